@@ -31,6 +31,7 @@ TABLES = {
     "liteq/storage/sqlite/migrate.py": "the package in which its own SQL files are",
     "contrib/liteq_celery/names.py": "MODULES: the names of Celery's modules, and their objects in liteq",
     "contrib/liteq_celery/finder.py": "which of its own modules a program may not import as Celery's",
+    "contrib/liteq_kombu/alias.py": "the transport, as kombu's table of transports names it",
     "contrib/liteq_otel/attributes.py": "names of attributes: liteq.workflow.step",
     "contrib/liteq_django/__init__.py": "the package's public names, each loaded when it is first used",
     "contrib/liteq_django/apps.py": "the fixup by which an app is made Django's, and the ids of receivers",
@@ -116,6 +117,19 @@ def is_name_of_a_logger(found: tuple[str, int, str]) -> bool:
 def test_a_module_is_imported_by_a_call_in_listed_places_alone():
     found = {(file, line) for file, tree in parsed().items() for line in imports_in(tree)}
     assert sorted(one for one in found if one[0] not in IMPORTERS) == []
+
+
+def test_celery_itself_is_imported_by_its_transport_alone():
+    celery = {
+        (file, node.lineno)
+        for file, tree in parsed().items()
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for module in ([node.module] if isinstance(node, ast.ImportFrom) else [one.name for one in node.names])
+        if str(module).partition(".")[0] in {"celery", "kombu", "billiard", "liteq_kombu"}
+    }
+    assert {file for file, _ in celery if not file.startswith("contrib/liteq_kombu/")} == set()
+    assert {file for file, _ in celery} >= {"contrib/liteq_kombu/transport.py", "contrib/liteq_kombu/backend.py"}
 
 
 def test_the_lists_name_no_file_that_needs_no_exception():

@@ -1,0 +1,284 @@
+"""Celery's result backend on a liteq file: the row of a task is its result.
+
+State, result, error, retries, worker and times are columns of the row that the task was. What a task's process stores
+as its end settles the lease: result, acknowledgement and what comes next are one transaction, under the fencing token.
+An outcome that comes after its lease is over is dropped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from celery import Celery, signals, states
+from celery.backends.base import Backend, SyncBackendMixin
+from celery.exceptions import TimeoutError
+from celery.result import result_from_tuple
+
+from liteq.exceptions import StorageError
+from liteq.message import Ack, Cancel, DeadLetter, Flag
+from liteq.serialization import decode, encode
+from liteq.states import State
+from liteq.storage.results import Ending
+from liteq_kombu.documents import error_document, meta_of, read_value, value_document
+from liteq_kombu.files import File, files, open_file
+from liteq_kombu.options import options_of
+from liteq_kombu.running import RUN, Run, note_end, run_of
+
+__all__ = ["LiteqBackend"]
+
+FINAL = {states.SUCCESS: State.SUCCEEDED, states.FAILURE: State.DEAD, states.REVOKED: State.CANCELLED}
+NET_S = 1.0  # a ring may be lost
+
+
+class LiteqBackend(SyncBackendMixin, Backend):
+    """Results in the file of the URL, beside or apart from the queue."""
+
+    persistent = True
+    supports_native_join = True
+    supports_autoexpire = True
+    supports_result_compression = True
+    supports_failure_expires = True
+
+    def __init__(self, app: Celery, url: str | None = None, **kwargs: Any) -> None:
+        super().__init__(app, url=url, **kwargs)
+        given = app.conf.get("result_backend_transport_options") or {}
+        broker = dict(app.conf.get("broker_transport_options") or {})
+        own = {name: given[name] for name in ("durability",) if name in given}
+        self.file: File = open_file(url or "", options_of({**broker, **own}))
+        self.file.results = True
+        self.file.result_expires_s = (
+            self.expires.total_seconds() if hasattr(self.expires, "total_seconds") else self.expires
+        )
+        self._opened = False
+
+    @property
+    def storage(self) -> Any:
+        """The storage of the file, which is made where it is not there."""
+        self.file.ready()
+        return self.file.storage
+
+    def as_uri(self, include_password: bool = False) -> str:
+        """The URL: there is no password in it."""
+        return str(self.url)
+
+    def exception_safe_to_retry(self, exc: BaseException) -> bool:
+        """Whether the same write may succeed later."""
+        return isinstance(exc, (StorageError, OSError))
+
+    # -- the end of a task -------------------------------------------------------------------------------------------
+
+    def mark_as_done(
+        self, task_id: str, result: Any, request: Any = None, store_result: bool = True, state: str = states.SUCCESS
+    ) -> None:
+        """Store the result; for the task that runs here that is its acknowledgement, too."""
+        run = self._begin_end(task_id, request, state)
+        if run is not None and run.lease.flags & Flag.LINKED:  # somebody takes the result, though no reader may
+            self.store_result(task_id, result, state, request=request)
+        super().mark_as_done(task_id, result, request=request, store_result=store_result, state=state)
+        if run is not None:
+            run.settle(Ack())
+
+    def mark_as_failure(
+        self, task_id: str, exc: Any, traceback: str | None = None, request: Any = None, store_result: bool = True,
+        call_errbacks: bool = True, state: str = states.FAILURE,
+    ) -> None:  # fmt: skip
+        """Store the error, and call errbacks; what was to come after the task has failed with it."""
+        run = self._begin_end(task_id, request, state)
+        super().mark_as_failure(
+            task_id, exc, traceback=traceback, request=request, store_result=store_result,
+            call_errbacks=call_errbacks, state=state,
+        )  # fmt: skip
+        if run is not None:
+            run.settle(DeadLetter(error_document(exc, traceback)))
+
+    def mark_as_revoked(
+        self, task_id: str, reason: str = "", request: Any = None, store_result: bool = True,
+        state: str = states.REVOKED,
+    ) -> None:  # fmt: skip
+        """Store that the task was revoked."""
+        run = self._begin_end(task_id, request, state)
+        super().mark_as_revoked(task_id, reason, request=request, store_result=store_result, state=state)
+        if run is not None:
+            run.settle(Cancel())
+
+    def mark_as_retry(
+        self, task_id: str, exc: Any, traceback: str | None = None, request: Any = None, store_result: bool = True,
+        state: str = states.RETRY,
+    ) -> Any:  # fmt: skip
+        """Store why the task runs again."""
+        self._begin_end(task_id, request, state)
+        return super().mark_as_retry(
+            task_id, exc, traceback=traceback, request=request, store_result=store_result, state=state
+        )
+
+    def _begin_end(self, task_id: str, request: Any, state: str) -> Run | None:
+        """The execution of `task_id` that ends now; None where it is not under a lease here."""
+        run = self._run(task_id, request)
+        if run is not None:
+            run.ending = state
+        return run
+
+    def _run(self, task_id: str, request: Any) -> Run | None:
+        if request is None or getattr(request, "id", None) != task_id:
+            return None
+        return run_of(request, self.file)
+
+    # -- results -----------------------------------------------------------------------------------------------------
+
+    def encode_result(self, result: Any, state: str) -> Any:
+        """Exceptions stay exceptions until they are a row's error document."""
+        if state in self.EXCEPTION_STATES and isinstance(result, BaseException):
+            return result
+        return self.prepare_value(result)
+
+    def _store_result(
+        self, task_id: str, result: Any, state: str, traceback: str | None = None, request: Any = None, **kwargs: Any
+    ) -> Any:
+        run = self._run(task_id, request)
+        if run is not None:
+            self._store_of_run(run, result, state, traceback)
+        elif state in FINAL:
+            self._store_end(task_id, result, state, traceback, request)
+        else:
+            self.storage.progress(task_id, self._progress(result, state))
+        return result
+
+    def _store_of_run(self, run: Run, result: Any, state: str, traceback: str | None) -> None:
+        """Settle the lease where the tracer says that the task has ended; else show what it says of itself."""
+        if run.ending != state:
+            run.progress(self._progress(result, state))
+        elif state == states.SUCCESS:
+            run.settle(Ack(self._document(result)))
+        elif state == states.REVOKED:
+            run.settle(Cancel(error_document(result, traceback)))
+        elif state == states.FAILURE or run.again is not None:
+            run.settle(DeadLetter(error_document(result, traceback)))
+        else:
+            run.progress(self._progress(result, state))
+
+    def _store_end(self, task_id: str, result: Any, state: str, traceback: str | None, request: Any) -> None:
+        """The end of a task that no worker runs: one that was rejected, the rest of a broken chain."""
+        error = None if state == states.SUCCESS else error_document(result, traceback)
+        value = self._document(result) if state == states.SUCCESS else None
+        task = getattr(request, "task", None) or ""
+        stored = self.storage.store_result(task_id, Ending(FINAL[state], task, result=value, error=error))
+        if not stored and state == states.REVOKED:
+            self.storage.cancel([task_id])
+
+    def _document(self, value: Any) -> bytes:
+        return value_document(value, self.serializer, getattr(self, "compression", None))
+
+    def _progress(self, meta: Any, state: str) -> bytes:
+        if isinstance(meta, BaseException):
+            meta = super().encode_result(meta, state)
+        try:
+            return encode({"state": state, "meta": meta}, what="the state of a task")
+        except ValueError:
+            return self._document({"state": state, "meta": meta})
+
+    def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
+        return self._meta(self.storage.reader.find(str(task_id)))
+
+    def _meta(self, record: Any) -> dict[str, Any]:
+        return meta_of(
+            record,
+            read=lambda data: read_value(data, self.accept),
+            to_python=self._to_python,
+            extended=bool(self.app.conf.find_value_for_key("extended", "result")),
+        )
+
+    def _to_python(self, described: Any) -> Any:
+        return self.exception_to_python(described)
+
+    def _forget(self, task_id: str) -> None:
+        self.storage.forget([task_id])
+
+    def cleanup(self) -> None:
+        """Delete results older than `result_expires`. Workers do that by themselves all the time."""
+        while self.storage.expire(result_expires_s=self.file.result_expires_s, dead_expires_s=None) >= 1_000:
+            pass
+
+    # -- waiting -----------------------------------------------------------------------------------------------------
+
+    def wait_for(
+        self, task_id: str, timeout: float | None = None, interval: float = 0.5, no_ack: bool = True,
+        on_interval: Callable[[], Any] | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        """The result document of a task once it has ended. Raises TimeoutError after `timeout` seconds."""
+        self._ensure_not_eager()
+        for _ in self._rings(timeout, on_interval):
+            meta = self.get_task_meta(task_id)
+            if meta["status"] in states.READY_STATES:
+                return dict(meta)
+        raise TimeoutError("The operation timed out.")
+
+    def get_many(
+        self, task_ids: Iterable[str], timeout: float | None = None, interval: float = 0.5, no_ack: bool = True,
+        on_message: Callable[[Any], Any] | None = None, on_interval: Callable[[], Any] | None = None,
+        max_iterations: int | None = None, READY_STATES: frozenset[str] = states.READY_STATES,  # noqa: N803
+    ) -> Iterator[tuple[str, dict[str, Any]]]:  # fmt: skip
+        """(id, result document) of each as it ends. Raises TimeoutError after `timeout` seconds."""
+        waiting = dict.fromkeys(task_ids)
+        for rounds, _ in enumerate(self._rings(timeout, on_interval), 1):
+            for record in self._ended(list(waiting)):
+                meta = self._meta(record)
+                if meta["status"] in READY_STATES:
+                    del waiting[record.id]
+                    if meta["status"] == states.SUCCESS:
+                        self._cache[record.id] = meta
+                    if on_message is not None:
+                        on_message(meta)
+                    yield record.id, meta
+            if not waiting or rounds == max_iterations:
+                return
+        raise TimeoutError(f"Operation timed out ({timeout})")
+
+    def _ended(self, ids: list[str]) -> list[Any]:
+        return list(self.storage.reader.find_many(ids).values())
+
+    def _rings(self, timeout: float | None, on_interval: Callable[[], Any] | None) -> Iterator[None]:
+        """A look now, and one after each ring of what has ended, until `timeout` seconds are over."""
+        until = None if timeout is None else time.monotonic() + timeout
+        with self.storage.hearing() as listener:
+            while True:
+                yield None
+                left = NET_S if until is None else until - time.monotonic()
+                if left <= 0:
+                    return
+                if on_interval is not None:
+                    on_interval()
+                listener.wait(min(left, NET_S))
+
+    # -- groups ------------------------------------------------------------------------------------------------------
+
+    def _save_group(self, group_id: str, result: Any) -> Any:
+        self.storage.saved_groups.save(group_id, encode(result.as_tuple(), what=f"the group {group_id}"))
+        return result
+
+    def _restore_group(self, group_id: str) -> dict[str, Any] | None:
+        saved = self.storage.saved_groups.load(group_id)
+        if saved is None:
+            return None
+        return {"result": result_from_tuple(decode(saved), self.app), "task_id": group_id}
+
+    def _delete_group(self, group_id: str) -> None:
+        self.storage.saved_groups.delete(group_id)
+
+    def __reduce__(self, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        return super().__reduce__(args, {**(kwargs or {}), "url": self.url})
+
+
+# -- a task's end, in the process that runs it -------------------------------------------------------------------------
+
+
+@signals.task_postrun.connect(weak=False)
+def on_postrun(task: Any, state: str | None = None, retval: Any = None, **_: Any) -> None:
+    """Settle an execution of which nothing was stored."""
+    request = task.request
+    found = getattr(request, RUN, None)
+    runs = [found] if found is not None else [run_of(request, file) for file in list(files.values()) if file.results]
+    for run in runs:
+        if run is not None and run.file.results and not run.settled:
+            note_end(run, task, state, retval)

@@ -1,0 +1,271 @@
+"""kombu's channel on a liteq file: publish is enqueue, consume is claim, an ack or a reject settles.
+
+The delivery tag is `seq.token`, the lease's number and fencing token: an ack that comes too late hits nothing.
+
+An ack of a task whose result is kept in the file writes nothing: the process that ran it has settled it, result and
+ack in one, or is about to (running.py). Where results are elsewhere, and for messages that are no tasks, the ack ends
+the row.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from queue import Empty
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from kombu.transport import virtual
+
+from liteq.exceptions import LiteqError, Reject
+from liteq.message import LATER, Ack, Batch, DeadLetter, Flag, Lease, Outcome, Release
+from liteq.serialization import encode_error, kind_of
+from liteq_kombu import running
+from liteq_kombu.envelope import FACTS, payload_of, row_of
+
+if TYPE_CHECKING:
+    from liteq_kombu.files import File
+
+__all__ = ["Channel", "QoS"]
+
+logger = logging.getLogger("liteq.kombu")
+
+AT_ONCE = 16  # claimed by one look of a consumer without a prefetch limit
+ELSEWHERE_MS = 1_000  # until others may have what Celery's worker cannot run
+GONE_WRONG = "its consumer has rejected it"
+Delivered = tuple[dict[str, Any], str]  # a message as kombu has it, and its queue
+
+
+class QoS(virtual.QoS):
+    """The messages that a channel has delivered and not seen acknowledged, and the end of each."""
+
+    def __init__(self, channel: Channel, prefetch_count: int = 0) -> None:
+        self._pid = os.getpid()
+        super().__init__(channel, prefetch_count)
+
+    def ack(self, delivery_tag: str) -> None:
+        """Acknowledge a message; there is room for another one."""
+        super().ack(delivery_tag)
+        self.channel.acknowledge(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Give a message back, or make a dead letter of it."""
+        self._quick_ack(delivery_tag)
+        self.channel.reject(delivery_tag, requeue=requeue)
+
+    def restore_unacked(self) -> list[Any]:
+        """Give back everything that is not acknowledged."""
+        self._flush()
+        tags = list(self._delivered)
+        self._delivered.clear()
+        if tags and self._pid == os.getpid():
+            self.channel.give_back(tags)
+        return []
+
+    def restore_unacked_once(self, stderr: Any = None) -> None:
+        """Give back everything at the end; a forked child leaves alone what its parent has."""
+        self._on_collect.cancel()
+        if self._pid == os.getpid() and not getattr(self._delivered, "restored", False):
+            self.restore_unacked()
+        self._delivered.restored = True
+
+
+class Channel(virtual.Channel):
+    """A channel of a connection to one file."""
+
+    QoS = QoS
+    body_encoding = None  # text stays text, and bytes are encoded where they become a row
+    do_restore = True
+    from_transport_options = ("deadletter_queue",)
+
+    def __init__(self, connection: Any, **kwargs: Any) -> None:
+        super().__init__(connection, **kwargs)
+        self._file: File = connection.file
+        self._ready: deque[Delivered] = deque()  # claimed and not delivered yet
+        self._without_ack: set[str] = set()
+        self._turns = 0
+        self.due_ms: int | None = None  # when the next message of the file comes due, as of the last look
+
+    # -- publish -----------------------------------------------------------------------------------------------------
+
+    def _put(self, queue: str, message: Mapping[str, Any], **kwargs: Any) -> None:
+        row = row_of(message, queue, lower_first=self._file.options.lower_first)
+        if running.continues(self._file, row):
+            return
+        self._file.storage.enqueue(Batch([row]), again=(row.id,))
+
+    def _put_fanout(self, exchange: str, message: Mapping[str, Any], routing_key: str, **kwargs: Any) -> None:
+        """Nobody listens."""
+
+    # -- consume -----------------------------------------------------------------------------------------------------
+
+    def basic_consume(self, queue: str, no_ack: bool, *args: Any, **kwargs: Any) -> Any:
+        """Deliver the messages of `queue` from now on; with `no_ack` each is settled when it is claimed."""
+        if no_ack:
+            self._without_ack.add(queue)
+        running.look_for_results(self._file)
+        consuming = super().basic_consume(queue, no_ack, *args, **kwargs)
+        self.connection.wake()
+        return consuming
+
+    def basic_qos(self, *args: Any, **kwargs: Any) -> None:
+        """Change how many messages may be delivered and not acknowledged."""
+        super().basic_qos(*args, **kwargs)
+        self.connection.wake()
+
+    def drain_events(self, timeout: float | None = None, callback: Callable[..., Any] | None = None) -> None:
+        """Deliver what may be delivered now. Raises Empty where that is nothing."""
+        if not self.deliver(callback or self.connection._deliver):
+            raise Empty
+
+    def deliver(self, callback: Callable[[dict[str, Any], str], Any]) -> int:
+        """Claim what fits, and deliver it; how many messages."""
+        if not self._consumers:
+            return 0
+        delivered = 0
+        limit = AT_ONCE
+        if self.qos.prefetch_count:
+            limit = min(self.qos.can_consume_max_estimate() or 0, 4 * AT_ONCE)
+        if limit > 0 and not self._ready:
+            self._claim(self._queues(), limit)
+        while self._ready and self.qos.can_consume():
+            payload, queue = self._ready.popleft()
+            delivered += 1
+            callback(payload, queue)
+        if delivered and self.qos.can_consume():
+            self.connection.wake()  # there may be more
+        return delivered
+
+    def _queues(self) -> list[str]:
+        """The queues that are consumed from, another one first each time: none of them waits for the rest."""
+        queues = list(dict.fromkeys(self._active_queues))
+        self._turns += 1
+        first = self._turns % len(queues) if queues else 0
+        return queues[first:] + queues[:first]
+
+    def _get(self, queue: str, timeout: float | None = None) -> dict[str, Any]:
+        """The next message of `queue`, on the caller's own account. Raises Empty."""
+        self._claim([queue], 1)
+        if not self._ready:
+            raise Empty
+        return self._ready.popleft()[0]
+
+    def basic_get(self, queue: str, no_ack: bool = False, **kwargs: Any) -> Any:
+        """The next message of `queue`; None where there is none."""
+        running.look_for_results(self._file)
+        message = super().basic_get(queue, no_ack=no_ack, **kwargs)
+        if message is not None and no_ack:
+            self.acknowledge(message.delivery_tag, end=True)
+        return message
+
+    def _claim(self, queues: Sequence[str], limit: int) -> None:
+        """Claim up to `limit` messages; what Celery cannot run goes back at once."""
+        file = self._file
+        worker = file.holder.number(queues)
+        visibility_s = file.options.visibility_timeout
+        turn = file.storage.turn((), queues, worker=worker, limit=limit, visibility_s=visibility_s)
+        self.due_ms = turn.due_ms
+        settled: list[tuple[Lease, Outcome]] = []
+        for lease in turn.leases:
+            payload = self._payload(lease)
+            if isinstance(payload, dict):
+                if lease.queue in self._without_ack:
+                    settled.append((lease, Ack()))
+                else:
+                    tag = payload["properties"]["delivery_tag"]
+                    file.holder.hold(tag, lease, task=FACTS in payload["properties"])
+                self._ready.append((payload, lease.queue))
+            else:
+                settled.append((lease, payload))
+        if settled:
+            file.storage.settle(settled)
+
+    def _payload(self, lease: Lease) -> dict[str, Any] | Outcome:
+        """The message of `lease`; what becomes of it at once where Celery has no form for it."""
+        file = self._file
+        why = "it is a durable workflow, and runs in liteq's workers" if lease.flags & Flag.RUN else ""
+        try:
+            beside = not lease.payload
+            if beside and not why:
+                lease = file.storage.reader.with_payload(lease)
+            kind = kind_of(lease.payload) or kind_of(lease.options or b"{}")
+            if kind is not None:
+                why = f"its content, {kind}, is read by liteq's workers"
+            if not why:
+                args = self._args(lease)
+                return payload_of(
+                    lease, file.where, lower_first=file.options.lower_first, beside=beside, args=args
+                )  # fmt: skip
+        except (LiteqError, ValueError, KeyError, TypeError) as exc:
+            why = f"it cannot be read: {exc}"
+        running.say_once(f"{lease.task} {why}", "Task %s[%s] is left to others: %s", lease.task, lease.id, why)
+        return Release(pause_ms=ELSEWHERE_MS, options=lease.options)
+
+    def _args(self, lease: Lease) -> list[Any] | None:
+        """The positional arguments with what was awaited in front, still tagged; None: those of the message."""
+        if not lease.flags & Flag.TAKES_INPUT:
+            return None
+        args: list[Any] = orjson.loads(lease.payload)[0]
+        if lease.flags & Flag.ON_FAILURE:
+            return [lease.awaits, *args]
+        if lease.input is None:
+            return None
+        found = lease.input if lease.input != LATER else self._file.storage.reader.input_of(lease.awaits or "")
+        if kind_of(found) is not None:
+            raise ValueError(f"the result that it takes is {kind_of(found)}")
+        return [orjson.loads(found), *args]
+
+    # -- the end of a message ----------------------------------------------------------------------------------------
+
+    def acknowledge(self, tag: str, *, end: bool = False) -> None:
+        """End the message where nobody else does; `end`: in any case. Wakes the consumer, which has room."""
+        holder = self._file.held
+        lease = holder.get(tag) if holder is not None else None
+        if lease is not None and holder is not None and (end or not self._file.results or not holder.is_task(tag)):
+            holder.drop(tag)
+            self._file.storage.settle([(lease, Ack())])
+        if self.connection is not None:
+            self.connection.wake()
+
+    def reject(self, tag: str, *, requeue: bool) -> None:
+        """Give the message back, counted as a crash; or make a dead letter of it."""
+        holder = self._file.held
+        lease = holder.drop(tag) if holder is not None else None
+        if lease is not None:
+            error = encode_error(Reject(GONE_WRONG, requeue=requeue))
+            outcome: Outcome = Release(crashed=True, error=error) if requeue else DeadLetter(error)
+            self._file.storage.settle([(lease, outcome)])
+        if self.connection is not None:
+            self.connection.wake()
+
+    def give_back(self, tags: Sequence[str]) -> None:
+        """Put back into their queues, as they were, what was delivered under `tags`."""
+        holder = self._file.held
+        if holder is not None:
+            leases = [lease for tag in tags if (lease := holder.drop(tag)) is not None]
+            if leases:
+                self._file.storage.settle([(lease, Release()) for lease in leases])
+
+    def close(self) -> None:
+        """Close it; what it has claimed and not delivered, or not seen acknowledged, goes back."""
+        if not self.closed:
+            waiting = [payload["properties"]["delivery_tag"] for payload, _ in self._ready]
+            self._ready.clear()
+            try:
+                self.give_back(waiting)
+            except (LiteqError, OSError) as exc:
+                logger.warning("%d messages come back when their leases run out: %s", len(waiting), exc)
+        super().close()
+
+    # -- queues ------------------------------------------------------------------------------------------------------
+
+    def _size(self, queue: str) -> int:
+        return self._file.storage.reader.waiting([queue], limit=1_000_000)
+
+    def _purge(self, queue: str) -> int:
+        return self._file.storage.purge([queue])
+
+    def _delete(self, queue: str, *args: Any, **kwargs: Any) -> None:
+        self._purge(queue)

@@ -1,0 +1,303 @@
+"""kombu's messages as rows, and rows as kombu's messages.
+
+A task of Celery's protocol 2 in JSON becomes the row that liteq's own call would be: a liteq worker runs it, too, and
+Celery's runs what a liteq producer sent. What only Celery reads stands in the row's options under `celery`, as it came:
+the values in it are still tagged. Any other message is a row of the task `kombu.message` with all of it inside.
+
+Source: "Message Protocol" of Celery's documentation.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+from kombu.utils.json import loads as kombu_loads
+from kombu.utils.json import register_type
+
+from liteq.clock import from_ms, to_ms
+from liteq.message import Flag, Lease, Message, new_id
+from liteq.serialization import decode, encode
+from liteq.utils.names import PRIORITIES, checked_id, checked_name
+
+__all__ = ["FACTS", "OPAQUE", "facts_of", "lease_of", "payload_of", "row_of"]
+
+OPAQUE: Final = "kombu.message"
+FACTS: Final = "liteq"  # among the properties of a task's message: `facts_of` its lease
+JSON: Final = "application/json"
+# Headers of protocol 2. Every other one is the sender's own.
+OURS: Final = frozenset(
+    {"lang", "task", "id", "eta", "expires", "timelimit", "root_id", "parent_id", "shadow", "ignore_result", "retries"}
+    | {"group", "group_index", "argsrepr", "kwargsrepr", "origin", "replaced_task_nesting", "stamped_headers", "stamps"}
+)  # fmt: skip
+KEPT: Final = ("shadow", "argsrepr", "kwargsrepr", "origin", "stamped_headers", "stamps")
+PROPERTIES: Final = ("app_id", "user_id", "message_id", "type", "cluster_id")
+
+
+class Tagged:
+    """Stands for the values that liteq tags and kombu does not: kombu asks for a class beside each tag."""
+
+
+class TaggedFloat(Tagged):
+    """As `Tagged`."""
+
+
+register_type(Tagged, "int", repr, lambda text: int(text, 16))
+register_type(TaggedFloat, "float", repr, float)
+
+LOWEST: Final = 9  # of Celery's priorities on Redis, where 0 goes first
+
+
+# -- to a row ----------------------------------------------------------------------------------------------------------
+
+
+def row_of(message: Mapping[str, Any], queue: str, *, lower_first: bool) -> Message:
+    """The row of a message that kombu's channel has prepared. Raises ValueError for an id or a queue that cannot be."""
+    headers, properties = message.get("headers") or {}, message["properties"]
+    checked_name(queue, "a queue's name")
+    priority = _priority(properties.get("priority"), lower_first)
+    task, id_ = headers.get("task"), headers.get("id")
+    if isinstance(task, str) and isinstance(id_, str) and task and id_:
+        call = _call(message, headers)
+        if call is not None:
+            return _task_row(call, headers, properties, queue, priority)
+        return _opaque(message, queue, priority, checked_id(id_))
+    return _opaque(message, queue, priority, new_id())
+
+
+def _priority(given: Any, lower_first: bool) -> int:
+    try:
+        number = int(given or 0)
+    except (TypeError, ValueError):
+        number = 0
+    if lower_first:
+        number = LOWEST - number
+    return min(max(number, PRIORITIES[0]), PRIORITIES[-1])
+
+
+def _call(message: Mapping[str, Any], headers: Mapping[str, Any]) -> tuple[bytes, Any] | None:
+    """The arguments as a row's payload, and what is embedded, still tagged; None for what is no plain JSON."""
+    body = message.get("body")
+    if message.get("content-type") != JSON or headers.get("compression") or not isinstance(body, (str, bytes)):
+        return None
+    if isinstance(body, bytes):
+        try:
+            body = body.decode()
+        except UnicodeDecodeError:
+            return None
+    try:
+        args, kwargs, embed = json.loads(body)
+    except (ValueError, TypeError):
+        return None
+    if not isinstance(args, list) or not isinstance(kwargs, dict) or not isinstance(embed, dict | None):
+        return None
+    return _payload(args, kwargs, body), embed or {}
+
+
+def _payload(args: list[Any], kwargs: dict[str, Any], body: str) -> bytes:
+    """`[args, kwargs]` as liteq has it. JSON has no NaN and orjson no integers beyond 64 bits: liteq tags these."""
+    if "NaN" not in body and "Infinity" not in body:
+        try:
+            return orjson.dumps([args, kwargs])
+        except TypeError:
+            pass
+    args, kwargs, _ = kombu_loads(body)
+    return encode([args, kwargs], what="the arguments of a message of Celery's", limit=None)
+
+
+def _task_row(
+    call: tuple[bytes, Any], headers: Mapping[str, Any], properties: Mapping[str, Any], queue: str, priority: int
+) -> Message:
+    id_ = checked_id(headers["id"])
+    due_ms, ignored = _moment_ms(headers.get("eta")), headers.get("ignore_result")
+    root_id = headers.get("root_id")
+    return Message(
+        id=id_,
+        task=checked_name(headers["task"], "a task's name"),
+        payload=call[0],
+        queue=queue,
+        priority=priority,
+        due_ms=due_ms,
+        expires_ms=_moment_ms(headers.get("expires")),
+        options=_options(headers, properties, call[1], queue),
+        root_id=None if root_id == id_ else root_id,
+        parent_id=headers.get("parent_id"),
+        flags=Flag.IGNORE_RESULT if ignored else 0,
+    )
+
+
+def _moment_ms(text: Any) -> int | None:
+    """An ISO time in ms since the epoch; a naive one is UTC, as Celery's are."""
+    if not text:
+        return None
+    moment = text if isinstance(text, datetime) else datetime.fromisoformat(str(text))
+    return to_ms(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
+def _options(headers: Mapping[str, Any], properties: Mapping[str, Any], embed: Any, queue: str) -> bytes | None:
+    """The options document: what a liteq worker reads under liteq's names, and `celery`."""
+    doc: dict[str, Any] = {name: headers[name] for name in KEPT if headers.get(name)}
+    own = {name: value for name, value in headers.items() if name not in OURS}
+    if own:
+        doc["headers"] = own
+    if headers.get("timelimit") and any(one is not None for one in headers["timelimit"]):
+        doc["timelimit"] = list(headers["timelimit"])
+    if headers.get("replaced_task_nesting"):
+        doc["replaced_task_nesting"] = headers["replaced_task_nesting"]
+    if headers.get("eta"):
+        doc["eta"] = str(headers["eta"])
+    if headers.get("ignore_result") is False:
+        doc["ignore_result"] = False
+    if properties.get("reply_to"):
+        doc["reply_to"] = properties["reply_to"]
+    kept = {name: properties[name] for name in PROPERTIES if properties.get(name) is not None}
+    if properties.get("correlation_id") not in (None, headers["id"]):
+        kept["correlation_id"] = properties["correlation_id"]
+    if kept:
+        doc["properties"] = kept
+    celery = _celery(headers, properties, embed, queue)
+    text = encode(doc, what=f"the headers of {headers['task']}")
+    more = orjson.dumps(celery)
+    return text[:-1] + (b"," if doc else b"") + b'"celery":' + more + b"}"
+
+
+def _celery(headers: Mapping[str, Any], properties: Mapping[str, Any], embed: Any, queue: str) -> dict[str, Any]:
+    """The part of a message that only Celery reads."""
+    found: dict[str, Any] = {}
+    if kept := {name: value for name, value in embed.items() if value}:
+        found["embed"] = kept
+    if headers.get("lang", "py") != "py":
+        found["lang"] = headers["lang"]
+    for name in ("group", "group_index", "retries"):
+        if headers.get(name):
+            found[name] = headers[name]
+    info = properties.get("delivery_info") or {}
+    if info.get("exchange") or info.get("routing_key", queue) != queue:
+        found["to"] = [info.get("exchange") or "", info.get("routing_key")]
+    return found
+
+
+def _opaque(message: Mapping[str, Any], queue: str, priority: int, id_: str) -> Message:
+    body = message.get("body")
+    if isinstance(body, (bytes, bytearray, memoryview)):
+        body = {"base64": base64.b64encode(bytes(body)).decode()}
+    headers = dict(message.get("headers") or {})
+    inside = {
+        "body": body,
+        "headers": headers,
+        "properties": dict(message["properties"]),
+        "content-type": message.get("content-type"),
+        "content-encoding": message.get("content-encoding"),
+    }
+    eta, expires = (_moment_ms(headers.get(name)) for name in ("eta", "expires"))
+    return Message(
+        id=id_, task=OPAQUE, payload=encode([[], {"message": inside}], what="a message of kombu's"), queue=queue,
+        priority=priority, due_ms=eta, expires_ms=expires,
+    )  # fmt: skip
+
+
+# -- from a row --------------------------------------------------------------------------------------------------------
+
+
+def facts_of(where: str, lease: Lease, *, beside: bool) -> list[Any]:
+    """The facts of a lease for the process that runs the task; `beside`: its arguments stand beside the row."""
+    return [
+        where, lease.seq, lease.token, lease.flags, lease.retries, lease.crashes, lease.queue, lease.priority,
+        lease.group_id, lease.awaits, lease.expires_ms, beside,
+    ]  # fmt: skip
+
+
+def lease_of(facts: list[Any], id_: str, task: str, root_id: str | None, parent_id: str | None) -> Lease:
+    """The lease of which `facts_of` told."""
+    _, seq, token, flags, retries, crashes, queue, priority, group_id, awaits, expires_ms, beside = facts
+    return Lease(
+        seq, token, id_, task, b"" if beside else b"[[],{}]", None, queue, priority, 0, expires_ms, retries, crashes,
+        flags, root_id, parent_id, group_id, awaits,
+    )  # fmt: skip
+
+
+def payload_of(lease: Lease, where: str, *, lower_first: bool, beside: bool, args: list[Any] | None) -> dict[str, Any]:
+    """The message of a lease with its arguments, as kombu's channel delivers it.
+
+    `args`: the positional arguments where a result that was awaited goes in front, still tagged.
+    """
+    tag = f"{lease.seq}.{lease.token}"
+    if lease.task == OPAQUE:
+        return _opened(lease, where, tag, beside=beside)
+    raw: dict[str, Any] = orjson.loads(lease.options) if lease.options else {}
+    celery = raw.pop("celery", {})
+    doc = decode(lease.options) if lease.options and b"__type__" in lease.options else raw
+    body = lease.payload
+    if args is not None:
+        body = orjson.dumps([args, orjson.loads(lease.payload)[1]])
+    embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None, **celery.get("embed", {})}
+    exchange, routing_key = celery.get("to", ("", lease.queue))
+    priority = LOWEST - lease.priority if lower_first else lease.priority
+    return {
+        "body": (body[:-1] + b"," + orjson.dumps(embed) + b"]").decode(),
+        "content-type": JSON,
+        "content-encoding": "utf-8",
+        "headers": _headers(lease, doc, celery),
+        "properties": {
+            **doc.get("properties", {}),
+            "correlation_id": doc.get("properties", {}).get("correlation_id", lease.id),
+            "reply_to": doc.get("reply_to", ""),
+            "delivery_mode": 2,
+            "delivery_info": {"exchange": exchange, "routing_key": routing_key, "redelivered": _again(lease)},
+            "priority": priority,
+            "body_encoding": "utf-8",
+            "delivery_tag": tag,
+            FACTS: facts_of(where, lease, beside=beside),
+        },
+    }
+
+
+def _again(lease: Lease) -> bool:
+    return bool(lease.crashes or lease.flags & (Flag.REDELIVERED | Flag.ALONE))
+
+
+def _headers(lease: Lease, doc: Mapping[str, Any], celery: Mapping[str, Any]) -> dict[str, Any]:
+    ignored = True if lease.flags & Flag.IGNORE_RESULT else doc.get("ignore_result")
+    # It is due: with a time in the past Celery would hold it for another turn, and make room for one more.
+    return {
+        "lang": celery.get("lang", "py"),
+        "task": lease.task,
+        "id": lease.id,
+        "shadow": doc.get("shadow"),
+        "eta": None,
+        "expires": None if lease.expires_ms is None else from_ms(lease.expires_ms).isoformat(),
+        "group": celery.get("group", lease.group_id),
+        "group_index": celery.get("group_index"),
+        "retries": max(lease.retries, celery.get("retries", 0)),
+        "timelimit": doc.get("timelimit", [None, None]),
+        "root_id": lease.root_id or lease.id,
+        "parent_id": lease.parent_id,
+        "argsrepr": doc.get("argsrepr"),
+        "kwargsrepr": doc.get("kwargsrepr"),
+        "origin": doc.get("origin"),
+        "ignore_result": ignored,
+        "replaced_task_nesting": doc.get("replaced_task_nesting", 0),
+        "stamped_headers": doc.get("stamped_headers"),
+        "stamps": doc.get("stamps", {}),
+        **doc.get("headers", {}),
+    }
+
+
+def _opened(lease: Lease, where: str, tag: str, *, beside: bool) -> dict[str, Any]:
+    message: dict[str, Any] = decode(lease.payload)[1]["message"]
+    body = message["body"]
+    if isinstance(body, dict):
+        message["body"] = base64.b64decode(body["base64"])
+    properties = message["properties"]
+    info = properties.setdefault("delivery_info", {})
+    info["redelivered"] = _again(lease)
+    message["properties"] = {**properties, "body_encoding": "utf-8", "delivery_tag": tag}
+    headers = message["headers"]
+    if headers.get("id") == lease.id:
+        message["properties"][FACTS] = facts_of(where, lease, beside=beside)
+        headers |= {"eta": None, "retries": max(lease.retries, headers.get("retries") or 0)}
+    return message

@@ -1,0 +1,104 @@
+"""The queue files of this process: one storage each, which the transport and the backend share."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from liteq.exceptions import (
+    CodecError,
+    ImproperlyConfigured,
+    ReadOnly,
+    SchemaTooNew,
+    StorageCorrupt,
+    StorageUnavailable,
+)
+from liteq.settings.schemes import scheme_of
+from liteq.storage.engines import describe_url
+from liteq.storage.storage import Storage, open_storage
+from liteq_kombu.options import FORM, TransportOptions
+
+if TYPE_CHECKING:
+    from liteq_kombu.holder import Holder
+
+__all__ = ["File", "open_file"]
+
+# A worker that waits for these would wait for ever: they are told of before it says that it is ready.
+NOT_BY_WAITING = (SchemaTooNew, StorageCorrupt, StorageUnavailable, ReadOnly, CodecError)
+
+lock = threading.Lock()
+files: dict[tuple[str, str], File] = {}
+
+
+class Unusable(ImproperlyConfigured):
+    """Raised when the file cannot be used as it is: a newer schema, damage, no permission, a network filesystem."""
+
+
+class File:
+    """One queue file as this process uses it.
+
+    `results`: whether the results of the tasks in it are kept in it, too: then the row is the result, and the process
+    that ran a task settles it. `ready` has been called.
+    """
+
+    def __init__(self, url: str, where: str, options: TransportOptions) -> None:
+        self.url = url
+        self.where = where
+        self.options = options
+        self.results = False
+        self.result_expires_s: float | None = 86_400.0
+        self.storage: Storage = open_storage(
+            url,
+            durability=options.durability,
+            busy_timeout_s=options.busy_timeout,
+            max_crashes=options.max_deliveries,
+        )
+        self._holder: Holder | None = None
+        self._ready_in = 0
+        self._lock = threading.Lock()
+
+    def ready(self) -> None:
+        """Create the file, or bring it up to date; once in a process. Raises Unusable, StorageError."""
+        if self._ready_in == os.getpid():
+            return
+        try:
+            self.storage.migrate()
+        except NOT_BY_WAITING as exc:
+            raise Unusable(str(exc)) from exc
+        self._ready_in = os.getpid()
+
+    @property
+    def holder(self) -> Holder:
+        """The leases of this process; another one after a fork."""
+        from liteq_kombu.holder import Holder
+
+        with self._lock:
+            if self._holder is None or self._holder.pid != os.getpid():
+                self._holder = Holder(self)
+            return self._holder
+
+    @property
+    def held(self) -> Holder | None:
+        """The leases of this process; None where it has none."""
+        holder = self._holder
+        return holder if holder is not None and holder.pid == os.getpid() else None
+
+
+def open_file(url: str, options: TransportOptions) -> File:
+    """The file of `url`. Raises ImproperlyConfigured for a URL that is none of a file's, and for two durabilities."""
+    if not url or scheme_of(url) != "liteq" or ";" in url:
+        raise ImproperlyConfigured(f"{url!r} is not the URL of one liteq file: {FORM}")
+    place = describe_url(url)
+    key = (place.where, place.through)
+    with lock:
+        found = files.get(key)
+        if found is None:
+            found = files[key] = File(url, place.where, options)
+    if found.options.durability != options.durability:
+        raise ImproperlyConfigured(
+            f"{place.where} is open with durability {found.options.durability!r} in this process, and "
+            f"{options.durability!r} is asked for: give broker_transport_options and result_backend_transport_options "
+            "the same, or leave it out of the second"
+        )
+    return found

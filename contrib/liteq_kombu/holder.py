@@ -1,0 +1,165 @@
+"""The leases of a consumer's process: held, extended by a thread, given up when they are over.
+
+The process enters the file's list of workers with its first lease. So its leases end when it dies, as any worker's do,
+and its thread does for others what a worker's does: it ends what the dead have left, and clears away old results.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from math import inf
+from typing import TYPE_CHECKING
+
+from liteq.context.identity import expand_name, me
+from liteq.exceptions import StorageError
+from liteq.message import Lease
+from liteq.worker.chores.heartbeat import Heartbeat
+
+if TYPE_CHECKING:
+    from liteq_kombu.files import File
+
+__all__ = ["Holder"]
+
+logger = logging.getLogger("liteq.kombu")
+
+LOOK_S = 0.5  # between two looks of the thread
+SYNC_S = 0.1  # with relaxed durability: until a commit is on the disk
+OTHERS_S = 1.0  # between two looks after other workers
+DEAD_EXPIRES_S = 30 * 86_400.0
+
+
+class Holder:
+    """The leases that this process has in one file, by delivery tag. Safe to use from any thread."""
+
+    def __init__(self, file: File) -> None:
+        self.pid = os.getpid()
+        self._file = file
+        self._lock = threading.Lock()
+        self._leases: dict[str, Lease] = {}
+        self._no_tasks: set[str] = set()  # of these
+        self._queues: set[str] = set()
+        self._beat: Heartbeat | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._synced = -1
+
+    def number(self, queues: Iterable[str]) -> int:
+        """The worker's number that leases of `queues` bear; the process enters with the first call."""
+        self._queues.update(queues)
+        beat = self._beat
+        if beat is None:
+            with self._lock:
+                beat = self._beat or self._enter()
+        return beat.worker
+
+    def _enter(self) -> Heartbeat:
+        file = self._file
+        beat = self._beat = Heartbeat(
+            file.storage,
+            me(expand_name(f"celery-{self.pid}@%h")),
+            visibility_s=file.options.visibility_timeout,
+            result_expires_s=file.result_expires_s,
+            dead_expires_s=DEAD_EXPIRES_S,
+            info=lambda: {"celery": True, "queues": sorted(self._queues), "active": len(self._leases)},
+            patience_s=file.options.busy_timeout,
+        )
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._run, name="liteq-leases", daemon=True)
+        self._thread.start()
+        atexit.register(self.leave)
+        return beat
+
+    # -- the leases --------------------------------------------------------------------------------------------------
+
+    def hold(self, tag: str, lease: Lease, *, task: bool) -> None:
+        """Keep `lease` from running out until it is dropped, or over; `task`: it is on a task of Celery's."""
+        if not task:
+            self._no_tasks.add(tag)
+        self._leases[tag] = lease
+
+    def is_task(self, tag: str) -> bool:
+        """Whether the lease called `tag` is on a task of Celery's."""
+        return tag not in self._no_tasks
+
+    def get(self, tag: str) -> Lease | None:
+        """The lease called `tag`; None where it was dropped."""
+        return self._leases.get(tag)
+
+    def drop(self, tag: str) -> Lease | None:
+        """Extend the lease called `tag` no more."""
+        self._no_tasks.discard(tag)
+        return self._leases.pop(tag, None)
+
+    # -- the thread --------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        relaxed = self._file.options.durability == "relaxed"
+        due: list[tuple[Callable[[], None], float]] = [(self._extend, LOOK_S), (self._look_after_others, OTHERS_S)]
+        if relaxed:
+            due.append((self._sync, SYNC_S))
+        last = {step: -inf for step, _ in due}
+        while not self._stop.wait(SYNC_S if relaxed else LOOK_S):
+            now = time.monotonic()
+            for step, each_s in due:
+                if now >= last[step] + each_s:
+                    last[step] = now
+                    try:
+                        step()
+                    except StorageError as exc:
+                        logger.warning("the leases' thread failed, and tries again: %s", exc)
+
+    def _extend(self) -> None:
+        beat = self._beat
+        if beat is None or beat.monotonic() < beat.due_at:
+            return
+        held = dict(self._leases)
+        for tag, lease in list(held.items()):  # most have been settled meanwhile: a read finds that without the lock
+            if self._file.storage.leases.find(lease.seq, lease.token) is None:
+                self.drop(tag)
+                del held[tag]
+        for lease in beat.beat(list(held.values())):
+            logger.warning("the lease on %s[%s] is over; its outcome will be dropped", lease.task, lease.id)
+            self.drop(f"{lease.seq}.{lease.token}")
+
+    def _look_after_others(self) -> None:
+        if self._beat is not None:
+            self._beat.look_after_others()
+
+    def _sync(self) -> None:
+        """Have what was committed, by children too, on the disk: with relaxed durability nobody else waits for it."""
+        version = self._file.storage.driver.version()
+        if version != self._synced or self._file.storage.driver.unsynced_since < inf:
+            self._synced = version
+            self._file.storage.driver.unsynced_since = inf
+            self._file.storage.driver.sync()
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def rest(self) -> None:
+        """Leave the list of workers where nothing is held any more."""
+        if not self._leases:
+            self.leave()
+
+    def leave(self) -> None:
+        """Leave the list of workers; what is still held goes back to its queue."""
+        if self.pid != os.getpid():
+            return
+        with self._lock:
+            beat, self._beat = self._beat, None
+            thread, self._thread = self._thread, None
+        atexit.unregister(self.leave)
+        if beat is None:
+            return
+        self._stop.set()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout=5)
+        self._leases.clear()
+        try:
+            self._file.storage.reap([beat.worker], expired=False)
+        except StorageError as exc:  # the others see that this process is gone
+            logger.warning("cannot leave the list of workers: %s", exc)

@@ -1,0 +1,143 @@
+"""kombu's transport on a liteq file: connections, and what they wait for."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+from kombu.exceptions import ChannelError, ConnectionError
+from kombu.transport import virtual
+
+from liteq.exceptions import ImproperlyConfigured, StorageError
+from liteq_kombu.channel import Channel
+from liteq_kombu.files import File, open_file
+from liteq_kombu.options import FORM, options_of
+from liteq_kombu.waking import Ear
+
+__all__ = ["Transport"]
+
+LOOKAHEAD_S = 3_600.0  # a timer is set for what comes due no later
+
+
+class Transport(virtual.Transport):
+    """A connection to the queue in one file."""
+
+    Channel = Channel
+    can_parse_url = True
+    driver_type = "liteq"
+    driver_name = "liteq"
+    implements = virtual.Transport.implements.extend(
+        asynchronous=True, exchange_type=frozenset(["direct", "topic", "fanout"])
+    )
+    connection_errors = (ConnectionError, StorageError, OSError)
+    channel_errors = (ChannelError,)
+
+    def __init__(self, client: Any, **kwargs: Any) -> None:
+        urls = {client.hostname, *(client.alt or ())} - {None}
+        if len(urls) > 1:
+            raise ImproperlyConfigured(f"a liteq queue is one file, and {len(urls)} URLs were given: {FORM}")
+        self.options = options_of(client.transport_options)
+        self.file: File = open_file(client.hostname or "", self.options)
+        super().__init__(client, **kwargs)
+        self.polling_interval = self.options.polling_interval
+        self._ear: Ear | None = None
+        self._loop: Any = None
+        self._timer: Any = None
+
+    def driver_version(self) -> str:
+        """Liteq's version."""
+        from liteq import __version__
+
+        return __version__
+
+    def as_uri(self, uri: str, include_password: bool = False, mask: str = "**") -> str:
+        """`uri` as it may be shown: there is no password in it."""
+        return uri
+
+    @property
+    def default_connection_params(self) -> dict[str, Any]:
+        """No host and no port: kombu warns where a transport has a default that was not given."""
+        return {}
+
+    def establish_connection(self) -> Any:
+        """Open the file, creating it where it is not there. Raises what says why it cannot be used."""
+        self.file.ready()
+        return super().establish_connection()
+
+    def close_connection(self, connection: Any) -> None:
+        """Close the channels; what they hold goes back."""
+        super().close_connection(connection)
+        self._unregister()
+        ear, self._ear = self._ear, None
+        if ear is not None:
+            ear.close()
+        if (holder := self.file.held) is not None:
+            holder.rest()
+
+    # -- waiting -----------------------------------------------------------------------------------------------------
+
+    def _ear_here(self) -> Ear:
+        if self._ear is None or self._ear.pid != os.getpid():
+            self._ear = Ear(self.file.storage)
+        return self._ear
+
+    def wake(self) -> None:
+        """Have the consumer look again; from any thread."""
+        ear = self._ear
+        if ear is not None and ear.pid == os.getpid():
+            ear.wake()
+
+    def deliver(self) -> int:
+        """Deliver what the channels may have now; how many messages."""
+        return sum(channel.deliver(self._deliver) for channel in list(self.channels))
+
+    def _due_s(self) -> float:
+        """Seconds until the next message of the file comes due."""
+        due_ms = [channel.due_ms for channel in self.channels if channel.due_ms is not None]
+        if not due_ms:
+            return LOOKAHEAD_S
+        return max((min(due_ms) - self.file.storage.clock.now_ms()) / 1000, 0.0)
+
+    def drain_events(self, connection: Any, timeout: float | None = None) -> None:
+        """Wait for messages, and deliver them. Raises TimeoutError after `timeout` seconds without one."""
+        ear = self._ear_here()
+        until = None if timeout is None else monotonic() + timeout
+        while not self.deliver():
+            left = LOOKAHEAD_S if until is None else until - monotonic()
+            if left <= 0:
+                raise TimeoutError("timed out")
+            ear.wait(min(left, self.polling_interval or left, self._due_s() or 0.001))
+
+    # -- in Celery's event loop ----------------------------------------------------------------------------------------
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
+        """Deliver from `loop`: at each ring, at what comes due, and as a net each polling interval."""
+        self._unregister()
+        self._loop = loop
+        ear = self._ear_here()
+        for fd in ear.filenos():
+            loop.add_reader(fd, self._on_ring)
+        loop.call_repeatedly(max(self.polling_interval, 0.05), ear.wake)
+        ear.wake()
+
+    def _on_ring(self) -> None:
+        ear = self._ear
+        if ear is None:
+            return
+        ear.clear()
+        self.deliver()
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        due_s = self._due_s()
+        if due_s < self.polling_interval:  # else the net is there before
+            self._timer = self._loop.call_later(due_s, ear.wake)
+
+    def _unregister(self) -> None:
+        loop, self._loop = self._loop, None
+        if loop is not None and self._ear is not None:
+            for fd in self._ear.filenos():
+                with suppress(Exception):  # the loop has been reset, or is another process's
+                    loop.remove_reader(fd)

@@ -1,0 +1,123 @@
+"""An app of Celery's, as its worker and its callers import it. `SHOP_QUEUE` is the URL of its file."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+from celery import Celery
+from celery.exceptions import Ignore, Reject
+
+app = Celery("shop", broker=os.environ["SHOP_QUEUE"], backend=os.environ.get("SHOP_RESULTS", os.environ["SHOP_QUEUE"]))
+app.conf.update(
+    broker_transport_options=json.loads(os.environ.get("SHOP_OPTIONS", "{}")),
+    broker_connection_retry_on_startup=True,
+    worker_prefetch_multiplier=int(os.environ.get("SHOP_PREFETCH", "4")),
+    worker_send_task_events=False,
+)
+app.conf.broker_transport_options.setdefault("durability", "relaxed")
+
+
+def note(where: str, what: object) -> None:
+    """Add a line to a file: what ran outside of the queue's own word."""
+    with Path(where).open("a", encoding="utf-8") as out:
+        out.write(f"{what}\n")
+
+
+def released(where: str) -> None:
+    """Wait until the test lets it go on."""
+    while not Path(where).exists():
+        time.sleep(0.01)
+
+
+@app.task(name="shop.add")
+def add(a, b):
+    return a + b
+
+
+@app.task(name="shop.late", acks_late=True)
+def late(a, b):
+    return a + b
+
+
+@app.task(name="shop.quiet", ignore_result=True)
+def quiet(where):
+    note(where, "ran")
+
+
+@app.task(name="shop.boom")
+def boom():
+    raise KeyError("no such crate")
+
+
+@app.task(name="shop.flaky", bind=True, max_retries=5)
+def flaky(self, times, where):
+    note(where, self.request.retries)
+    if self.request.retries < times:
+        raise self.retry(countdown=0.05, exc=ValueError("not yet"))
+    return self.request.retries
+
+
+@app.task(name="shop.half", bind=True)
+def half(self, where):
+    self.update_state(state="HALF", meta={"percent": 50})
+    released(where)
+    return "whole"
+
+
+@app.task(name="shop.ignored", bind=True)
+def ignored(self):
+    raise Ignore
+
+
+@app.task(name="shop.rejected", bind=True, acks_late=True)
+def rejected(self, again):
+    raise Reject("no", requeue=again)
+
+
+@app.task(name="shop.held", acks_late=True)
+def held(began, go):
+    note(began, os.getpid())
+    released(go)
+    return "done"
+
+
+@app.task(name="shop.killed", bind=True)
+def killed(self, where, times):
+    note(where, os.getpid())
+    if len(Path(where).read_text(encoding="utf-8").splitlines()) <= times:
+        os.kill(os.getpid(), 9)
+    return "survived"
+
+
+@app.task(name="shop.late_killed", bind=True, acks_late=True, reject_on_worker_lost=True)
+def late_killed(self, where, times):
+    note(where, os.getpid())
+    if len(Path(where).read_text(encoding="utf-8").splitlines()) <= times:
+        os.kill(os.getpid(), 9)
+    return "survived"
+
+
+@app.task(name="shop.replaced", bind=True)
+def replaced(self, a):
+    if a < 3:
+        return self.replace(self.app.signature("shop.replaced", (a + 1,)))
+    return a
+
+
+@app.task(name="shop.errback")
+def errback(task_id):
+    return ["told of", task_id]
+
+
+@app.task(name="shop.seen", bind=True)
+def seen(self):
+    request = self.request
+    return {
+        "id": request.id, "retries": request.retries, "queue": request.delivery_info["routing_key"],
+        "priority": request.delivery_info["priority"], "who": getattr(request, "who", None),
+        "timelimit": request.timelimit, "redelivered": request.delivery_info["redelivered"],
+        "root": request.root_id, "origin": bool(request.origin), "argsrepr": request.argsrepr,
+    }  # fmt: skip

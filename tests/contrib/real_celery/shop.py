@@ -1,0 +1,115 @@
+"""A shop on one liteq file: workers of Celery as processes, an app of Celery's that sends, and liteq's view of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from liteq import LiteQ
+
+__all__ = ["NEEDS_CELERY", "Shop"]
+
+HERE = Path(__file__).resolve().parent
+ENTRIES = [entry.name for found in distributions(name="liteq-tasks") for entry in found.entry_points]
+IS_THERE = any(True for _ in distributions(name="celery")) and ENTRIES.count("liteq") > 1
+NEEDS_CELERY = [
+    pytest.mark.timeout(120),
+    pytest.mark.skipif(not IS_THERE, reason="Celery itself is not installed beside liteq (tox -e celery)"),
+    pytest.mark.filterwarnings("ignore"),  # Celery's own
+]
+WITHIN_S = 40.0
+
+
+class Shop:
+    """The file in `folder`, and what works on it."""
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        self.folder = folder
+        self.path = folder / "shop.db"
+        self.url = f"liteq:///{self.path}"
+        self.options = {"durability": "relaxed", **options}
+        self.env = {
+            **os.environ, "SHOP_QUEUE": self.url, "SHOP_OPTIONS": json.dumps(self.options), "PYTHONPATH": str(HERE),
+        }  # fmt: skip
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self._app: Any = None
+        self.liteq = LiteQ("shop", broker=f"sqlite:///{self.path}", set_as_current=False)
+
+    @property
+    def app(self) -> Any:
+        """An app of Celery's that only sends and looks."""
+        if self._app is None:
+            from celery import Celery
+
+            self._app = Celery("shop", broker=self.url, backend=self.url, set_as_current=False)
+            self._app.conf.broker_transport_options = self.options
+        return self._app
+
+    def send(self, name: str, *args: Any, **options: Any) -> Any:
+        """Send a task of the shop; Celery's result."""
+        return self.app.send_task(f"shop.{name}", args, **options)
+
+    def sig(self, name: str, *args: Any, **options: Any) -> Any:
+        """A signature of a task of the shop."""
+        return self.app.signature(f"shop.{name}", args, **options)
+
+    def start(self, *options: str, children: int = 2, pool: str = "prefork", **env: str) -> subprocess.Popen[bytes]:
+        """Start a worker of Celery's, in a process group of its own."""
+        log = self.folder / f"worker-{len(self.workers)}.log"
+        command = [sys.executable, "-m", "celery", "-A", "app_of_shop", "worker", "-P", pool, "-c", str(children)]
+        quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "INFO"]
+        name = ["-n", f"w{len(self.workers)}@%h"]
+        with log.open("wb") as out:
+            worker = subprocess.Popen(
+                [*command, *quiet, *name, *options], env={**self.env, **env}, cwd=self.folder, stdout=out,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        self.workers.append(worker)
+        return worker
+
+    def log(self, n: int = 0) -> str:
+        """The log of the worker that was started as the n-th."""
+        return (self.folder / f"worker-{n}.log").read_text(encoding="utf-8", errors="replace")
+
+    def wait(self, fact: Callable[[], Any], within_s: float = WITHIN_S) -> Any:
+        """The first true value of `fact`."""
+        until = time.monotonic() + within_s
+        while not (found := fact()):
+            if time.monotonic() > until:
+                logs = "\n".join(self.log(n)[-2000:] for n in range(len(self.workers)))
+                raise AssertionError(f"not within {within_s} s; the workers said:\n{logs}")
+            time.sleep(0.02)
+        return found
+
+    def lines(self, name: str) -> list[str]:
+        """The lines that tasks have written to a file."""
+        path = self.folder / name
+        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+    def record(self, id_: str) -> Any:
+        """The row of a message; None where there is none."""
+        return self.liteq.storage.reader.find(id_)
+
+    @staticmethod
+    def kill(worker: subprocess.Popen[bytes]) -> None:
+        """Kill a worker and its children at once."""
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+
+    def close(self) -> None:
+        for worker in self.workers:
+            if worker.poll() is None:
+                self.kill(worker)
+        if self._app is not None:
+            self._app.close()
+        self.liteq.close()

@@ -1,0 +1,97 @@
+"""Workers of Celery's, or their children, die: nothing that was accepted is lost, and each loss that may be is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from liteq.states import State
+
+from .shop import NEEDS_CELERY, Shop
+
+pytestmark = NEEDS_CELERY
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    shop = Shop(tmp_path, visibility_timeout=2, max_deliveries=3)
+    yield shop
+    shop.close()
+
+
+def test_a_killed_worker_s_late_tasks_run_elsewhere(shop: Shop) -> None:
+    began, go = shop.folder / "began", shop.folder / "go"
+    worker = shop.start()
+    results = [shop.send("held", str(began), str(go)) for _ in range(5)]
+    shop.wait(lambda: len(shop.lines("began")) == 2)
+    shop.kill(worker)
+    go.touch()
+    shop.start()
+    assert [result.get(timeout=40) for result in results] == ["done"] * 5
+    assert len(shop.lines("began")) == 7  # the two that ran when it was killed run twice
+
+
+def test_a_run_and_an_eta_longer_than_the_visibility_timeout_run_once(shop: Shop) -> None:
+    began, go = shop.folder / "began", shop.folder / "go"
+    shop.start(children=1)
+    long = shop.send("held", str(began), str(go))
+    behind = shop.send("late", 1, 1)  # prefetched, and held as long
+    later = shop.send("late", 2, 2, countdown=3.5)
+    shop.wait(lambda: shop.lines("began"))
+    token = shop.record(long.id).token
+    due_ms = shop.record(later.id).due_ms
+    shop.wait(lambda: shop.liteq.clock.now_ms() > due_ms - 500)  # the lease is older than the timeout
+    assert shop.record(long.id).token == token
+    go.touch()
+    assert [one.get(timeout=40) for one in (long, behind, later)] == ["done", 2, 4]
+    assert (shop.lines("began"), shop.record(behind.id).reaps) == ([shop.lines("began")[0]], 0)
+
+
+def test_a_child_that_dies_gives_its_task_back_and_poison_is_a_dead_letter(shop: Shop) -> None:
+    shop.start()
+    once, poison = shop.folder / "once", shop.folder / "poison"
+    survived = shop.send("late_killed", str(once), 1)
+    dead = shop.send("late_killed", str(poison), 100)
+    assert survived.get(timeout=40) == "survived"
+    shop.wait(lambda: shop.record(dead.id).state is State.DEAD)
+    assert (len(shop.lines("once")), len(shop.lines("poison"))) == (2, 3)
+
+
+def test_a_loss_after_an_early_ack_is_told(shop: Shop) -> None:
+    from celery.exceptions import WorkerLostError
+
+    shop.start()
+    result = shop.send("killed", str(shop.folder / "killed"), 1, link_error=shop.sig("errback", task_id="told"))
+    with pytest.raises(WorkerLostError):
+        result.get(timeout=40)
+    assert shop.app.AsyncResult("told").get(timeout=40) == ["told of", result.id]
+    assert len(shop.lines("killed")) == 1
+
+
+def test_a_worker_that_ends_gives_back_what_it_did_not_begin(shop: Shop) -> None:
+    began, go = shop.folder / "began", shop.folder / "go"
+    worker = shop.start(children=1)
+    results = [shop.send("held", str(began), str(go)) for _ in range(3)]
+    shop.wait(lambda: shop.lines("began") and shop.record(results[2].id).state is State.LEASED)
+    worker.terminate()
+    shop.wait(lambda: "Warm shutdown" in shop.log() or "warm shutdown" in shop.log())
+    go.touch()
+    assert worker.wait(timeout=40) == 0
+    states = [shop.record(one.id).state for one in results]
+    assert states == [State.SUCCEEDED, State.PENDING, State.PENDING]
+    assert shop.record(results[1].id).crashes == 0
+    assert shop.liteq.storage.reader.workers() == []
+
+
+@pytest.mark.parametrize("pool", ["threads", "solo"])
+def test_other_pools_run_and_end(shop: Shop, pool: str) -> None:
+    worker = shop.start(pool=pool)
+    where = shop.folder / "flaky"
+    results = [shop.send("add", n, n) for n in range(6)] + [shop.send("late", n, n) for n in range(6)]
+    flaky = shop.send("flaky", 1, str(where))
+    assert [one.get(timeout=40) for one in results] == [2 * n for n in range(6)] * 2
+    assert flaky.get(timeout=40) == 1
+    worker.terminate()
+    assert worker.wait(timeout=40) == 0

@@ -1,0 +1,286 @@
+"""kombu alone on a liteq file: publish, consume, acknowledge, give back; and what is refused."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from liteq.exceptions import ImproperlyConfigured
+from liteq.states import State
+
+from .shop import NEEDS_CELERY, Shop
+
+pytestmark = NEEDS_CELERY
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    shop = Shop(tmp_path, max_deliveries=3)
+    yield shop
+    shop.close()
+
+
+@pytest.fixture
+def connect(shop: Shop) -> Iterator[Any]:
+    """Opens connections of kombu's to the shop's file."""
+    from kombu import Connection
+
+    opened = []
+
+    def connect(**options: Any) -> Any:
+        connection = Connection(shop.url, transport_options={**shop.options, **options})
+        opened.append(connection)
+        return connection
+
+    yield connect
+    for connection in opened:
+        connection.release()
+
+
+def bodies(queue: Any) -> list[Any]:
+    """The bodies of all that is in a queue now; acknowledged."""
+    found = []
+    while (message := queue.get()) is not None:
+        message.ack()
+        found.append(message.payload)
+    return found
+
+
+def test_messages_that_are_no_tasks_come_back_as_they_were_sent(connect: Any) -> None:
+    from kombu import Queue
+
+    with connect() as connection:
+        queue = Queue("plain", channel=connection.default_channel)
+        producer = connection.Producer()
+        for serializer, compression in [("json", None), ("pickle", None), ("json", "gzip"), ("raw", None)]:
+            body = b"\x00\xff" if serializer == "raw" else {"a": [1, "x"]}
+            producer.publish(
+                body, routing_key="plain", serializer=serializer, compression=compression, headers={"h": 1},
+                **({"content_type": "application/data", "content_encoding": "binary"} if serializer == "raw" else {}),
+            )  # fmt: skip
+        assert connection.default_channel.queue_declare("plain").message_count == 4
+        for n in range(4):
+            message = queue.get(accept=["json", "pickle", "application/data"])
+            assert message.headers["h"] == 1
+            assert message.decode() == (b"\x00\xff" if n == 3 else {"a": [1, "x"]})
+            message.ack()
+        assert queue.get() is None
+
+
+@pytest.mark.parametrize(("order", "expected"), [("higher-first", [9, 5, 1]), ("lower-first", [1, 5, 9])])
+def test_priorities(connect: Any, order: str, expected: list[int]) -> None:
+    from kombu import Queue
+
+    with connect(priority_order=order) as connection:
+        for priority in (5, 9, 1):
+            connection.Producer().publish(priority, routing_key="ordered", priority=priority)
+        assert bodies(Queue("ordered", channel=connection.default_channel)) == expected
+
+
+def test_what_is_rejected_comes_back_until_it_is_a_dead_letter(shop: Shop, connect: Any) -> None:
+    from kombu import Queue
+
+    with connect() as connection:
+        connection.Producer().publish("bad", routing_key="bad")
+        queue = Queue("bad", channel=connection.default_channel)
+        again = []
+        while (message := queue.get()) is not None:
+            again.append(message.delivery_info["redelivered"])
+            message.reject(requeue=True)
+        assert again == [False, True, True]
+        dead = shop.liteq.storage.reader.messages(State.DEAD)
+        assert [one.task for one in dead] == ["kombu.message"]
+        connection.Producer().publish("worse", routing_key="bad")
+        queue.get().reject()
+        assert len(shop.liteq.storage.reader.messages(State.DEAD)) == 2
+
+
+def test_what_is_not_acknowledged_comes_back_when_the_channel_closes_and_counts_as_nothing(
+    shop: Shop, connect: Any
+) -> None:
+    from kombu import Queue
+
+    with connect() as connection:
+        sender = connection.Producer()
+        for n in range(3):
+            sender.publish(n, routing_key="kept")
+        channel = connection.channel()
+        queue = Queue("kept", channel=channel)
+        first, second = queue.get(), queue.get()
+        assert queue.get().payload == 2
+        first.ack()
+        channel.basic_recover(requeue=True)
+        assert queue.get().payload == second.payload
+        channel.close()
+        found = [one for one in shop.liteq.storage.reader.messages(State.PENDING) if one.queue == "kept"]
+        assert [(one.crashes, one.reaps) for one in found] == [(0, 0)] * 2
+
+
+def test_a_late_ack_hits_nothing(shop: Shop, connect: Any) -> None:
+    from kombu import Queue
+
+    with connect(visibility_timeout=1) as connection:
+        connection.Producer().publish("once", routing_key="slow")
+        channel = connection.channel()
+        message = Queue("slow", channel=channel).get()
+        worker = shop.liteq.storage.reader.workers()[0]
+        shop.liteq.storage.reap([worker.id], expired=False)  # as if this process had been stopped for too long
+        with connect() as other:
+            again = Queue("slow", channel=other.default_channel).get()
+            message.ack()
+            assert shop.liteq.storage.reader.counts()
+            again.ack()
+            assert shop.wait(lambda: not shop.liteq.storage.reader.counts())
+
+
+def test_no_more_are_delivered_than_the_prefetch_limit_and_an_ack_makes_room(connect: Any) -> None:
+    from kombu import Consumer, Queue
+
+    with connect() as connection:
+        for n in range(5):
+            connection.Producer().publish(n, routing_key="many")
+        channel, got = connection.channel(), list[Any]()
+        with Consumer(channel, [Queue("many")], on_message=got.append) as consumer:
+            consumer.qos(prefetch_count=2)
+            connection.drain_events(timeout=5)
+            with pytest.raises(socket.timeout):
+                connection.drain_events(timeout=0.1)
+            assert [one.payload for one in got] == [0, 1]
+            got[0].ack()
+            connection.drain_events(timeout=5)
+            assert [one.payload for one in got] == [0, 1, 2]
+            for one in got[1:]:
+                one.ack()
+            connection.drain_events(timeout=5)
+            assert len(got) == 5
+
+
+def test_a_sleeping_consumer_wakes_with_the_send(connect: Any) -> None:
+    from kombu import Consumer, Queue
+
+    with connect(polling_interval=50) as connection, connect() as sender:
+        got = list[Any]()
+        with Consumer(connection.channel(), [Queue("woken")], on_message=got.append):
+            with pytest.raises(socket.timeout):
+                connection.drain_events(timeout=0.01)
+            threading.Timer(0.05, lambda: sender.Producer().publish("up", routing_key="woken")).start()
+            connection.drain_events(timeout=30)  # by the net alone it would be woken after 50 s
+        assert [one.payload for one in got] == ["up"]
+        got[0].ack()
+
+
+def test_purge_and_delete(connect: Any) -> None:
+    from kombu import Queue
+
+    with connect() as connection:
+        queue = Queue("gone", channel=connection.default_channel)
+        for n in range(3):
+            connection.Producer().publish(n, routing_key="gone")
+        assert queue.purge() == 3
+        assert bodies(queue) == []
+
+
+def test_an_id_that_is_sent_twice_before_it_ran_is_one_row(shop: Shop) -> None:
+    for _ in range(2):
+        shop.send("add", 1, 1, task_id="once")
+    assert sum(count.n for count in shop.liteq.storage.reader.counts()) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_leaves_its_parent_s_leases_alone(shop: Shop, connect: Any) -> None:
+    from kombu import Queue
+
+    with connect() as connection:
+        connection.Producer().publish("mine", routing_key="forked")
+        channel = connection.channel()
+        message = Queue("forked", channel=channel).get()
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                connection.Producer().publish("child's", routing_key="other")
+                channel.close()
+                connection.release()
+                code = 0
+            finally:
+                os._exit(code)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert [one.queue for one in shop.liteq.storage.reader.messages(State.LEASED)] == ["forked"]
+        message.ack()
+        assert shop.wait(lambda: shop.liteq.storage.reader.messages(State.LEASED) == [])
+
+
+# -- what is refused ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("liteq://localhost/tasks.db", "host"),
+        ("liteq:///:memory:", "memory"),
+        ("liteq:///a.db;liteq:///b.db", "one"),
+        ("liteq:///a.db?drivr=stdlib", "driver"),
+    ],
+)
+def test_a_url_of_no_file_is_refused_with_the_form_to_write(url: str, says: str) -> None:
+    from kombu import Connection
+
+    with pytest.raises(ImproperlyConfigured, match=says):
+        Connection(url).connect()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"visibility_timout": 5}, "did you mean 'visibility_timeout'"),
+        ({"durability": "relaxd"}, "did you mean 'relaxed'"),
+        ({"max_deliveries": 0}, "a number, 1 at least"),
+        ({"busy_timeout": "long"}, "a number, 0 at least"),
+    ],
+)
+def test_a_misspelt_option_is_refused_with_the_right_one(tmp_path: Path, options: dict[str, Any], says: str) -> None:
+    from kombu import Connection
+
+    with pytest.raises(ImproperlyConfigured, match=says):
+        Connection(f"liteq:///{tmp_path}/a.db", transport_options=options).connect()
+
+
+def test_options_of_other_transports_are_told_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from kombu import Connection
+
+    with caplog.at_level("INFO", "liteq.kombu"):
+        for _ in range(2):
+            Connection(
+                f"liteq:///{tmp_path}/a.db", transport_options={"fanout_prefix": True, "max_retries": 3}
+            ).connect()
+    assert [record.message.split(":")[1].split()[0] for record in caplog.records] == ["'fanout_prefix'"]
+
+
+def test_two_durabilities_for_one_file_are_refused(shop: Shop, connect: Any) -> None:
+    connect().connect()
+    with pytest.raises(ImproperlyConfigured, match="the same"):
+        connect(durability="strict").connect()
+
+
+def test_a_file_that_cannot_be_used_ends_a_worker_at_once(shop: Shop) -> None:
+    shop.path.write_bytes(b"this is no database " * 500)
+    worker = shop.start()
+    assert worker.wait(timeout=40) != 0
+    assert "not a database" in shop.log()
+
+
+def test_kombu_finds_the_transport_and_imports_nothing_of_liteq_for_it() -> None:
+    program = (
+        "import kombu.serialization, sys; from kombu.transport import TRANSPORT_ALIASES\n"
+        "assert TRANSPORT_ALIASES['liteq']; print(sorted(m for m in sys.modules if m.split('.')[0] == 'liteq'))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,181 @@
+"""A worker of Celery's on a liteq file: what its tasks do on any broker, and what liteq shows of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from liteq.states import State
+
+from .shop import NEEDS_CELERY, Shop
+
+pytestmark = NEEDS_CELERY
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    shop = Shop(tmp_path_factory.mktemp("shop"))
+    shop.start()
+    yield shop
+    shop.close()
+
+
+def test_a_result_is_the_row_and_liteq_reads_it_as_its_own(shop: Shop) -> None:
+    result = shop.send("add", 2, 3)
+    assert result.get(timeout=40) == 5
+    assert (result.state, result.date_done is not None) == ("SUCCESS", True)
+    assert shop.liteq.AsyncResult(result.id).get(timeout=5) == 5
+    record = shop.record(result.id)
+    assert (record.task, record.state, record.queue, record.payload) == (
+        "shop.add",
+        State.SUCCEEDED,
+        "celery",
+        b"[[2,3],{}]",
+    )
+    assert shop.send("late", 4, 5).get(timeout=40) == 9
+
+
+def test_values_beyond_json_come_through_as_themselves(shop: Shop) -> None:
+    now = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
+    assert shop.send("add", [now], [Decimal("1.5")]).get(timeout=40) == [now, Decimal("1.5")]
+    assert shop.send("add", 2**80, 1).get(timeout=40) == 2**80 + 1
+    assert shop.send("add", "x" * 100_000, "y").get(timeout=40) == "x" * 100_000 + "y"
+
+
+def test_an_error_comes_back_with_its_traceback_and_is_a_dead_letter(shop: Shop) -> None:
+    result = shop.send("boom")
+    with pytest.raises(KeyError, match="no such crate"):
+        result.get(timeout=40)
+    assert (result.state, "no such crate" in result.traceback) == ("FAILURE", True)
+    assert shop.record(result.id).state is State.DEAD
+
+
+def test_a_retry_is_the_same_row_again(shop: Shop) -> None:
+    where = shop.folder / "flaky"
+    result = shop.send("flaky", 2, str(where))
+    assert result.get(timeout=40) == 2
+    assert shop.lines("flaky") == ["0", "1", "2"]
+    assert shop.record(result.id).retries == 2
+
+
+def test_a_replacement_is_the_same_row_again(shop: Shop) -> None:
+    result = shop.send("replaced", 0)
+    assert result.get(timeout=40) == 3
+
+
+def test_its_own_state_is_seen_while_it_runs(shop: Shop) -> None:
+    go = shop.folder / "half-go"
+    result = shop.send("half", str(go))
+    shop.wait(lambda: result.state == "HALF")
+    assert result.info == {"percent": 50}
+    go.touch()
+    assert result.get(timeout=40) == "whole"
+
+
+def test_what_keeps_no_result_leaves_no_row(shop: Shop) -> None:
+    result = shop.send("quiet", str(shop.folder / "quiet"), ignore_result=True)
+    shop.wait(lambda: shop.lines("quiet") == ["ran"] and shop.record(result.id) is None)
+
+
+def test_what_is_ignored_or_rejected_does_not_stay_leased(shop: Shop) -> None:
+    ignored, rejected = shop.send("ignored"), shop.send("rejected", False)
+    assert shop.wait(lambda: shop.record(ignored.id).has_ended)
+    assert shop.record(ignored.id).state is State.CANCELLED
+    assert shop.wait(lambda: shop.record(rejected.id).state is State.DEAD)
+
+
+def test_an_unknown_task_is_a_dead_letter_that_says_so(shop: Shop) -> None:
+    result = shop.send("nowhere")
+    shop.wait(lambda: result.state == "FAILURE")
+    assert "nowhere" in str(result.result)
+
+
+def test_an_eta_waits_in_the_file(shop: Shop) -> None:
+    result = shop.send("add", 1, 1, countdown=0.7)
+    assert shop.record(result.id).state is State.SCHEDULED
+    due_ms = shop.record(result.id).due_ms
+    assert result.get(timeout=40) == 2
+    assert shop.record(result.id).started_ms or shop.record(result.id).finished_ms >= due_ms
+
+
+def test_canvases_run(shop: Shop) -> None:
+    from celery import chain, chord, group
+
+    steps = chain(shop.sig("add", 1, 2), shop.sig("add", 10), shop.sig("late", 100), app=shop.app)
+    assert steps.delay().get(timeout=40) == 113
+    many = group([shop.sig("add", n, n) for n in range(4)], app=shop.app).delay()
+    assert many.get(timeout=40) == [0, 2, 4, 6]
+    summed = chord([shop.sig("add", n, n) for n in range(3)], shop.sig("add", [9]), app=shop.app)
+    assert summed.delay().get(timeout=40) == [0, 2, 4, 9]
+    many.save()
+    assert shop.app.GroupResult.restore(many.id).get(timeout=5) == [0, 2, 4, 6]
+
+
+def test_callbacks_and_errbacks_run(shop: Shop) -> None:
+    linked = shop.send("add", 1, 1, link=shop.sig("add", 5, task_id="linked"))
+    assert linked.get(timeout=40) == 2
+    assert shop.app.AsyncResult("linked").get(timeout=40) == 7
+    shop.send("boom", link_error=shop.sig("errback", task_id="told"), task_id="broken")
+    assert shop.app.AsyncResult("told").get(timeout=40) == ["told of", "broken"]
+
+
+def test_the_rest_of_a_broken_chain_has_failed(shop: Shop) -> None:
+    from celery import chain
+
+    last = chain(shop.sig("boom"), shop.sig("add", 1), shop.sig("add", 1), app=shop.app).delay()
+    with pytest.raises(KeyError):
+        last.get(timeout=40)
+    shop.wait(lambda: last.parent.state == "FAILURE")
+
+
+def test_a_request_is_what_its_sender_said(shop: Shop) -> None:
+    options = {"priority": 4, "headers": {"who": "ann"}, "time_limit": 30, "soft_time_limit": 20}
+    result = shop.send("seen", **options)
+    seen = result.get(timeout=40)
+    assert (seen["id"], seen["queue"], seen["priority"], seen["who"]) == (result.id, "celery", 4, "ann")
+    assert (seen["timelimit"], seen["redelivered"], seen["root"]) == ([30, 20], False, result.id)
+
+
+def test_a_task_that_expired_or_was_revoked_does_not_run(shop: Shop) -> None:
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    result = shop.send("add", 1, 1, expires=past)
+    shop.wait(lambda: result.state == "REVOKED")
+
+
+def test_a_liteq_worker_runs_what_celery_sent_and_celery_what_liteq_sent(shop: Shop, tmp_path: Path) -> None:
+    from liteq.testing import drain
+
+    other = Shop(tmp_path)
+
+    @other.liteq.task(name="shop.add")
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    try:
+        result = other.send("add", 20, 3, expires=60)
+        drain(other.liteq)
+        assert result.get(timeout=10) == 23
+    finally:
+        other.close()
+    sent = shop.liteq.send_task("shop.add", (4, 4))
+    assert sent.get(timeout=40) == 8
+    from liteq import chain as liteq_chain
+
+    steps = liteq_chain(
+        shop.liteq.signature("shop.add", (1, 1)), shop.liteq.signature("shop.late", (10,)), app=shop.liteq
+    )
+    assert steps.delay().get(timeout=40) == 12
+
+
+def test_it_takes_no_longer_than_a_ring(shop: Shop) -> None:
+    """A net of a second is behind the bell: ten calls one after the other would take ten seconds by it."""
+    shop.send("add", 0, 0).get(timeout=40)
+    began = time.monotonic()
+    for n in range(12):
+        assert shop.send("add", n, n).get(timeout=40) == 2 * n
+    assert time.monotonic() - began < 11
