@@ -13,7 +13,7 @@ from liteq.edge.keys import Key
 from liteq.edge.lending import LATEST_RETRY_S, Lender
 from liteq.edge.presence import LONGEST_S
 from liteq.edge.routes import Route
-from liteq.exceptions import BadMessage
+from liteq.exceptions import BadMessage, ImproperlyConfigured, QueueNotFound
 from liteq.message import Batch, Flag, Message, Release, new_id
 from liteq.policy.kept import KEPT
 from liteq.policy.keyed import KEYED
@@ -47,8 +47,8 @@ def row_of(app: App, call: Mapping[str, Any], id_: str) -> Message:
     options = {name: value for name, value in call.items() if name in OPTIONS and value is not None}
     try:
         message: Message = app.publisher.message(task, args, kwargs, options, message_id=id_)
-    except (TypeError, ValueError, BadMessage) as exc:
-        raise Problem(400, str(exc)) from None
+    except (TypeError, ValueError, BadMessage, ImproperlyConfigured, QueueNotFound) as exc:
+        raise Problem(400, str(exc.args[0] if isinstance(exc, KeyError) else exc)) from None
     if call.get("encoded"):  # a relay's: liteq's own JSON, in which more has a form; it goes on as it is
         message.payload = orjson.dumps([args, kwargs])
     return message

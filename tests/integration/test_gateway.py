@@ -129,6 +129,7 @@ def test_an_id_twice_in_one_body_is_one_task(ask: Client) -> None:
         ([{"task": "x", "eta": "tomorrow"}], "tomorrow"),
         ([{"task": "x", "id": ""}], "id has 1 to"),
         ([{"task": "x", "id": 5}], "id is a string"),
+        ([{"task": "x", "queue": 5}], "a queue is a name"),
     ],
 )
 def test_what_is_no_call_is_refused_and_nothing_is_sent(app: LiteQ, ask: Client, calls: Any, says: str) -> None:
@@ -138,6 +139,12 @@ def test_what_is_no_call_is_refused_and_nothing_is_sent(app: LiteQ, ask: Client,
     assert found.headers["content-type"] == "application/problem+json"
     assert says in found.json["detail"]
     assert app.storage.reader.counts() == []
+
+
+def test_a_queue_that_is_not_to_be_made_is_refused(app: LiteQ, ask: Client) -> None:
+    app.conf.task_create_missing_queues = False
+    found = ask("POST", "/v1/tasks", [{"task": "x", "queue": "mial"}])
+    assert (found.status, "no queue 'mial'" in found.json["detail"]) == (400, True)
 
 
 # -- results ---------------------------------------------------------------------------------------------------------
