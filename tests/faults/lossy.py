@@ -10,20 +10,25 @@ from contextlib import suppress
 
 __all__ = ["LossyProxy"]
 
+BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
 
 class LossyProxy:
-    """Passes connections on to `port`. `loses`: the part of the connections whose first answer is dropped.
+    """Passes connections on to `port`. `loses`: the part of the answers that are dropped, `refuses`: of the requests
+    that it answers itself, with 503.
 
     `cut()` ends all connections and takes no more, until `mend()`.
     """
 
-    def __init__(self, port: int, *, loses: float, seed: int) -> None:
+    def __init__(self, port: int, *, loses: float, seed: int, refuses: float = 0.0) -> None:
         self.target = port
         self._loses = loses
+        self._refuses = refuses
         self._random = random.Random(seed)
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = self._listening.getsockname()[1]
         self.lost = 0
+        self.refused = 0
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._cut = False
@@ -90,5 +95,9 @@ class LossyProxy:
                     return
                 if key.fileobj is theirs and self._random.random() < self._loses:
                     self.lost += 1
+                    return
+                if key.data is theirs and self._random.random() < self._refuses:
+                    self.refused += 1
+                    key.fileobj.sendall(BUSY)  # type: ignore[union-attr]
                     return
                 key.data.sendall(data)
