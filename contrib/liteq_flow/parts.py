@@ -14,7 +14,7 @@ from liteq_flow.yaml_places import Path, Spot
 
 __all__ = [
     "Tell", "captured", "check_patterns", "conditions", "continue_on", "declared", "env", "exit_codes", "labels",
-    "number_text", "one_param", "repeat", "retry", "shell_words", "span_s", "stream", "texts",
+    "number_text", "one_param", "repeat", "retry", "seconds_of", "shell_words", "span_s", "stream", "texts",
 ]  # fmt: skip
 
 Tell = Callable[[Path, str], None]
@@ -25,16 +25,23 @@ def texts(value: Any) -> tuple[str, ...]:
     return () if value is None else (value,) if isinstance(value, str) else tuple(value)
 
 
-def span_s(value: Any, path: Path, tell: Tell) -> float | None:
-    """Seconds, or text with a unit; "2h30m" and "2d12h" too. 0 is None."""
-    if value is None:
-        return None
+def seconds_of(value: Any) -> float:
+    """Seconds, or text with a unit; "2h30m" and "2d12h" too. Raises ValueError."""
     try:
         if isinstance(value, str) and not value.strip().isdigit():
-            return sum(seconds(part) for part in _units(value)) or None
-        return seconds(float(value)) or None
+            return sum(seconds(part) for part in _units(value))
+        return seconds(float(value))
     except (ValueError, TypeError):
-        tell(path, f"{value!r} is no time; write seconds, or a number with a unit: 500ms, 30s, 5m, 2h30m, 1d")
+        what = f"{value!r} is no time; write seconds, or a number with a unit: 500ms, 30s, 5m, 2h30m, 1d"
+        raise ValueError(what) from None
+
+
+def span_s(value: Any, path: Path, tell: Tell) -> float | None:
+    """As `seconds_of`, where what is wrong is told. 0 is None."""
+    try:
+        return None if value is None else seconds_of(value) or None
+    except ValueError as exc:
+        tell(path, str(exc))
         return None
 
 

@@ -9,9 +9,11 @@ from liteq.utils.misspelt import meant
 from liteq_flow.build import build_flow
 from liteq_flow.checks import check_references
 from liteq_flow.errors import FlowRefused
-from liteq_flow.model import Action, Flow, FlowFile, Foreach, Problem, Step
+from liteq_flow.model import Action, Flow, FlowFile, Problem
+from liteq_flow.outright import check_outright, steps_of
 from liteq_flow.schema import DEFINITIONS, DOCUMENT
 from liteq_flow.schema_check import errors
+from liteq_flow.secrecy import check_secrets
 from liteq_flow.synonyms import settle
 from liteq_flow.yaml_places import Path, Spot, documents, place
 
@@ -39,6 +41,8 @@ def read(text: str, file: str = "flow.yaml", *, has: Callable[[str], bool] | Non
         if len(problems) == before:  # else what is built from would not be there
             flow = build_flow(root, file, tell, first=index == 0)
             check_references(flow, tell)
+            check_outright(flow, tell)
+            check_secrets(flow, tell)
             for path, what in _without_effect(flow):
                 note(path, what)
             flows.append(flow)
@@ -81,10 +85,7 @@ def _twice(flows: list[Flow], file: str) -> list[Problem]:
 
 
 def _without_effect(flow: Flow) -> Iterator[tuple[Path, str]]:
-    """Words that mean more to other programs: a variable that a shell works out, a limit that nothing holds to."""
-    if flow.max_active_runs is not None:
-        why = "runs of a schedule are held to one by `overlap_policy`, commands by `max_active_steps` and limits"
-        yield ("max_active_runs",), f"'max_active_runs' has no effect: {why}"
+    """Words that mean more to other programs: variables that a shell works out."""
     places: list[tuple[Path, tuple[tuple[str, str], ...]]] = [(("env",), flow.env)]
     places += [(("steps", index, "env"), step.env) for index, step in enumerate(flow.steps)]
     for path, env in places:
@@ -108,22 +109,11 @@ def _missing(flows: list[Flow], roots: list[Spot], file: str, has: Callable[[str
 
 def called(flow: Flow) -> Iterator[tuple[Path, str]]:
     """The names that its `dag.run` and `dag.enqueue` call, with their places, where they hold no reference."""
-    for index, step in enumerate(flow.steps):
-        yield from _called_by(step, ("steps", index))
-    for name, handler in flow.handlers.items():
-        yield from _called_by(handler, ("handler_on", name))
-
-
-def _called_by(step: Step, path: Path) -> Iterator[tuple[Path, str]]:
-    if isinstance(step.do, Foreach):
-        for index, one in enumerate(step.do.steps):
-            yield from _called_by(one, (*path, "foreach", "steps", index))
-    elif isinstance(step.do, Action) and step.do.name in {"dag.run", "dag.enqueue"}:
-        name = str(step.do.arguments["dag"])
-        if "$" not in name:
-            yield (*path, "with", "dag"), name
-    if step.compensate is not None:
-        yield from _called_by(step.compensate, (*path, "compensate"))
+    for step, path in steps_of(flow):
+        if isinstance(step.do, Action) and step.do.name in {"dag.run", "dag.enqueue"}:
+            name = str(step.do.arguments["dag"])
+            if "$" not in name:
+                yield (*path, "with", "dag"), name
 
 
 def beside(name: str) -> tuple[str, ...]:

@@ -61,6 +61,8 @@ def add(app: App, snapshot: Snapshot) -> str:
         options: dict[str, Any] = {"tags": [f"flow:{flow.name}", *flow.labels]}
         if flow.queue:
             options["queue"] = flow.queue
+        if flow.timeout_s is not None:
+            options["timeout"] = flow.timeout_s
         arguments, overlap = _arguments(app, snapshot, flow, params), OVERLAP[flow.overlap_policy]
         Periodic(app).add(
             name, made, "liteq.flow", arguments, overlap=overlap, catch_up=_catch_up(flow), **options

@@ -237,7 +237,7 @@ STEP: Final = closed(
     },
     allOf=[
         {"if": {"properties": {"action": {"const": name}}, "required": ["action"]},
-         "then": {"properties": {"with": arguments}}}
+         "then": {"properties": {"with": arguments}, **({"required": ["with"]} if "required" in arguments else {})}}
         for name, arguments in ACTIONS.items()
     ],
 )  # fmt: skip

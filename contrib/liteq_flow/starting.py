@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from liteq.context import App
-from liteq.message import RunSpec
-from liteq.workflow.duration import limit_ms
 from liteq_flow.installing import install
 from liteq_flow.model import Flow
 from liteq_flow.snapshot import Snapshot
@@ -24,10 +22,7 @@ def start(
     Raises RunConflict where `id` is that of a run of another file, or of other params.
     """
     workflow = install(app).options(
-        id=id, queue=queue or flow.queue, tags=(f"flow:{flow.name}", *flow.labels)
+        id=id, queue=queue or flow.queue, tags=(f"flow:{flow.name}", *flow.labels), timeout=flow.timeout_s
     )  # fmt: skip
-    if flow.timeout_s is not None:
-        what = f"timeout_sec of flow {flow.name!r}"
-        workflow.run_spec = RunSpec(workflow.version, limit_ms(flow.timeout_s, what), workflow.run_spec.tags)
     commands = queue or flow.queue or app.conf.task_default_queue
     return workflow.start({"file": file, "texts": dict(snapshot.texts)}, flow.name, dict(params), commands)

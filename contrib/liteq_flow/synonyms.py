@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from liteq_flow.misread import misread
 from liteq_flow.schema import DOCUMENT, STEP
 from liteq_flow.values import SHORT
 from liteq_flow.words import (
@@ -43,6 +44,7 @@ def settle(root: Spot) -> Iterator[Said]:
     for path, step in _steps(words):
         yield from _step(step, path)
     ids = frozenset(_ids(root)) - SHORT.keys()
+    yield from ((path, what, True) for path, what in misread(root, ids))
     _whole_references(root, ids)
 
 

@@ -11,8 +11,8 @@ from typing import Any, Final
 from liteq_flow.errors import UnknownReference
 
 __all__ = [
-    "ABSENT", "NAMESPACES", "SHORT", "Reference", "Scope", "decode", "is_select", "reference", "references", "resolve",
-    "select", "text_of",
+    "ABSENT", "NAMESPACES", "PATH", "SHORT", "Reference", "Scope", "decode", "is_select", "reference", "references",
+    "resolve", "select", "text_of",
 ]  # fmt: skip
 
 Json = Any
@@ -183,12 +183,16 @@ def decode(text: str, how: str) -> Json:
         return text.rstrip("\r\n")
     if how == "json":
         return json.loads(text)
-    import yaml
+    from liteq_flow.errors import FlowRefused
+    from liteq_flow.yaml_places import documents
 
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as exc:
-        raise ValueError(f"not YAML: {' '.join(str(exc).split())}") from None
+        found = documents(text, "the text")
+    except FlowRefused as exc:
+        raise ValueError(str(exc)) from None
+    if len(found) > 1:
+        raise ValueError(f"{len(found)} documents, where one is meant")
+    return found[0].plain if found else None
 
 
 def is_select(path: str) -> bool:

@@ -160,4 +160,5 @@ def refused_action(name: str) -> str:
     """Why an action is refused; "" where nothing is known of it."""
     if "@" in name or "/" in name:
         return "actions from elsewhere are not fetched: " + USE_TASK
-    return ACTIONS_REFUSED.get(name.partition(".")[0], "")
+    family = name.partition(".")[0]
+    return ACTIONS_REFUSED.get(family, USE_TASK if "sql" in family else "")

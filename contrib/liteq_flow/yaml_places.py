@@ -50,6 +50,20 @@ class Loader(yaml.SafeLoader):
     """Resolves plain scalars as YAML 1.2 does: no dates, no `yes`, no base 60."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's
+    in_plain = False
+
+    def scan_plain(self) -> Any:
+        """A text without quotes. PyYAML ends it at a `?` inside `{ }`, YAML 1.2 does not: `{prompt: Go on?}`."""
+        self.in_plain = True
+        try:
+            return super().scan_plain()
+        finally:
+            self.in_plain = False
+
+    def peek(self, index: int = 0) -> Any:
+        """The next character; of a `?` in such a text one that ends nothing."""
+        found = super().peek(index)
+        return "x" if found == "?" and self.in_plain else found
 
 
 for tag, pattern, first in (

@@ -1,4 +1,4 @@
-"""The marks of a message whose tags, or whose log, are kept beside its row."""
+"""The parts of a message that stand beside its row: its tags, that it has a log, and the timeout of a run."""
 
 from __future__ import annotations
 
@@ -7,17 +7,25 @@ from dataclasses import replace
 from typing import Any
 
 from liteq.message import Flag, Message, RunSpec
+from liteq.policy.durations import limit_ms
 from liteq.policy.kept import KEPT, checked_tags
 from liteq.sending.keys import KEYED_BY_CALL
 
 __all__ = ["MORE_BY_CALL", "mark_kept"]
 
-MORE_BY_CALL = KEYED_BY_CALL | {*KEPT}
+MORE_BY_CALL = KEYED_BY_CALL | {*KEPT, "timeout"}
 """Options of a call that are more than a part of its row or its document."""
 
 
 def mark_kept(message: Message, tags: Sequence[str], options: Mapping[str, Any]) -> None:
-    """Give `message` the `tags` of its task and those of its call, and say that the call has a word on its log."""
+    """Give `message` the `tags` of its task and those of its call, and say that the call has a word on its log.
+
+    `timeout` among the options is that of a run, in the place of its workflow's own. Celery has an option of this name
+    for its connection to the broker, which means nothing here: a task's is passed over.
+    """
+    if options.get("timeout") is not None and message.flags & Flag.RUN:
+        timeout_ms = limit_ms(options["timeout"], f"the timeout of a run of {message.task!r}")
+        message.run = replace(message.run or RunSpec(), timeout_ms=timeout_ms)
     if options.get("log_keep") is not None:
         if message.flags & Flag.RUN:
             raise TypeError(f"workflow {message.task!r}: log_keep= is of tasks; a step shows its work by ctx.emit()")

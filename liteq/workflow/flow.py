@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 OnConflict = Literal["fail", "existing", "renew", "replace"]
 OF_KEYS = frozenset({"max_concurrency", "concurrency_key", "limits", "fair_key", "unique"})
-OF_SENDING = frozenset({"countdown", "eta", "queue", "priority", "expires"}) | OF_KEYS
+OF_SENDING = frozenset({"countdown", "eta", "queue", "priority", "expires", "timeout"}) | OF_KEYS
 OF_A_GRAPH = frozenset({"link", "link_error", "root_id", "parent_id", "headers"})
 
 
@@ -59,6 +59,8 @@ class Asked:
     keyed: Mapping[str, Any] = field(default_factory=dict)
     """The options of OF_KEYS, of this start alone."""
     budget: Budget | None = None
+    """Its own, in place of the workflow's."""
+    timeout: Duration | None = None
     """Its own, in place of the workflow's."""
 
 
@@ -163,6 +165,7 @@ class Workflow(AsATask, Generic[P, R]):
         tags: Iterable[str] = (),
         unique: Any = None,
         budget: Budget | None = None,
+        timeout: Duration | None = None,
     ) -> Workflow[P, R]:
         """The same workflow, to be started with these: `flow.options(id="order-7").start(order)`.
 
@@ -170,13 +173,15 @@ class Workflow(AsATask, Generic[P, R]):
         id exists: "fail" (that run if workflow and input are the same, else RunConflict), "existing" (that run),
         "renew" (that run while it lives, else a new one), "replace" (a new one, the old one terminated). event=(name,
         payload): sent to that run in the same transaction. tags: words by which `app.runs` finds it. unique: as
-        of a task, in the place of the workflow's own. budget: in the place of the workflow's own.
+        of a task, in the place of the workflow's own. budget, timeout: in the place of the workflow's own.
         """
         check_conflict(on_conflict)
         if delay is not None:
             seconds(delay, "delay")
         if expires is not None and not isinstance(expires, datetime):
             seconds(expires, "expires")
+        if timeout is not None:
+            limit_ms(timeout, "timeout")
         if isinstance(eta, datetime) and eta.tzinfo is None:
             raise ValueError(f"eta={eta!r}: a naive datetime names no moment; add its zone")
         if isinstance(tags, str):
@@ -189,7 +194,7 @@ class Workflow(AsATask, Generic[P, R]):
             None if queue is None else checked_name(queue, "a queue's name"),
             None if priority is None else checked_priority(priority),
             delay, eta, expires, on_conflict, event, tuple(checked_name(tag, "a tag") for tag in tags),
-            {} if unique is None else {"unique": unique}, checked_budget(budget),
+            {} if unique is None else {"unique": unique}, checked_budget(budget), timeout,
         )  # fmt: skip
         return self._asking(asked)
 
@@ -223,7 +228,8 @@ class Workflow(AsATask, Generic[P, R]):
         )
         message.flags |= Flag.RUN
         own = self.run_spec.budget if asked.budget is None else limits_of(asked.budget)
-        message.run = replace(self.run_spec, tags=asked.tags, budget=own)
+        timeout_ms = self.run_spec.timeout_ms if asked.timeout is None else limit_ms(asked.timeout, "timeout")
+        message.run = replace(self.run_spec, tags=asked.tags, budget=own, timeout_ms=timeout_ms)
         return message
 
     # -- starting ----------------------------------------------------------------------------------------------------
@@ -282,7 +288,7 @@ class Workflow(AsATask, Generic[P, R]):
     ) -> Run[R]:
         """`start` with arguments as a list and a dict, and a task's options.
 
-        task_id: the run's id, by `on_conflict`; countdown (s), eta, queue, priority, expires; max_concurrency,
+        task_id: the run's id, by `on_conflict`; countdown (s), eta, queue, priority, expires, timeout; max_concurrency,
         concurrency_key, limits, fair_key, unique.
         """
         from liteq.workflow.starting import start_run
@@ -334,6 +340,8 @@ class Workflow(AsATask, Generic[P, R]):
             "queue": asked.queue,
             "priority": asked.priority,
             "eta": asked.eta,
+            "tags": [*asked.tags] or None,
+            "timeout": asked.timeout,
             **asked.keyed,
         }
         if asked.delay is not None:

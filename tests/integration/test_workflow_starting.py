@@ -48,6 +48,23 @@ def test_the_same_id_with_other_input_or_of_another_workflow_is_a_conflict(app, 
         other.options(id="a").start()
 
 
+def test_a_start_has_a_timeout_of_its_own_by_each_door(app, flow):
+    def timeout_ms(message):
+        return message.run.timeout_ms
+
+    assert timeout_ms(flow.message((), {}, id_="a")) is None
+    assert timeout_ms(flow.options(timeout="5m").message((), {}, id_="a")) == 300_000
+    app.schedules.add("nightly", 60, flow, timeout="2h")
+    app.schedules.add("tagged", 60, flow.options(timeout=7, tags=["a"]).s())
+    batches = [app.schedules.batch(one, "id")[0] for one in app.schedules.all()]
+    assert [timeout_ms(one.messages[0]) for one in batches] == [7_200_000, 7_000]
+    assert batches[1].messages[0].run.tags == ("a",)
+    with pytest.raises(ValueError, match="timeout"):
+        flow.options(timeout="soon")
+    with pytest.raises(ValueError, match="the timeout of a run of 'flow'"):
+        app.publisher.message("flow", (), {}, {"timeout": "soon"}, message_id="b")
+
+
 @on_both_engines
 def test_eight_threads_that_start_one_id_start_one_run(app, worker, flow):
     def start() -> None:

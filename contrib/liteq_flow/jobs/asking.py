@@ -9,6 +9,7 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 
 from liteq_flow.jobs.capture import LARGEST
+from liteq_flow.parts import seconds_of
 
 if TYPE_CHECKING:
     from liteq_flow.jobs.job import Job
@@ -54,7 +55,8 @@ def _ask(job: Job, timeout_s: float) -> Answer:
 def request(job: Job) -> dict[str, Any]:
     """Send a request. The output is the answer's body; a status from 400 on fails."""
     given = job.document["with"]
-    timeout_s = float(given.get("timeout") or job.document.get("timeout_s") or PATIENCE_S)
+    own = given.get("timeout")
+    timeout_s = seconds_of(own) if own else float(job.document.get("timeout_s") or PATIENCE_S)
     answer = _ask(job, timeout_s)
     stdout = job.capture("stdout")
     stdout.add(answer.body, last=True)

@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from liteq.utils.misspelt import meant
 from liteq_flow.jobs.capture import LARGEST
 from liteq_flow.values import text_of
 
 if TYPE_CHECKING:
     from liteq_flow.jobs.job import Job
 
-__all__ = ["look_at_file", "read_file", "render", "render_template", "write_file"]
+__all__ = ["check_template", "look_at_file", "read_file", "render", "render_template", "write_file"]
 
 FIELD = re.compile(r"\{\{-?\s*\.([A-Za-z_][A-Za-z0-9_.]*)\s*-?\}\}")
 ANY = re.compile(r"\{\{.*?\}\}", re.DOTALL)
@@ -79,10 +80,19 @@ def render(template: str, data: Mapping[str, Any]) -> str:
             value = value[part]
         return text_of(value)
 
-    for one in ANY.finditer(template):
-        if FIELD.fullmatch(one[0]) is None:
-            raise ValueError(f"a template has {{{{ .name }}}} and nothing else, not {one[0]!r:.80}")
+    check_template(template)
     return FIELD.sub(found, template)
+
+
+def check_template(template: str, data: Mapping[str, Any] | None = None) -> None:
+    """Raise ValueError for a `{{ }}` that is no field; where `data` is known, for one that it does not have."""
+    for one in ANY.finditer(template):
+        field = FIELD.fullmatch(one[0])
+        if field is None:
+            raise ValueError(f"a template has {{{{ .name }}}} and nothing else, not {one[0]!r:.80}")
+        name = field[1].partition(".")[0]
+        if data is not None and name not in data:
+            raise ValueError(f"the template names .{name}, which `data` does not have{meant(name, data)}")
 
 
 def render_template(job: Job) -> dict[str, Any]:

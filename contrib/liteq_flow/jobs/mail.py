@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from liteq.alerts.targets import send_message
 from liteq_flow.jobs.capture import LARGEST
+from liteq_flow.parts import texts
 
 if TYPE_CHECKING:
     from liteq_flow.jobs.job import Job
@@ -15,11 +16,13 @@ __all__ = ["send_mail"]
 
 
 def send_mail(job: Job) -> dict[str, Any]:
-    """Send a mail."""
+    """Send a mail. Those in `bcc` get it and stand nowhere in it."""
     given = job.env.document(job.document["with"])
     message = EmailMessage()
-    to = given["to"] if isinstance(given["to"], list) else [given["to"]]
-    message["From"], message["To"], message["Subject"] = given["from"], ", ".join(to), given["subject"]
+    message["From"], message["Subject"] = given["from"], given["subject"]
+    for word in ("to", "cc", "bcc"):
+        if addresses := texts(given.get(word)):
+            message[word.title()] = ", ".join(addresses)
     message.set_content(str(given.get("message") or given.get("body") or ""))
     for name in given.get("attachments") or ():
         path = job.path(name)

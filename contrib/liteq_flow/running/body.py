@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from liteq.clock import to_ms
 from liteq.context import App
 from liteq.exceptions import WorkflowCancelled
 from liteq.workflow import actx
@@ -101,7 +102,8 @@ async def document_of(
         raise StepFailed(f"the params of {flow.name!r}: {'; '.join(one.what for one in exc.problems)}") from None
     root = run.snapshot.whole.flow.name
     plan = _plan_of(run, flow, file, params, {"id": run_id, "root_id": run_id, "root_name": root}, path)
-    plan.deadline_ms = deadline_ms
+    own = [] if flow.timeout_s is None else [to_ms(actx.now()) + flow.timeout_s * 1000]
+    plan.deadline_ms = min([*own, *([] if deadline_ms is None else [deadline_ms])], default=None)
     await _go(plan)
     return plan
 
@@ -159,10 +161,10 @@ async def _on_wait(plan: Plan) -> None:
 
 
 async def _undo(run: FlowRun, plan: Plan | None = None) -> None:
-    """Run what undoes the steps that have succeeded, the last one first; of one document, or of all."""
+    """Run what undoes the steps that have succeeded, the last one first; of a document and all in it, or of the run."""
     from liteq_flow.running.node import run_node
 
-    wanted = [one for one in run.undo if plan is None or one.plan is plan]
+    wanted = [one for one in run.undo if plan is None or one.node.path.startswith(plan.path)]
     for one in sorted(wanted, key=lambda undo: (undo.node.ended_ms or 0, undo.node.path), reverse=True):
         run.undo.remove(one)
         step = one.node.step.compensate

@@ -123,6 +123,7 @@ async def do_foreach(plan: Plan, node: Node, names: Names, do: Foreach) -> Made:
     await _at_once(do.max_concurrent, [work(i) for i in range(len(items))])
     for inner in sorted(inners, key=lambda one: one.names.foreach["index"]):
         node.written |= inner.written()
+        node.ended_after(inner.nodes.values())
     return _collected(records)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from liteq_flow.jobs.environment import Environment, env_mark, is_mark, plain, read_dotenv
 from liteq_flow.model import Flow, Step
+from liteq_flow.secrecy import variables_of
 from liteq_flow.shell import Script
 from liteq_flow.values import ABSENT, Reference, Scope, resolve, text_of
 
@@ -59,8 +61,9 @@ class Names:
         return text_of(self.value(document))
 
     def _environment(self) -> Environment:
-        """The environment as this process sees it: for what the body itself compares. Nothing of it is recorded."""
-        env = Environment()
+        """The environment as this process sees it, for what the run itself works out; without secrets: it is kept."""
+        secret = {name for one in self.flow.secrets for name in variables_of(one)}
+        env = Environment({name: value for name, value in os.environ.items() if name not in secret})
         env.add(self._pairs(self.flow.env))
         for name in self.flow.dotenv:
             env.values |= read_dotenv(self.folder / env.expand(name))

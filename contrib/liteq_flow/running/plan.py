@@ -52,6 +52,10 @@ class Node:
         """Note that it begins now, as the run's own time has it, behind those `before` it."""
         self.began_ms = max([now_ms(), *(one.ended_ms or 0 for one in before)])
 
+    def ended_after(self, inner: Iterable[Node]) -> None:
+        """Note that it ends when the last of the steps inside it has ended."""
+        self.ended_ms = max([self.ended_ms or 0, *(one.ended_ms or 0 for one in inner)])
+
     def now_ms(self) -> int:
         """The run's own time where the step is."""
         return max(self.began_ms, now_ms())

@@ -44,6 +44,7 @@ async def _inside(
 
     deadline_ms = plan.inner_deadline(node)
     inner = await document_of(plan.run, flow, file, given, names.context["run"]["id"], path, deadline_ms)
+    node.ended_after(inner.nodes.values())
     failure = failed_of(inner)
     if failure is not None:
         raise failure

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from liteq.clock import to_ms
 from liteq.workflow import actx
-from liteq.workflow.duration import seconds
 from liteq_flow.model import Action
+from liteq_flow.parts import seconds_of
 from liteq_flow.running.doing import Made, made_of
 from liteq_flow.running.jobs import call_job, left_s
 from liteq_flow.running.names import Names
@@ -24,10 +25,11 @@ async def do_wait(plan: Plan, node: Node, names: Names, do: Action, key: str) ->
     given = do.arguments
     match do.name:
         case "wait.duration":
-            await actx.sleep(names.value(given["duration"]))
+            await _sleep(plan, node, seconds_of(names.value(given["duration"])))
         case "wait.until":
             until = datetime.fromisoformat(names.text(given["until"]))
-            await actx.sleep_until(until if until.tzinfo else until.replace(tzinfo=UTC))
+            moment_ms = to_ms(until if until.tzinfo else until.replace(tzinfo=UTC))
+            await _sleep(plan, node, max(0.0, (moment_ms - node.now_ms()) / 1000))
         case "wait.file" | "wait.http":
             await _look(plan, node, names, do, key)
         case _:
@@ -35,12 +37,26 @@ async def do_wait(plan: Plan, node: Node, names: Names, do: Action, key: str) ->
     return Made()
 
 
+async def _sleep(plan: Plan, node: Node, span_s: float) -> None:
+    """Sleep, up to the step's timeout. Raises StepFailed where that is the shorter one."""
+    timeout_s = left_s(plan, node)
+    if timeout_s is None or span_s <= timeout_s:
+        await actx.sleep(span_s)
+        return
+    await actx.sleep(timeout_s)
+    raise _too_long(timeout_s)
+
+
+def _too_long(timeout_s: float) -> StepFailed:
+    return StepFailed(f"it took longer than {timeout_s:g} s", result={"timed_out": True})
+
+
 async def _look(plan: Plan, node: Node, names: Names, do: Action, key: str) -> None:
     given: dict[str, Any] = names.template(dict(do.arguments))
-    pause_s = seconds(given.pop("poll_interval", POLL_S), "poll_interval")
+    pause_s = seconds_of(given.pop("poll_interval", POLL_S))
     document: dict[str, Any] = {"do": do.name, "with": given}
     if "request_timeout" in given:
-        document["request_timeout_s"] = seconds(given.pop("request_timeout"), "request_timeout")
+        document["request_timeout_s"] = seconds_of(given.pop("request_timeout"))
     timeout_s = left_s(plan, node)
     begun = actx.now()
     n = 0
@@ -51,5 +67,5 @@ async def _look(plan: Plan, node: Node, names: Names, do: Action, key: str) -> N
         if result.get("met"):
             return
         if timeout_s is not None and (actx.now() - begun).total_seconds() + pause_s > timeout_s:
-            raise StepFailed(f"it took longer than {timeout_s:g} s", result={"timed_out": True})
+            raise _too_long(timeout_s)
         await actx.sleep(pause_s)

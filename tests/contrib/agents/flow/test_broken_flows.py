@@ -87,6 +87,70 @@ BROKEN = {
         "steps:\n  - action: dag.run\n    with: {dag: chidl}\n---\nname: child\nsteps:\n  - run: x\n",
         3, "steps[0].with.dag", "nor chidl.yaml or chidl.yml beside it; did you mean 'child'?",
     ),
+    "an action without its arguments": ("steps:\n  - action: file.read\n", 2, "steps[0]", "'with' is missing"),
+    "a database": ("steps:\n  - action: mysql.query\n", 2, "steps[0].action", "use `task:`"),
+    "a duration": (
+        "steps:\n  - action: wait.duration\n    with:\n      duration: soon\n",
+        4, "steps[0].with.duration", "'soon' is no time",
+    ),
+    "a moment": ("steps:\n  - action: wait.until\n    with: {until: noon}\n", 3, "steps[0].with.until", "no moment"),
+    "looks without a pause": (
+        "steps:\n  - action: wait.file\n    with: {path: x, poll_interval: 0}\n",
+        3, "steps[0].with.poll_interval", "longer than 0",
+    ),
+    "an address of a file": (
+        "steps:\n  - action: http.request\n    with: {method: GET, url: 'file:///etc/passwd'}\n",
+        3, "steps[0].with.url", "http:// or https://",
+    ),
+    "a template that computes": (
+        "steps:\n  - action: template.render\n    with: {template: '{{ range .x }}'}\n",
+        3, "steps[0].with.template", "nothing else",
+    ),
+    "a field that a template does not have": (
+        "steps:\n  - action: template.render\n    with: {template: 'Hi {{ .nmae }}', data: {name: x}}\n",
+        3, "steps[0].with.template", "did you mean 'name'?",
+    ),
+    "a priority": ("steps:\n  - run: x\n    priority: 1000\n", 3, "steps[0].priority", "from 0 to 255"),
+    "a memo": ("steps:\n  - run: x\n    memo: soon\n", 3, "steps[0].memo", "a number with a unit"),
+    "a queue of jobs": ("queue: mail#commands\nsteps:\n  - run: x\n", 1, "queue", "leave '#commands' out"),
+    "a long name": (f"name: {'n' * 5000}\nsteps:\n  - run: x\n", 1, "name", "1 to"),
+    "too many labels": (f"labels: {[f'l{n}' for n in range(60)]}\nsteps:\n  - run: x\n", 1, "labels", "not 60"),
+    "no item": ("steps:\n  - run: x\n    parallel: []\n", 3, "steps[0].parallel", "there is no item"),
+    "an expression": (
+        "params: {n: 1}\nsteps:\n  - action: log.write\n    with: {message: 'so ${params.n + 1}'}\n",
+        4, "steps[0].with.message", "no expression is evaluated",
+    ),
+    "a misspelt step in a reference": (
+        "type: chain\nsteps:\n  - {id: build, run: x, output: {tag: {from: stdout}}}\n  - run: echo ${biuld.tag}\n",
+        4, "steps[1].run", "did you mean 'build'?",
+    ),
+    "a secret as a reference": (
+        "secrets: {TOKEN: 'env:T'}\nsteps:\n  - run: echo ${secrets.TOKEN}\n", 3, "steps[0].run", "as $TOKEN",
+    ),
+    "a secret that would be an output": (
+        "secrets: {TOKEN: 'env:T'}\nsteps:\n  - action: outputs.write\n    with: {values: {a: '${env.T}'}}\n",
+        4, "steps[0].with", "let a command use $TOKEN",
+    ),
+    "a secret in a question": (
+        "secrets: {TOKEN: 'env:T'}\nsteps:\n  - id: ask\n    action: human.task\n    with: {prompt: 'Is it $TOKEN?'}\n",
+        5, "steps[0].with", "recorded nowhere",
+    ),
+    "a secret that is compared": (
+        "secrets: {TOKEN: 'env:T'}\nsteps:\n  - run: x\n    preconditions: [{condition: $TOKEN, expected: x}]\n",
+        4, "steps[0].preconditions[0]", "recorded nowhere",
+    ),
+    "a secret for a task": (
+        "secrets: {TOKEN: 'env:T'}\nsteps:\n  - {task: shop.pay, with: {key: $TOKEN}}\n",
+        3, "steps[0].with", "recorded nowhere",
+    ),
+    "a bomb": (
+        "steps:\n  - run: x\n    env:\n      A: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
+        + "".join(f"      {b}: &{b} [{', '.join([f'*{a}'] * 10)}]\n" for a, b in zip("abcde", "bcdef", strict=True)),
+        4, "", "more than 100,000 values",
+    ),
+    "a tag of Python": (
+        "steps:\n  - run: !!python/object/apply:os.system ['touch ran']\n", 2, "steps[0].run", "is not known here",
+    ),
 }  # fmt: skip
 
 
@@ -96,7 +160,7 @@ def test_a_broken_flow_is_refused_with_its_line(broken):
     with pytest.raises(FlowRefused) as refused:
         read(text, "f.yaml", has=lambda name: False)
     [problem] = refused.value.problems
-    assert (problem.line, problem.path.removesuffix(": ")) == (line, path)
+    assert (problem.line, problem.path.removesuffix(": ") if path else "") == (line, path)
     assert what in problem.what
     assert str(problem).startswith(f"f.yaml:{line}: ")
 

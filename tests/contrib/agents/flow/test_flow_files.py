@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from liteq.cli import main
+from liteq_flow import words
 
 NIGHTLY = """# what runs at night
 schedule: CRON_TZ=Asia/Tokyo 0 9 * * *
@@ -162,3 +163,11 @@ def test_the_flows_of_the_how_to_are_flows(flow, tmp_path):
     for number, text in enumerate(examples):
         (tmp_path / f"{number}.yaml").write_text(text)
         flow("validate", f"{number}.yaml")
+
+
+def test_the_how_to_names_each_word_of_dagu_that_is_refused_or_has_no_effect():
+    page = (Path(__file__).parents[4] / "docs" / "howto" / "flows.md").read_text()
+    page = page[page.index("## From Dagu") :]
+    known = [*words.REFUSED, *words.REFUSED_IN_STEP, *words.NO_EFFECT, *words.NO_EFFECT_IN_STEP]
+    actions = [f"{name}.*" for name in words.ACTIONS_REFUSED if name != "file"]
+    assert [one for one in [*known, *actions, "file.copy"] if f"`{one}`" not in page] == []

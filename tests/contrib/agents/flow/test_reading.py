@@ -203,11 +203,11 @@ def test_a_foreach_has_steps_of_its_own():
 
 
 def test_what_has_no_effect_is_accepted_and_told():
-    text = "hist_retention_days: 7\nmax_active_runs: 1\nsteps:\n  - {run: x, log_output: merged}\n"
+    text = "hist_retention_days: 7\ngroup: nightly\nsteps:\n  - {run: x, log_output: merged}\n"
     assert [(note.line, note.path) for note in read(text, "f.yaml").notes] == [
         (1, "hist_retention_days"),
+        (2, "group"),
         (4, "steps[0].log_output"),
-        (2, "max_active_runs"),
     ]
 
 
@@ -401,7 +401,7 @@ def test_what_a_step_wrote_is_decoded_and_selected():
     assert select(document, ".items[0].a-b") == 1
     assert select(document, '.["x y"]') == 2
     assert select(document, ".") == document
-    assert decode("a: [yes]\n", "yaml") == {"a": [True]}
+    assert decode("a: [yes, true]\n", "yaml") == {"a": ["yes", True]}
     assert decode("text\n", "text") == "text"
     for path in (".items[1]", ".nope", ".items.x"):
         with pytest.raises(ValueError, match="there is no"):
@@ -459,3 +459,25 @@ steps:
     (flow,) = read(text).flows
     said = "${call.outputs.n} ${steps.call.outputs.n} ${call.output.n} ${steps.call.outputs.n}"
     assert flow.steps[1].do.commands == (f'echo "{said} \\${{call.n}} ${{other.n}} ${{run.id}}"',)
+
+
+@pytest.mark.parametrize("text", ["{prompt: Go on?}", "{prompt: 'Go on?'}"])
+def test_a_question_mark_is_a_part_of_a_text(text):
+    assert flow(f"steps: [{{id: a, action: human.task, with: {text}}}]").steps[0].do.arguments == {"prompt": "Go on?"}
+
+
+def test_a_secret_may_stand_where_a_job_fills_it_in():
+    found = flow(
+        "secrets: {TOKEN: 'env:T'}\nenv: {HEAD: Bearer $TOKEN}\nsteps:\n"
+        "  - action: http.request\n    with: {method: GET, url: 'http://x', headers: {auth: '${env.TOKEN}'}}\n"
+        "  - {run: 'curl -H \"$TOKEN\" x', preconditions: 'test -n \"$TOKEN\"'}\n"
+    )
+    assert len(found.steps) == 2
+
+
+def test_yaml_out_of_a_command_is_read_as_a_flow_is():
+    assert decode("day: 2026-11-29\nyes: no", "yaml") == {"day": "2026-11-29", "yes": "no"}
+    bomb = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
+    bomb += "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]\n" for a, b in zip("abcde", "bcdef", strict=True))
+    with pytest.raises(ValueError, match="more than 100,000 values"):
+        decode(bomb, "yaml")
