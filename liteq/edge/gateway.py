@@ -10,6 +10,7 @@ import ipaddress
 import logging
 from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
 from typing import Final
@@ -183,6 +184,7 @@ def _check_local(request: Request) -> None:
         raise Problem(403, "without a file of keys only programs of this machine may ask: give --key-file")
 
 
+@lru_cache(maxsize=256)
 def _is_loopback(address: str) -> bool:
     try:
         return ipaddress.ip_address(address).is_loopback

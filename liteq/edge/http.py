@@ -123,7 +123,8 @@ def request_of(environ: Environ) -> Request:
     for name in ("CONTENT_LENGTH", "CONTENT_TYPE"):
         if environ.get(name):
             headers[name.replace("_", "-").lower()] = environ[name]
-    query = dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True, max_num_fields=100))
+    asked = environ.get("QUERY_STRING", "")
+    query = dict(parse_qsl(asked, keep_blank_values=True, max_num_fields=100)) if asked else {}
     method = environ.get("REQUEST_METHOD", "GET").upper()
     return Request(method, path, query, headers, environ.get("REMOTE_ADDR", ""), environ)
 

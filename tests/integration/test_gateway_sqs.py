@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from liteq import LiteQ
+from liteq.exceptions import StorageFull
 from liteq.states import State
 
 from .edge import Running, key_file, running
@@ -134,6 +135,74 @@ def test_batches_tell_of_each_entry(app: LiteQ, sqs: Any, mail: str) -> None:
     ended = sqs.delete_message_batch(QueueUrl=mail, Entries=handles)
     assert [one["Id"] for one in ended["Successful"]] == ["a"]
     assert [(one["Id"], one["Code"]) for one in ended["Failed"]] == [("b", "ReceiptHandleIsInvalid")]
+
+
+def celerys(task_id: str, then: str) -> str:
+    """The message of a chain of two, as a producer of Celery's sends it."""
+    rest = [{"task": "mail.send", "args": [], "kwargs": {}, "options": {"task_id": then}, "subtask_type": None}]
+    body = json.dumps([[], {}, {"callbacks": None, "errbacks": None, "chain": rest, "chord": None}])
+    return json.dumps(
+        {"body": body, "headers": {"task": "mail.send", "id": task_id}, "properties": {}, "content-type": None}
+    )
+
+
+def test_a_batch_is_written_in_one_transaction_and_again_in_none_more(
+    app: LiteQ, served: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, written = app.storage.driver.write, list[object]()
+
+    def counted(*args: Any, **options: Any) -> Any:
+        written.append(args)
+        return write(*args, **options)
+
+    monkeypatch.setattr(app.storage.driver, "write", counted)
+    url = f"http://127.0.0.1:{served.port}/000000000000/mail"
+    entries = [{"Id": f"e{n}", "MessageBody": str(n)} for n in range(9)]
+    entries.append({"Id": "bad", "MessageBody": "no json", "MessageAttributes": TASK})
+    body = json.dumps({"QueueUrl": url, "Entries": entries}).encode()
+    headers = signed(served, body, target="SendMessageBatch")
+    first, again = (served.client()("POST", "/", body, headers).json for _ in range(2))
+    assert len(written) == 2
+    assert [one["Id"] for one in first["Successful"]] == [f"e{n}" for n in range(9)]
+    assert [one["Id"] for one in first["Failed"]] == ["bad"]
+    assert again == first
+    assert sum(count.n for count in app.storage.reader.counts()) == 9
+
+
+def test_an_entry_that_the_queue_refuses_takes_no_other_with_it(app: LiteQ, sqs: Any, mail: str) -> None:
+    app.send_task("other", task_id="taken")
+    entries = [
+        {"Id": "good", "MessageBody": celerys("a", "b")},
+        {"Id": "conflict", "MessageBody": celerys("c", "taken")},
+        {"Id": "plain", "MessageBody": "1"},
+    ]
+    found = sqs.send_message_batch(QueueUrl=mail, Entries=entries)
+    assert [one["Id"] for one in found["Successful"]] == ["good", "plain"]
+    assert [(one["Id"], one["SenderFault"]) for one in found["Failed"]] == [("conflict", True)]
+    assert [app.storage.reader.find(id_) is not None for id_ in ("a", "b", "c")] == [True, True, False]
+    alone = refused(sqs.send_message, QueueUrl=mail, MessageBody=celerys("c", "taken"))
+    assert alone == ("InvalidMessageContents", 400)
+
+
+def test_a_batch_that_the_disk_refuses_fails_whole_and_is_not_tried_entry_by_entry(
+    app: LiteQ, sqs: Any, mail: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[int]()
+
+    def full(batch: Any) -> Any:
+        asked.append(len(batch.messages))
+        raise StorageFull("the disk is full")
+
+    monkeypatch.setattr(app.storage.sends, "placed", full)
+    found = sqs.send_message_batch(QueueUrl=mail, Entries=[{"Id": str(n), "MessageBody": "x"} for n in range(3)])
+    assert [(one["Id"], one["Code"]) for one in found["Failed"]] == [(str(n), "ServiceUnavailable") for n in range(3)]
+    assert asked == [3]
+
+
+def test_a_chord_s_unlocking_task_is_refused_as_the_chord_is(app: LiteQ, sqs: Any, mail: str) -> None:
+    body = celerys("a", "b").replace('"task": "mail.send", "id"', '"task": "celery.chord_unlock", "id"')
+    assert refused(sqs.send_message, QueueUrl=mail, MessageBody=body)[0] == "InvalidMessageContents"
+    assert app.storage.reader.counts() == []
 
 
 def test_a_message_that_is_received_too_often_is_a_dead_letter(app: LiteQ, sqs: Any, mail: str) -> None:

@@ -27,6 +27,13 @@ READ: Final = frozenset(
     | {"group", "group_index", "argsrepr", "kwargsrepr", "origin", "replaced_task_nesting", "stamped_headers", "stamps"}
 )  # fmt: skip
 
+UNLOCK: Final = "celery.chord_unlock"  # of a sender whose result backend counts no members
+# Nothing that comes here says how many members there are: Celery tells its result backend alone, after the last one.
+CHORD: Final = (
+    "a chord's members come one by one, and none says how many they are: send a chain of a task and the chord, "
+    "which comes as a whole, or send the chord by liteq"
+)
+
 
 def envelope_of(text: str) -> Mapping[str, Any] | None:
     """The envelope of which `text` is the body of an SQS message; None where it is none."""
@@ -56,11 +63,8 @@ def batch_of(app: App, envelope: Mapping[str, Any], queue: str, *, delay_s: floa
     if not isinstance(name, str) or not isinstance(id_, str) or not id_:
         raise Refused("InvalidMessageContents", "no message of Celery's protocol 2: set task_protocol = 2")
     args, kwargs, embed = _body(envelope)
-    if embed.get("chord"):
-        raise Refused(
-            "InvalidMessageContents",
-            "a chord's members come one by one, and its body with each of them: send it by liteq, or chain a group",
-        )
+    if embed.get("chord") or name == UNLOCK:
+        raise Refused("InvalidMessageContents", CHORD)
     options = _options(headers, properties, queue, delay_s)
     first = Signature(
         name, args, kwargs, options={**options, "task_id": id_, **_links(embed)}, app=app,

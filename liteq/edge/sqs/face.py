@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
@@ -14,30 +14,30 @@ from liteq.edge.http import Answer, Problem, Request
 from liteq.edge.keys import ANYTHING, Key, Keys
 from liteq.edge.lending import Lender, Lent
 from liteq.edge.presence import LONGEST_S
+from liteq.edge.sqs.entries import Document, each, entries_of, failed
 from liteq.edge.sqs.envelope import batch_of, envelope_of
 from liteq.edge.sqs.errors import KIND, Refused, answer_of
 from liteq.edge.sqs.signature import Verifier
 from liteq.edge.v1 import MOST_WAIT_S, row_of
-from liteq.exceptions import LiteqError
+from liteq.exceptions import CanvasConflict, LiteqError, StorageError
 from liteq.message import Batch, Flag, Release, new_id
 from liteq.sending.bulk import ids_of
 from liteq.states import State
-from liteq.storage.enqueue import Placed
+from liteq.storage.enqueue import AS_IT_IS, Placed
 from liteq.utils.json_text import to_json
 
 __all__ = ["Face"]
 
 TARGET: Final = "AmazonSQS."
 ACCOUNT: Final = "000000000000"
-MOST_ENTRIES: Final = 10  # of a batch, as SQS has it
+MOST_RECEIVED: Final = 10  # at a time, as SQS has it
 REPEATABLE: Final = frozenset({"SendMessage", "SendMessageBatch", "GetQueueUrl", "GetQueueAttributes", "ListQueues"})
+UNREADABLE: Final = (Refused, Problem, LiteqError, TypeError, ValueError, AttributeError)  # of an entry of a batch
 COUNTED: Final = {
     "ApproximateNumberOfMessages": State.PENDING,
     "ApproximateNumberOfMessagesNotVisible": State.LEASED,
     "ApproximateNumberOfMessagesDelayed": State.SCHEDULED,
 }
-
-Document = Mapping[str, Any]
 
 
 class Call:
@@ -110,22 +110,45 @@ class Face:
         queue = self._queue(call, "send")
         (id_,) = call.ids(1)
         batch = self._batch(call, call.asked, queue, id_)
-        placed = self._app.storage.sends.placed(batch)
+        try:
+            placed = self._app.storage.sends.placed(batch)
+        except CanvasConflict as exc:
+            raise Refused("InvalidMessageContents", str(exc)) from None
         return _sent(call.asked, _told(batch, placed))
 
     def _send_batch(self, call: Call) -> Document:
         queue = self._queue(call, "send")
-        entries = _entries(call.asked)
-        good, bad = list[dict[str, Any]](), list[dict[str, Any]]()
+        entries = entries_of(call.asked)
+        read, bad = list[tuple[Document, Batch]](), list[dict[str, Any]]()
         for entry, id_ in zip(entries, call.ids(len(entries)), strict=True):
             try:
-                batch = self._batch(call, entry, queue, id_)
-                placed = self._app.storage.sends.placed(batch)
-            except (Refused, Problem, LiteqError, TypeError, ValueError, AttributeError) as error:
-                bad.append(_failed(entry, error))
-            else:
-                good.append({"Id": entry["Id"], **_sent(entry, _told(batch, placed))})
+                read.append((entry, self._batch(call, entry, queue, id_)))
+            except UNREADABLE as error:
+                bad.append(failed(entry, error))
+        good = self._placed(read, bad)
         return {"Successful": good, "Failed": bad}
+
+    def _placed(self, read: list[tuple[Document, Batch]], bad: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Write what could be read of a batch, in one transaction; where that cannot be, each entry in one of its own.
+
+        What cannot be written is added to `bad`.
+        """
+        sends = self._app.storage.sends
+        try:
+            whole = sends.placed(_joined(batch for _, batch in read)) if read else AS_IT_IS
+            return [_told_of(entry, batch, whole) for entry, batch in read]
+        except StorageError as error:  # the next one would have to wait as long
+            bad += [failed(entry, error) for entry, _ in read]
+            return []
+        except UNREADABLE:  # one of them; which, is found out one by one
+            pass
+        good = []
+        for entry, batch in read:
+            try:
+                good.append(_told_of(entry, batch, sends.placed(batch)))
+            except UNREADABLE as error:
+                bad.append(failed(entry, error))
+        return good
 
     def _batch(self, call: Call, asked: Document, queue: str, id_: str) -> Batch:
         body = asked.get("MessageBody")
@@ -182,7 +205,7 @@ class Face:
 
     def _receive(self, call: Call) -> Document:
         queue = self._queue(call, "work")
-        most = int(_number(call.asked, "MaxNumberOfMessages", 1, MOST_ENTRIES, least=1))
+        most = int(_number(call.asked, "MaxNumberOfMessages", 1, MOST_RECEIVED, least=1))
         visibility_s = _number(call.asked, "VisibilityTimeout", self._app.conf.visibility_timeout, LONGEST_S)
         wait_s = _number(call.asked, "WaitTimeSeconds", 0, MOST_WAIT_S)
         lent = self._lender.lend(call.key, [queue], most=most, visibility_s=max(visibility_s, 0.001), wait_s=wait_s)
@@ -211,7 +234,7 @@ class Face:
 
     def _delete_batch(self, call: Call) -> Document:
         self._queue(call, "work")
-        return _each(call.asked, lambda entry: self._ended(call.key, entry))
+        return each(call.asked, lambda entry: self._ended(call.key, entry))
 
     def _ended(self, key: Key, asked: Document) -> None:
         lease = self._lender.find(key, _handle(asked))
@@ -224,7 +247,7 @@ class Face:
 
     def _change_batch(self, call: Call) -> Document:
         self._queue(call, "work")
-        return _each(call.asked, lambda entry: self._changed(call.key, entry))
+        return each(call.asked, lambda entry: self._changed(call.key, entry))
 
     def _changed(self, key: Key, asked: Document) -> None:
         visibility_s = _number(asked, "VisibilityTimeout", None, LONGEST_S)
@@ -297,6 +320,20 @@ class Face:
         return f"{call.base}/{ACCOUNT}/{quote(queue, safe='')}"
 
 
+def _joined(batches: Iterable[Batch]) -> Batch:
+    """All of them as one: what belongs together in each stays so."""
+    whole = Batch()
+    for batch in batches:
+        whole.messages += batch.messages
+        whole.groups += batch.groups
+    return whole
+
+
+def _told_of(entry: Document, batch: Batch, placed: Placed) -> dict[str, Any]:
+    """An entry of a batch that was sent."""
+    return {"Id": entry["Id"], **_sent(entry, _told(batch, placed))}
+
+
 def _told(batch: Batch, placed: Placed) -> str:
     """The id that stands for what was sent: that of the first message."""
     id_ = batch.messages[0].id
@@ -316,42 +353,6 @@ def _handle(asked: Document) -> str:
     if not isinstance(handle, str) or not handle:
         raise Refused("MissingParameter", "ReceiptHandle is the text that ReceiveMessage returned")
     return handle
-
-
-def _entries(asked: Document) -> Sequence[Mapping[str, Any]]:
-    entries = asked.get("Entries")
-    if not isinstance(entries, list) or not entries:
-        raise Refused("EmptyBatchRequest", "Entries is a list of one to ten")
-    if len(entries) > MOST_ENTRIES:
-        raise Refused("TooManyEntriesInBatchRequest", f"{len(entries)} entries in one batch, and ten are taken")
-    ids = [entry.get("Id") if isinstance(entry, dict) else None for entry in entries]
-    if not all(isinstance(id_, str) and id_ for id_ in ids):
-        raise Refused("MissingParameter", "each entry has an Id")
-    if len(set(ids)) < len(ids):
-        raise Refused("BatchEntryIdsNotDistinct", "each entry has another Id")
-    return entries
-
-
-def _each(asked: Document, act: Callable[[Document], None]) -> Document:
-    good, bad = list[dict[str, Any]](), list[dict[str, Any]]()
-    for entry in _entries(asked):
-        try:
-            act(entry)
-        except (Refused, Problem, LiteqError) as error:
-            bad.append(_failed(entry, error))
-        else:
-            good.append({"Id": entry["Id"]})
-    return {"Successful": good, "Failed": bad}
-
-
-def _failed(entry: Document, error: Exception) -> dict[str, Any]:
-    if isinstance(error, LiteqError):
-        return {"Id": entry["Id"], "Code": "ServiceUnavailable", "Message": str(error), "SenderFault": False}
-    if not isinstance(error, (Refused, Problem)):
-        error = Refused("InvalidParameterValue", f"the entry cannot be read: {error}")
-    document = answer_of(error).document
-    code = document["__type"].partition("#")[2]
-    return {"Id": entry["Id"], "Code": code, "Message": document["message"], "SenderFault": True}
 
 
 def _number(asked: Document, name: str, default: float | None, most: float, *, least: float = 0) -> float:

@@ -51,6 +51,7 @@ print(json.dumps({
     "linked": add.apply_async((5, 5), link=note.s("after"), link_error=note.s("failed")).id,
     "options": add.apply_async((1, 1), priority=3, countdown=3600, expires=7200, headers={"who": "ann"}).id,
     "group": [one.id for one in group(add.s(n, n) for n in range(3)).delay()],
+    "behind": chain(note.si("first"), chord([add.s(1, 1), add.s(2, 2)], note.s())).delay().id,
     "chord": error_of(chord([add.s(1, 1), add.s(2, 2)], note.s()).delay),
     "task": error_of(app.signature("other.pay").delay),
     "queue": error_of(add.s(1, 1).set(queue="vip").delay),
@@ -110,6 +111,19 @@ def test_its_calls_are_rows_under_its_ids_and_what_cannot_be_one_is_told(app: Li
     assert "a chord's members come one by one" in sent["chord"]
     assert "may not send the task 'other.pay'" in sent["task"]
     assert "queue is not there" in sent["queue"]
+
+
+def test_a_chord_behind_a_task_comes_as_a_whole_and_joins(app: LiteQ, sent: dict[str, Any]) -> None:
+    @app.task(name="shop.add")
+    def add(*args: Any) -> Any:
+        return sum(args[-2:])
+
+    @app.task(name="shop.note")
+    def note(*args: object) -> list[object]:
+        return list(args)
+
+    drain(app)
+    assert app.AsyncResult(sent["behind"]).get(timeout=20) == [[2, 4]]
 
 
 def test_a_worker_of_liteq_carries_its_chain_through(app: LiteQ, sent: dict[str, Any]) -> None:
