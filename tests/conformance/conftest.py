@@ -1,9 +1,10 @@
 """The conformance suite runs once per storage engine: what it says must hold for each of them.
 
-A further engine is added by one more element of DRIVERS; `LITEQ_TEST_URL` runs the suite against a URL alone. "sealed",
-a part of the nightly run, is apsw with a payload codec over it: no verb may see a difference. "postgresql" has a server
-of its own, and one schema, which is emptied before each test. "postgresql-pooled" is that behind a pgbouncer in
-transaction mode: the files POOLED are a part of every run, all others of the nightly one.
+A further engine is added by one more element of DRIVERS; `LITEQ_TEST_URL` runs the suite against a URL alone
+("{folder}" in it: a test's own folder), as `tox -e engines-watch` does with the libraries of tests/engines_watch.
+"sealed", a part of the nightly run, is apsw with a payload codec over it: no verb may see a difference. "postgresql"
+has a server of its own, and one schema, which is emptied before each test. "postgresql-pooled" is that behind a
+pgbouncer in transaction mode: the files POOLED are a part of every run, all others of the nightly one.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ from .. import lasting
 from ..codecs import Backwards
 from ..postgresql import empty
 
-DRIVERS = ["apsw", "stdlib", "postgresql", "postgresql-pooled", pytest.param("sealed", marks=pytest.mark.nightly)]
+GIVEN = os.environ.get("LITEQ_TEST_URL")
+OURS = ["apsw", "stdlib", "postgresql", "postgresql-pooled", pytest.param("sealed", marks=pytest.mark.nightly)]
+DRIVERS = ["given"] if GIVEN else OURS
 POOLED = {"test_queue_verbs", "test_continuation", "test_waiting_queues"}
 OF_SIZES = {"test_one_run_computes_for_all[sealed]"}  # it tells sizes: those in the file, where values are sealed
 # These ask SQLite itself: for its plans, its log, its count of changes, its triggers.
@@ -69,7 +72,7 @@ def opened_storage(request: pytest.FixtureRequest, folder: Path, clock: FakeCloc
             pytest.skip("it asks SQLite itself")
         return lasting.emptied(request.getfixturevalue("postgresql_server"), clock)
     library = "apsw" if driver == "sealed" else driver
-    url = os.environ.get("LITEQ_TEST_URL") or f"sqlite:///{folder}/queue.db?driver={library}"
+    url = GIVEN.format(folder=folder, name="queue") if GIVEN else f"sqlite:///{folder}/queue.db?driver={library}"
     opened = open_storage(url, clock=clock)
     if driver == "sealed":
         if request.node.name in OF_SIZES:

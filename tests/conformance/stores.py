@@ -28,12 +28,12 @@ class Store:
 
     def __init__(self, url: str, server: str | None = None) -> None:
         self.url, self.server = url, server
-        self.many_writers = not url.startswith("sqlite")
         if server is None:
             storage = open_storage(url)
             storage.migrate()
         else:
             storage = lasting.emptied(server)
+        self.many_writers = not storage.driver.one_machine
         storage.close()
 
     def open(self, name: str, clock: Clock | None = None) -> Storage:
@@ -44,11 +44,12 @@ class Store:
 def store_of(request: pytest.FixtureRequest, folder: Path) -> Store:
     """The store of a fixture with the parameters ENGINES; a file is in `folder`.
 
-    "{name}" in `LITEQ_TEST_URL` is a name for each store, such as a schema's: `postgresql:///db?schema={name}`.
+    "{name}" in `LITEQ_TEST_URL` is a name for each store, such as a schema's: `postgresql:///db?schema={name}`;
+    "{folder}" is a folder of its own.
     """
     if request.param == "postgresql":
         server = request.getfixturevalue("postgresql_server")
         return Store(postgresql.url(server), server)
     if GIVEN is None:
         return Store(f"sqlite:///{folder}/queue.db?driver=apsw")
-    return Store(GIVEN.replace("{name}", f"t{uuid4().hex[:12]}"))
+    return Store(GIVEN.format(name=f"t{uuid4().hex[:12]}", folder=folder))
