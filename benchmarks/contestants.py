@@ -82,6 +82,7 @@ ARQ = ("arq==0.28.0", "redis==5.3.1")  # it does not take a newer client
 PROCRASTINATE = ("procrastinate==3.10.0", "psycopg[binary]==3.3.9")
 DBOS = ("dbos==3.4.0", "psycopg[binary]==3.3.9")
 DJANGO_TASKS = ("django-tasks-db==0.13.0", "django-tasks==0.12.0", "django==5.2.19")
+MOTO = ("moto[server]==5.2.5", "boto3==1.44.8", "orjson")
 DBOS_SYNCS = {"durable": "rollback journal, FULL"}  # as shipped
 HUEY_SYNCS = {"relaxed": "WAL, OFF", "durable": "WAL, FULL"}  # it has nothing between
 
@@ -193,6 +194,27 @@ CONTESTANTS: dict[str, Contestant] = {
     "django-tasks": Contestant(
         "django-tasks-db + SQLite", "django_tasks_sqlite", "django-tasks", DJANGO_TASKS, SQLITE,
         setting="2 processes", pace=1_000,
+    ),
+    "gateway": Contestant(
+        "liteq's gateway", "liteq", options={"http": "v1"}, durabilities=("relaxed", "durable"),
+        setting="`POST /v1/tasks` over one connection that stays open",
+    ),
+    "gateway-sqs": Contestant(
+        "liteq's gateway, SQS", "liteq", options={"http": "sqs"}, durabilities=("relaxed", "durable"),
+        setting="boto3, signed requests; boto3 is in the tool's own environment",
+    ),
+    "moto": Contestant(
+        "moto's SQS", "moto_sqs", "moto", MOTO, setting="boto3; messages in memory",
+        syncs={"relaxed": "nothing is stored"},
+    ),
+    "wsgi": Contestant(
+        "bare WSGI application", "wsgi", options={"server": "gateway"}, setting="on the gateway's own server",
+        syncs={"relaxed": "nothing is stored"},
+    ),
+    "wsgiref": Contestant(
+        "bare WSGI application, wsgiref", "wsgi", options={"server": "wsgiref"},
+        setting="on the standard library's server, a thread and a connection a request",
+        syncs={"relaxed": "nothing is stored"},
     ),
     "liteq-signatures": Contestant(
         "liteq, signatures", "liteq", options={"signatures": True}, pace=80_000,

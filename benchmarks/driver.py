@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.connection_measures import CONNECTION_MEASURES
+from benchmarks.http_measures import HTTP_MEASURES
 from benchmarks.limit_measures import LIMIT_MEASURES
 from benchmarks.measures import MEASURES, Bench
 from benchmarks.processes import NotOffered
@@ -28,12 +29,13 @@ SLOTS = 200_000
 
 
 def module_of(adapter: str, measure: str) -> str:
-    """The module of an adapter. For workflows, for limits and for many connections it may have one of its own: no other
+    """The module of an adapter. For workflows, limits, many connections and HTTP it may have one of its own: no other
     measure pays for them then."""
     own = {
         **dict.fromkeys(WORKFLOW_MEASURES, "flows"),
         **dict.fromkeys(LIMIT_MEASURES, "limits"),
         **dict.fromkeys(CONNECTION_MEASURES, "connections"),
+        **dict.fromkeys(HTTP_MEASURES, "http"),
     }
     module = f"benchmarks.peers.{adapter}"
     has_own = measure in own and importlib.util.find_spec(f"{module}_{own[measure]}") is not None

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from benchmarks.connection_measures import CONNECTION_MEASURES
 from benchmarks.coroutine_measures import COROUTINE_MEASURES
+from benchmarks.http_measures import HTTP_MEASURES
 from benchmarks.limit_measures import LIMIT_MEASURES
 from benchmarks.processes import NotOffered, Workers, cpu_s, pss_mib, with_descendants
 from benchmarks.slots import Slots
@@ -393,4 +394,5 @@ MEASURES: dict[str, Callable[..., Figures]] = {
     **LIMIT_MEASURES,
     **COROUTINE_MEASURES,
     **CONNECTION_MEASURES,
+    **HTTP_MEASURES,
 }

@@ -13,10 +13,11 @@ from benchmarks.scenarios import SCENARIOS
 
 __all__ = ["Block", "Call", "chosen", "everything"]
 
-VARIANTS = tuple(name for name, one in CONTESTANTS.items() if name not in MAIN and not one.python)
+HTTP = ("liteq", "gateway", "gateway-sqs", "moto", "wsgi", "wsgiref")
+VARIANTS = tuple(name for name, one in CONTESTANTS.items() if name not in {*MAIN, *HTTP} and not one.python)
 # The tuned and the untuned beside the rest where their setting could matter; every durability where it could.
 WITH_VARIANTS = {"drain", "enqueue-many", "latency", "roundtrip", "sleeps"}
-WITH_DURABILITIES = {"drain", "enqueue", "enqueue-many", "latency", "steps-1", "steps-50"}
+WITH_DURABILITIES = {"drain", "enqueue", "enqueue-many", "latency", "requests", "steps-1", "steps-50"}
 # A long queue is made by sending it, so only who sends fast is asked to; the ratio of sizes is each one's own.
 ONLY: dict[str, tuple[str, ...]] = {
     "coroutines": ("liteq-asyncio", "taskiq-1000", "saq-1000", "arq-1000"),
@@ -40,6 +41,9 @@ ONLY: dict[str, tuple[str, ...]] = {
     "held-100k": ("liteq",),
     "claimers-4": ("liteq-postgresql",),
     "claimers-200": ("liteq-postgresql",),
+    "requests": HTTP,
+    "requests-many": HTTP,
+    "requests-8": HTTP,
     "soak-1m": ("liteq",),
     "soak-10m": ("liteq",),
 }

@@ -83,6 +83,10 @@ def _claimers(connections: int, words: str) -> Scenario:
     return _rate("claimers", title, sizes={"connections": connections}, group="claimers", reps=1, about_s=15)
 
 
+def _requests(title: str, **sizes: Any) -> Scenario:
+    return _rate("requests", title, sizes=sizes, group="requests", timeout_s=90.0)
+
+
 SCENARIOS: dict[str, Scenario] = {
     "drain": _rate("drain", "Drain of a queue of no-op tasks, results stored"),
     "enqueue": _rate("enqueue", "Enqueue, one call a task"),
@@ -150,6 +154,9 @@ SCENARIOS: dict[str, Scenario] = {
     "held-100k": _held(100_000, "100,000", about_s=30),
     "claimers-4": _claimers(4, "4 connections"),
     "claimers-200": _claimers(200, "200 connections"),
+    "requests": _requests("Sends by a program beside, one a request"),
+    "requests-many": _requests("Sends by a program beside, 100 a request (SQS: 10)", at_once=100),
+    "requests-8": _requests("Sends by 8 connections at once, one a request", senders=8),
     "soak-1m": _soak(10, "1 M", about_s=60, timeout_s=900),
     "soak-10m": _soak(100, "10 M", big=True, about_s=600, timeout_s=7_200),
 }
