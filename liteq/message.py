@@ -273,7 +273,8 @@ class RetryAt:
     `delay_ms`: its countdown, which `due_ms` is of; None for a time that was named. The clock may be set on the way: it
     is due no later than so long after it was settled. `cause`: a Cause as a plain tuple, as it goes over a pipe.
     `keys`: as of Message, "" for none. `task`, `retries`: it is another message under its id from now on, with these;
-    `retries` None: one more.
+    `retries` None: one more. `awaits`: it is blocked until that message or group has succeeded, whose result becomes
+    its first argument: what replaces itself by a group, for whose results it waits.
     """
 
     due_ms: int
@@ -288,6 +289,7 @@ class RetryAt:
     keys: str | None = None
     task: str | None = None
     retries: int | None = None
+    awaits: str | None = None
 
 
 @dataclass(slots=True)

@@ -147,7 +147,7 @@ class Lender:
             logger.warning("%s[%s] cannot be read, and is left to workers: %s", lease.task, lease.id, exc)
             return elsewhere
         try:
-            if lease.flags & Flag.EARLY_ACK and not app.storage.begin(lease):
+            if lease.flags & Flag.EARLY_ACK and not app.storage.leases.begin([lease]):
                 return Release()
         except StorageError as exc:
             logger.warning("%s[%s] goes back: %s", lease.task, lease.id, exc)

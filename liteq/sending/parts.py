@@ -13,16 +13,14 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any
 
-from liteq.message import Batch, Flag, Group, Message, new_id
-from liteq.serialization import encode
-from liteq.storage.append_members import UNPLACED
+from liteq.message import Batch, Group, Message, new_id
+from liteq.storage.append_members import GIVE_UP, placeholder
 from liteq.storage.storage import Storage
 
 __all__ = ["GIVE_UP", "GroupStream"]
 
 logger = logging.getLogger("liteq.app")
 
-GIVE_UP = "celery.give_up_group"  # like all tasks that an app has by itself: programs leave out names like this
 PART_S = 0.25  # then the members so far are sent
 PART_ROWS = 10_000
 PATIENCE_S = 3600.0
@@ -96,14 +94,10 @@ class GroupStream:
 
     def _begin(self, batch: Batch, group: Group, chosen: Collection[str]) -> None:
         self._placeholder = new_id()
-        placeholder = Message(
-            self._placeholder, GIVE_UP, encode([[group.id], {}], what="a group's placeholder"), self._queue,
-            due_ms=self._now_ms() + int(PATIENCE_S * 1000), root_id=group.root_id, group_id=group.id,
-            position=UNPLACED, flags=Flag.LINKED | Flag.IGNORE_RESULT,
-            delay_ms=int(PATIENCE_S * 1000),
-        )  # fmt: skip
+        patience_ms = int(PATIENCE_S * 1000)
+        held = placeholder(self._placeholder, group, self._queue, patience_ms=patience_ms, now_ms=self._now_ms())
         opened = Group(group.id, group.size + 1, root_id=group.root_id)
-        self._publish(Batch([*batch.messages, placeholder], [*batch.groups, opened]), chosen)
+        self._publish(Batch([*batch.messages, held], [*batch.groups, opened]), chosen)
         self._group, self._sent = group.id, group.size
 
     def _extend(self, batch: Batch, chosen: Collection[str] = (), *, last: bool) -> None:

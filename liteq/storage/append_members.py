@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from liteq.message import Batch
+from liteq.message import Batch, Flag, Group, Message
+from liteq.serialization import encode
 from liteq.states import State, sql_list
 from liteq.storage import continuation
 from liteq.storage.continuation import End
@@ -13,7 +14,7 @@ from liteq.storage.driver import Transaction
 from liteq.storage.enqueue import place
 from liteq.storage.follow import Waiter
 
-__all__ = ["UNPLACED", "append", "complete", "extend"]
+__all__ = ["GIVE_UP", "UNPLACED", "append", "complete", "extend", "placeholder"]
 
 # The rows that awaited a group that is done have gone on: too late for one more member.
 APPEND = (
@@ -35,7 +36,17 @@ SHRINK = "UPDATE liteq_groups SET size = size - 1 WHERE id = ?"
 # A member that was there already, and is counted.
 UNGROW = "UPDATE liteq_groups SET size = size - :n, remaining = remaining - :n WHERE id = :id"
 
+GIVE_UP = "celery.give_up_group"  # like all tasks that an app has by itself: programs leave out names like this
 UNPLACED = -1  # the position, in `batch`, of the member whose place the group decides
+
+
+def placeholder(id_: str, group: Group, queue: str, *, patience_ms: int, now_ms: int) -> Message:
+    """The message that keeps `group` open, until nobody has sent a member for so long."""
+    return Message(
+        id_, GIVE_UP, encode([[group.id], {}], what="a group's placeholder"), queue, due_ms=now_ms + patience_ms,
+        root_id=group.root_id, group_id=group.id, position=UNPLACED, flags=Flag.LINKED | Flag.IGNORE_RESULT,
+        delay_ms=patience_ms,
+    )  # fmt: skip
 
 
 def append(tx: Transaction, group_id: str, batch: Batch, *, now_ms: int) -> list[str]:

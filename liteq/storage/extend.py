@@ -9,7 +9,7 @@ from liteq.message import Flag, Lease
 from liteq.storage.driver import AT_ONCE, LATER, Transaction
 from liteq.storage.payloads import NO_ARGUMENTS
 
-__all__ = ["EXTEND", "begin", "begin_all", "extend", "progress", "progress_by_id", "progress_of"]
+__all__ = ["EXTEND", "begin", "extend", "progress", "progress_by_id", "progress_of"]
 
 EXTEND = f"UPDATE liteq_messages SET deadline_ms = ? WHERE seq = ? AND state = 'leased' AND token = ? {AT_ONCE}"
 # After the clock was set back, what its worker has lost sight of would stay leased for as long as that.
@@ -40,13 +40,8 @@ def extend(tx: Transaction, worker: int, leases: Sequence[Lease], *, deadline_ms
     return [lease for lease in leases if not tx.executemany(EXTEND, [(deadline_ms, lease.seq, lease.token)])]
 
 
-def begin(tx: Transaction, seq: int, token: int) -> bool:
-    """Note that the body of a message that runs at most once is about to be called; False when its lease is over."""
-    return tx.executemany(BEGIN, [(seq, token)]) == 1
-
-
-def begin_all(tx: Transaction, leases: Sequence[Lease]) -> list[Lease]:
-    """As `begin`, for several; those whose leases are not over, marked: none of them runs a second time."""
+def begin(tx: Transaction, leases: Sequence[Lease]) -> list[Lease]:
+    """Note that these messages have begun and run at most once; those whose leases are not over, marked so."""
     begun = [
         lease
         for lease in sorted(leases, key=itemgetter(0))  # by row: in one order everywhere

@@ -57,7 +57,8 @@ UPDATE liteq_messages SET state = ?, due_ms = ?, error = ?, retries = retries + 
  {UNDER_LEASE} {AT_ONCE}
 """
 # It is another message from now on, under the id that it has.
-RETRY_AS = RETRY.replace("retries = retries + 1", "task = ?, retries = coalesce(?, retries + 1)")
+ANOTHER = "task = coalesce(?, task), retries = coalesce(?, retries + 1), awaits = coalesce(?, awaits)"
+RETRY_AS = RETRY.replace("retries = retries + 1", ANOTHER).replace("flags = flags & ?", "flags = (flags & ?) | ?")
 DEAD = f"""
 UPDATE liteq_messages SET state = 'dead', error = ?, cause = coalesce(?, cause), finished_ms = ?,
        started_ms = coalesce(?, started_ms)
@@ -199,9 +200,14 @@ class Plan:
         arguments = self._beside(payload, payloads.payload_ref(lease.seq), was_beside=was_beside)
         changed = (arguments, retry.options, retry.queue, retry.priority, retry.expires_ms)
         wait_ms, cause = max(due_ms - now_ms, 0), self.causes.get(lease.token)
-        kind = () if retry.task is None else (retry.task, retry.retries)
-        sql = RETRY if retry.task is None else RETRY_AS
-        self.write(sql, lease, state, due_ms, retry.error, *kind, *changed, flags, wait_ms, cause, retry.keys)
+        kind = (retry.task, retry.retries, retry.awaits)
+        if kind == (None, None, None):
+            self.write(RETRY, lease, state, due_ms, retry.error, *changed, flags, wait_ms, cause, retry.keys)
+        else:
+            waits = retry.awaits is not None  # then a result comes before the arguments, whatever they are
+            state, more = ("blocked", Flag.TAKES_INPUT) if waits else (state, 0)
+            told = (*kind, *changed, flags, more, wait_ms, cause, retry.keys)
+            self.write(RETRY_AS, lease, state, due_ms, retry.error, *told)
         self.attempt(lease, "retried")
         self.woke = True
 

@@ -39,6 +39,14 @@ SELECT m.seq FROM liteq_messages AS m
  ORDER BY m.finished_ms
  LIMIT :limit {SKIP_LOCKED}
 """
+# Of members that never came, once their group has finished or is gone.
+PLACES = f"""
+DELETE FROM liteq_places WHERE member IN (
+    SELECT p.member FROM liteq_places AS p
+     WHERE p.created_ms <= :before_ms
+       AND NOT EXISTS (SELECT 1 FROM liteq_groups AS g WHERE g.id = p.group_id AND g.finished_ms IS NULL)
+     LIMIT :limit {SKIP_LOCKED})
+"""
 SAVED_GROUPS = "DELETE FROM liteq_saved_groups WHERE created_ms <= :before_ms"
 DEAD = f"""
 SELECT m.seq FROM liteq_messages AS m
@@ -71,6 +79,7 @@ def expire(tx: Transaction, *, before_ms: int | None, dead_before_ms: int | None
         deleted += tx.executemany(GO_GROUP, tx.execute(GROUPS, params))
         deleted += tx.executemany(GO, tx.execute(MESSAGES, params))
         tx.execute(SAVED_GROUPS, {"before_ms": before_ms})
+        tx.executemany(PLACES, [{"before_ms": before_ms, "limit": limit}])
     if dead_before_ms is not None:
         deleted += tx.executemany(GO_DEAD, tx.execute(DEAD, {"dead_before_ms": dead_before_ms, "limit": limit}))
     return deleted

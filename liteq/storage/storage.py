@@ -36,6 +36,7 @@ from liteq.storage.terms import Terms
 from liteq.storage.turn import TaggedEvents, Turn, worth_a_claim
 
 if TYPE_CHECKING:
+    from liteq.storage.ended import Ended
     from liteq.storage.facades.operations import Operations
     from liteq.storage.facades.runs import Runs
 
@@ -86,6 +87,9 @@ class Storage(facades.Parts):
         from liteq.storage.facades.operations import Operations
 
         return Operations(self.driver, self.clock, self._events_of)
+
+    def _terms(self, ran: Mapping[int, Ran]) -> Terms:
+        return Terms(self.clock.now_ms(), self.max_crashes, ran, self.release)
 
     def _events_of(self, messages: Sequence[Message]) -> Sequence[bytes]:
         return self.events_of(messages) if self.events_of is not None else ()
@@ -203,17 +207,16 @@ class Storage(facades.Parts):
         one that was sent by its name alone becomes a run. `ran`: when the executions of `settled` began, in ms, and how
         many seconds they took, by token. `sums` are added to the statistics, where there is something `settled`.
         """
-        now_ms = self.clock.now_ms()
         if not settled and limit <= 0:
             return Turn([], [])
-        terms = Terms(now_ms, self.max_crashes, ran, self.release)
+        terms = self._terms(ran)
         if limit <= 0 and len(settled) == 1 and not events and not sums:
             (lease, outcome) = settled[0]
             if _settle.acknowledge(self.driver, lease, outcome, terms):
                 return Turn([], [])
         if not settled and not expectant and (self.driver.one_writer or budget is not None or self._limits.version):
             with self.driver.read() as tx:
-                worth_it, due_ms = worth_a_claim(tx, queues, budget, now_ms=now_ms)
+                worth_it, due_ms = worth_a_claim(tx, queues, budget, now_ms=terms.now_ms)
             if not worth_it:
                 return Turn([], [], due_ms)
         try:
@@ -249,14 +252,14 @@ class Storage(facades.Parts):
         """Lease up to `limit` pending messages of `queues` for `visibility_s` seconds, the highest priority first."""
         return self.turn((), queues, worker=worker, limit=limit, visibility_s=visibility_s).leases
 
-    def settle(self, settled: Sequence[tuple[Lease, Outcome]], *, ran: Mapping[int, Ran] = NOT_TOLD) -> list[Lease]:
-        """Store outcomes and their consequences, in one transaction; the leases that were lost. `ran` as of `turn`."""
+    def settle(
+        self, settled: Sequence[tuple[Lease, Outcome]], *, ran: Mapping[int, Ran] = NOT_TOLD,
+        also: Batch | None = None, ended: Sequence[Ended] = (),
+    ) -> list[Lease]:  # fmt: skip
+        """Store outcomes, and unless one is lost `also` (`groups.enter`) and `ended`; the leases that are lost."""
+        if also is not None or ended:
+            return self.leases.settle(settled, self._terms(ran), also or Batch(), ended)
         return self.turn(settled, (), worker=0, limit=0, visibility_s=0, ran=ran).lost
-
-    def begin(self, lease: Lease) -> bool:
-        """Note that a message that runs at most once begins; False when the lease is over, and it is not to begin."""
-        with self.driver.write(Promise.PROGRESS) as tx:
-            return _extend.begin(tx, lease.seq, lease.token)
 
     def progress(self, message_id: str, data: bytes, *, lease: tuple[int, int] | None = None) -> bool:
         """Store a custom state (JSON) for an id, known or not; under `lease` (seq, token) only while that one holds.

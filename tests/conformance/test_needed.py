@@ -279,11 +279,11 @@ def test_what_runs_at_most_once_and_never_began_goes_back(storage: Storage, run:
     """A worker that vanishes holds more than it runs."""
     storage.enqueue(Batch([row("begun", Flag.EARLY_ACK), row("waiting", Flag.EARLY_ACK)]))
     first, _ = worker.claim(2)
-    assert storage.begin(first)
+    assert storage.leases.begin([first])
     storage.reap([worker.number])
     states = {record.id: record.state for record in storage.reader.find_many(["begun", "waiting"]).values()}
     assert states == {"begun": State.DEAD, "waiting": State.PENDING}
-    assert not storage.begin(first), "its lease is over"
+    assert not storage.leases.begin([first]), "its lease is over"
 
 
 def test_whatever_was_begun_runs_at_most_once_and_what_is_behind_it_is_told(
@@ -332,7 +332,7 @@ def test_a_lease_tells_how_often_a_worker_vanished_with_it(storage: Storage, wor
 def test_a_retry_has_not_begun(storage: Storage, worker: FakeWorker) -> None:
     storage.enqueue(Batch([row("a", Flag.EARLY_ACK)]))
     lease = worker.claim_one()
-    storage.begin(lease)
+    storage.leases.begin([lease])
     storage.settle([(lease, RetryAt(0))])
     worker.claim_one()
     storage.reap([worker.number])

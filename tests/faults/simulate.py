@@ -172,7 +172,7 @@ class Simulation:
                     self._begin(lease)
 
     def _begin(self, lease: Lease) -> None:
-        self._apply(lambda: self.storage.begin(lease), lambda model: model.begin(lease.id, lease.token))
+        self._apply(lambda: bool(self.storage.leases.begin([lease])), lambda model: model.begin(lease.id, lease.token))
 
     def settle(self) -> None:
         worker = self.rng.choice(self.workers)

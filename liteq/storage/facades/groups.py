@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from liteq.clock import Clock
-from liteq.message import Batch, Message
+from liteq.exceptions import LeaseLost
+from liteq.message import Batch, Lease, Message, RetryAt, new_id
 from liteq.storage import append_members as _append
 from liteq.storage import event_log as _event_log
+from liteq.storage import open_groups as _open_groups
 from liteq.storage import saved_groups as _saved_groups
-from liteq.storage.driver import Driver, Promise
+from liteq.storage import settle as _settle
+from liteq.storage.driver import Bell, Driver, Promise
 from liteq.storage.facades.base import Facade
+from liteq.storage.open_groups import PATIENCE_MS, Seat
+from liteq.storage.terms import Terms
 
 __all__ = ["Groups", "SavedGroups"]
+
+PATIENCE_S = PATIENCE_MS / 1000
 
 
 class Groups(Facade):
@@ -54,6 +61,63 @@ class Groups(Facade):
                 _event_log.write(tx, events, now_ms=now_ms)
         self._ring(done=last, work=extended)
         return extended
+
+    # -- groups whose members come one by one ------------------------------------------------------------------------
+
+    def open(
+        self, batch: Batch, places: Mapping[str, Seat] | None = None, *, queue: str, patience_s: float = PATIENCE_S,
+        again: Collection[str] = (), body: tuple[Lease, RetryAt] | None = None,
+    ) -> bool:  # fmt: skip
+        """Write the groups of `batch`, without members, and the rows that await them; they are open until `close`.
+
+        False, and nothing is sent, where they are there already; those of `again` that have finished make room.
+        `places`: of the members, by the ids that they will have; None: what a member says of itself counts (of a
+        generator). Where no member comes for `patience_s`, the groups are given up, by a message in `queue`.
+        `body`: a lease, and the RetryAt by which its message awaits one of the groups. Raises LeaseLost: it is over.
+        """
+        events = self._events_of(batch.messages)
+        now_ms, patience_ms = self._clock.now_ms(), int(patience_s * 1000)
+        held = [_append.placeholder(new_id(), g, queue, patience_ms=patience_ms, now_ms=now_ms) for g in batch.groups]
+        try:
+            with self._driver.write(Promise.ACCEPTED) as tx:
+                opened = _open_groups.open_group(tx, batch, held, places or {}, now_ms=now_ms, again=again)
+                if opened and body is not None:
+                    _settle.settle(tx, [body], Terms(now_ms, 1))
+                if opened and events:
+                    _event_log.write(tx, events, now_ms=now_ms)
+        except _settle.StaleBatch:
+            raise LeaseLost(body[0].id if body else "") from None
+        return opened
+
+    def expect(self, group_id: str, members: Sequence[str]) -> bool:
+        """Keep places for more members, behind all others; False where the group has finished or is not known."""
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            return _open_groups.expect(tx, group_id, members, now_ms=self._clock.now_ms())
+
+    def enter(self, batch: Batch, *, patience_s: float = PATIENCE_S, again: Collection[str] = ()) -> list[str]:
+        """Send `batch`, as `Storage.enqueue`; a message with a place in an opened group becomes its member.
+
+        So does one that names an open group without places. Any other `group_id` is of a group that has finished, or
+        is none: the message is sent without.
+        """
+        events = self._events_of(batch.messages)
+        with self._driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
+            now_ms = self._clock.now_ms()
+            ids = _open_groups.enter(tx, batch, patience_ms=int(patience_s * 1000), now_ms=now_ms, again=again)
+            if events:
+                _event_log.write(tx, events, now_ms=now_ms)
+        return ids
+
+    def close(self, group_id: str, size: int | None = None) -> bool:
+        """Say that an open group is whole, with those inside it; False where it was given up, or is not open.
+
+        `size`: how many members it has, those of inner groups too; None: those that have come or have a place. Those
+        that have not come yet are waited for.
+        """
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            closed = _open_groups.close(tx, group_id, size, now_ms=self._clock.now_ms())
+        self._ring(done=closed, work=closed)
+        return closed
 
 
 class SavedGroups(Facade):

@@ -1,20 +1,32 @@
-"""Leases by their number and token, as a program beside this one names them."""
+"""Leases by their number and token, as a program beside this one names them, and their ends with more than outcomes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from liteq.message import Lease
+from liteq.clock import Clock
+from liteq.message import Batch, Lease, Message, Outcome
+from liteq.storage import behind as _behind
+from liteq.storage import ended as _ended
+from liteq.storage import event_log as _event_log
 from liteq.storage import extend as _extend
 from liteq.storage import leased as _leased
-from liteq.storage.driver import Promise
+from liteq.storage import open_groups as _open_groups
+from liteq.storage import settle as _settle
+from liteq.storage.driver import Bell, Driver, Promise
+from liteq.storage.ended import Ended
 from liteq.storage.facades.base import Facade
+from liteq.storage.terms import Terms
 
 __all__ = ["Leases"]
 
 
 class Leases(Facade):
-    """One lease at a time: `seq` is the message's row number, `token` the lease's fencing token."""
+    """`seq` is a message's row number, `token` its lease's fencing token. `events_of`: of messages that are sent."""
+
+    def __init__(self, driver: Driver, clock: Clock, events_of: Callable[[Sequence[Message]], Sequence[bytes]]) -> None:
+        super().__init__(driver, clock)
+        self._events_of = events_of
 
     def find(self, seq: int, token: int) -> Lease | None:
         """The lease; None where it is over."""
@@ -28,9 +40,44 @@ class Leases(Facade):
         errbacks run, and what awaits it fails. One that goes back otherwise, or is retried, has not begun.
         """
         with self._driver.write(Promise.PROGRESS) as tx:
-            return _extend.begin_all(tx, leases)
+            return _extend.begin(tx, leases)
 
     def extend(self, seq: int, token: int, visibility_s: float) -> bool:
         """Let it end `visibility_s` seconds from now; False where it is over."""
         deadline_ms = self._clock.now_ms() + int(visibility_s * 1000)
         return self._driver.change(_extend.EXTEND, (deadline_ms, seq, token), Promise.PROGRESS) == 1
+
+    def put_behind(self, lease: Lease, batch: Batch) -> Lease | None:
+        """Send rows that come after the message of `lease`, under that; the lease that knows of them; None: it is over.
+
+        What is in the file already, as from an earlier run of the message, stays as it is there.
+        """
+        events = self._events_of(batch.messages)
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            now_ms = self._clock.now_ms()
+            found = _behind.put_behind(tx, lease, batch, now_ms=now_ms)
+            if found is not None and events:
+                _event_log.write(tx, events, now_ms=now_ms)
+        return found
+
+    def settle(
+        self, settled: Sequence[tuple[Lease, Outcome]], terms: Terms, also: Batch, ended: Sequence[Ended]
+    ) -> list[Lease]:  # fmt: skip
+        """As `Storage.settle`, whose words these are."""
+        events = self._events_of(also.messages)
+        try:
+            with self._driver.write(Promise.ACCEPTED if also.messages else Promise.PROGRESS) as tx:
+                done = _settle.settle(tx, settled, terms) if settled else _settle.NOTHING
+                if also.messages:
+                    _open_groups.enter(tx, also, patience_ms=_open_groups.PATIENCE_MS, now_ms=terms.now_ms)
+                woke = _ended.end(tx, ended, now_ms=terms.now_ms)
+                if events:
+                    _event_log.write(tx, events, now_ms=terms.now_ms)
+        except _settle.StaleBatch:
+            with self._driver.write(Promise.PROGRESS) as tx:
+                done = _settle.settle_current(tx, settled, terms)
+            self._ring(done=done.finished, work=done.woke)
+            return done.lost
+        self._driver.ring(Bell.DONE)
+        self._ring(work=done.woke or woke or bool(also.messages or done.freed))
+        return done.lost

@@ -155,10 +155,10 @@ class Parts:
 
     @cached_property
     def leases(self) -> Leases:
-        """Leases by their number and token, as a program beside this one names them."""
+        """Leases: by their number and token, and with more than their outcomes."""
         from liteq.storage.facades.leases import Leases
 
-        return Leases(self.driver, self.clock)
+        return Leases(self.driver, self.clock, self._events_of)
 
     @cached_property
     def exchanges(self) -> Exchanges:

@@ -220,7 +220,9 @@ class Executor:
     def _begin(self, lease: Lease) -> bool:
         """Note that a message which runs at most once has begun; False, and it is not to run, where that fails."""
         try:
-            return bool(self.app.storage.begin(lease))  # False: another worker has it, the outcome is thrown away
+            return bool(
+                self.app.storage.leases.begin([lease])
+            )  # False: another worker has it, the outcome is thrown away
         except StorageError as exc:
             logger.error("%s[%s] goes back, not begun: %s", lease.task, lease.id, exc)  # noqa: TRY400 - in one line
             return False

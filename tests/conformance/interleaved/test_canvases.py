@@ -9,6 +9,7 @@ import pytest
 from liteq.exceptions import CanvasConflict
 from liteq.message import Ack, Batch, DeadLetter, Exclusion, Flag, Group, Message
 from liteq.states import State
+from liteq.storage.open_groups import Seat
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
@@ -50,6 +51,19 @@ def test_two_reapers_count_a_group_down_once(
     ours, theirs = meet(lambda: one.reap(dead, expired=expired), lambda: two.reap(dead, expired=expired))
     assert ours + theirs == 2
     assert group_of(storage, "g") == ((1, 2) if max_reaps == 1 else (3, 0))
+
+
+@pytest.mark.parametrize("closes_first", [True, False])
+def test_a_member_that_comes_while_its_group_closes_is_counted_once(
+    meet: Meet, storage: Storage, one: Storage, two: Storage, closes_first: bool
+) -> None:
+    storage.groups.open(Batch([], [Group("g", 0)]), {"a": Seat("g", 0)}, queue="celery")
+    comes = Batch([row("a")])
+    if closes_first:
+        meet(lambda: one.groups.close("g", 1), lambda: two.groups.enter(comes))
+    else:
+        meet(lambda: one.groups.enter(comes), lambda: two.groups.close("g", 1))
+    assert group_of(storage, "g") == (1, 0)
 
 
 @pytest.mark.parametrize("links_first", [True, False])

@@ -7,6 +7,7 @@ a fork of its parent. Nothing that a user or another process wrote is ever unmar
 from __future__ import annotations
 
 import marshal
+from operator import attrgetter
 from typing import Any, assert_never
 
 from liteq.execution.together import Each
@@ -31,6 +32,7 @@ __all__ = ["LEFT_BEHIND", "RETIRING", "STARTED", "STOPPED", "Frames", "frame", "
 HEAD = 4  # bytes of a frame's length, little-endian
 
 ACK, RETRY, DEAD, RELEASE, CANCEL, REPLACE, STARTED, LEFT_BEHIND, SUSPEND, CONTINUE, PARK, LIMITED, EACH = range(13)
+RETRY_VALUES = attrgetter(*RetryAt.__match_args__)
 RETIRING, STOPPED = 13, 14  # of a child that begins no more, and of a task that was stopped as the parent has asked
 
 
@@ -78,11 +80,8 @@ def pack(outcome: Outcome) -> tuple[Any, ...]:
     match outcome:
         case Ack(result):
             return (ACK, result)
-        case RetryAt(
-            due_ms, error, payload, options, queue, priority, expires_ms, delay_ms, cause, keys, task, retries
-        ):
-            changed = (payload, options, queue, priority, expires_ms, delay_ms, cause, keys, task, retries)
-            return (RETRY, due_ms, error, *changed)
+        case RetryAt():
+            return (RETRY, *RETRY_VALUES(outcome))
         case DeadLetter(error, cause):
             return (DEAD, error, cause)
         case Each():

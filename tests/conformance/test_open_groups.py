@@ -1,0 +1,265 @@
+"""Groups whose members come one by one, and what is sent or ended in the transaction that settles a lease."""
+
+from __future__ import annotations
+
+import pytest
+
+from liteq.exceptions import LeaseLost
+from liteq.message import Ack, Batch, DeadLetter, Flag, Group, RetryAt
+from liteq.serialization import decode_error
+from liteq.states import State
+from liteq.storage.append_members import GIVE_UP
+from liteq.storage.ended import Ended
+from liteq.storage.open_groups import Seat
+from liteq.storage.storage import Storage
+from liteq.testing import FakeClock
+
+from .conftest import ERROR, FakeWorker, Run, StateOf, row
+
+LINKED, INPUT = Flag.LINKED, Flag.TAKES_INPUT
+BODY = row("body", INPUT, awaits="g")
+
+
+def opened(storage: Storage, *members: str, **how: object) -> bool:
+    """Open the group g, with places for these members and a body."""
+    places = {name: Seat("g", at) for at, name in enumerate(members)}
+    return storage.groups.open(Batch([BODY], [Group("g", 0)]), places, queue="celery", **how)  # type: ignore[arg-type]
+
+
+def enter(storage: Storage, name: str, **fields: object) -> list[str]:
+    return storage.groups.enter(Batch([row(name, LINKED, **fields)]))
+
+
+def counts(storage: Storage, group: str = "g") -> tuple[int, int, int]:
+    found = storage.reader.find_group(group)
+    assert found is not None
+    return found.size, found.remaining, found.failed
+
+
+def places(storage: Storage) -> int:
+    with storage.driver.read() as tx:
+        return int(tx.execute("SELECT count(*) FROM liteq_places")[0][0])
+
+
+# -- a group that is opened, entered and closed ----------------------------------------------------------------------
+
+
+def test_members_that_come_one_by_one_have_the_places_that_were_kept_for_them(storage: Storage, run: Run) -> None:
+    assert opened(storage, "a", "b", "c")
+    for name in ("c", "a"):
+        assert enter(storage, name, group_id="g", position=7) == [name]
+        run()
+    assert run.order == ["c", "a"], "it is open"
+    assert storage.groups.close("g", 3)
+    assert run() == ["c", "a"], "one is still to come"
+    enter(storage, "b")
+    assert run() == ["c", "a", "b", "body"]
+    assert run.inputs["body"] == b'["a","b","c"]'
+    assert (counts(storage), places(storage)) == ((3, 0, 0), 0)
+
+
+def test_a_group_that_is_whole_ends_as_it_is_closed(storage: Storage, run: Run) -> None:
+    opened(storage, "a", "b")
+    enter(storage, "b")
+    enter(storage, "a")
+    run()
+    assert storage.groups.close("g")
+    assert run() == ["b", "a", "body"]
+    assert not storage.groups.close("g"), "it is not open"
+
+
+def test_members_of_a_generator_have_the_places_that_they_name(storage: Storage, run: Run) -> None:
+    assert storage.groups.open(Batch([BODY], [Group("g", 0)]), queue="celery")
+    for at, name in enumerate("ab"):
+        enter(storage, name, group_id="g", position=at)
+    run()
+    assert storage.groups.close("g", 3)
+    assert run() == ["a", "b"], "the last is sent when the size is known"
+    assert counts(storage) == (3, 1, 0)
+
+
+def test_groups_in_it_are_opened_and_closed_with_it(storage: Storage, run: Run) -> None:
+    groups = [Group("g", 0), Group("inner", 0, group_id="g", position=0)]
+    seats = {"a": Seat("inner", 0), "b": Seat("inner", 1), "c": Seat("g", 1)}
+    assert storage.groups.open(Batch([BODY], groups), seats, queue="celery")
+    for name in ("b", "c"):
+        enter(storage, name, group_id="g")
+    run()
+    assert storage.groups.close("g", 3)
+    enter(storage, "a", group_id="g")
+    assert run() == ["b", "c", "a", "body"]
+    assert run.inputs["body"] == b'[["a","b"],"c"]'
+
+
+def test_a_member_that_is_sent_twice_is_counted_once(storage: Storage, run: Run) -> None:
+    opened(storage, "a", "b")
+    enter(storage, "a")
+    enter(storage, "a", group_id="g")
+    assert storage.groups.enter(Batch([row("a", LINKED, group_id="g")]), again=["a"]) == ["a"], "it has not run"
+    assert counts(storage) == (2, 2, 0)
+    run()
+    storage.groups.close("g", 2)
+    enter(storage, "a", group_id="g")
+    enter(storage, "b")
+    assert run() == ["a", "b", "body"]
+
+
+def test_a_group_takes_more_members_than_were_known(storage: Storage, run: Run) -> None:
+    opened(storage, "a")
+    enter(storage, "a")
+    assert storage.groups.expect("g", ["b"])
+    storage.groups.close("g", 2)
+    assert storage.groups.expect("g", ["c"])
+    run()
+    enter(storage, "c")
+    enter(storage, "b")
+    run()
+    assert run.inputs["body"] == b'["a","b","c"]'
+    assert not storage.groups.expect("g", ["d"]), "it has finished"
+    assert not storage.groups.expect("none", ["d"])
+
+
+def test_what_names_a_group_that_is_not_open_is_sent_without(storage: Storage, run: Run) -> None:
+    enter(storage, "a", group_id="none", position=3)
+    opened(storage, "b")
+    enter(storage, "b")
+    storage.groups.close("g", 1)
+    enter(storage, "c", group_id="g")
+    assert sorted(run()) == ["a", "b", "body", "c"]
+    assert counts(storage) == (1, 0, 0)
+
+
+def test_a_group_is_given_up_where_its_sender_died(
+    storage: Storage, run: Run, state: StateOf, clock: FakeClock
+) -> None:
+    opened(storage, "a", "b", patience_s=60)
+    clock.advance(seconds=40)
+    storage.groups.enter(Batch([row("a")]), patience_s=60)
+    clock.advance(seconds=40)
+    assert run() == ["a"], "a member that comes puts it off"
+    clock.advance(seconds=20)
+    assert run(**{GIVE_UP: DeadLetter(ERROR)}) == ["a", GIVE_UP]
+    assert state("body") is State.UPSTREAM_FAILED
+    assert not storage.groups.close("g", 2)
+    enter(storage, "b", group_id="g")
+    assert run()[-1] == "b"
+    assert counts(storage) == (2, 0, 1)
+
+
+def test_it_is_opened_once_and_anew_when_it_has_finished(storage: Storage, run: Run) -> None:
+    assert opened(storage, "a")
+    assert not opened(storage, "a"), "its sender runs a second time"
+    enter(storage, "a")
+    assert not opened(storage, "a", again=["g", "body"])
+    run()
+    storage.groups.close("g", 1)
+    run()
+    assert opened(storage, "a", again=["g", "body"])
+    storage.groups.enter(Batch([row("a", LINKED)]), again=["a"])
+    storage.groups.close("g", 1)
+    assert run() == ["a", "body", "a", "body"]
+
+
+def test_a_running_message_may_become_what_awaits_the_group(storage: Storage, run: Run, worker: FakeWorker) -> None:
+    storage.enqueue(Batch([row("self", LINKED), row("next", INPUT, awaits="self")]))
+    lease = worker.claim_one()
+    body = RetryAt(0, task="celery.accumulate", payload=b'[[],{"index":0}]', retries=0, awaits="g")
+    group = Batch([], [Group("g", 0)])
+    assert storage.groups.open(group, {"a": Seat("g", 0)}, queue="celery", body=(lease, body))
+    enter(storage, "a")
+    storage.groups.close("g", 1)
+    assert run() == ["a", "celery.accumulate", "next"]
+    assert run.inputs["celery.accumulate"] == b'["a"]'
+    with pytest.raises(LeaseLost):
+        storage.groups.open(Batch([], [Group("g2", 0)]), queue="celery", body=(lease, body))
+    assert storage.reader.find_group("g2") is None
+
+
+def test_places_leave_with_their_group(storage: Storage, run: Run, clock: FakeClock) -> None:
+    opened(storage, "a", "b", patience_s=60)
+    clock.advance(seconds=61)
+    run(**{GIVE_UP: DeadLetter(ERROR)})
+    clock.advance(seconds=10)
+    storage.expire(result_expires_s=3600, dead_expires_s=3600)
+    assert places(storage) == 3
+    storage.expire(result_expires_s=5, dead_expires_s=3600)
+    assert places(storage) == 0
+
+
+# -- with a lease ----------------------------------------------------------------------------------------------------
+
+
+def test_what_follows_is_sent_with_the_end_of_a_lease_or_not_at_all(
+    storage: Storage, worker: FakeWorker, state: StateOf
+) -> None:
+    storage.enqueue(Batch([row("a"), row("stale")]))
+    a, stale = worker.claim()
+    storage.reap([worker.number])
+    a, _ = worker.claim()
+    assert storage.settle([(a, Ack(b"1"))], also=Batch([row("b")])) == []
+    assert storage.settle([(stale, Ack(b"1"))], also=Batch([row("c")]), ended=[Ended("d", ERROR)]) == [stale]
+    assert [state(name) for name in ("a", "b", "c", "d")] == [State.SUCCEEDED, State.PENDING, None, None]
+
+
+def test_what_follows_enters_its_group(storage: Storage, worker: FakeWorker, run: Run) -> None:
+    opened(storage, "b")
+    storage.enqueue(Batch([row("a")]))
+    storage.settle([(worker.claim_one(), Ack(b"1"))], also=Batch([row("b", LINKED)]))
+    storage.groups.close("g", 1)
+    assert run() == ["b", "body"]
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_the_rest_of_a_broken_chain_fails_and_is_counted(
+    storage: Storage, worker: FakeWorker, run: Run, state: StateOf, is_open: bool
+) -> None:
+    opened(storage, "b")
+    storage.enqueue(Batch([row("a")]))
+    if not is_open:
+        storage.groups.close("g", 1)
+    rest = [Ended("middle", ERROR, task="t"), Ended("b", ERROR, group_id="g", position=9)]
+    assert storage.settle([(worker.claim_one(), DeadLetter(ERROR))], ended=rest) == []
+    if is_open:
+        assert state("body") is State.BLOCKED
+        storage.groups.close("g", 1)
+    assert [state(name) for name in ("middle", "b", "body")] == [State.UPSTREAM_FAILED] * 3
+    body = storage.reader.find("body")
+    assert body is not None
+    assert body.error is not None
+    assert decode_error(body.error).type == "ChordError"
+    storage.settle([], ended=rest)
+    assert counts(storage) == (1, 0, 1)
+
+
+def test_an_end_without_a_lease_leaves_what_is_in_the_file(storage: Storage, run: Run, state: StateOf) -> None:
+    storage.enqueue(Batch([row("a")]))
+    storage.progress("shown", b"1")
+    storage.settle([], ended=[Ended("a", ERROR), Ended("shown", ERROR)])
+    assert [state("a"), state("shown")] == [State.PENDING, State.UPSTREAM_FAILED]
+
+
+def test_rows_are_put_behind_a_lease_once(storage: Storage, worker: FakeWorker, run: Run, state: StateOf) -> None:
+    storage.enqueue(Batch([row("a")]))
+    behind = Batch([row("b", LINKED | INPUT, awaits="a"), row("c", INPUT, awaits="b")])
+    lease = storage.leases.put_behind(worker.claim_one(), behind)
+    assert lease is not None
+    assert lease.flags & LINKED
+    storage.reap([worker.number])
+    assert storage.leases.put_behind(lease, Batch([row("d", awaits="a")])) is None
+    again = worker.claim_one()
+    assert storage.leases.put_behind(again, behind) == again
+    storage.settle([(again, Ack(b"1"))])
+    assert run() == ["b", "c"]
+    assert state("d") is None
+
+
+def test_what_an_earlier_run_has_sent_by_itself_is_not_sent_again(
+    storage: Storage, worker: FakeWorker, run: Run
+) -> None:
+    storage.enqueue(Batch([row("a")]))
+    lease = worker.claim_one()
+    storage.enqueue(Batch([row("b")]))
+    behind = Batch([row("b", LINKED | INPUT, awaits="a"), row("c", INPUT, awaits="b")])
+    assert storage.leases.put_behind(lease, behind) is not None
+    storage.settle([(lease, Ack(b"1"))])
+    assert run() == ["b", "c"]
