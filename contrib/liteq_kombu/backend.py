@@ -138,19 +138,19 @@ class LiteqBackend(SyncBackendMixin, Backend):
     ) -> Any:
         run = self._run(task_id, request)
         if run is not None:
-            self._store_of_run(run, result, state, traceback)
+            self._store_of_run(run, result, state, traceback, request)
         elif state in FINAL:
             self._store_end(task_id, result, state, traceback, request)
         else:
             self.storage.progress(task_id, self._progress(result, state))
         return result
 
-    def _store_of_run(self, run: Run, result: Any, state: str, traceback: str | None) -> None:
+    def _store_of_run(self, run: Run, result: Any, state: str, traceback: str | None, request: Any) -> None:
         """Settle the lease where the tracer says that the task has ended; else show what it says of itself."""
         if run.ending != state:
             run.progress(self._progress(result, state))
         elif state == states.SUCCESS:
-            run.settle(Ack(self._document(result)))
+            run.settle(Ack(self._document(result), children=self._children(request)))
         elif state == states.REVOKED:
             run.settle(Cancel(error_document(result, traceback)))
         elif state == states.FAILURE or run.again is not None:
@@ -167,6 +167,11 @@ class LiteqBackend(SyncBackendMixin, Backend):
         if not stored and state == states.REVOKED:
             self.storage.cancel([task_id])
 
+    def _children(self, request: Any) -> bytes | None:
+        """The results that a task has made while it ran, for those who ask its result for them."""
+        children = self.current_task_children(request)
+        return encode(children, what="the children of a task") if children else None
+
     def _document(self, value: Any) -> bytes:
         return value_document(value, self.serializer, getattr(self, "compression", None))
 
@@ -182,12 +187,15 @@ class LiteqBackend(SyncBackendMixin, Backend):
         return self._meta(self.storage.reader.find(str(task_id)))
 
     def _meta(self, record: Any) -> dict[str, Any]:
-        return meta_of(
+        meta = meta_of(
             record,
             read=lambda data: read_value(data, self.accept),
             to_python=self._to_python,
             extended=bool(self.app.conf.find_value_for_key("extended", "result")),
         )
+        if meta["status"] == states.SUCCESS and (children := self.storage.reader.children(record.id)) is not None:
+            meta["children"] = decode(children)
+        return meta
 
     def _to_python(self, described: Any) -> Any:
         return self.exception_to_python(described)
@@ -273,12 +281,24 @@ class LiteqBackend(SyncBackendMixin, Backend):
 # -- a task's end, in the process that runs it -------------------------------------------------------------------------
 
 
+@signals.task_prerun.connect(weak=False)
+def on_prerun(task: Any, **_: Any) -> None:
+    """Note that a task begins which was acknowledged before it ran: it never runs twice, and its loss is told."""
+    if not task.acks_late:
+        for run in _runs(task.request):
+            run.begin()
+
+
 @signals.task_postrun.connect(weak=False)
 def on_postrun(task: Any, state: str | None = None, retval: Any = None, **_: Any) -> None:
     """Settle an execution of which nothing was stored."""
-    request = task.request
-    found = getattr(request, RUN, None)
-    runs = [found] if found is not None else [run_of(request, file) for file in list(files.values()) if file.results]
-    for run in runs:
-        if run is not None and run.file.results and not run.settled:
+    for run in _runs(task.request):
+        if not run.settled:
             note_end(run, task, state, retval)
+
+
+def _runs(request: Any) -> list[Run]:
+    """The execution of `request`, if it is under a lease of a file that keeps its result, too."""
+    found = getattr(request, RUN, None)
+    runs = [found] if found is not None else [run_of(request, file) for file in list(files.values())]
+    return [run for run in runs if run is not None and run.file.results]

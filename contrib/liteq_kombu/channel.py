@@ -24,6 +24,8 @@ from liteq.message import LATER, Ack, Batch, DeadLetter, Flag, Lease, Outcome, R
 from liteq.serialization import encode_error, kind_of
 from liteq_kombu import running
 from liteq_kombu.envelope import FACTS, payload_of, row_of
+from liteq_kombu.passing import MARK, PassingQueues, send_fanout, send_to
+from liteq_kombu.revoking import revoke
 
 if TYPE_CHECKING:
     from liteq_kombu.files import File
@@ -78,12 +80,15 @@ class Channel(virtual.Channel):
     QoS = QoS
     body_encoding = None  # text stays text, and bytes are encoded where they become a row
     do_restore = True
+    supports_fanout = True
     from_transport_options = ("deadletter_queue",)
 
     def __init__(self, connection: Any, **kwargs: Any) -> None:
         super().__init__(connection, **kwargs)
         self._file: File = connection.file
+        self._pid = os.getpid()
         self._ready: deque[Delivered] = deque()  # claimed and not delivered yet
+        self._passing = PassingQueues(self._file)
         self._without_ack: set[str] = set()
         self._turns = 0
         self.due_ms: int | None = None  # when the next message of the file comes due, as of the last look
@@ -91,13 +96,55 @@ class Channel(virtual.Channel):
     # -- publish -----------------------------------------------------------------------------------------------------
 
     def _put(self, queue: str, message: Mapping[str, Any], **kwargs: Any) -> None:
-        row = row_of(message, queue, lower_first=self._file.options.lower_first)
-        if running.continues(self._file, row):
+        if queue.startswith(MARK):
+            send_to(self._file, queue, message)
             return
-        self._file.storage.enqueue(Batch([row]), again=(row.id,))
+        row = row_of(message, queue, lower_first=self._file.options.lower_first)
+        if not running.continues(self._file, row, message):
+            self._file.storage.enqueue(Batch([row]), again=(row.id,))
 
     def _put_fanout(self, exchange: str, message: Mapping[str, Any], routing_key: str, **kwargs: Any) -> None:
-        """Nobody listens."""
+        revoke(self._file, exchange, message)
+        send_fanout(self._file, exchange, message)
+
+    # -- exchanges ---------------------------------------------------------------------------------------------------
+
+    def _new_queue(self, queue: str, auto_delete: bool = False, exclusive: bool = False, **kwargs: Any) -> None:
+        if auto_delete or exclusive:
+            self._passing.declare(queue)
+
+    def _queue_bind(self, exchange: str, routing_key: str, pattern: str | None, queue: str) -> None:
+        kind = self.typeof(exchange).type
+        if kind == "fanout":
+            self._passing.bind(exchange, queue)
+        else:
+            marked = MARK + queue if queue in self._passing else queue
+            self._file.storage.exchanges.bind(exchange, routing_key or "", marked, kind=kind)
+
+    def get_table(self, exchange: str) -> list[tuple[str, str | None, str]]:
+        """The bindings of `exchange`, of all processes: routing key, pattern, queue."""
+        found = []
+        for one in self._file.storage.exchanges.bindings(exchange):
+            pattern = self.exchange_types["topic"].key_to_pattern(one.routing_key) if one.kind == "topic" else None
+            found.append((one.routing_key, pattern, one.queue))
+        return found
+
+    def queue_unbind(
+        self, queue: str, exchange: str | None = None, routing_key: str = "", *args: Any, **kwargs: Any
+    ) -> None:
+        """Forget a binding, in the file, too."""
+        self.state.binding_delete(queue, exchange, routing_key)
+        for name in (queue, MARK + queue):
+            self._file.storage.exchanges.unbind(exchange or "amq.direct", routing_key or "", name)
+
+    def queue_delete(self, queue: str, if_unused: bool = False, if_empty: bool = False, **kwargs: Any) -> None:
+        """Purge a queue, and forget its bindings."""
+        if if_empty and self._size(queue):
+            return
+        self._passing.leave(queue)
+        self._purge(queue)
+        self._file.storage.exchanges.forget(queue=queue)
+        self.state.queue_bindings_delete(queue)
 
     # -- consume -----------------------------------------------------------------------------------------------------
 
@@ -124,7 +171,7 @@ class Channel(virtual.Channel):
         """Claim what fits, and deliver it; how many messages."""
         if not self._consumers:
             return 0
-        delivered = 0
+        delivered = self._deliver_passing(callback) if self._passing else 0
         limit = AT_ONCE
         if self.qos.prefetch_count:
             limit = min(self.qos.can_consume_max_estimate() or 0, 4 * AT_ONCE)
@@ -137,6 +184,12 @@ class Channel(virtual.Channel):
         if delivered and self.qos.can_consume():
             self.connection.wake()  # there may be more
         return delivered
+
+    def _deliver_passing(self, callback: Callable[[dict[str, Any], str], Any]) -> int:
+        found = [(one, queue) for queue in self._active_queues for one in self._passing.read(queue)]
+        for payload, queue in found:
+            callback(payload, queue)
+        return len(found)
 
     def _queues(self) -> list[str]:
         """The queues that are consumed from, another one first each time: none of them waits for the rest."""
@@ -254,7 +307,9 @@ class Channel(virtual.Channel):
             waiting = [payload["properties"]["delivery_tag"] for payload, _ in self._ready]
             self._ready.clear()
             try:
-                self.give_back(waiting)
+                if self._pid == os.getpid():
+                    self.give_back(waiting)
+                    self._passing.close()
             except (LiteqError, OSError) as exc:
                 logger.warning("%d messages come back when their leases run out: %s", len(waiting), exc)
         super().close()
@@ -266,6 +321,3 @@ class Channel(virtual.Channel):
 
     def _purge(self, queue: str) -> int:
         return self._file.storage.purge([queue])
-
-    def _delete(self, queue: str, *args: Any, **kwargs: Any) -> None:
-        self._purge(queue)

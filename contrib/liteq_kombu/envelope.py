@@ -24,7 +24,7 @@ from liteq.message import Flag, Lease, Message, new_id
 from liteq.serialization import decode, encode
 from liteq.utils.names import PRIORITIES, checked_id, checked_name
 
-__all__ = ["FACTS", "OPAQUE", "facts_of", "lease_of", "payload_of", "row_of"]
+__all__ = ["FACTS", "OPAQUE", "facts_of", "inside_of", "lease_of", "opened", "payload_of", "row_of"]
 
 OPAQUE: Final = "kombu.message"
 FACTS: Final = "liteq"  # among the properties of a task's message: `facts_of` its lease
@@ -181,19 +181,33 @@ def _celery(headers: Mapping[str, Any], properties: Mapping[str, Any], embed: An
     return found
 
 
-def _opaque(message: Mapping[str, Any], queue: str, priority: int, id_: str) -> Message:
+def inside_of(message: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole of a message as JSON has it, for `opened`."""
     body = message.get("body")
     if isinstance(body, (bytes, bytearray, memoryview)):
         body = {"base64": base64.b64encode(bytes(body)).decode()}
-    headers = dict(message.get("headers") or {})
-    inside = {
+    return {
         "body": body,
-        "headers": headers,
+        "headers": dict(message.get("headers") or {}),
         "properties": dict(message["properties"]),
         "content-type": message.get("content-type"),
         "content-encoding": message.get("content-encoding"),
     }
-    eta, expires = (_moment_ms(headers.get(name)) for name in ("eta", "expires"))
+
+
+def opened(inside: dict[str, Any], tag: str) -> dict[str, Any]:
+    """The message that `inside_of` was given, to be delivered under `tag`."""
+    body, properties = inside["body"], inside["properties"]
+    if isinstance(body, dict):
+        inside["body"] = base64.b64decode(body["base64"])
+    info = {**properties.get("delivery_info", {}), "redelivered": False}
+    inside["properties"] = {**properties, "body_encoding": "utf-8", "delivery_tag": tag, "delivery_info": info}
+    return inside
+
+
+def _opaque(message: Mapping[str, Any], queue: str, priority: int, id_: str) -> Message:
+    inside = inside_of(message)
+    eta, expires = (_moment_ms(inside["headers"].get(name)) for name in ("eta", "expires"))
     return Message(
         id=id_, task=OPAQUE, payload=encode([[], {"message": inside}], what="a message of kombu's"), queue=queue,
         priority=priority, due_ms=eta, expires_ms=expires,
@@ -257,7 +271,7 @@ def payload_of(lease: Lease, where: str, *, lower_first: bool, beside: bool, arg
 
 
 def _again(lease: Lease) -> bool:
-    return bool(lease.crashes or lease.flags & (Flag.REDELIVERED | Flag.ALONE))
+    return bool(lease.crashes or lease.reaps or lease.flags & Flag.REDELIVERED)
 
 
 def _headers(lease: Lease, doc: Mapping[str, Any], celery: Mapping[str, Any]) -> dict[str, Any]:
@@ -288,14 +302,8 @@ def _headers(lease: Lease, doc: Mapping[str, Any], celery: Mapping[str, Any]) ->
 
 
 def _opened(lease: Lease, where: str, tag: str, *, beside: bool) -> dict[str, Any]:
-    message: dict[str, Any] = decode(lease.payload)[1]["message"]
-    body = message["body"]
-    if isinstance(body, dict):
-        message["body"] = base64.b64decode(body["base64"])
-    properties = message["properties"]
-    info = properties.setdefault("delivery_info", {})
-    info["redelivered"] = _again(lease)
-    message["properties"] = {**properties, "body_encoding": "utf-8", "delivery_tag": tag}
+    message = opened(decode(lease.payload)[1]["message"], tag)
+    message["properties"]["delivery_info"]["redelivered"] = _again(lease)
     headers = message["headers"]
     if headers.get("id") == lease.id:
         message["properties"][FACTS] = facts_of(where, lease, beside=beside)

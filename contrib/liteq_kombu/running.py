@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from liteq.exceptions import Ignore, ImproperlyConfigured, LiteqError, Reject
@@ -44,6 +45,7 @@ class Run:
         self.settled = False
         self.ending: str | None = None  # the state that the tracer is about to store as its end
         self.again: Message | None = None
+        self.retries = 0  # of that message
 
     def settle(self, outcome: Outcome) -> None:
         """Write the outcome, and that it runs again where it has sent itself; nothing where the lease is over."""
@@ -70,7 +72,20 @@ class Run:
             priority=row.priority,
             expires_ms=row.expires_ms,
             delay_ms=max(due_ms - now_ms, 0),
+            task=row.task,
+            retries=self.retries,
         )
+
+    def begin(self) -> None:
+        """Note that it runs now, and at most once: it was acknowledged before it ran."""
+        begun = self.file.storage.leases.begin([self.lease])
+        if begun:
+            self.lease = begun[0]
+        else:
+            say_once(
+                self.lease.id, "%s[%s] begins after its lease: its outcome is dropped", self.lease.task, self.lease.id
+            )
+            self.settled = True
 
     def progress(self, data: bytes) -> None:
         """Show a state of its own."""
@@ -99,12 +114,12 @@ def current(file: File) -> Run | None:
     return run_of(task.request, file) if task is not None else None
 
 
-def continues(file: File, row: Message) -> bool:
+def continues(file: File, row: Message, message: Mapping[str, Any]) -> bool:
     """Whether `row` is the task that runs here, once more: then it is no new row, and this has seen to it."""
     run = current(file)
     if run is None or run.lease.id != row.id or run.settled:
         return False
-    run.again = row
+    run.again, run.retries = row, int((message.get("headers") or {}).get("retries") or 0)
     if not file.results:
         run.settle(Ack())
     return True

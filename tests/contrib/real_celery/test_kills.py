@@ -95,3 +95,23 @@ def test_other_pools_run_and_end(shop: Shop, pool: str) -> None:
     assert flaky.get(timeout=40) == 1
     worker.terminate()
     assert worker.wait(timeout=40) == 0
+
+
+def test_a_task_that_was_acknowledged_early_runs_once_though_its_worker_is_killed(shop: Shop) -> None:
+    from celery.exceptions import WorkerLostError
+
+    go = shop.folder / "go"
+    worker = shop.start()
+    running = [shop.send("early", str(shop.folder / "began"), str(go)) for _ in range(4)]
+    shop.wait(lambda: len(shop.lines("began")) == 2)
+    shop.kill(worker)
+    go.touch()
+    shop.start()
+    ends = []
+    for result in running:
+        try:
+            ends.append(result.get(timeout=40))
+        except WorkerLostError:
+            ends.append("lost")
+    assert sorted(ends) == ["done", "done", "lost", "lost"]
+    assert len(shop.lines("began")) == 4

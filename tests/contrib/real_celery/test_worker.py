@@ -20,7 +20,7 @@ pytestmark = NEEDS_CELERY
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     shop = Shop(tmp_path_factory.mktemp("shop"))
-    shop.start()
+    shop.start("-E")
     yield shop
     shop.close()
 
@@ -91,8 +91,7 @@ def test_what_is_ignored_or_rejected_does_not_stay_leased(shop: Shop) -> None:
 
 def test_an_unknown_task_is_a_dead_letter_that_says_so(shop: Shop) -> None:
     result = shop.send("nowhere")
-    shop.wait(lambda: result.state == "FAILURE")
-    assert "nowhere" in str(result.result)
+    shop.wait(lambda: result.state == "FAILURE" and "nowhere" in str(result.result))
 
 
 def test_an_eta_waits_in_the_file(shop: Shop) -> None:
@@ -179,3 +178,44 @@ def test_it_takes_no_longer_than_a_ring(shop: Shop) -> None:
     for n in range(12):
         assert shop.send("add", n, n).get(timeout=40) == 2 * n
     assert time.monotonic() - began < 11
+
+
+def test_control_and_inspect_reach_every_worker(shop: Shop) -> None:
+    inspect = shop.app.control.inspect(timeout=5)
+    assert [list(one.values()) for one in shop.app.control.ping(timeout=2)] == [[{"ok": "pong"}]]
+    (name,) = inspect.ping()
+    assert "shop.add" in inspect.registered()[name]
+    assert [queue["name"] for queue in inspect.active_queues()[name]] == ["celery"]
+
+
+def test_a_revoke_cancels_what_waits_and_stays_in_the_file(shop: Shop) -> None:
+    waiting = shop.send("add", 1, 1, countdown=60)
+    waiting.revoke()
+    assert shop.record(waiting.id).state is State.CANCELLED
+    assert waiting.state == "REVOKED"
+
+
+def test_a_running_task_is_terminated_by_a_revoke(shop: Shop) -> None:
+    result = shop.send("held", str(shop.folder / "revoked-began"), str(shop.folder / "never"))
+    shop.wait(lambda: shop.lines("revoked-began"))
+    result.revoke(terminate=True, signal="SIGKILL")
+    shop.wait(lambda: result.state == "REVOKED")
+    assert shop.wait(lambda: shop.record(result.id).state is State.CANCELLED)
+
+
+def test_events_reach_a_listener(shop: Shop) -> None:
+    seen: list[str] = []
+    with shop.app.connection() as connection:
+        receiver = shop.app.events.Receiver(connection, handlers={"*": lambda event: seen.append(event["type"])})
+        with receiver.consumer_context() as (listening, _, _):
+            assert shop.send("add", 1, 1).get(timeout=40) == 2
+            while "task-succeeded" not in seen:
+                listening.drain_events(timeout=20)
+    assert {"task-received", "task-started", "task-succeeded"} <= set(seen)
+
+
+def test_the_results_that_a_task_has_made_are_its_children(shop: Shop) -> None:
+    linked = shop.send("add", 1, 1, link=shop.sig("add", 5, task_id="child"))
+    assert linked.get(timeout=40) == 2
+    assert [child.id for child in linked.children] == ["child"]
+    assert [value for _, value in linked.collect()] == [2, 7]

@@ -1,0 +1,124 @@
+"""Queues that live as long as their consumer, and fanout: messages that pass, and leave no rows.
+
+Celery's control, its replies and its events go this way. A queue that is exclusive or deletes itself has a channel of
+its own in the file, which is emptied as it is read. The queues of a fanout exchange read one log, each from its place.
+A binding names such a queue with a mark in front, so a sender knows it without a look.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from liteq.serialization import decode, encode
+from liteq.utils.records import dataclass
+from liteq_kombu.envelope import inside_of, opened
+
+if TYPE_CHECKING:
+    from liteq_kombu.files import File
+
+__all__ = ["MARK", "PassingQueues", "send_fanout", "send_to"]
+
+MARK: Final = "passing:"  # in front of a queue's name, in a binding
+PATIENCE_S: Final = 60.0  # a listener that has not been heard of for so long is gone
+AT_ONCE: Final = 100
+LOG: Final = "fanout:"
+
+
+@dataclass(slots=True)
+class Ear:
+    """Where a queue reads: a channel of its own, or the log of an exchange from a place on."""
+
+    channel: str
+    name: str
+    place: int
+    renewed_at: float
+
+    @property
+    def is_log(self) -> bool:
+        """Whether others read the same messages."""
+        return self.channel.startswith(LOG)
+
+
+class PassingQueues:
+    """The passing queues of one channel of kombu's, by name. Each may hear its own channel and logs of exchanges."""
+
+    def __init__(self, file: File) -> None:
+        self._file = file
+        self._ears: dict[str, list[Ear]] = {}
+
+    def __contains__(self, queue: str) -> bool:
+        return queue in self._ears
+
+    def __len__(self) -> int:
+        return len(self._ears)
+
+    def declare(self, queue: str) -> None:
+        """Listen for `queue` from now on."""
+        if queue not in self._ears:
+            self._ears[queue] = []
+            self._listen(queue, MARK + queue)
+
+    def bind(self, exchange: str, queue: str) -> None:
+        """Have `queue` hear the fanout exchange `exchange`, too."""
+        self.declare(queue)
+        if all(ear.channel != LOG + exchange for ear in self._ears[queue]):
+            self._listen(queue, LOG + exchange)
+
+    def _listen(self, queue: str, channel: str) -> None:
+        place = self._file.storage.exchanges.listen(channel, queue, patience_s=PATIENCE_S)
+        self._ears[queue].append(Ear(channel, queue, place, time.monotonic()))
+
+    def read(self, queue: str) -> list[dict[str, Any]]:
+        """The messages that have come for `queue`."""
+        exchanges = self._file.storage.exchanges
+        found = []
+        for ear in self._ears.get(queue, ()):
+            if ear.is_log:
+                passed = exchanges.after(ear.channel, ear.place, limit=AT_ONCE)
+            else:
+                passed = exchanges.take(ear.channel, limit=AT_ONCE)
+            if passed:
+                ear.place = passed[-1].place
+                found += [opened(decode(one.body), f"{queue}.{one.place}") for one in passed]
+            self._renew(ear, read=bool(passed) and ear.is_log)
+        return found
+
+    def _renew(self, ear: Ear, *, read: bool) -> None:
+        """Say that it listens on; what all have read can go then."""
+        silent_s = time.monotonic() - ear.renewed_at
+        if silent_s < PATIENCE_S / 3 and not (read and silent_s > 1):
+            return
+        exchanges = self._file.storage.exchanges
+        if not exchanges.renew(ear.channel, ear.name, ear.place, patience_s=PATIENCE_S):
+            ear.place = exchanges.listen(ear.channel, ear.name, patience_s=PATIENCE_S)
+        ear.renewed_at = time.monotonic()
+
+    def leave(self, queue: str) -> None:
+        """Listen no more for `queue`, and forget its bindings."""
+        if self._ears.pop(queue, None) is not None:
+            self._file.storage.exchanges.leave(queue)
+            self._file.storage.exchanges.forget(queue=MARK + queue)
+
+    def close(self) -> None:
+        """Listen no more."""
+        for queue in list(self._ears):
+            self.leave(queue)
+
+
+def _body(message: Mapping[str, Any]) -> bytes:
+    return encode(inside_of(message), what="a message of kombu's")
+
+
+def send_fanout(file: File, exchange: str, message: Mapping[str, Any]) -> bool:
+    """Send to all queues of a fanout exchange; whether somebody listens."""
+    return file.storage.exchanges.send(LOG + exchange, _body(message))
+
+
+def send_to(file: File, marked: str, message: Mapping[str, Any]) -> bool:
+    """Send to a passing queue, named with its mark. Where its consumer is gone, its bindings are forgotten."""
+    if file.storage.exchanges.send(marked, _body(message)):
+        return True
+    file.storage.exchanges.forget(queue=marked)
+    return False
