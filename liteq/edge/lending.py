@@ -7,6 +7,7 @@ message that somebody else has by now, is refused.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,8 @@ MOST_WAITING = 64  # requests at a time that are held until something comes; the
 LOOK_S = 1.0  # a ring may be lost
 OVER = "this lease is over: the message was given to another worker, has ended or is revoked"
 ELSEWHERE_MS = 1_000  # until the queue's own workers may have what no program beside may
+NUMBER = re.compile(r"[0-9]{1,19}")
+MOST = 2**63 - 1  # that a column of the queue holds
 LATEST_RETRY_S = 400 * 86_400.0
 
 
@@ -170,7 +173,7 @@ class Lender:
     def find(self, key: Key, name: str) -> Lease:
         """The lease called `name`. Raises Problem: 404 for what is no such name, 409 where it is over."""
         seq, _, token = name.partition(":")
-        if not (seq.isascii() and seq.isdigit() and token.isascii() and token.isdigit()) or len(name) > 40:
+        if not all(NUMBER.fullmatch(part) and int(part) <= MOST for part in (seq, token)):
             raise Problem(404, "a lease is called <seq>:<token>, as the answer to POST /v1/leases has it")
         lease = self.app.storage.leases.find(int(seq), int(token))
         if lease is None or not key.sees(lease.queue) or not key.knows(lease.task) or lease.flags & Flag.RUN:

@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -17,16 +16,7 @@ from liteq.exceptions import StorageBusy, TimeoutError
 from liteq.result import hub
 from liteq.testing import drain, eager
 
-# Holds the file's write lock: past the gate, as any program with an SQLite library might.
-HOLDER = """
-import sqlite3, sys
-held = sqlite3.connect(sys.argv[1], isolation_level=None)
-held.execute("BEGIN IMMEDIATE")
-print("held", flush=True)
-sys.stdin.readline()
-held.execute("ROLLBACK")
-print("free", flush=True)
-"""
+from .locked import locked
 
 
 @pytest.fixture
@@ -42,19 +32,6 @@ def app(tmp_path) -> Iterator[LiteQ]:
             raise ValueError("broken")
 
         yield made
-
-
-@contextmanager
-def locked(app: LiteQ) -> Iterator[subprocess.Popen[str]]:
-    """Another process holds the write lock until it is told otherwise."""
-    path = app.broker_url.removeprefix("sqlite:///")
-    command = [sys.executable, "-c", HOLDER, path]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout.readline() == "held\n"
-        try:
-            yield holder
-        finally:
-            holder.stdin.close()
 
 
 def our_threads() -> list[str]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -322,8 +323,8 @@ def test_a_misspelt_request_is_refused(ask: Client, asked: Any, says: str) -> No
 
 
 def test_a_name_that_is_no_lease_s_is_not_found(ask: Client) -> None:
-    for name in ("x", "1", "1:", "1:x", "-1:2", "1:2:3", "9" * 50 + ":1"):
-        assert ask("POST", f"/v1/leases/{name}/ack", {}).status == 404
+    for name in ("x", "1", "1:", "1:x", "-1:2", "1:2:3", "9" * 50 + ":1", f"{2**63}:1", f"1:{2**63}", "1:٣"):
+        assert ask("POST", f"/v1/leases/{quote(name)}/ack", {}).status == 404
     assert ask("POST", "/v1/leases/1:2/ack", {}).status == 409
 
 

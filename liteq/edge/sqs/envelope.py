@@ -16,6 +16,7 @@ import orjson
 from liteq.canvas import Signature, chain
 from liteq.context import App
 from liteq.edge.sqs.errors import Refused
+from liteq.exceptions import ImproperlyConfigured
 from liteq.message import Batch
 from liteq.sending.compile import compile_signature
 
@@ -77,7 +78,7 @@ def batch_of(app: App, envelope: Mapping[str, Any], queue: str, *, delay_s: floa
             root_id=_text(headers.get("root_id"), but=id_), parent_id=_text(headers.get("parent_id")),
             header_errbacks=bool(app.conf.task_allow_error_cb_on_chord_header),
         ).batch  # fmt: skip
-    except (TypeError, ValueError, KeyError) as exc:
+    except (TypeError, ValueError, KeyError, ImproperlyConfigured) as exc:
         raise Refused("InvalidMessageContents", f"not compiled: {exc}") from None
 
 
