@@ -20,7 +20,7 @@ KINDS = ("object", "d1")
 
 
 class Reply(NamedTuple):
-    """An answer: its status, and its JSON."""
+    """An answer: its status, and its JSON; where it is none, its text."""
 
     status: int
     json: Any
@@ -111,7 +111,9 @@ class Edge:
         try:
             connection.request(method, path, data, dict(headers))
             answer = connection.getresponse()
-            return Reply(answer.status, json.loads(answer.read()))
+            data = answer.read()
+            is_json = "json" in answer.headers.get("Content-Type", "")
+            return Reply(answer.status, json.loads(data) if is_json else data.decode())
         finally:
             connection.close()
 

@@ -57,7 +57,8 @@ class Sender(threading.Thread):
                 continue
             if reply.status == 202:
                 return [call["id"] for call in reply.json["tasks"]]
-            assert reply.status == 503, reply
+            assert reply.status >= 500, reply
+            time.sleep(0.1)
 
     def end(self) -> None:
         self._ended.set()
