@@ -53,7 +53,8 @@ def answers(site: Site, task: str, senders: int) -> list[Answer]:
         "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path]),
     }  # fmt: skip
     command = [sys.executable, str(HERE / "unique_tasks.py"), task, str(SECONDS)]
-    started = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(senders)]
+    outs = [(site.folder / f"sent-{n}").open("w+") for n in range(senders)]  # a pipe that nobody reads yet would fill up
+    started = [subprocess.Popen(command, env=environment, stdout=out, text=True) for out in outs]
     for n in count():
         if all(sender.poll() is not None for sender in started):
             break
@@ -61,7 +62,11 @@ def answers(site: Site, task: str, senders: int) -> list[Answer]:
         time.sleep(rng.random() * 0.03)  # at any point of an execution
         os.killpg(worker.pid, signal.SIGKILL)
         worker = site.worker("-c", "2")
-    told = [sender.communicate(timeout=60)[0] for sender in started]
+    told = []
+    for out in outs:
+        out.seek(0)
+        told.append(out.read())
+        out.close()
     assert [sender.returncode for sender in started] == [0] * senders
     wait_for(lambda: site.waiting() == 0, within_s=60, what="all is done")
     assert site.end(worker) == 0
