@@ -125,7 +125,7 @@ def test_a_bad_file_is_refused_within_a_second(
         storage.migrate()
     with pytest.raises(kind):
         storage.reader.counts()
-    assert time.monotonic() - began < 5.0, "a second, and what a busy machine adds; a lock is waited for 30 s"
+    assert time.monotonic() - began < 20.0, "a second, and what a busy machine adds; a lock is waited for 30 s"
 
 
 @posix

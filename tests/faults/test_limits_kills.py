@@ -165,7 +165,7 @@ def test_retry_after_holds_for_all_processes_and_no_burst_follows(crew_of: NewCr
     starts = sorted(line.at_s for line in crew.ledger.lines("start", "api"))
     late = [at for at in starts if at > paused]
     assert min(late) - refusal.at_s >= 1.4, "nobody calls before the time that was told"
-    assert min(late) - refusal.at_s < 2.5
+    assert min(late) - refusal.at_s < 15
     # 20 a second from then on: of ten in a row the last is 0.45 s behind the first, less what one was late.
     spans = [b - a for a, b in zip(late, late[9:], strict=False)]
     assert min(spans) > 0.3, spans

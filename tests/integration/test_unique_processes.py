@@ -53,7 +53,9 @@ def answers(site: Site, task: str, senders: int) -> list[Answer]:
         "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path]),
     }  # fmt: skip
     command = [sys.executable, str(HERE / "unique_tasks.py"), task, str(SECONDS)]
-    outs = [(site.folder / f"sent-{n}").open("w+") for n in range(senders)]  # a pipe that nobody reads yet would fill up
+    outs = [
+        (site.folder / f"sent-{n}").open("w+") for n in range(senders)
+    ]  # a pipe that nobody reads yet would fill up
     started = [subprocess.Popen(command, env=environment, stdout=out, text=True) for out in outs]
     for n in count():
         if all(sender.poll() is not None for sender in started):
