@@ -15,7 +15,7 @@ from .ledger import present
 from .sizes import size
 
 FORKS = size("FORKS", 20, 500)
-EACH = size("PRODUCER_ROWS", 6_400, 1_000_000) // 128  # of each of the 64, through each of the two libraries
+EACH = size("PRODUCER_ROWS", 1_280, 1_000_000) // 128  # of each of the 64, through each of the two libraries
 
 pytestmark = [
     pytest.mark.timeout(3600),

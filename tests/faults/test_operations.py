@@ -20,7 +20,7 @@ from .harness import Drill, kill_group, wait_for
 from .nursery import Process
 from .sizes import size
 
-DEAD = size("OPERATION", 5_000, 100_000)
+DEAD = size("OPERATION", 2_000, 100_000)
 ERROR = encode_error(ValueError("declined"))
 # The command line, which tells how long each of its chunks had the write lock.
 TIMED = """

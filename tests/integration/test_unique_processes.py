@@ -17,9 +17,10 @@ import pytest
 
 from liteq.states import State
 
+from ..faults.sizes import NIGHTLY
 from .worker_process import HERE, Site, wait_for
 
-SECONDS = 3.0
+SECONDS = 2.0
 SENDERS = 8
 
 pytestmark = [
@@ -122,6 +123,7 @@ def test_no_two_start_within_a_period_although_workers_are_killed(site: Site) ->
     called = answers(site, "ping", 1)
     first = {id_: float(at) for event, _, at, id_ in reversed(lines(site)) if event == "pinged"}
     starts = sorted(first.values())
-    assert min(after - before for before, after in pairwise(starts)) > 0.5 - 0.05  # the claim is a little before
+    late_s = 0.05 if NIGHTLY else 0.3  # that a task starts after its claim
+    assert min(after - before for before, after in pairwise(starts)) > 0.5 - late_s
     assert len(starts) > SECONDS / 0.5 / 4
     assert [n for event, n, *_ in lines(site) if event == "pinged"][-1] == str(called[-1].n)

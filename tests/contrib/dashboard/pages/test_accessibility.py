@@ -31,8 +31,7 @@ def test_axe_is_the_one_that_was_looked_at():
 
 
 @pytest.mark.timeout(300)  # thirty pages
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 390)])  # colours do not depend on the width
 def test_no_page_has_a_finding(browser, paths, theme, width):
     browser.look(theme=theme, width=width)
     source = AXE.read_text(encoding="utf-8")
