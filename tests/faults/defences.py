@@ -2009,7 +2009,7 @@ MUTANTS = [
     without(
         "the place of a named send is the one of its commits", "liteq/storage/facades/sends.py",
         "begin=part.begin, end=part.end, now_ms", "begin=part.begin, end=part.end + 1, now_ms",
-        "test_named_sends.py::test_each_element_of_a_named_send_is_there_once_although_it_is_killed_twenty_times",
+        "test_named_sends.py::test_each_element_of_a_named_send_is_there_once_although_it_is_killed_again_and_again",
     ),
     # -- reads for people
     without(
@@ -2293,7 +2293,7 @@ MUTANTS = [
         "the place of a named send is kept in the file", "liteq/sending/bulk.py",
         "part = None if self._name is None else Part(", "part = None if self._name else Part(",
         "../integration/test_telling.py::"
-        "test_each_element_of_a_named_send_runs_once_although_its_sender_is_killed_twenty_times",
+        "test_each_element_of_a_named_send_runs_once_although_its_sender_is_killed_again_and_again",
         "../unit/test_send_many.py::test_what_has_run_and_left_no_trace_is_not_sent_again",
     ),
     without(

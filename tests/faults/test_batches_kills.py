@@ -17,7 +17,7 @@ from .sizes import size
 
 SECONDS = size("BATCHES_SECONDS", 3, 120)
 FAULTS = 8  # at least
-STEPS = size("BATCHES_STEPS", 6, 500)
+STEPS = size("BATCHES_STEPS", 3, 500)
 
 pytestmark = [
     pytest.mark.timeout(3600),

@@ -20,7 +20,7 @@ from liteq.testing import FakeClock, drain
 from .oracle import AT_REST, OF_ALL_ROWS, ORACLE
 from .sizes import size
 
-EXAMPLES = size("CANVAS_EXAMPLES", 60, 4_000)
+EXAMPLES = size("CANVAS_EXAMPLES", 30, 4_000)
 A_YEAR_MS = 366 * 86_400_000
 
 

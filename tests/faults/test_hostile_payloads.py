@@ -17,7 +17,7 @@ from liteq.serialization import decode
 
 from .sizes import size
 
-EXAMPLES = size("HOSTILE_PAYLOADS", 200, 5_000)
+EXAMPLES = size("HOSTILE_PAYLOADS", 100, 5_000)
 MIB = 1024 * 1024
 
 pytestmark = pytest.mark.timeout(600)

@@ -11,7 +11,7 @@ import pytest
 from .harness import Drill, check_nothing_lost, kill_group, kill_one_child, wait_for
 from .sizes import size
 
-KILLS = size("KILLS", 25, 5_000)
+KILLS = size("KILLS", 15, 5_000)
 
 pytestmark = [
     pytest.mark.timeout(3600),

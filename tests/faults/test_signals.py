@@ -24,7 +24,7 @@ from .nursery import Process
 from .sizes import size
 
 Send = Callable[[], None]
-STEPS = size("SIGNAL_STEPS", 50, 2_000) // 2  # half of them warm, half cold
+STEPS = size("SIGNAL_STEPS", 24, 2_000) // 2  # half of them warm, half cold
 
 pytestmark = [
     pytest.mark.timeout(3600),

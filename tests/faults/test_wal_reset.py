@@ -19,7 +19,7 @@ from liteq.storage.sqlite.describe import has_wal_reset_bug
 from .harness import Drill, integrity
 from .sizes import NIGHTLY, size
 
-SECONDS = size("WAL_RESET_S", 10, 60) / 2  # with each of the two libraries
+SECONDS = size("WAL_RESET_S", 4, 60) / 2  # with each of the two libraries
 CONTROL_S = size("WAL_RESET_CONTROL_S", 60, 300)
 
 pytestmark = [
