@@ -11,6 +11,7 @@ from liteq.monitor.schedules import schedule as schedule_document
 from liteq.operating import Actor, act
 from liteq.operating.commands import command_words
 from liteq.utils.async_threads import looking, writing
+from liteq.utils.misspelt import meant
 from liteq.utils.text import printable
 from liteq_dashboard.hands import RIGHTS, RIGHTS_OF_RUNS, act_on_schedule, pause, purge, resume
 from liteq_dashboard.http import Reader
@@ -109,6 +110,10 @@ async def _approve(call: Call, id_: str, name: str, queue: str) -> dict[str, Any
     title, ok, data = call.get("title"), call.get("ok", True), call.arguments.get("data")
     if title is None:
         raise Refused("title: name the approval; `workflow` lists those that are open")
+    open_ = [one.title for one in await looking(call.app, call.app.Run(id_).approvals)]
+    if title not in open_:  # else a person would be asked for nothing
+        hint = meant(title, open_, "it was decided already, or never asked for; `workflow` lists those that are open")
+        raise Refused(f"title: the run waits for no approval {title!r:.200}{hint}")
     word, comment = "Approve" if ok else "Reject", str(call.get("reason", ""))
     with_data = f" with {data!r:.300}" if data is not None else ""
     text = f"{word} {title!r} of {name} {id_}{with_data}? The decision is yours ({call.viewer.name}), and final."

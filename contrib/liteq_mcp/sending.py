@@ -43,10 +43,12 @@ async def send_task(call: Call) -> dict[str, Any]:
         raise Refused(f"name: {name:.200} is a task of liteq's own, which is not sent by hand")
     queue = queue_of_call(app, name, options)
     _seen(call, queue, name)
+    known = app.tasks.find(name)
+    if known is not None and known.typing:  # else a person would be asked for what can only fail
+        await tried(call, lambda: known.check_arguments(args, kwargs))
     text = f"Send {name} to the queue {queue} with {_shown(args, kwargs)}? A worker runs it, and all that it does."
     by_hand = ["call", name, "--args", orjson.dumps(args).decode(), "--kwargs", orjson.dumps(kwargs).decode()]
     await confirmed(call, "send_task", text, by_hand)
-    known = app.tasks.find(name)
 
     def send() -> Any:
         if known is None:

@@ -111,6 +111,12 @@ def test_what_its_state_does_not_allow_is_refused_before_anybody_is_asked(agent,
     for id_, action in ((sent.id, "delete"), ("not-there", "delete")):
         with pytest.raises(Failed):
             mine.call("act_on_task", id=id_, action=action)
+    run = app.tasks["shop.refund"].start(7, 12.5)
+    drain(app)
+    with pytest.raises(Failed, match=r"no approval 'refnd\?'; did you mean 'refund\?'"):
+        mine.call("act_on_run", id=run.id, action="approve", title="refnd?")
+    with pytest.raises(Failed, match="too many positional arguments"):
+        mine.call("send_task", name="shop.add", args=[1, 2, 3])
     assert mine.asked == []
 
 
