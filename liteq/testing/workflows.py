@@ -10,6 +10,7 @@ from unittest.mock import Mock
 
 from liteq.app import LiteQ
 from liteq.clock import FakeClock
+from liteq.exceptions import WorkflowError
 from liteq.testing import modes
 from liteq.workflow.duration import Duration
 from liteq.workflow.flow import Workflow
@@ -48,6 +49,8 @@ class WorkflowTest:
     with WorkflowTest(app) as t:
         t.mock("charge", result=Charge(id="c1"))
         assert t.run(order_flow, order).charge == "c1"   # a sleep of 30 days takes no time
+
+    `run` and `arun` work without a `with`, too: then each call has a file of its own.
     """
 
     def __init__(self, app: LiteQ, *, recording: Source | None = None, live: Sequence[Any] = ()) -> None:
@@ -63,6 +66,7 @@ class WorkflowTest:
         self._recording: Recording | None = None
         self._write_to: Path | None = None
         self._begun: list[str] = []
+        self._is_open = self._was_open = False
         if recording is not None:
             self._set(recording, live)
         elif live:
@@ -74,13 +78,21 @@ class WorkflowTest:
             return
         self._recording = Recording.parsed(*_read(source), live)
         self._recording.check([*self._app.steps_of_workflows, *self._app.tasks])
-        began_ms = self._recording.began_ms
-        if began_ms is not None:
-            self._bench.clock = self.clock = FakeClock(began_ms)
         self._bench.recording = self._recording
+        self._rewind(self._recording)
+
+    def _rewind(self, recording: Recording) -> None:
+        """Have a recording answer from its beginning, at its time."""
+        recording.rewind()
+        if recording.began_ms is not None:
+            self._bench.clock = self.clock = FakeClock(recording.began_ms)
 
     def __enter__(self) -> Self:
+        if self._recording is not None and self._was_open:
+            self._rewind(self._recording)
+        self._was_open = True
         self._bench.open()
+        self._is_open = True
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -88,6 +100,8 @@ class WorkflowTest:
             if kind is None and self._write_to is not None:
                 self._write(self._write_to)
         finally:
+            self._is_open = False
+            self._begun.clear()
             self._bench.leave()
             self._bench.close()
 
@@ -109,6 +123,9 @@ class WorkflowTest:
         Raises its exception, what it is stuck with, and WorkflowError where it would wait for ever. With a recording,
         its events and decisions end the waits, and a call that is not in it raises NotRecorded.
         """
+        if not self._is_open:  # else it would be executed on the app's own file
+            with self:
+                return self.run(flow, *args, **kwargs)
         return self._bench.finish(self._started(flow, args, kwargs))
 
     @overload
@@ -120,6 +137,9 @@ class WorkflowTest:
 
         So its steps may use what the test has made there: clients, servers, events.
         """
+        if not self._is_open:
+            with self:
+                return await self.arun(flow, *args, **kwargs)
         return await self._bench.finished_in_this_loop(lambda: self._started(flow, args, kwargs))
 
     @overload
@@ -128,9 +148,16 @@ class WorkflowTest:
     def start(self, flow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> Run[R]: ...
     def start(self, flow: Any, *args: Any, **kwargs: Any) -> Any:
         """Start a run, and execute what is due; it goes on when it is asked something, and with `advance`."""
+        self._check_open("start")
         run = self._started(flow, args, kwargs)
         self._bench.drain()
         return run
+
+    def _check_open(self, what: str) -> None:
+        if not self._is_open:
+            raise WorkflowError(
+                f"{what}() needs the file of the test: write `with WorkflowTest(app) as t: t.{what}(...)`"
+            )
 
     def _started(self, flow: Any, args: Any, kwargs: Any) -> BenchRun[Any]:
         if self._recording is not None:
@@ -141,6 +168,7 @@ class WorkflowTest:
 
     def advance(self, duration: Duration) -> None:
         """Move the clock on, from due time to due time."""
+        self._check_open("advance")
         self._bench.advance(duration)
 
     def mock(

@@ -103,6 +103,10 @@ class Recording:
         """When the first of the runs was begun."""
         return min((run.began_ms for run in self.runs), default=None)
 
+    def rewind(self) -> None:
+        """Forget what was answered: a new test begins."""
+        self._replays.clear()
+
     def find(self, name: str, given: Any) -> RecordedRun | None:
         """The run of this workflow that had these arguments, else the first one of it."""
         runs = [run for run in self.runs if run.name == name]

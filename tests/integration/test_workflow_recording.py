@@ -103,6 +103,13 @@ def test_a_recorded_run_is_a_test_without_a_model(tape):
     assert paid == []
 
 
+def test_a_recording_answers_without_a_with_and_each_time(tape):
+    result = recorded(tape, agent, "why?")
+    test = WorkflowTest(app, recording=tape)
+    assert test.run(agent, "why?") == test.run(agent, "why?") == result
+    assert paid == []
+
+
 def test_steps_that_are_named_live_are_executed(tape):
     recorded(tape, agent, "why?", 5)
     with WorkflowTest(app, recording=str(tape), live=["tool"]) as t:

@@ -184,3 +184,22 @@ def test_a_stream_of_a_run_that_waits_ends_with_what_it_waits_for():
             next(chunks)
         run.send("more")
         assert [chunk.data for chunk in run.stream("news")] == [1, 2]
+
+
+# -- without a with ----------------------------------------------------------------------------------------------------
+
+
+def test_a_run_without_a_with_has_a_file_of_its_own():
+    test = WorkflowTest(app)  # whose own file could not even be opened
+    test.mock("charge", result="c")
+    test.mock("mail")
+    assert test.run(subscription, 1, months=2) == ["c", "c"]
+    assert asyncio.run(test.arun(slowly, 7)) == 7
+
+
+def test_what_would_need_the_file_of_a_test_says_so():
+    test = WorkflowTest(app)
+    with pytest.raises(WorkflowError, match=r"with WorkflowTest\(app\) as t: t.start"):
+        test.start(tells)
+    with pytest.raises(WorkflowError, match=r"t\.advance"):
+        test.advance("1d")
