@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import pwd
+import random
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -25,6 +27,16 @@ PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbi
 def missing(why: str) -> NoReturn:
     """End the test: what it needs is not installed."""
     pytest.fail(why) if os.environ.get("CI") == "true" else pytest.skip(why)
+
+
+def free_ports(n: int) -> list[int]:
+    """`n` ports that nothing listens on, below those that systems give to connections of their own."""
+    chance, found = random.SystemRandom(), list[int]()
+    while len(found) < n:
+        port = chance.randrange(12_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found += [port] if port not in found else []
+    return found
 
 
 def postgresql_programs() -> Path | None:

@@ -12,7 +12,7 @@ import pytest
 
 from .harness import Drill, integrity
 from .ledger import present
-from .sizes import size
+from .sizes import NIGHTLY, size
 
 FORKS = size("FORKS", 20, 500)
 EACH = size("PRODUCER_ROWS", 1_280, 1_000_000) // 128  # of each of the 64, through each of the two libraries
@@ -167,4 +167,4 @@ def test_64_producers_meet_no_locked_database(drill: Drill, library: str) -> Non
     p99 = sorted(map(float, said["p99"]))
     print(f"p99 of an enqueue, of the middle one of 64 producers: {p99[len(p99) // 2] * 1000:.0f} ms")
     # The design's figure is 250 ms on an idle machine; a test must not fail since others use this one.
-    assert p99[len(p99) // 2] < 2.0, p99
+    assert p99[len(p99) // 2] < (2.0 if NIGHTLY else 20.0), p99

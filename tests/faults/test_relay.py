@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ import pytest
 from liteq import LiteQ
 from liteq.states import State
 
+from ..servers import free_ports
 from .harness import wait_for
 from .lossy import LossyProxy
 from .sizes import size
@@ -72,19 +72,13 @@ def home(tmp_path: Path) -> Iterator[LiteQ]:
     app.close()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        port: int = one.getsockname()[1]
-        return port
-
-
 def ids(app: LiteQ) -> list[str]:
     with app.storage.driver.read() as tx:
         return [id_ for (id_,) in tx.execute("SELECT id FROM liteq_messages ORDER BY seq")]
 
 
 def test_each_accepted_message_arrives_once_whatever_befalls_the_way(edge: LiteQ, home: LiteQ, tmp_path: Path) -> None:
-    rng, port = random.Random(SECONDS), free_port()
+    rng, port = random.Random(SECONDS), free_ports(1)[0]
     proxy = LossyProxy(port, loses=LOSES, seed=SECONDS)
     gateway = Service(tmp_path, "gateway", "-b", str(home.broker_url), "gateway", "--port", str(port))
     relay = Service(tmp_path, "relay", "-b", str(edge.broker_url), "relay", "--to", f"http://127.0.0.1:{proxy.port}")

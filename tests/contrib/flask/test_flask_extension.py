@@ -5,11 +5,10 @@ from __future__ import annotations
 import http.client
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack, closing
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 
@@ -22,6 +21,8 @@ from liteq.context import get_current_app, swap_apps
 from liteq.exceptions import ImproperlyConfigured
 from liteq.testing import drain, eager, start_worker
 from liteq_flask import Celery, LiteQ, status_blueprint
+
+from ...servers import free_ports
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -536,11 +537,6 @@ http {{
     }}
 }}
 """
-
-
-def free_ports(n: int) -> list[int]:
-    with ExitStack() as held:
-        return [held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(n)]
 
 
 @pytest.fixture
