@@ -7,9 +7,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
 
-import orjson
-
-from liteq.utils.json_text import to_json
+from liteq.utils.json_text import from_json, to_json
 from liteq.utils.records import NamedTuple
 
 __all__ = ["Answer", "Environ", "Problem", "Request", "StartResponse", "json_of", "request_of"]
@@ -19,6 +17,7 @@ StartResponse = Callable[..., Any]
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"  # RFC 9457
+LONG_LENGTH = 20  # digits
 
 
 class Problem(Exception):
@@ -84,9 +83,9 @@ class Request(NamedTuple):
             raise Problem(411, "send the length of the body in Content-Length")
         if not told.isascii() or not told.isdigit():
             raise Problem(400, "Content-Length is a number of bytes")
-        length = int(told)
+        length = int(told) if len(told) < LONG_LENGTH else limit + 1
         if length > limit:
-            raise Problem(413, f"the body has {length:,} bytes, and {limit:,} are taken: send it in parts")
+            raise Problem(413, f"the body has {told:.20} bytes, and {limit:,} are taken: send it in parts")
         try:
             found: bytes = self.environ["wsgi.input"].read(length)
         except TimeoutError:
@@ -132,6 +131,6 @@ def request_of(environ: Environ) -> Request:
 def json_of(body: bytes) -> Any:
     """The JSON of a body. Raises Problem for what is none."""
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as exc:
+        return from_json(body)
+    except ValueError as exc:
         raise Problem(400, f"the body is no JSON: {exc}") from None

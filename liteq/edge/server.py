@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler
-from io import BufferedReader, RawIOBase
+from io import BufferedReader, BytesIO, RawIOBase
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
@@ -33,6 +33,10 @@ Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 MOST_CONNECTIONS: Final = 256
 UNREAD: Final = frozenset({"400", "408", "411", "413"})  # where the request ends is not known for sure
 IDLE_S: Final = 60.0  # that a connection stays open between two requests
+REQUEST: Final = re.compile(rb"[!-~]+ [^\x00-\x20\x7f]+ HTTP/[0-9]\.[0-9]\r\n")
+LINE: Final = re.compile(rb"[^\x00\r\n]*\r\n")
+LONGEST: Final = 65_536  # bytes of the first line, and of all headers together
+MOST_LINES: Final = 100  # of headers, as http.client has it
 HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
 
 
@@ -85,18 +89,41 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _serve(self) -> None:
-        self.raw_requestline = self.rfile.readline(65537)
-        if len(self.raw_requestline) > 65536:
+        self.raw_requestline = self.rfile.readline(LONGEST + 1)
+        if len(self.raw_requestline) > LONGEST:
             self._refuse(414, "the address is too long")
             return
-        if not self.raw_requestline or not self.parse_request():  # which has answered
-            return
         try:
+            if not self._is_read(self._head()):
+                return
             environ = self._environ()
         except Problem as problem:
             self._refuse(problem.status, problem.detail)
             return
         self._answer(environ)
+
+    def _head(self) -> bytes:
+        """The lines of the headers. Raises Problem for one that another reader may take for more, or for fewer."""
+        if not REQUEST.fullmatch(self.raw_requestline):
+            raise Problem(400, "the request begins with `METHOD /path HTTP/1.1`, single spaces, and CR LF")
+        lines, left = [b""], LONGEST
+        while lines[-1] != b"\r\n":
+            line = self.rfile.readline(left + 1)
+            left -= len(line)
+            if left < 0 or len(lines) > MOST_LINES + 1:
+                raise Problem(431, f"the headers have at most {LONGEST:,} bytes and {MOST_LINES} lines")
+            if not LINE.fullmatch(line):
+                raise Problem(400, "each line of the head ends with CR LF, and has no NUL, CR or LF in it")
+            lines.append(line)
+        return b"".join(lines)
+
+    def _is_read(self, head: bytes) -> bool:
+        """Whether the standard library can read the request; if not, it has answered."""
+        body, self.rfile = self.rfile, BufferedReader(BytesIO(head))
+        try:
+            return self.parse_request()
+        finally:
+            self.rfile = body
 
     def _environ(self) -> Environ:
         headers = self.headers

@@ -1,15 +1,32 @@
-"""JSON for people and pages: whatever a message holds can be written."""
+"""JSON of and for other programs: whatever a message holds can be written, and every digit is read."""
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import orjson
 
-__all__ = ["to_json"]
+__all__ = ["from_json", "to_json"]
 
+LONG = re.compile(rb"[0-9]{19}")
 NUMBER_BITS = 63  # of the numbers that orjson writes
 DIGITS_BITS = 10_000  # Python refuses to write much longer ones as digits: that takes long
+
+
+def from_json(data: bytes) -> Any:
+    """The document that JSON holds. Raises ValueError for what is no JSON, or is nested too deeply.
+
+    orjson makes a float of a whole number beyond 64 bits, which is another number: such a document is read once more.
+    """
+    found = orjson.loads(data)
+    if LONG.search(data) is None:
+        return found
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("long numbers, and nested too deeply to be read with all their digits") from None
 
 
 def to_json(document: Any, *, indent: bool = False) -> bytes:

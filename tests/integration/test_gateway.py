@@ -16,6 +16,7 @@ from liteq.clock import SystemClock
 from liteq.edge.keys import ANYTHING
 from liteq.edge.lending import MOST_WAITING
 from liteq.states import State
+from liteq.testing import drain
 
 from .edge import Client, Running, key_file, running
 from .worker_process import wait_for
@@ -140,6 +141,18 @@ def test_what_is_no_call_is_refused_and_nothing_is_sent(app: LiteQ, ask: Client,
     assert found.headers["content-type"] == "application/problem+json"
     assert says in found.json["detail"]
     assert app.storage.reader.counts() == []
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, 2**64 - 1, 2**64, -(2**63) - 1, 10**40])
+def test_a_long_number_keeps_its_digits(app: LiteQ, ask: Client, number: int) -> None:
+    (sent,) = ask("POST", "/v1/tasks", [{"task": "shop.echo", "args": [number]}]).json["tasks"]
+
+    @app.task(name="shop.echo")
+    def echo(got: int) -> str:
+        return repr(got)
+
+    drain(app)
+    assert ask("GET", f"/v1/tasks/{sent['id']}").json["result"] == str(number)
 
 
 def test_a_queue_that_is_not_to_be_made_is_refused(app: LiteQ, ask: Client) -> None:

@@ -181,7 +181,20 @@ def test_a_request_that_trickles_in_is_given_up(local: Running) -> None:
         (b"POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent Length: 2\r\n", 400),
         (b"POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\n Content-Length: 2\r\n", 400),
         (b"POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nHost: other\r\nContent-Length: 2\r\n", 400),
+        (b"POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2, 2\r\n", 400),
+        (b"POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + b"9" * 5000 + b"\r\n", 413),
+        (b"POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent_Length: 2\r\n", 411),
+        (b"POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nX-A: 1\rContent-Length: 2\r\n", 400),
+        (b"POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nX-A: 1\nContent-Length: 2\r\n", 400),
+        (b"POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nX-A: \0\r\nContent-Length: 2\r\n", 400),
+        (b"POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding : chunked\r\n", 400),
+        (b"POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding:\r\n chunked\r\n", 400),
+        (b"POST /v1/tasks HTTP/1.1\nHost: localhost\r\nContent-Length: 2\r\n", 400),
+        (b"POST\t/v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n", 400),
+        (b"POST  /v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n", 400),
+        (b"POST /v1/tasks HTTP/1.1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n", 400),
         (b"GET /health HTTP/1.1\r\n" + b"X-A: 1\r\n" * 101, 431),
+        (b"GET /health HTTP/1.1\r\n" + (b"X-A: " + b"a" * 2000 + b"\r\n") * 40, 431),
         (b"GET /health HTTP/1.1\r\nX-A: " + b"a" * 70_000 + b"\r\n", 431),
         (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n", 414),
         (b"GET http://localhost/health HTTP/1.1\r\nHost: localhost\r\n", 400),
@@ -239,6 +252,21 @@ def test_too_many_calls_are_refused(app: LiteQ, local: Running) -> None:
 def test_an_argument_that_is_too_deep_is_refused(local: Running) -> None:
     deep = b'[{"task":"shop.add","args":' + b"[" * 300 + b"]" * 300 + b"}]"
     assert local.client()("POST", "/v1/tasks", deep).status == 400
+
+
+@pytest.mark.parametrize("end", [b"\r", b"\n", b"\r ", b"\0"])
+def test_no_header_comes_in_by_another_ones_value(keyed: Running, end: bytes) -> None:
+    """As a proxy would hand on what its own client has written into a header."""
+    body = json.dumps([CALL]).encode()
+    head = b"POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nX-Name: ann" + end + b"Authorization: Bearer T-all\r\n"
+    found = keyed.client().raw(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    assert found.split(b" ", 2)[1] == b"400"
+
+
+def test_two_keys_are_none(keyed: Running) -> None:
+    head = b"DELETE /v1/tasks/a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    keys = b"Authorization: Bearer T-view\r\nAuthorization: Bearer T-all\r\n"
+    assert keyed.client().raw(head + keys + b"\r\n").split(b" ", 2)[1] == b"401"
 
 
 def test_a_connection_serves_one_request_after_the_other(app: LiteQ, local: Running) -> None:

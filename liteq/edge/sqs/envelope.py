@@ -19,6 +19,7 @@ from liteq.edge.sqs.errors import Refused
 from liteq.exceptions import ImproperlyConfigured
 from liteq.message import Batch
 from liteq.sending.compile import compile_signature
+from liteq.utils.json_text import from_json
 
 __all__ = ["batch_of", "envelope_of"]
 
@@ -91,7 +92,7 @@ def _body(envelope: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any], Mappi
     try:
         if envelope["properties"].get("body_encoding") == "base64":
             body = base64.b64decode(body)
-        args, kwargs, embed = orjson.loads(body)
+        args, kwargs, embed = from_json(body.encode() if isinstance(body, str) else body)
     except (ValueError, TypeError):
         raise Refused("InvalidMessageContents", "the body is no JSON of [args, kwargs, embed]") from None
     if not isinstance(args, list) or not isinstance(kwargs, dict) or not isinstance(embed, dict | None):

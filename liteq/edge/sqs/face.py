@@ -24,7 +24,7 @@ from liteq.message import Batch, Flag, Release, new_id
 from liteq.sending.bulk import ids_of
 from liteq.states import State
 from liteq.storage.enqueue import AS_IT_IS, Placed
-from liteq.utils.json_text import to_json
+from liteq.utils.json_text import from_json, to_json
 
 __all__ = ["Face"]
 
@@ -185,8 +185,8 @@ class Face:
             found["fair_key"] = group
         if task is not None:
             try:
-                arguments = orjson.loads(body)
-            except orjson.JSONDecodeError:
+                arguments = from_json(body.encode())
+            except ValueError:
                 arguments = None
             if not isinstance(arguments, dict) or not arguments.keys() <= {"args", "kwargs"}:
                 raise Refused(
