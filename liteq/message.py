@@ -61,6 +61,7 @@ class Flag:
     ASIDE = 1 << 52  # of PERHAPS: its options name what had its id before, and gets it back where this is not needed
     FILED = 1 << 53  # leased, in a pool that several files share: `Lease.run` has the file's URL before its own
     CHILDREN = 1 << 54  # the results that its body has made are kept beside its own (liteq_children)
+    REPLICATED = 1 << 55  # its sender waits until its commit is at Litestream's remote (sending/replicated.py)
 
 
 DEPTH_SHIFT = 16  # from this bit on, the column says in how many groups the row stands

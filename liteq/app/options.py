@@ -86,6 +86,8 @@ class TaskOptions:
     """The key whose values take turns within queue and priority: "{tenant}", or a function."""
     unique: Any = None
     """True, or a `Unique`, `Debounce` or `Throttle`: which calls exclude others; True: one of equal arguments."""
+    replicated: bool = False
+    """Whether each of its calls returns only when Litestream has its message at the remote (`litestream_socket`)."""
     batch: int | None = None
     """How many messages at most go into one call of its function, which takes a list of `BatchItem`."""
     batch_wait: float = 0.5

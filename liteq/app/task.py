@@ -143,7 +143,8 @@ class Task(TaskOptions, SendingMany, Telling, Generic[P, R]):
         (higher first), task_id, link, link_error, time_limit and soft_time_limit (s), ignore_result, headers, shadow,
         idempotent (one message under this task_id, from all senders; else one that has finished runs again), unique_key
         (while an unfinished message holds it, that one's result is returned and nothing is sent), unique (True, Unique,
-        Debounce, Throttle, False). Celery's (connection, retry, retry_policy, serializer, ...) are accepted.
+        Debounce, Throttle, False), replicated (Litestream has it at the remote when this returns, else NotReplicated).
+        Celery's (connection, retry, retry_policy, serializer, ...) are accepted.
         """
         if not _are_arguments(args) or not isinstance(kwargs, (Mapping, NoneType)):
             raise TypeError(f"args are a list or a tuple, and kwargs a dict, not {args!r:.80} and {kwargs!r:.80}")

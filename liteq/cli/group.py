@@ -29,7 +29,7 @@ COMMANDS = (
     "worker", "beat", "multi", "call", "result", "logs", "status", "why", "top", "inspect", "control", "events",
     "purge", "queue", "limits", "dead", "act", "operations", "activity", "schedules", "workflow", "flow", "memo",
     "usage", "mark", "dashboard", "mcp", "gateway", "relay", "metrics", "alert", "shell", "health", "doctor", "backup",
-    "restore", "epoch", "migrate", "move", "codec", "demo", "report", "upgrade-check", "version",
+    "restore", "litestream", "epoch", "migrate", "move", "codec", "demo", "report", "upgrade-check", "version",
 )  # fmt: skip
 
 # What `celery` has and `liteq` does not, and what to do instead.

@@ -18,6 +18,7 @@ from liteq.message import Batch, Flag, Message, Release, new_id
 from liteq.policy.kept import KEPT
 from liteq.policy.keyed import KEYED
 from liteq.sending.bulk import ids_of
+from liteq.sending.replicated import confirmed
 from liteq.storage.driver import Bell
 from liteq.storage.inspect import Record
 from liteq.utils.misspelt import meant
@@ -125,7 +126,7 @@ class V1:
         return message
 
     def _placed(self, batch: Batch) -> list[dict[str, Any]]:
-        placed = self._app.storage.sends.placed(batch)
+        placed = confirmed(self._app, batch.messages, lambda: self._app.storage.sends.placed(batch))
         seen, found = set[str](), []
         for message in batch.messages:
             is_new = message.id not in placed.standing and message.id not in seen

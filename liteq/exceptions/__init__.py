@@ -9,6 +9,7 @@
     │   ├── StorageInUse               it is to be replaced, and is open in another process
     │   ├── StorageCorrupt             not a database, or a damaged one
     │   ├── ReadOnly                   the URL says ?mode=ro
+    │   ├── NotReplicated              written here, and not known to be at the remote (`replicated=True`)
     │   ├── StorageUnavailable         cannot be opened: path, permission, file system
     │   ├── CodecError                 a value needs a payload codec, or a key, that is not here
     │   └── SchemaTooNew               written by a newer liteq
@@ -94,6 +95,7 @@ from liteq.exceptions.storage import (
     LeaseLost,
     MessageNotFound,
     NotEligible,
+    NotReplicated,
     OperationalError,
     ReadOnly,
     ReadTimeout,
@@ -191,6 +193,7 @@ __all__ = [
     "NotConfigured",
     "NotEligible",
     "NotRegistered",
+    "NotReplicated",
     "NotSerializable",
     "OperationalError",
     "PayloadTooLarge",

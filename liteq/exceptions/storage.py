@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from liteq.exceptions.base import LiteqError
 
 
@@ -60,6 +62,24 @@ class ReadOnly(StorageError):
             f"{path} is read-only here (?mode=ro in the broker URL): nothing was written. To send tasks, work or act, "
             "use the URL without mode=ro"
         )
+
+
+class NotReplicated(StorageError):
+    """Raised when a message is in the file, and it is not known within `replicated_timeout` whether its copy is.
+
+    `ids`: the messages that were written. They are not taken back: workers run them. A call that is sent again with the
+    same `task_id` and `idempotent=True` writes nothing more, and waits anew.
+    """
+
+    def __init__(self, path: str, waited_s: float, why: str, ids: Sequence[str] = ()) -> None:
+        super().__init__(
+            f"{path}: what was sent is in the file, and Litestream has not said within {waited_s:g} s that its copy is "
+            f"at the remote ({why}). Send it again with its task_id and idempotent=True to wait anew"
+        )
+        self.path = path
+        self.waited_s = waited_s
+        self.why = why
+        self.ids = list(ids)
 
 
 class CodecError(StorageError):

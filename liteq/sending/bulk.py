@@ -20,6 +20,7 @@ from liteq.exceptions import BadMessage, LiteqError
 from liteq.message import Batch, Message, new_ids
 from liteq.sending.options import GRAPH
 from liteq.sending.plain import encoder
+from liteq.sending.replicated import confirmed, written
 from liteq.storage.facades.sends import Part
 from liteq.storage.sends import Moved
 from liteq.utils.names import checked_name
@@ -173,8 +174,8 @@ class Sending:
                 return len(elements)
             batch = Batch([self._message(one, at, ids[at - begin]) for at, one in enumerate(elements, begin)])
             if self.app.storage.takes_parts():
-                return self.app.storage.sends.batch(batch, part)
-            self.app.storage.enqueue(batch)  # it goes with a transaction of another database
+                return confirmed(self.app, batch.messages, lambda: self.app.storage.sends.batch(batch, part))
+            written(self.app, batch)  # it goes with a transaction of another database
             return len(elements)
 
     def _are_plain(self) -> bool:

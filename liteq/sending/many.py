@@ -13,6 +13,7 @@ from liteq.sending.compile import compile_signature
 from liteq.sending.options import GRAPH
 from liteq.sending.plain import NOTHING, Encode, encoder
 from liteq.sending.publisher import Defaults, Publisher
+from liteq.sending.replicated import confirmed, written
 from liteq.utils.names import checked_id
 
 __all__ = ["Run", "gather", "payloads_of", "send", "signatures_of"]
@@ -78,9 +79,9 @@ def send(app: App, publisher: Publisher, runs: Sequence[Run], rest: Iterator[Sig
     )
     signatures = () if first is None else chain((first,), rest)
     if _add(publisher, batch, ids, signatures):
-        app.storage.enqueue_many(batch.messages)
+        confirmed(app, batch.messages, lambda: app.storage.enqueue_many(batch.messages))
         return ids
-    stands = batch.stands(app.storage.enqueue(batch))
+    stands = batch.stands(written(app, batch))
     return [stands.get(id_, id_) for id_ in ids]
 
 

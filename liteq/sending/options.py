@@ -51,7 +51,7 @@ GRAPH = frozenset({"link", "link_error", "chain", "chord"})
 OF_THE_TASK = ("queue", "exchange", "routing_key", "priority")
 # Read by their names where a row is made, or a call is sent.
 OF_THE_ROW = frozenset(
-    {"countdown", "eta", "expires", "time_limit", "soft_time_limit", "unique", "unique_key", "idempotent"}
+    {"countdown", "eta", "expires", "time_limit", "soft_time_limit", "unique", "unique_key", "idempotent", "replicated"}
     | {"ignore_result", "add_to_group", "stamps", "timelimit"}
 )
 # Of a call that is run here.

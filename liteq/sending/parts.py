@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any
 
-from liteq.message import Batch, Group, Message, new_id
+from liteq.message import Batch, Flag, Group, Message, new_id
 from liteq.storage.append_members import GIVE_UP, placeholder
 from liteq.storage.storage import Storage
 
@@ -68,6 +68,8 @@ class GroupStream:
         self._members = group.size
         if len(batch.messages) < PART_ROWS and time.monotonic() - self._since < PART_S:
             return
+        if any(message.flags & Flag.REPLICATED for message in batch.messages):
+            return  # it is one commit that is waited for
         if self._group is None:
             self._begin(batch, group, chosen)
         else:

@@ -25,6 +25,7 @@ from liteq.sending.options import DOCUMENTED, FORM, OF_A_CALL, OF_THE_TASK, PROP
 from liteq.sending.overrides import call_as_sent
 from liteq.sending.places import RowMaker
 from liteq.sending.publish_signals import announce
+from liteq.sending.replicated import replication
 from liteq.sending.uniqueness import THROTTLE, exclude, uniqueness
 from liteq.serialization import encode
 from liteq.serialization.content import Owner
@@ -98,7 +99,8 @@ class Defaults:
     @property
     def is_plain(self) -> bool:
         """Whether calls without options differ in nothing but their arguments, these are plain JSON, nobody watches."""
-        return self.alike and self.form is None and self.run is None and not self.observed and not self.has_more
+        more = self.observed or self.has_more or self.flags & Flag.REPLICATED
+        return self.alike and self.form is None and self.run is None and not more
 
     @property
     def kind(self) -> Kind:
@@ -125,6 +127,8 @@ def flags_of(task: Any) -> int:
         flags |= Flag.TRACK_STARTED
     if task.acks_late is False:
         flags |= Flag.EARLY_ACK
+    if getattr(task, "replicated", False):  # a workflow has no such thing
+        flags |= Flag.REPLICATED
     return flags
 
 
@@ -333,7 +337,7 @@ class Publisher(RowMaker):
             awaits=awaits,
             group_id=group_id,
             position=position,
-            flags=_with_ignore(d.flags, options.get("ignore_result")) | flags | _kept(options),
+            flags=_with_ignore(replication(d.flags, options), options.get("ignore_result")) | flags | _kept(options),
             delay_ms=delay_ms,
             run=d.run,
             unique=rule,

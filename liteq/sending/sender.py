@@ -24,6 +24,7 @@ from liteq.sending.plain import Send, plain_sender
 from liteq.sending.producer import is_replaced
 from liteq.sending.publish_signals import announce, announce_sent, publish_through_producer
 from liteq.sending.publisher import Publisher
+from liteq.sending.replicated import confirmed, written
 from liteq.sending.unconfirmed import UnconfirmedIds
 from liteq.storage.append_members import UNPLACED
 from liteq.utils.names import checked_id, checked_name
@@ -142,15 +143,16 @@ class Sender:
         if signals.before_task_publish.receivers or signals.after_task_publish.receivers:
             return self._send_with_signals(message, args, kwargs, options, chosen)
         batch = Batch([message])
-        stands = self._enqueue(batch, chosen) if chosen else app.storage.enqueue(batch)
+        general = chosen or message.flags & Flag.REPLICATED
+        stands = self._enqueue(batch, chosen) if general else app.storage.enqueue(batch)
         return self._result_of_sent(message, stands[0])
 
     def _enqueue(self, batch: Batch, chosen: Collection[str] = ()) -> list[str]:
         """Write `batch`; `chosen`: the ids in it that callers chose, under which a finished message runs again."""
         if not chosen:
-            return self.app.storage.enqueue(batch)
+            return written(self.app, batch)
         with self._unconfirmed.sending(chosen) as again:
-            return self.app.storage.enqueue(batch, again=again)
+            return written(self.app, batch, again)
 
     def _result_of_sent(self, message: Message, stands: str) -> AsyncResult[Any]:
         result: AsyncResult[Any] = AsyncResult(stands, task_name=message.task, app=self.app)
@@ -268,7 +270,7 @@ class Sender:
         """Write the rows that `stream` has not sent yet; the ids that stand for its nodes, where those are others."""
         batch = compiled.batch
         if stream.has_begun:
-            stream.finish(batch, chosen)
+            confirmed(self.app, batch.messages, lambda: stream.finish(batch, chosen))
             return {}
         return batch.stands(self._enqueue(batch, chosen)) if batch.messages else {}
 
@@ -305,7 +307,8 @@ class Sender:
         )
         if not compiled.batch.messages:  # counted all the same, the group would wait for it for ever
             return self.result_of(compiled.node)
-        ids = self.app.storage.groups.append(group_id, compiled.batch)
+        messages = compiled.batch.messages
+        ids = confirmed(self.app, messages, lambda: self.app.storage.groups.append(group_id, compiled.batch))
         if not ids:
             raise ValueError(f"the group {group_id} has finished: nothing can be added to it")
         announce_sent(self.app, compiled.batch.messages)

@@ -283,6 +283,9 @@ _ROWS = [
     Setting("gateway_max_batch", int, 1_000, "Calls, or leases, of one request to the gateway.", minimum=1),
     Setting("gateway_read_timeout", float, 10.0, "The time in which all of a request must have come.", unit="s"),
     Setting("gateway_tasks", dict, {}, "The task, by queue, that a plain body sent to the gateway is for."),
+    # -- liteq's own: replication --------------------------------------------------------------------------------
+    Setting("litestream_socket", str | None, None, "Litestream's control socket, for calls with `replicated=True`."),
+    Setting("replicated_timeout", float, 10.0, "Wait for Litestream before NotReplicated.", unit="s", minimum=0.1),
     # -- liteq's own: the engine ---------------------------------------------------------------------------------
     Setting(
         "file_mode",

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from liteq.clock import Clock
 from liteq.exceptions import StorageError
 from liteq.utils.records import NamedTuple
 
-__all__ = ["Check", "Misfit", "Remedy", "Upkeep"]
+__all__ = ["Check", "Misfit", "Remedy", "Replicator", "Upkeep"]
 
 
 class Check(NamedTuple):
@@ -35,6 +35,15 @@ class Remedy(NamedTuple):
     name: str
     says: str
     do: Callable[[], str]
+
+
+class Replicator(Protocol):
+    """A connection to a tool that copies the store elsewhere."""
+
+    def wait(self, within_s: float) -> None:
+        """Return when all that is committed by now is copied. Raises NotReplicated after `within_s` seconds."""
+
+    def close(self) -> None: ...
 
 
 class Misfit(NamedTuple):
@@ -147,6 +156,20 @@ class Upkeep:
         is no queue. Then nothing is changed.
         """
         raise StorageError(f"this engine takes no copies: {source} was not restored; use the server's own tools")
+
+    def users(self) -> list[str]:
+        """The processes that have the store open, as "PID 123 (name)"; [] where they are not known."""
+        return []
+
+    def replicator(self, control: str) -> Replicator:  # noqa: ARG002 - an engine's
+        """A connection to the tool that copies the store elsewhere, by its control socket `control`; to be closed.
+
+        Raises StorageUnavailable where no tool answers there, or it does not copy this store.
+        """
+        raise StorageError(
+            "replicated=True is for a queue in a file, which Litestream copies; nothing was sent. On a server its own "
+            "settings say what a commit waits for (PostgreSQL: synchronous_standby_names)"
+        )
 
     def describe(self, *, whole: bool = True) -> dict[str, Any]:  # noqa: ARG002 - an engine's
         """The facts that `liteq doctor --json` shows: the library, the place, the schema, the state of the store.

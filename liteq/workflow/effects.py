@@ -84,6 +84,11 @@ def send(scope: Scope, run_id: str, name: str, payload: Any = None) -> None:
         _record(scope, place, StepRow(*place, "send", name, None, arghash), send=(run_id, name, data))
 
 
+def _refuse_waiting(options: Mapping[str, Any]) -> None:
+    if options.get("replicated"):
+        raise WorkflowError("a workflow's body does not wait for a copy: a step may send with replicated=True")
+
+
 def send_call(
     scope: Scope,
     name: str | None,
@@ -100,6 +105,7 @@ def send_call(
     arghash = hash_of(given, {}, name)
     place, row = scope.place("send", name, arghash, None, given)
     if not _recorded(scope, row):
+        _refuse_waiting(options)
         idempotent = bool(options) and options.pop("idempotent", False)
         message = app.publisher.message(name, args, kwargs, options, message_id=task_id or new_id(), **machine.family)
         again = (message.id,) if task_id and not idempotent else ()
@@ -120,6 +126,7 @@ def send_canvas(scope: Scope, sig: Any) -> Detached:
     arghash = hash_of(target.given, {}, target.name)
     place, row = scope.place("send", target.name, arghash, None, target.given)
     if not _recorded(scope, row):
+        _refuse_waiting(sig.options)
         compiled = compile_signature(sig, machine.app.publisher, **machine.family)
         new = StepRow(*place, "send", target.name, None, arghash, child=compiled.node.id)
         row = _record(scope, place, new, batch=compiled.batch)

@@ -992,11 +992,13 @@ MUTANTS = [
         "what is leased in a copy is nobody's", "liteq/storage/sqlite/epoch.py",
         '    "UPDATE liteq_messages SET token = 0, deadline_ms = 0 WHERE state = \'leased\'",\n', "",
         "test_restore.py::test_a_lease_given_out_after_the_backup_is_void",
+        "test_litestream.py::test_a_copy_is_a_state_that_was_and_leases_of_before_are_void",
     ),
     without(
         "a copy that comes into use begins a new epoch", "liteq/storage/sqlite/create.py",
         "                epoch.begin(session)\n", "                pass\n",
         "test_restore.py::test_a_lease_given_out_after_the_backup_is_void",
+        "test_litestream.py::test_a_follower_takes_over_and_the_old_leader_acknowledges_nothing",
     ),
     without(
         "a file that is in use is not replaced", "liteq/storage/sqlite/restore.py",
@@ -1012,6 +1014,30 @@ MUTANTS = [
         "the queue that a backup replaces is kept", "liteq/storage/sqlite/restore.py",
         'os.rename(f"{target}{suffix}", f"{kept}{suffix}")', 'os.unlink(f"{target}{suffix}")',
         "test_restore.py::test_the_queue_that_was_there_is_kept_and_can_be_put_back",
+    ),
+    # -- Litestream
+    without(
+        "a replicated send waits for its copy", "liteq/sending/replicated.py",
+        "            replicator.wait(conf.replicated_timeout)\n", "            pass\n",
+        "test_litestream.py::test_what_was_replicated_is_there_when_all_is_killed",
+        "../integration/test_replicated.py::test_each_way_of_sending_looks_before_and_asks_after_the_commit",
+    ),
+    without(
+        "a copy is one where the remote has this commit", "liteq/storage/sqlite/litestream/control.py",
+        "                    if there >= wanted > 0:\n", "                    if True:\n",
+        "../integration/test_replicated.py::test_a_remote_that_lags_is_asked_again_for_this_commit_alone",
+        "../integration/test_replicated.py::test_an_answer_that_names_no_commit_is_no_copy",
+    ),
+    without(
+        "where no copy would be made, nothing is sent", "liteq/storage/sqlite/litestream/control.py",
+        "            self._check()\n", "            pass\n",
+        "../integration/test_replicated.py::test_where_nobody_answers_nothing_is_written",
+        "../integration/test_replicated.py::test_a_litestream_of_another_file_is_refused",
+    ),
+    without(
+        "a copy that was put into place by hand is told of", "liteq/storage/sqlite/litestream/marks.py",
+        "        _without_log.add(identity)\n", "        pass\n",
+        "../unit/cli/test_cli_litestream.py::test_a_copy_put_into_place_by_hand_is_told_of",
     ),
     # -- what other folders test
     without(

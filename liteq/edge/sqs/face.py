@@ -22,6 +22,7 @@ from liteq.edge.v1 import MOST_WAIT_S, row_of
 from liteq.exceptions import CanvasConflict, LiteqError, StorageError
 from liteq.message import Batch, Flag, Release, new_id
 from liteq.sending.bulk import ids_of
+from liteq.sending.replicated import confirmed
 from liteq.states import State
 from liteq.storage.enqueue import AS_IT_IS, Placed
 from liteq.utils.json_text import from_json, to_json
@@ -111,7 +112,7 @@ class Face:
         (id_,) = call.ids(1)
         batch = self._batch(call, call.asked, queue, id_)
         try:
-            placed = self._app.storage.sends.placed(batch)
+            placed = self._written(batch)
         except CanvasConflict as exc:
             raise Refused("InvalidMessageContents", str(exc)) from None
         return _sent(call.asked, _told(batch, placed))
@@ -133,9 +134,8 @@ class Face:
 
         What cannot be written is added to `bad`.
         """
-        sends = self._app.storage.sends
         try:
-            whole = sends.placed(_joined(batch for _, batch in read)) if read else AS_IT_IS
+            whole = self._written(_joined(batch for _, batch in read)) if read else AS_IT_IS
             return [_told_of(entry, batch, whole) for entry, batch in read]
         except StorageError as error:  # the next one would have to wait as long
             bad += [failed(entry, error) for entry, _ in read]
@@ -145,10 +145,14 @@ class Face:
         good = []
         for entry, batch in read:
             try:
-                good.append(_told_of(entry, batch, sends.placed(batch)))
+                good.append(_told_of(entry, batch, self._written(batch)))
             except UNREADABLE as error:
                 bad.append(failed(entry, error))
         return good
+
+    def _written(self, batch: Batch) -> Placed:
+        """Write a batch, and wait for its copy where one of its tasks says so."""
+        return confirmed(self._app, batch.messages, lambda: self._app.storage.sends.placed(batch))
 
     def _batch(self, call: Call, asked: Document, queue: str, id_: str) -> Batch:
         body = asked.get("MessageBody")

@@ -263,6 +263,7 @@ class SQLiteDriver(FileUpkeep):
         """
         fork.check(self.path)
         files.check(self.given_path, self.path, self._allow_network)
+        had_log = files.size(f"{self.path}-wal") > 0
         self._refuse_second_library()
         self._identity = files.identity(self.path)
         if not session.reader:
@@ -270,12 +271,16 @@ class SQLiteDriver(FileUpkeep):
                 session.close()
             session.open()
             if create.is_prepared(session):
+                self.note_marks(session, had_log=had_log)
                 return True
             session.close()
         probe = self.new_session(reader=False)
         try:
             probe.open()
-            create.prepare(probe, self.busy_timeout_s)
+            if create.is_prepared(probe):
+                self.note_marks(probe, had_log=had_log)
+            else:
+                create.prepare(probe, self.busy_timeout_s)
         finally:
             probe.close()
         return False

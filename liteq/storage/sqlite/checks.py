@@ -111,11 +111,14 @@ def _of_place(facts: dict[str, Any]) -> Iterator[Check]:
     free = shutil.disk_usage(path.parent).free
     status = "warning" if free < LITTLE_SPACE else "ok"
     yield Check("disk", status, f"{free // MIB:,} MiB free")
+    for sentence in facts["litestream"]:
+        yield Check("litestream", "warning", sentence)
     log = facts["wal_size"]
+    of_log = [sentence for sentence in facts["warnings"] if sentence not in facts["litestream"]]
     if facts["copy"]:
         yield Check("age", "ok", f"a copy, {old(facts['age_s'])}")
-    elif facts["warnings"]:
-        yield Check("log", "warning", facts["warnings"][0])
+    elif of_log:
+        yield Check("log", "warning", of_log[0])
     else:
         yield Check("log", "ok", f"{log:,} bytes in {path.name}-wal")
 

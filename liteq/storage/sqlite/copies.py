@@ -29,6 +29,7 @@ POSITION: Final = "-txid"  # Litestream's, beside the replica that `litestream r
 TXID: Final = re.compile(rb"[0-9a-f]{16}\s*")
 # The bytes of a database that SQLite locks, and Litestream likewise (sqlite3's os.h).
 PENDING, SHARED, SHARED_BYTES = 0x40000000, 0x40000002, 510
+WRITE_VERSION, IN_WAL = 18, b"\x02"  # the byte of the file's header (https://www.sqlite.org/fileformat.html)
 LOOK_S = 0.002  # between two looks at a lock that is not free
 COARSE_NS = 50_000_000  # a kernel's clock may stand still so long: two writes may then have one time
 
@@ -105,6 +106,10 @@ class Hold:
                 raise StorageBusy(timeout_s, f"the process that writes the copy {self._path}")
             time.sleep(LOOK_S)
         _unlock(self._fd, PENDING, 1)
+
+    def is_in_wal(self) -> bool:
+        """Whether the file itself says that it is in WAL mode; SQLite does not say so of one that is immutable."""
+        return self._fd >= 0 and os.pread(self._fd, 1, WRITE_VERSION) == IN_WAL
 
     def leave(self) -> None:
         """Let a writer go on."""

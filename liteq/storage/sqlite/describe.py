@@ -28,6 +28,7 @@ class Described(Protocol):
     path: str
     library: ClassVar[str]
     durability: Durability
+    marks: list[str]
 
     def library_version(self) -> str: ...
     def warnings(self) -> list[str]: ...
@@ -72,6 +73,7 @@ def describe(session: Session, driver: Described, *, whole: bool = True) -> dict
         "copy": age_s is not None,
         "age_s": age_s or 0.0,
         "warnings": driver.warnings(),
+        "litestream": driver.marks,
         "schema": versions._asdict(),
         "pragmas": {name: session.pragma(name) for name in PRAGMAS},
         "missing": sorted(missing(session, versions.version)),

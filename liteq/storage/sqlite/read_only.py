@@ -102,6 +102,7 @@ class ReadOnlyDriver(SQLiteDriver):
     def _look_at_file(self, session: Session) -> bool:  # noqa: ARG002 - the driver's shape
         fork.check(self.path)
         files.check(self.given_path, self.path, self._allow_network, writable=False)
+        had_log = files.size(f"{self.path}-wal") > 0 or copies.is_followed(self.path)  # in use, or its follower's
         self._refuse_second_library()
         self._identity = files.identity(self.path)
         probe = self.new_session(reader=True)
@@ -110,6 +111,7 @@ class ReadOnlyDriver(SQLiteDriver):
                 probe.hold.take(self.busy_timeout_s)
             probe.open()
             create.check_application(probe)
+            self.note_marks(probe, had_log=had_log)
         except StorageUnavailable as exc:
             if files.size(f"{self.path}-shm") >= 0:
                 raise

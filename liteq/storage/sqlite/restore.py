@@ -20,6 +20,7 @@ from liteq.storage.sqlite.session import Session
 __all__ = ["restore"]
 
 SIDECARS = ("", "-wal", "-shm")
+STATE = ".{}-litestream"  # the folder in which Litestream notes how far it has come
 
 
 class Opens(Protocol):
@@ -131,9 +132,15 @@ def _give_to_owner(part: Path, target: Path) -> None:
 
 
 def _set_aside(target: Path) -> Path | None:
-    """Give the database, and the rest of its log, another name; that of the database."""
+    """Give the database, the rest of its log and Litestream's state another name; that of the database.
+
+    Litestream would take up the new file where it had left the old one, and copy a mixture.
+    """
     kept = target.with_name(f"{target.name}.{datetime.now(UTC):%Y%m%dT%H%M%S.%f}")
     there = [suffix for suffix in SIDECARS if os.path.lexists(f"{target}{suffix}")]
     for suffix in there:  # the database first: without it, SQLite takes a log for a leftover and deletes it
         os.rename(f"{target}{suffix}", f"{kept}{suffix}")
+    state = target.with_name(STATE.format(target.name))
+    if state.is_dir():
+        os.rename(state, target.with_name(STATE.format(kept.name)))
     return kept if "" in there else None

@@ -12,14 +12,15 @@ from typing import Any, ClassVar
 
 from liteq.exceptions import StorageError, StorageUnavailable
 from liteq.storage.driver import Bell, Driver, Durability, Promise, Transaction
-from liteq.storage.sqlite import epoch, files, gate, greenlets, shutting
+from liteq.storage.sqlite import epoch, files, gate, greenlets, holder, shutting
 from liteq.storage.sqlite.ballast import Ballast
 from liteq.storage.sqlite.checkpoint import LogWatch, cut, fold, overgrown
+from liteq.storage.sqlite.litestream import marks
 from liteq.storage.sqlite.session import Session
 from liteq.storage.sqlite.sidecars import Sidecars
 from liteq.storage.sqlite.transaction import Checkout
 from liteq.storage.sqlite.vacuum import Vacuum, free_bytes
-from liteq.storage.upkeep import Check, Misfit, Remedy
+from liteq.storage.upkeep import Check, Misfit, Remedy, Replicator
 
 __all__ = ["FileUpkeep"]
 
@@ -61,6 +62,7 @@ class FileUpkeep(Driver):
         self._ballast = Ballast(f"{self.path}-ballast")
         self._vacuum = Vacuum()
         self._short = False  # the ballast is in use: the disk was full
+        self.marks: list[str] = []  # of Litestream's in the file, as sentences for an operator
 
     # -- the sessions ----------------------------------------------------------------------------------------------
 
@@ -195,7 +197,14 @@ class FileUpkeep(Driver):
             self.check_sidecars()
         except StorageError as error:
             return [str(error)]
-        return overgrown(self.path)
+        return [*self.marks, *overgrown(self.path)]
+
+    def note_marks(self, session: Session, *, had_log: bool) -> None:
+        """Have `warnings` tell of Litestream's marks in the file, which `session` has opened.
+
+        `had_log`: whether a log stood beside it before that.
+        """
+        self.marks = marks.told_of(session, self.library, files.identity(self.path), had_log=had_log)
 
     def bury_misfits(self, tx: Transaction, *, now_ms: int) -> list[Misfit]:
         from liteq.storage.sqlite import misfits
@@ -224,6 +233,14 @@ class FileUpkeep(Driver):
 
         self.close()
         return restore.restore(self, source)
+
+    def replicator(self, control: str) -> Replicator:
+        from liteq.storage.sqlite.litestream.control import Control
+
+        return Control(control, self.path)
+
+    def users(self) -> list[str]:
+        return holder.users(self.path)
 
     def describe(self, *, whole: bool = True) -> dict[str, Any]:
         from liteq.storage.sqlite import describe
