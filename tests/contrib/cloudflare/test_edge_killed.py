@@ -45,8 +45,8 @@ class Sender(threading.Thread):
             if n % BAD_EACH == 0:
                 calls[3] = {"task": "drill.note", "id": f"bad {n}", "argz": [n]}
             told = self._accepted(calls, f"body {n}")
-            self.bad += [id_ for id_ in told if id_.startswith("bad")]
-            self.good += [id_ for id_ in told if not id_.startswith("bad")]
+            self.bad += [id_ for id_ in told if id_.startswith("bad ")]
+            self.good += [id_ for id_ in told if not id_.startswith("bad ")]
             n += 1
 
     def _accepted(self, calls: list[dict[str, Any]], key: str) -> list[str]:
