@@ -20,11 +20,12 @@ from liteq.exceptions import StorageError
 from liteq.message import Ack, Cancel, DeadLetter, Flag
 from liteq.serialization import decode, encode
 from liteq.states import State
+from liteq.storage.ended import Ended
 from liteq.storage.results import Ending
 from liteq_kombu.documents import error_document, meta_of, read_value, value_document
 from liteq_kombu.files import File, files, open_file
 from liteq_kombu.options import options_of
-from liteq_kombu.running import RUN, Run, note_end, run_of
+from liteq_kombu.running import RUN, Run, ending, ending_here, note_end, run_of
 
 __all__ = ["LiteqBackend"]
 
@@ -73,10 +74,11 @@ class LiteqBackend(SyncBackendMixin, Backend):
         self, task_id: str, result: Any, request: Any = None, store_result: bool = True, state: str = states.SUCCESS
     ) -> None:
         """Store the result; for the task that runs here that is its acknowledgement, too."""
-        run = self._begin_end(task_id, request, state)
-        if run is not None and run.lease.flags & Flag.LINKED:  # somebody takes the result, though no reader may
-            self.store_result(task_id, result, state, request=request)
-        super().mark_as_done(task_id, result, request=request, store_result=store_result, state=state)
+        run = self._run(task_id, request)
+        with ending(run, state):
+            if run is not None and run.lease.flags & Flag.LINKED:  # somebody takes the result, though no reader may
+                self.store_result(task_id, result, state, request=request)
+            super().mark_as_done(task_id, result, request=request, store_result=store_result, state=state)
         if run is not None:
             run.settle(Ack())
 
@@ -85,11 +87,12 @@ class LiteqBackend(SyncBackendMixin, Backend):
         call_errbacks: bool = True, state: str = states.FAILURE,
     ) -> None:  # fmt: skip
         """Store the error, and call errbacks; what was to come after the task has failed with it."""
-        run = self._begin_end(task_id, request, state)
-        super().mark_as_failure(
-            task_id, exc, traceback=traceback, request=request, store_result=store_result,
-            call_errbacks=call_errbacks, state=state,
-        )  # fmt: skip
+        run = self._run(task_id, request)
+        with ending(run, state):
+            super().mark_as_failure(
+                task_id, exc, traceback=traceback, request=request, store_result=store_result,
+                call_errbacks=call_errbacks, state=state,
+            )  # fmt: skip
         if run is not None:
             run.settle(DeadLetter(error_document(exc, traceback)))
 
@@ -98,8 +101,9 @@ class LiteqBackend(SyncBackendMixin, Backend):
         state: str = states.REVOKED,
     ) -> None:  # fmt: skip
         """Store that the task was revoked."""
-        run = self._begin_end(task_id, request, state)
-        super().mark_as_revoked(task_id, reason, request=request, store_result=store_result, state=state)
+        run = self._run(task_id, request)
+        with ending(run, state):
+            super().mark_as_revoked(task_id, reason, request=request, store_result=store_result, state=state)
         if run is not None:
             run.settle(Cancel())
 
@@ -108,17 +112,14 @@ class LiteqBackend(SyncBackendMixin, Backend):
         state: str = states.RETRY,
     ) -> Any:  # fmt: skip
         """Store why the task runs again."""
-        self._begin_end(task_id, request, state)
-        return super().mark_as_retry(
-            task_id, exc, traceback=traceback, request=request, store_result=store_result, state=state
-        )
-
-    def _begin_end(self, task_id: str, request: Any, state: str) -> Run | None:
-        """The execution of `task_id` that ends now; None where it is not under a lease here."""
         run = self._run(task_id, request)
-        if run is not None:
-            run.ending = state
-        return run
+        with ending(run, state):
+            stored = super().mark_as_retry(
+                task_id, exc, traceback=traceback, request=request, store_result=store_result, state=state
+            )
+        if run is not None and run.again is not None:
+            run.settle(DeadLetter(error_document(exc, traceback)))  # the error of the retry that it becomes
+        return stored
 
     def _run(self, task_id: str, request: Any) -> Run | None:
         if request is None or getattr(request, "id", None) != task_id:
@@ -146,23 +147,32 @@ class LiteqBackend(SyncBackendMixin, Backend):
         return result
 
     def _store_of_run(self, run: Run, result: Any, state: str, traceback: str | None, request: Any) -> None:
-        """Settle the lease where the tracer says that the task has ended; else show what it says of itself."""
-        if run.ending != state:
-            run.progress(self._progress(result, state))
+        """Note how the task has ended, where the tracer says so; else show what it says of itself."""
+        if run is not ending_here(self.file) or run.ending != state or state not in FINAL:
+            if run.again is None:
+                run.progress(self._progress(result, state))
         elif state == states.SUCCESS:
-            run.settle(Ack(self._document(result), children=self._children(request)))
+            run.outcome = Ack(self._document(result), children=self._children(request))
         elif state == states.REVOKED:
-            run.settle(Cancel(error_document(result, traceback)))
-        elif state == states.FAILURE or run.again is not None:
-            run.settle(DeadLetter(error_document(result, traceback)))
+            run.outcome = Cancel(error_document(result, traceback))
         else:
-            run.progress(self._progress(result, state))
+            run.outcome = DeadLetter(error_document(result, traceback))
 
     def _store_end(self, task_id: str, result: Any, state: str, traceback: str | None, request: Any) -> None:
         """The end of a task that no worker runs: one that was rejected, the rest of a broken chain."""
         error = None if state == states.SUCCESS else error_document(result, traceback)
         value = self._document(result) if state == states.SUCCESS else None
         task = getattr(request, "task", None) or ""
+        broken = ending_here(self.file)
+        if (
+            broken is not None
+            and error is not None
+            and request is not None
+            and self.storage.reader.find(task_id) is None
+        ):
+            lease = broken.lease
+            broken.ended.append(Ended(task_id, error, task, root_id=lease.root_id or lease.id, parent_id=lease.id))
+            return
         stored = self.storage.store_result(task_id, Ending(FINAL[state], task, result=value, error=error))
         if not stored and state == states.REVOKED:
             self.storage.cancel([task_id])
@@ -283,9 +293,9 @@ class LiteqBackend(SyncBackendMixin, Backend):
 
 @signals.task_prerun.connect(weak=False)
 def on_prerun(task: Any, **_: Any) -> None:
-    """Note that a task begins which was acknowledged before it ran: it never runs twice, and its loss is told."""
-    if not task.acks_late:
-        for run in _runs(task.request):
+    """Note that a task begins. One that was acknowledged before never runs twice, and its loss is told."""
+    for run in _runs(task.request):
+        if not task.acks_late:
             run.begin()
 
 

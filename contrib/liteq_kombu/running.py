@@ -9,24 +9,32 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final
 
 from liteq.exceptions import Ignore, ImproperlyConfigured, LiteqError, Reject
-from liteq.message import Ack, Cancel, DeadLetter, Lease, Message, Outcome, RetryAt
+from liteq.message import Ack, Batch, Cancel, DeadLetter, Lease, Message, Outcome, RetryAt
 from liteq.serialization import encode_error
+from liteq.storage.ended import Ended
 from liteq.storage.engines import describe_url
 from liteq_kombu.envelope import FACTS, lease_of
 
 if TYPE_CHECKING:
     from liteq_kombu.files import File
 
-__all__ = ["Run", "continues", "look_for_results", "note_end", "run_of", "say_once"]
+__all__ = ["Run", "continues", "ending", "ending_here", "look_for_results", "note_end", "run_of", "say_once"]
 
 logger = logging.getLogger("liteq.kombu")
 
 RUN = "_liteq_run"  # on the request
+TRACER: Final = "celery.app.trace"
+CANVAS: Final = "celery.canvas"
+DISPATCH: Final = "_dispatch_callbacks_and_chain"
 said: set[str] = set()
+scope = threading.local()  # `run`: the execution whose end this thread is storing
 
 
 def say_once(key: str, text: str, *args: Any) -> None:
@@ -37,28 +45,57 @@ def say_once(key: str, text: str, *args: Any) -> None:
 
 
 class Run:
-    """One execution of a task under its lease. `again`: the message under its own id that it has sent."""
+    """One execution of a task under its lease.
+
+    `again`: the message under its own id that it has sent. `following`: those that Celery's tracer sends because it has
+    ended, the next link of its chain, callbacks and errbacks; `ended`: those that will not come, as it has failed. They
+    are written with its end, or not at all.
+    """
 
     def __init__(self, file: File, lease: Lease) -> None:
         self.file = file
         self.lease = lease
         self.settled = False
         self.ending: str | None = None  # the state that the tracer is about to store as its end
+        self.outcome: Outcome | None = None  # as the tracer has stored it, until it is settled
         self.again: Message | None = None
         self.retries = 0  # of that message
+        self.following: list[Message] = []
+        self.ended: list[Ended] = []
+        self.began_ms = file.storage.clock.now_ms()
+        self._began = file.storage.clock.monotonic()
 
-    def settle(self, outcome: Outcome) -> None:
-        """Write the outcome, and that it runs again where it has sent itself; nothing where the lease is over."""
+    def settle(self, otherwise: Outcome) -> None:
+        """Write the outcome that was stored, or `otherwise`, and what comes with it; a retry where it has sent itself.
+
+        Nothing is written where the lease is over.
+        """
         if self.settled:
             return
+        outcome = otherwise if self.outcome is None else self.outcome
         if self.again is not None:
             outcome = self._again(self.again, getattr(outcome, "error", None))
         self.settled = True
-        if self.file.storage.settle([(self.lease, outcome)]):
+        storage, lease = self.file.storage, self.lease
+        ran = {lease.token: (self.began_ms, storage.clock.monotonic() - self._began)}
+        if self.following:
+            self._make_room()
+            lost = storage.settle([(lease, outcome)], ran=ran, also=Batch(self.following), ended=self.ended)
+        else:
+            lost = storage.settle([(lease, outcome)], ran=ran, ended=self.ended)
+        if lost:
             logger.warning(
                 "%s[%s] took longer than its lease: its outcome is dropped, another worker has it",
-                self.lease.task, self.lease.id,
+                lease.task, lease.id,
             )  # fmt: skip
+
+    def _make_room(self) -> None:
+        """Let go what ended long ago under the ids of those that follow: a canvas that is sent once more."""
+        storage = self.file.storage
+        gone = [m.id for m in self.following if (found := storage.reader.find(m.id)) is not None and found.has_ended]
+        # While the lease holds, nothing that it has caused has ended: these are of an earlier sending.
+        if gone and storage.leases.find(self.lease.seq, self.lease.token) is not None:
+            storage.forget(gone)
 
     def _again(self, row: Message, error: bytes | None) -> Outcome:
         now_ms = self.file.storage.clock.now_ms()
@@ -107,6 +144,25 @@ def run_of(request: Any, file: File) -> Run | None:
     return made
 
 
+@contextmanager
+def ending(run: Run | None, state: str) -> Iterator[None]:
+    """Have what is sent and stored in this block be a part of the end of `run`, which is `state`."""
+    before = getattr(scope, "run", None)
+    scope.run = run
+    if run is not None:
+        run.ending = state
+    try:
+        yield
+    finally:
+        scope.run = before
+
+
+def ending_here(file: File) -> Run | None:
+    """The execution whose end this thread is storing in `file`, and which is not settled."""
+    run: Run | None = getattr(scope, "run", None)
+    return run if run is not None and run.file is file and not run.settled else None
+
+
 def current(file: File) -> Run | None:
     """The execution that this thread is in, under a lease of `file`."""
     state = sys.modules.get("celery._state")
@@ -115,14 +171,38 @@ def current(file: File) -> Run | None:
 
 
 def continues(file: File, row: Message, message: Mapping[str, Any]) -> bool:
-    """Whether `row` is the task that runs here, once more: then it is no new row, and this has seen to it."""
-    run = current(file)
-    if run is None or run.lease.id != row.id or run.settled:
+    """Whether `row` is a part of the end of the task that runs here; then this has seen to it.
+
+    It is the same task once more, or what the tracer sends as the task has ended.
+    """
+    run = ending_here(file) or current(file)
+    if run is None or run.settled:
         return False
-    run.again, run.retries = row, int((message.get("headers") or {}).get("retries") or 0)
-    if not file.results:
-        run.settle(Ack())
-    return True
+    if run.lease.id == row.id:
+        run.again, run.retries = row, int((message.get("headers") or {}).get("retries") or 0)
+        if not file.results:
+            run.settle(Ack())
+        return True
+    if file.results and (run is ending_here(file) or sent_by_tracer()):
+        run.following.append(row)
+        return True
+    return False
+
+
+def sent_by_tracer() -> bool:
+    """Whether Celery's tracer sends, after the body of the task has returned, and not that body.
+
+    Told by the call under the tracer's frame: Celery has no word for it. It is the sending of callbacks and chain, in
+    Celery's versions before 5.7 the signature's own `apply_async`; a body's is another function.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    below = frame
+    while frame is not None:
+        if frame.f_code.co_name == "trace_task" and frame.f_globals.get("__name__") == TRACER:
+            assert below is not None
+            return below.f_code.co_name == DISPATCH or below.f_globals.get("__name__") == CANVAS
+        below, frame = frame, frame.f_back
+    return False
 
 
 def note_end(run: Run, task: Any, state: str | None, value: Any) -> None:

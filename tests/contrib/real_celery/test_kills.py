@@ -85,7 +85,7 @@ def test_a_worker_that_ends_gives_back_what_it_did_not_begin(shop: Shop) -> None
     assert shop.liteq.storage.reader.workers() == []
 
 
-@pytest.mark.parametrize("pool", ["threads", "solo"])
+@pytest.mark.parametrize("pool", ["threads", "solo", "gevent"])
 def test_other_pools_run_and_end(shop: Shop, pool: str) -> None:
     worker = shop.start(pool=pool)
     where = shop.folder / "flaky"

@@ -1,0 +1,141 @@
+"""The result backend on a liteq file: the end of a task is one transaction, under its lease."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from liteq.states import State
+
+from .shop import NEEDS_CELERY, Shop
+
+pytestmark = NEEDS_CELERY
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    shop = Shop(tmp_path)
+    yield shop
+    shop.close()
+
+
+def begun(shop: Shop) -> Any:
+    """Claim the next task of the shop as a worker does; Celery's request of it."""
+    from celery.app.task import Context
+
+    connection = shop.app.connection()
+    message = connection.SimpleQueue("celery").get_nowait()
+    args, kwargs, embed = message.payload
+    return Context({**message.headers, "properties": message.properties, "args": args, "kwargs": kwargs, **embed},
+                   delivery_info=message.delivery_info)  # fmt: skip
+
+
+def waiting(shop: Shop) -> list[str]:
+    return [one.task for one in shop.liteq.storage.reader.messages(State.PENDING)]
+
+
+def test_what_comes_next_is_written_with_the_end_or_not_at_all(shop: Shop) -> None:
+    result = shop.send("boom", link_error=shop.sig("errback"), chain=[shop.sig("add", 1, task_id="rest")])
+    request = begun(shop)
+    worker = shop.liteq.storage.reader.workers()[0]
+    shop.liteq.storage.reap([worker.id], expired=False)  # its lease is over: somebody else has the task
+    shop.app.backend.mark_as_failure(result.id, KeyError("late"), request=request)
+    assert waiting(shop) == ["shop.boom"]
+    assert shop.record("rest") is None
+    request = begun(shop)
+    shop.app.backend.mark_as_failure(result.id, KeyError("now"), request=request)
+    assert waiting(shop) == ["shop.errback"]
+    assert (shop.record("rest").state, result.state) == (State.UPSTREAM_FAILED, "FAILURE")
+    assert shop.app.AsyncResult("rest").state == "FAILURE"
+
+
+def test_a_lost_lease_stores_no_result(shop: Shop) -> None:
+    result = shop.send("add", 1, 1)
+    stale = begun(shop)
+    shop.liteq.storage.reap([shop.liteq.storage.reader.workers()[0].id], expired=False)
+    fresh = begun(shop)
+    shop.app.backend.mark_as_done(result.id, "stale", stale)
+    assert result.state == "PENDING"
+    shop.app.backend.mark_as_done(result.id, "fresh", fresh)
+    assert result.get(timeout=5) == "fresh"
+
+
+@pytest.mark.parametrize(
+    ("serializer", "compression"), [("pickle", None), ("msgpack", None), ("json", "zlib"), ("yaml", None)]
+)
+def test_results_in_other_forms(shop: Shop, serializer: str, compression: str | None) -> None:
+    if serializer in ("msgpack", "yaml"):
+        pytest.importorskip(serializer)
+    shop.app.conf.update(
+        result_serializer=serializer, result_compression=compression, accept_content=["json", serializer]
+    )
+    result = shop.send("add", 1, 1)
+    shop.app.backend.mark_as_done(result.id, {"a": [1, "x"]}, begun(shop))
+    assert result.get(timeout=5) == {"a": [1, "x"]}
+    assert (shop.record(result.id).result[:1] == b"\x01") is True
+
+
+def test_states_of_ids_that_no_worker_runs(shop: Shop) -> None:
+    backend = shop.app.backend
+    backend.store_result("done", {"n": 1}, "SUCCESS")
+    backend.store_result("failed", ValueError("no"), "FAILURE", traceback="in line 1")
+    backend.store_result("own", {"percent": 3}, "PROGRESS")
+    result = shop.app.AsyncResult
+    assert (result("done").get(timeout=5), result("own").state, result("own").info) == (
+        {"n": 1},
+        "PROGRESS",
+        {"percent": 3},
+    )
+    assert (repr(result("failed").result), result("failed").traceback) == ("ValueError('no')", "in line 1")
+    assert result("nobody").state == "PENDING"
+    result("done").forget()
+    assert result("done").state == "PENDING"
+
+
+def test_an_error_of_celery_s_is_liteq_s_to_liteq_and_celery_s_to_celery(shop: Shop) -> None:
+    from celery.exceptions import MaxRetriesExceededError
+
+    result = shop.send("add", 1, 1)
+    shop.app.backend.mark_as_failure(result.id, MaxRetriesExceededError("too often"), request=begun(shop))
+    assert type(result.result) is MaxRetriesExceededError
+    from liteq import exceptions
+
+    assert type(shop.liteq.AsyncResult(result.id).result) is exceptions.MaxRetriesExceededError
+
+
+def test_waiting_ends_with_its_time(shop: Shop) -> None:
+    from celery.exceptions import TimeoutError as TooLong
+
+    result = shop.send("add", 1, 1)
+    with pytest.raises(TooLong):
+        result.get(timeout=0.05)
+    with pytest.raises(TooLong):
+        shop.app.ResultSet([result]).join_native(timeout=0.05)
+
+
+def test_extended_results_come_from_the_row(shop: Shop) -> None:
+    shop.app.conf.result_extended = True
+    result = shop.send("add", 1, 2, queue="mail")
+    assert (result.name, result.args, result.kwargs, result.queue) == ("shop.add", [1, 2], {}, "mail")
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_the_tracer_s_own_sends_come_with_the_end_and_a_body_s_at_once(shop: Shop, lost: bool) -> None:
+    from celery.app.trace import trace_task
+
+    @shop.app.task(name="shop.body", shared=False)
+    def body() -> str:
+        shop.send("add", 1, 1, task_id="of-the-body")
+        assert shop.record("of-the-body") is not None
+        if lost:
+            shop.liteq.storage.reap([shop.liteq.storage.reader.workers()[0].id], expired=False)
+        return "done"
+
+    shop.send("body", chain=[shop.sig("late", 1, task_id="next")], link=shop.sig("late", 2, task_id="linked"))
+    request = dict(begun(shop).__dict__)
+    trace_task(shop.app.tasks["shop.body"], request["id"], [], {}, request, app=shop.app, loader=shop.app.loader)
+    assert shop.record("of-the-body") is not None
+    assert (shop.record("next") is None, shop.record("linked") is None) == (lost, lost)
