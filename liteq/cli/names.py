@@ -25,7 +25,7 @@ def unknown(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> cl
     plural = f"{kind}es" if kind.endswith("s") else f"{kind}s"
     near = alike(name.lower(), names_known)
     nearest = f"nearest: {', '.join(repr(one) for one in near)}; " if near else ""
-    return click.UsageError(f"unknown {kind} {name!r}; {nearest}{plural}: {', '.join(names_known)}{hint}")
+    return click.UsageError(f"unknown {kind} {name!r}; {nearest}{plural}: {', '.join(names_known) or 'none'}{hint}")
 
 
 def one_of(kind: str, known: Iterable[str], hints: Mapping[str, str] = NO_HINTS) -> Callback:

@@ -13,7 +13,8 @@ from liteq.cli.flow_worker import package_is_there
 from liteq.cli.group import Command
 from liteq.cli.output import emit, say
 from liteq.cli.session import Session, pass_session
-from liteq.exceptions import RunConflict, RunNotFound
+from liteq.exceptions import NotSerializable, PayloadTooLarge, RunConflict, RunNotFound
+from liteq.utils.names import checked_id
 
 __all__ = ["RUNNING"]
 
@@ -21,8 +22,8 @@ AT_ONCE = 8
 here_options = (
     click.option("--here", is_flag=True, help="Bring a worker for it: one command is enough."),
     click.option(
-        "-c", "--concurrency", type=click.IntRange(min=1), default=AT_ONCE, show_default=True, metavar="N",
-        help="With --here: commands at once.",
+        "-c", "--concurrency", type=click.IntRange(min=1), metavar="N",
+        help=f"With --here: commands at once, {AT_ONCE} unless said.",
     ),
 )  # fmt: skip
 
@@ -43,7 +44,7 @@ def _here(command: Any) -> Any:
 @pass_session
 def run(
     session: Session, /, file: Path, pairs: tuple[str, ...], params_json: str | None, id_: str | None, here: bool,
-    concurrency: int, waits: bool,
+    concurrency: int | None, waits: bool,
 ) -> int:  # fmt: skip
     """Start a run of a flow, and print its id.
 
@@ -55,6 +56,7 @@ def run(
     "steps": [{"id", "name", "status", "attempts", "exit_code", "started", "finished"}]}
     """
     package_is_there()
+    _check(here, concurrency, id_)
     made = _started(session, file, _given(pairs, params_json), id_)
     if here or waits:
         return _ended(session, made.id, here=here, concurrency=concurrency)
@@ -65,6 +67,16 @@ def run(
     else:
         say(made.id)
     return Exit.OK
+
+
+def _check(here: bool, concurrency: int | None, id_: str | None) -> None:
+    """Raise UsageError for options that are none together, and for an id that is none."""
+    if concurrency is not None and not here:
+        raise click.UsageError("-c goes with --here; a worker that is there has a -c of its own")
+    try:
+        checked_id("unsaid" if id_ is None else id_)
+    except ValueError as exc:
+        raise click.UsageError(f"the id of the run: {exc}") from None
 
 
 def _given(pairs: tuple[str, ...], text: str | None) -> dict[str, Any]:
@@ -96,6 +108,8 @@ def _started(session: Session, file: Path, given: dict[str, Any], id_: str | Non
     session.app.storage.migrate()
     try:
         return start(session.app, snapshot, flow, snapshot.file, params, id=id_)
+    except (NotSerializable, PayloadTooLarge) as exc:
+        raise Refused(f"the params of {flow.name}: {exc}", Exit.USAGE) from None
     except RunConflict:
         raise Refused(
             f"the run {id_} is there already, of another file or with other params: it goes on with those; "
@@ -116,7 +130,7 @@ class Refused(click.ClickException):
 @click.argument("id_", metavar="ID")
 @_here
 @pass_session
-def wait(session: Session, /, id_: str, here: bool, concurrency: int) -> int:
+def wait(session: Session, /, id_: str, here: bool, concurrency: int | None) -> int:
     """Wait until the run ID has ended, or waits for a person or an event, and tell how.
 
     Exits with 0 if it has succeeded, 1 if it has failed, 75 if it waits.
@@ -125,10 +139,11 @@ def wait(session: Session, /, id_: str, here: bool, concurrency: int) -> int:
     JSON: as `run`
     """
     package_is_there()
+    _check(here, concurrency, id_)
     return _ended(session, id_, here=here, concurrency=concurrency)
 
 
-def _ended(session: Session, id_: str, *, here: bool, concurrency: int) -> int:
+def _ended(session: Session, id_: str, *, here: bool, concurrency: int | None) -> int:
     """Wait for a run: its exit code. Its report is written."""
     from liteq_flow.here import queues_of, strangers, until_rest, worker
     from liteq_flow.report import find, report, text_of_report
@@ -142,7 +157,7 @@ def _ended(session: Session, id_: str, *, here: bool, concurrency: int) -> int:
             f"the task {task!r} waits in the queue of the run {id_}, and the worker of --here would not know it: name "
             f"the app with -A, or leave out --here and start a worker for the run"
         )
-    brings = worker(session, queues_of(session.app, id_), concurrency) if here else nullcontext()
+    brings = worker(session, queues_of(session.app, id_), concurrency or AT_ONCE) if here else nullcontext()
     with brings as process:
         until_rest(session.app, id_, process)
     document = report(session.app, id_)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import click
@@ -47,11 +48,14 @@ def schedule(session: Session, /, files: tuple[Path, ...], lists: bool, remove: 
         session.note(f"{remove} is not scheduled any more")
     elif files:
         try:
-            snapshots = [(take(file), file) for file in files]
+            snapshots = [(take(file), file) for file in {one.absolute(): one for one in files}.values()]
             for snapshot, file in snapshots:
                 scheduling.can_be(snapshot, str(file))
         except FlowRefused as exc:
             return refused(exc)
+        name, n = Counter(snapshot.whole.flow.name for snapshot, _ in snapshots).most_common(1)[0]
+        if n > 1:
+            raise click.UsageError(f"{n} of the files are the flow {name!r}: give each a `name` of its own")
         app.storage.migrate()
         names = [scheduling.add(app, snapshot) for snapshot, _ in snapshots]
         session.note(f"scheduled: {', '.join(names)}; `liteq beat` starts them, or a worker with -B")

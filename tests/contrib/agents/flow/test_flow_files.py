@@ -147,6 +147,27 @@ def test_what_cannot_run_by_itself_is_not_scheduled(flow, tmp_path):
     flow("schedule", "nightly.yaml", "--list", code=2)
 
 
+def test_two_files_of_one_name_are_not_scheduled_together(flow, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "nightly.yaml").write_text(NIGHTLY)
+    assert (
+        "2 of the files are the flow 'nightly'" in flow("schedule", "nightly.yaml", "other/nightly.yaml", code=2).stderr
+    )
+    assert "scheduled: nightly;" in flow("schedule", "nightly.yaml", tmp_path / "nightly.yaml").stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["-c", "4"], "-c goes with --here"),
+        (["--id", ""], "the id of the run: a task_id has 1 to"),
+        (["--params-json", '{"day": "\\ud800"}'], "the params of nightly"),
+    ],
+)
+def test_options_that_are_none_are_refused(flow, options, told):
+    assert told in flow("run", "nightly.yaml", *options, code=2).stderr
+
+
 def test_beat_starts_a_scheduled_flow_as_a_run(flow, tmp_path):
     flow("schedule", "nightly.yaml")
     base = ["-b", "sqlite:///q.db"]
