@@ -204,6 +204,8 @@ def _outputs_of(step: Step) -> set[str] | None:
     names = {one.name for one in (*step.captured, *step.stdout.outputs)} | {one.name for one in step.declared}
     if step.stdout.whole:
         return None
+    if step.parallel is not None:
+        return names | {"summary", "results", "outputs"} | ({step.variable} if step.variable else set())
     if step.approval is not None:
         names |= set(step.approval.form.get("properties", {}))
     match step.do:

@@ -63,13 +63,13 @@ async def do_parallel(plan: Plan, node: Node, names: Names) -> Made:
         raise StepFailed(
             f"{len(failures)} of {len(items)} items failed; item {i}: {first}", first.exit_code, result=first.result
         )
-    return _of_items([one for one in ends if isinstance(one, Made)])
+    return _of_items([one for one in ends if isinstance(one, Made)], node.step.variable)
 
 
-def _of_items(made: list[Made]) -> Made:
-    """The ends of all items as one."""
+def _of_items(made: list[Made], variable: str | None) -> Made:
+    """The ends of all items as one. The output of an item that has none is its `variable`: what its command wrote."""
     summary = {"total": len(made), "succeeded": len(made), "failed": 0}
-    outputs = [one.outputs for one in made]
+    outputs = [one.outputs or ({variable: one.variable} if variable else {}) for one in made]
     results = [{"status": "succeeded", "outputs": one} for one in outputs]
     document = {"summary": summary, "results": results, "outputs": outputs}
     text = json.dumps(document, ensure_ascii=False)

@@ -195,3 +195,34 @@ def test_steps_are_tasks_of_an_app(flows: Flows):
     assert document["outputs"] == {"N": "10", "SAID": "OF 5"}
     errors = {one["id"]: one.get("error", "") for one in document["steps"]}
     assert "TimeLimitExceeded" in errors["slow"], errors
+
+
+def test_each_item_of_parallel_gives_what_its_command_wrote(shared: Flows):
+    document = shared.run(
+        """
+        params: {names: '["x", "y z"]'}
+        steps:
+          - {id: each, parallel: "${params.names}", run: 'echo "<${ITEM}>"', output: SAID}
+          - {id: second, depends: each, run: 'echo "${each.outputs.outputs[1].SAID}"', output: SECOND}
+        """,
+        "items",
+    )
+    assert json.loads(document["outputs"]["SAID"])["outputs"] == [{"SAID": "<x>"}, {"SAID": "<y z>"}]
+    assert document["outputs"]["SECOND"] == "<y z>"
+
+
+def test_the_whole_ends_no_earlier_than_its_parts(shared: Flows):
+    document = shared.run(
+        """
+        steps:
+          - {id: each, foreach: {items: [a], steps: [{id: one, run: echo}]}}
+          - {id: call, action: dag.run, with: {dag: inner}}
+        ---
+        name: inner
+        steps: [{id: deep, run: echo}]
+        """,
+        "ends",
+    )
+    finished = {one["id"]: one["finished"] for one in document["steps"]}
+    assert finished["each"] >= finished["each[0]/one"]
+    assert finished["call"] >= finished["call/deep"]
