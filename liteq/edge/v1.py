@@ -17,10 +17,10 @@ from liteq.exceptions import BadMessage, ImproperlyConfigured, QueueNotFound
 from liteq.message import Batch, Flag, Message, Release, new_id
 from liteq.policy.kept import KEPT
 from liteq.policy.keyed import KEYED
-from liteq.sending.bulk import ids_of
 from liteq.sending.replicated import confirmed
 from liteq.storage.driver import Bell
 from liteq.storage.inspect import Record
+from liteq.utils.ids import ids_of
 from liteq.utils.misspelt import meant
 from liteq.utils.names import checked_name
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from hashlib import sha256
 from inspect import isawaitable
 from itertools import islice
 from typing import Any
@@ -23,10 +22,11 @@ from liteq.sending.plain import encoder
 from liteq.sending.replicated import confirmed, written
 from liteq.storage.facades.sends import Part
 from liteq.storage.sends import Moved
+from liteq.utils.ids import ids_of
 from liteq.utils.names import checked_name
 from liteq.utils.records import dataclass
 
-__all__ = ["Sent", "asend_many", "ids_of", "send_many"]
+__all__ = ["Sent", "asend_many", "send_many"]
 
 OWN = GRAPH | {"task_id", "add_to_group"}  # options of one call
 Call = tuple[tuple[Any, ...], Mapping[str, Any]]
@@ -219,14 +219,3 @@ def _call(element: Any) -> Call:
         text = f"a dict holds named arguments, by text, and this one has other keys: {element!r:.80}"
         raise TypeError(f"{text}. A dict that is the argument itself goes into a tuple")
     return (), element
-
-
-def ids_of(name: str, begin: int, n: int) -> list[str]:
-    """The ids of elements of the sending `name` (UUIDv8, RFC 9562): 74 bits of the name's hash, then the place.
-
-    In order, as `new_ids` for the same reason.
-    """
-    digest = sha256(name.encode()).hexdigest()
-    variant = "89ab"[int(digest[15], 16) % 4]
-    head = f"{digest[:8]}-{digest[8:12]}-8{digest[12:15]}-{variant}{digest[16:19]}-"
-    return [f"{head}{at:012x}" for at in range(begin, begin + n)]

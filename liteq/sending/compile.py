@@ -36,7 +36,7 @@ from liteq.sending.places import NOTHING, TAKES_INPUT, End, Place, RowMaker, Str
 from liteq.utils.names import checked_id
 from liteq.utils.records import NamedTuple
 
-__all__ = ["Compiled", "compile_many", "compile_signature"]
+__all__ = ["Compiled", "compile_behind", "compile_many", "compile_signature"]
 
 LINKED, ON_FAILURE, CALLBACK = Flag.LINKED, Flag.ON_FAILURE, Flag.CALLBACK
 MAX_NESTING = 100
@@ -105,6 +105,22 @@ def compile_many(
     rows = _Rows(maker, header_errbacks=False)
     place = Place(root_id=root_id, parent_id=parent_id)
     return rows.batch, [rows.add(sig, place, NOTHING) for sig in sigs]
+
+
+def compile_behind(
+    id_: str, maker: RowMaker, links: Sequence[Any], errbacks: Sequence[Any], rest: Any = None, *,
+    root_id: str | None = None, header_errbacks: bool = False,
+) -> Compiled:  # fmt: skip
+    """The rows that come after the message `id_`, which was sent before: its callbacks, its errbacks, and `rest`.
+
+    `rest`: the signature that goes on with its result; None for none. Raises as `compile_signature`.
+    """
+    rows = _Rows(maker, header_errbacks)
+    end = End(Node(id_), id_, root_id or id_)
+    rows.taken.add(id_)
+    rows._callbacks(end, links, errbacks)
+    node = end.node if rest is None else rows.add(rest, Place().after(end), NOTHING)
+    return Compiled(rows.batch, node, rows.taken)
 
 
 class _Rows:

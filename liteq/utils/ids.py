@@ -1,11 +1,12 @@
-"""Ids of messages and groups: UUIDv7, in the order in which they are made."""
+"""Ids of messages and groups: UUIDv7, in the order in which they are made; and those that are made of a name."""
 
 from __future__ import annotations
 
+from hashlib import sha256
 from os import urandom
 from time import time_ns
 
-__all__ = ["new_id", "new_ids"]
+__all__ = ["ids_of", "new_id", "new_ids"]
 
 VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))  # a hexadecimal digit with its first two bits 1 and 0
 VARIANTS = bytes(byte & 0x3F | 0x80 for byte in range(256))  # a byte with its first two bits 1 and 0
@@ -30,3 +31,14 @@ def new_ids(n: int) -> list[str]:
     tails = bytes(noise)
     # In order: an index that grows at its end alone stays smaller, and takes less time to write.
     return sorted([head + tails[at : at + 8].hex("-", 6) for at in range(0, 8 * n, 8)])
+
+
+def ids_of(name: str, begin: int, n: int) -> list[str]:
+    """The ids of elements of the sending `name` (UUIDv8, RFC 9562): 74 bits of the name's hash, then the place.
+
+    In order, as `new_ids` for the same reason.
+    """
+    digest = sha256(name.encode()).hexdigest()
+    variant = "89ab"[int(digest[15], 16) % 4]
+    head = f"{digest[:8]}-{digest[8:12]}-8{digest[12:15]}-{variant}{digest[16:19]}-"
+    return [f"{head}{at:012x}" for at in range(begin, begin + n)]

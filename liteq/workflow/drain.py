@@ -15,6 +15,7 @@ from liteq.execution.batch import batch_request, outcomes_of
 from liteq.execution.execute import execute
 from liteq.execution.together import Kinds, in_batches, members_of, terms_in
 from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Outcome, WorkerIdentity, new_id
+from liteq.sending.behind import has_embedded, put_behind
 from liteq.serialization import encode, encode_error
 from liteq.states import State
 
@@ -123,6 +124,8 @@ def _request_of(app: App, lease: Lease) -> Request | Outcome:
     """The request of a message; its outcome where the task is unknown, or its arguments cannot be read."""
     try:
         args, kwargs = arguments(app.tasks[lease.task], lease)
+        if has_embedded(lease):
+            put_behind(app, lease)
     except LiteqError as exc:
         return DeadLetter(encode_error(exc))
     return Request.from_lease(lease, args, kwargs, HOSTNAME)

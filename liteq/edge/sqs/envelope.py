@@ -13,11 +13,12 @@ from typing import Any, Final
 
 import orjson
 
-from liteq.canvas import Signature, chain
+from liteq.canvas import Signature
 from liteq.context import App
 from liteq.edge.sqs.errors import Refused
 from liteq.exceptions import ImproperlyConfigured
 from liteq.message import Batch
+from liteq.sending.behind import behind
 from liteq.sending.compile import compile_signature
 from liteq.utils.json_text import from_json
 
@@ -68,17 +69,15 @@ def batch_of(app: App, envelope: Mapping[str, Any], queue: str, *, delay_s: floa
     if embed.get("chord") or name == UNLOCK:
         raise Refused("InvalidMessageContents", CHORD)
     options = _options(headers, properties, queue, delay_s)
-    first = Signature(
-        name, args, kwargs, options={**options, "task_id": id_, **_links(embed)}, app=app,
-    )  # fmt: skip
-    rest = embed.get("chain") or []
+    first = Signature(name, args, kwargs, options={**options, "task_id": id_}, app=app)
+    root_id = _text(headers.get("root_id"), but=id_)
     try:
-        whole = first if not rest else chain(first, *(_signature(app, one) for one in reversed(rest)), app=app)
-        return compile_signature(
-            whole, app.publisher,
-            root_id=_text(headers.get("root_id"), but=id_), parent_id=_text(headers.get("parent_id")),
-            header_errbacks=bool(app.conf.task_allow_error_cb_on_chord_header),
+        after = behind(id_, embed, app, root_id=root_id)
+        batch = compile_signature(
+            first, app.publisher, root_id=root_id, parent_id=_text(headers.get("parent_id")),
+            linked=bool(after.messages),
         ).batch  # fmt: skip
+        return Batch([*batch.messages, *after.messages], after.groups)
     except (TypeError, ValueError, KeyError, ImproperlyConfigured) as exc:
         raise Refused("InvalidMessageContents", f"not compiled: {exc}") from None
 
@@ -111,17 +110,6 @@ def _options(headers: Mapping[str, Any], properties: Mapping[str, Any], queue: s
     if not headers.get("eta") and delay_s:
         found["countdown"] = delay_s
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _links(embed: Mapping[str, Any]) -> dict[str, Any]:
-    found = {"link": embed.get("callbacks"), "link_error": embed.get("errbacks")}
-    return {name: value for name, value in found.items() if value}
-
-
-def _signature(app: App, one: Any) -> Signature:
-    if not isinstance(one, dict):
-        raise TypeError(f"a part of the chain is no signature: {one!r:.80}")
-    return Signature.from_dict(one, app)
 
 
 def _text(value: Any, but: str | None = None) -> str | None:

@@ -21,10 +21,10 @@ from liteq.edge.sqs.signature import Verifier
 from liteq.edge.v1 import MOST_WAIT_S, row_of
 from liteq.exceptions import CanvasConflict, LiteqError, StorageError
 from liteq.message import Batch, Flag, Release, new_id
-from liteq.sending.bulk import ids_of
 from liteq.sending.replicated import confirmed
 from liteq.states import State
 from liteq.storage.enqueue import AS_IT_IS, Placed
+from liteq.utils.ids import ids_of
 from liteq.utils.json_text import from_json, to_json
 
 __all__ = ["Face"]

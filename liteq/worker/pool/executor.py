@@ -18,6 +18,7 @@ from liteq.execution.hushed import hush
 from liteq.execution.lines import about, about_end
 from liteq.execution.together import Each, members_of
 from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Release, RetryAt
+from liteq.sending.behind import has_embedded, put_behind
 from liteq.serialization import decode, encode, encode_error
 from liteq.serialization.causes import cause_of
 from liteq.utils.lines import begun_lines, end_lines
@@ -115,6 +116,8 @@ class Executor:
             args, kwargs = arguments(task, lease)
             request = Request.from_lease(lease, args, kwargs, self._hostname)
             hard, soft = self._limits_of(task, lease, request)
+            if lease.options is not None and has_embedded(lease):
+                lease = put_behind(self.app, lease)
         except Exception as exc:
             return self._unread(lease, exc), 0.0
         if lease.flags & Flag.EARLY_ACK and not self._begin(lease):
@@ -188,6 +191,8 @@ class Executor:
             if not lease.payload:
                 lease = self.app.storage.reader.with_payload(lease)
             request = Request.from_lease(lease, *arguments(task, lease), self._hostname)
+            if has_embedded(lease):
+                lease = put_behind(self.app, lease)
         except Exception as exc:
             return self._unread(lease, exc)
         return request if not lease.flags & Flag.EARLY_ACK or self._begin(lease) else Release()

@@ -16,6 +16,7 @@ from liteq.execution.awaited import aexecute
 from liteq.execution.batch import batch_request, outcomes_of
 from liteq.execution.together import Each, members_of
 from liteq.message import Ack, Flag, Lease, Outcome
+from liteq.sending.behind import has_embedded
 from liteq.utils.lines import begun_lines, end_lines
 from liteq.worker.hooks import Hooks
 from liteq.worker.pool.aio.running import Running, Steps, current
@@ -164,7 +165,7 @@ class AsyncExecutor(Executor):
 
     async def _prepared(self, task: Any, lease: Lease) -> Request | Outcome:
         """The request of a message that is to run, its outcome where it does not; what is read, is read in a thread."""
-        if lease.payload and not lease.flags & READ_FIRST:
+        if lease.payload and not lease.flags & READ_FIRST and not has_embedded(lease):
             return self._request_in_batch(task, lease)
         loop = asyncio.get_running_loop()
         inside = contextvars.copy_context().run  # it says which file is read
