@@ -11,11 +11,15 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from liteq.storage.facades import views
+
 from . import servers
 
 # A shared machine's pauses are no failure of the code under test; a failing example is printed, not kept on the disk.
 settings.register_profile("default", deadline=None, database=None, print_blob=True)
 settings.load_profile("default")
+# Nor is a page's read that takes a second; `within_s` has tests of its own.
+views.DEADLINE_S = 60.0
 
 
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:

@@ -11,7 +11,6 @@ from pydantic import BaseModel, Field
 
 from liteq import LiteQ, chain, chord, group
 from liteq.clock import FakeClock
-from liteq.exceptions import ReadTimeout
 from liteq.message import WorkerIdentity, new_id
 from liteq.workflow import ctx
 from liteq.workflow.drain import outcome_of
@@ -357,10 +356,7 @@ def test_ten_thousand_members_take_half_a_second(app, client, cpu_time: Callable
         took = []
         for _ in range(5):
             begun = cpu_time()
-            try:
-                page = client(app).get(f"workflows/{sent.id}?view={view}")
-            except ReadTimeout:  # a second by the clock, in which a busy machine gave it less
-                continue
+            page = client(app).get(f"workflows/{sent.id}?view={view}")
             took.append(cpu_time() - begun)
         assert page.status == 200
         assert min(took) < 0.5, f"{view}: {took} s"
