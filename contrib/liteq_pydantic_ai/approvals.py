@@ -18,7 +18,8 @@ from pydantic_ai.tools import (
     ToolDenied,
 )
 
-from liteq.policy.durations import Duration
+from liteq.policy.durations import Duration, limit_s
+from liteq.utils.misspelt import suggesting
 from liteq.workflow import Approval, actx
 from liteq_pydantic_ai import places
 from liteq_pydantic_ai.hashing import digest_of, plain
@@ -38,10 +39,19 @@ class Approvals(AbstractCapability[AgentDepsT]):
     tool returns to the model. Outside the body of a workflow it does nothing.
     """
 
+    @suggesting
     def __init__(
         self, *, timeout: Duration | None = None, default: bool | None = False, remind: Duration | None = None
     ) -> None:
-        """timeout, remind: as of `actx.approval`. default: the decision after the timeout; None: ApprovalTimeout."""
+        """timeout, remind: as of `actx.approval`. default: the decision after the timeout; None: ApprovalTimeout.
+
+        Raises TypeError, ValueError for what is none of these.
+        """
+        for what, span in (("timeout", timeout), ("remind", remind)):
+            if span is not None:
+                limit_s(span, f"the {what} of Approvals")
+        if default not in (True, False, None):
+            raise TypeError(f"default is True, False or None, not {default!r}")
         self.timeout = timeout
         self.default = default
         self.remind = remind

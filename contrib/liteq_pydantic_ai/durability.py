@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Mapping
 from datetime import datetime
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic_ai.agent import EventStreamHandler
 from pydantic_ai.capabilities import WrapRunHandler
@@ -28,6 +28,7 @@ from pydantic_ai.toolsets import AbstractToolset
 from liteq.exceptions import WorkflowCancelled
 from liteq.policy.durations import Duration
 from liteq.policy.keyed import Spec
+from liteq.utils.misspelt import suggesting
 from liteq.workflow import Budget, StepOptions
 from liteq.workflow.frames import Leave
 from liteq_pydantic_ai import guards, places, streams
@@ -59,6 +60,7 @@ class LiteQDurability(BaseDurabilityCapability[AgentDepsT]):
         cancellation_error_types=(Leave, WorkflowCancelled),
     )
 
+    @suggesting
     def __init__(
         self,
         *,
@@ -94,6 +96,8 @@ class LiteQDurability(BaseDurabilityCapability[AgentDepsT]):
         self.budget = guards.checked_budget(budget)
         self.stall = guards.checked_stall(stall)
         self.emit = streams.checked_emit(emit)
+        if parallel not in get_args(ParallelExecutionMode):
+            raise ValueError(f"parallel is one of {', '.join(get_args(ParallelExecutionMode))}, not {parallel!r}")
         self.parallel: ParallelExecutionMode = parallel
         self.handles_events = event_stream_handler is not None
         handler = event_stream_handler if emit is None else streams.emitting(emit, event_stream_handler)
