@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["Followed", "content", "followed", "followed_twice", "litestream"]
+from liteq import LiteQ
+
+__all__ = ["Followed", "content", "copy_to", "followed", "followed_twice", "litestream"]
 
 CONFIG = """
 dbs:
@@ -71,6 +73,14 @@ class Followed:
 def content(folder: Path) -> dict[str, bytes]:
     """All files of a folder."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def copy_to(path: Path, leader: LiteQ) -> None:
+    """Put a copy of the leader's queue at `path`, in one step; as Litestream would have it there by now."""
+    leader.storage.driver.fold_log()
+    fresh = path.with_suffix(".new")
+    shutil.copy(leader.storage.driver.where(), fresh)
+    fresh.replace(path)
 
 
 @contextmanager

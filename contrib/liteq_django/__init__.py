@@ -8,10 +8,11 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__all__ = ["DjangoTask", "TasksBackend", "drain", "event_stream"]
+__all__ = ["DjangoTask", "PositionMiddleware", "TasksBackend", "drain", "event_stream"]
 
 _WHERE = {
     "DjangoTask": "liteq_django.task",
+    "PositionMiddleware": "liteq_django.positions",
     "TasksBackend": "liteq_django.tasks_backend",
     "drain": "liteq_django.testing",
     "event_stream": "liteq_django.events",

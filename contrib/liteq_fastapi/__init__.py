@@ -22,9 +22,11 @@ from liteq_fastapi.connected import while_connected
 from liteq_fastapi.dashboard import dashboard
 from liteq_fastapi.events import Progress, event_stream, progress
 from liteq_fastapi.lifespan import lifespan, opened
+from liteq_fastapi.positions import PositionMiddleware
 from liteq_fastapi.status import status_app
 
 __all__ = [
+    "PositionMiddleware",
     "Progress",
     "dashboard",
     "event_stream",

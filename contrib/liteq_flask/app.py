@@ -17,6 +17,7 @@ from liteq.middleware import Execution, Middleware
 from liteq.storage import describe_url
 from liteq_flask.command import command_of
 from liteq_flask.config import default_url, settings_of
+from liteq_flask.positions import carry_positions
 
 __all__ = ["AppContext", "Celery", "FlaskIntegration", "LiteQ"]
 
@@ -46,6 +47,8 @@ class LiteQ(core.LiteQ):
     def init_app(self, app: Flask) -> None:
         """Take the settings of `app`, run tasks in its context, and add the command `flask liteq`.
 
+        Its answers carry positions for readers of a replica (positions.py).
+
         Called again with another app, as tests do that make one each, it is that one's from then on: settings and file
         are read anew. Raises ImproperlyConfigured for settings that are none, and when `app` has another queue.
         """
@@ -58,6 +61,8 @@ class LiteQ(core.LiteQ):
         self.config_from_object(settings)
         self.main = self.main or app.name
         self._flask_app = app
+        if EXTENSION not in app.extensions:
+            carry_positions(app, self)
         app.extensions[EXTENSION] = self
         app.cli.add_command(command_of(self))
         # Requests come in any thread, and @shared_task and AsyncResult(id) ask for the current app there.

@@ -50,6 +50,7 @@ _CODES: tuple[tuple[type[Exception], Exit], ...] = (
     (err.StorageConflict, Exit.TRY_AGAIN),
     (err.StorageFull, Exit.TRY_AGAIN),
     (err.StorageInUse, Exit.TRY_AGAIN),
+    (err.NotYetThere, Exit.TRY_AGAIN),
     (err.TimeoutError, Exit.TRY_AGAIN),
     (err.StorageError, Exit.UNAVAILABLE),
 )

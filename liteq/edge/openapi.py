@@ -52,7 +52,7 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     "/v1/leases/{lease}/extend": _object(visibility=SECONDS),
     "/v1/leases/{lease}/release": _object(),
 }  # fmt: skip
-SENT: Final = _object(["id", "new"], id=TEXT, new={"type": "boolean"}, position=TEXT)
+SENT: Final = _object(["id", "new", "position"], id=TEXT, new={"type": "boolean"}, position=TEXT)
 ERROR: Final = {"oneOf": [{"type": "null"}, _object(["type", "message"], type=TEXT, message=TEXT)]}
 ANSWERS: Final[dict[tuple[str, str], dict[str, Any]]] = {
     ("POST", "/v1/tasks"): _object(["tasks"], tasks={"type": "array", "items": SENT}),

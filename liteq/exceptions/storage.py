@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 from collections.abc import Sequence
+=======
+import builtins
+>>>>>>> b5283cea (Read your writes on a replica)
 
 from liteq.exceptions.base import LiteqError
 
@@ -64,6 +68,7 @@ class ReadOnly(StorageError):
         )
 
 
+<<<<<<< HEAD
 class NotReplicated(StorageError):
     """Raised when a message is in the file, and it is not known within `replicated_timeout` whether its copy is.
 
@@ -80,6 +85,21 @@ class NotReplicated(StorageError):
         self.waited_s = waited_s
         self.why = why
         self.ids = list(ids)
+=======
+class NotYetThere(StorageError, builtins.TimeoutError):
+    """Raised when a replica has not come as far as a position within the time given: ask again, or the queue itself.
+
+    `position`: as it was asked for. `behind_s`: how many seconds ago the replica was written last.
+    """
+
+    def __init__(self, position: str, behind_s: float) -> None:
+        super().__init__(
+            f"the replica is not yet as far as {position}: it was written {behind_s:.1f} s ago. Wait longer "
+            "(`get(timeout=...)`), ask the queue itself, or see whether its follower still runs"
+        )
+        self.position = position
+        self.behind_s = behind_s
+>>>>>>> b5283cea (Read your writes on a replica)
 
 
 class CodecError(StorageError):

@@ -9,6 +9,7 @@ from typing import Any
 from liteq.context import App, assert_will_not_block, get_current_app
 from liteq.result.eager import EagerResult
 from liteq.result.parents import raise_of_parents
+from liteq.result.position import await_for, wait_for
 from liteq.result.promises import call_when_done
 from liteq.result.record import line_as_tuple, line_of
 from liteq.result.single import OF_GET, AsyncResult, ResultBase
@@ -142,9 +143,12 @@ class ResultSet(ResultBase):
         on_message: Callable[[dict[str, Any]], object] | None = None,
         disable_sync_subtasks: bool = True,
         on_interval: Callable[[], object] | None = None,
+        after: str | None = None,
     ) -> list[Any]:
         """Wait for all; their results, in order. Raises as `AsyncResult.get`, of the first that failed."""
-        return self.join(timeout, propagate, interval, callback, no_ack, on_message, disable_sync_subtasks, on_interval)
+        return self.join(
+            timeout, propagate, interval, callback, no_ack, on_message, disable_sync_subtasks, on_interval, after
+        )
 
     @suggesting
     def join(
@@ -157,10 +161,12 @@ class ResultSet(ResultBase):
         on_message: Callable[[dict[str, Any]], object] | None = None,
         disable_sync_subtasks: bool = True,
         on_interval: Callable[[], object] | None = None,
+        after: str | None = None,
     ) -> list[Any]:
         """As `get`."""
         if disable_sync_subtasks:
             assert_will_not_block()
+        timeout = wait_for(self.app, after, timeout)
         values = []
         for result in self._in_order(timeout, on_interval):
             if propagate and self.parent is not None and not result.successful():
@@ -187,6 +193,7 @@ class ResultSet(ResultBase):
             raise unexpected("ResultSet.aget()", options.keys() - OF_GET, (*OF_GET, "timeout", "propagate"))
         if options.pop("disable_sync_subtasks", True):
             assert_will_not_block()
+        timeout = await await_for(self.app, options.pop("after", None), timeout)
         callback = options.get("callback")
         open_ = {leaf.id: leaf for leaf in self._leaves() if not leaf.ignored and leaf._record is None}
         ids = [id_ for id_, leaf in open_.items() if not isinstance(leaf, EagerResult)]

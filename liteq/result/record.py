@@ -21,6 +21,7 @@ class ResultBase:
     """Base of everything that can be waited for."""
 
     app: App
+    id: str | None
     parent: ResultBase | None = None
 
     def revoke_by_stamped_headers(
@@ -39,6 +40,16 @@ class ResultBase:
     def forget(self) -> None:
         """Delete its finished messages from the file."""
         raise NotImplementedError
+
+    @property
+    def position(self) -> str:
+        """How far a replica must be to show it: a text for `get(after=)`, in a process that reads a replica.
+
+        Ask for it once the send is committed: inside a transaction of Django's, after its end.
+        """
+        from liteq.result.position import position_of
+
+        return position_of(self.app, str(self.id))
 
     def line(self) -> list[Any]:
         """This result and its parents, the latest first: in a loop, a chain may be longer than Python's stack."""

@@ -14,6 +14,7 @@ from liteq.exceptions import IncompleteStream, TimeoutError
 from liteq.message import Flag
 from liteq.result.graph import DependencyGraph
 from liteq.result.parents import ParentWatch, raise_of_parents
+from liteq.result.position import await_for, wait_for
 from liteq.result.promises import call_when_done
 from liteq.result.reading import state_of, value_of
 from liteq.result.record import RecordResult, ResultBase, forget_line, line_as_tuple, line_of
@@ -31,7 +32,7 @@ R = TypeVar("R")
 
 OF_GET = frozenset(
     {"interval", "no_ack", "follow_parents", "callback", "on_message", "on_interval", "disable_sync_subtasks"}
-    | {"EXCEPTION_STATES", "PROPAGATE_STATES"}
+    | {"EXCEPTION_STATES", "PROPAGATE_STATES", "after"}
 )
 
 
@@ -127,6 +128,7 @@ class AsyncResult(RecordResult, Generic[R]):
         progress: bool = False,
         EXCEPTION_STATES: Any = states.EXCEPTION_STATES,  # noqa: N803 - Celery's name
         PROPAGATE_STATES: Any = states.PROPAGATE_STATES,  # noqa: N803
+        after: str | None = None,
     ) -> R:
         """Wait until it has finished; the return value of the task.
 
@@ -135,12 +137,14 @@ class AsyncResult(RecordResult, Generic[R]):
         revoked, TimeoutError after `timeout` seconds, and RuntimeError inside a task. `follow_parents`: raise the
         exception of the first parent that failed, as soon as that is seen (each second), in place of the consequence:
         that of a member of a chord's header, not the ChordError. `interval` and `no_ack` are accepted for Celery's
-        sake: nothing is polled. `progress`: draw what the task reports of it meanwhile, on the standard error.
+        sake: nothing is polled. `progress`: draw what the task reports of it meanwhile, on the standard error. `after`:
+        a position; a replica (`?mode=ro`) is waited for until it is as far, with NotYetThere where it is not in time.
         """
         if self.ignored:
             return None  # type: ignore[return-value]
         if disable_sync_subtasks:
             assert_will_not_block()
+        timeout = wait_for(self.app, after, timeout)
         followed = follow_parents and propagate and self.parent is not None
         if self._record is None:
             watch = ParentWatch(self.parent, self.app.clock) if followed else None
@@ -176,6 +180,7 @@ class AsyncResult(RecordResult, Generic[R]):
             return None  # type: ignore[return-value]
         if options.get("disable_sync_subtasks", True):
             assert_will_not_block()
+        timeout = await await_for(self.app, options.pop("after", None), timeout)
         if self._record is None:
             from liteq.result.hub import finished
 

@@ -15,7 +15,7 @@ from liteq.storage import cap as _cap
 from liteq.storage import enqueue as _enqueue
 from liteq.storage import event_log as _event_log
 from liteq.storage import extend as _extend
-from liteq.storage import facades
+from liteq.storage import facades, sent
 from liteq.storage import reap as _reap
 from liteq.storage import results as _results
 from liteq.storage import retention as _retention
@@ -113,7 +113,7 @@ class Storage(facades.Parts):
         now_ms = self.clock.now_ms()
         events = self.events_of(batch.messages) if self.events_of is not None else ()
         if not events and _enqueue.enqueue_one(self.driver, batch, now_ms=now_ms, again=again):
-            return [batch.messages[0].id]
+            return sent.noted([batch.messages[0].id])
         enqueue: Callable[..., list[str]] = partial(_enqueue.enqueue, waiter=_enqueue.UNDER_ITS_ID if told else None)
         write = _enqueue.enqueue_new if _enqueue.may_be_new(batch) else enqueue
         while True:
@@ -125,7 +125,7 @@ class Storage(facades.Parts):
             except _enqueue.Collided:  # it is not as new as it seemed
                 write = enqueue
             else:
-                return ids
+                return sent.noted(ids)
 
     def enqueue_many(self, messages: Iterable[Message]) -> int:
         """Write any number of messages that await nothing, all or nothing; the number of rows written.
@@ -138,6 +138,8 @@ class Storage(facades.Parts):
             written = _enqueue.enqueue_many(tx, rows, now_ms=self.clock.now_ms())
             if events:
                 _event_log.write(tx, events, now_ms=self.clock.now_ms())
+        if rows:
+            sent.note(rows[-1].id)
         return written
 
     def takes_parts(self) -> bool:

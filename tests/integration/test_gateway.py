@@ -101,7 +101,8 @@ def test_a_task_whose_result_is_ignored_is_known_by_its_id_when_it_has_run(ask: 
     call = [{"id": "a", "task": "shop.add", "args": [1, 1], "ignore_result": True}]
     ask("POST", "/v1/tasks", call)
     settle(ask, lease(ask)[0], "ack")
-    assert ask("POST", "/v1/tasks", call).json["tasks"] == [{"id": "a", "new": False}]
+    found = ask("POST", "/v1/tasks", call).json["tasks"]
+    assert [(one["id"], one["new"]) for one in found] == [("a", False)]
 
 
 def test_what_another_worker_is_to_have_keeps_its_options(app: LiteQ, tmp_path: Path) -> None:
@@ -359,3 +360,11 @@ def test_health_and_metrics_need_no_key(app: LiteQ, tmp_path: Path) -> None:
         assert ask("POST", "/v1/tasks", []).status == 401
         told = ask("GET", "/metrics").body.decode()
     assert 'liteq_gateway_requests_total{method="POST",path="/v1/tasks",status="401"} 1' in told
+
+
+def test_an_answer_has_the_position_of_its_commit(app, ask):
+    from liteq.result.position import Position
+
+    first, last = ask("POST", "/v1/tasks", [{"task": "add", "args": [1, 2]}] * 2).json["tasks"]
+    assert first["position"] == last["position"]
+    assert Position.parse(last["position"]).id == last["id"]

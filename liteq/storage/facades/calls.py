@@ -10,6 +10,7 @@ from liteq.storage.driver import Bell, Driver, Promise
 from liteq.storage.facades.base import Facade
 from liteq.storage.interrupts import after, closes_itself
 from liteq.storage.payloads import INLINE_BYTES
+from liteq.storage.sent import note
 
 __all__ = ["PlainCalls"]
 
@@ -31,9 +32,12 @@ class PlainCalls(Facade):
             return False
         now_ms = self._clock.now_ms()
         try:
-            return _calls.enqueue_call(self._driver, id_, kind, payload, now_ms=now_ms)
+            written = _calls.enqueue_call(self._driver, id_, kind, payload, now_ms=now_ms)
         except BaseException as error:  # noqa: BLE001 - raised again by `after`
             return after(error, _calls.enqueue_call, self._driver, id_, kind, payload, now_ms=now_ms)
+        if written:
+            note(id_)
+        return written
 
     def send_many(self, calls: Sequence[_calls.Calls]) -> bool:
         """Write any number of calls in their order, all or nothing. Not for large arguments."""
@@ -42,4 +46,6 @@ class PlainCalls(Facade):
         rows = _calls.rows_of(calls, now_ms=self._clock.now_ms(), apart=not self._driver.one_writer)
         with self._driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
             _calls.enqueue_calls(tx, rows)
+        if calls and calls[-1][1]:
+            note(calls[-1][1][-1])
         return True

@@ -14,6 +14,7 @@ from liteq.storage import claim as _claim
 from liteq.storage import inspect as _inspect
 from liteq.storage import payloads as _payloads
 from liteq.storage import rates as _rates
+from liteq.storage import reached as _reached
 from liteq.storage import results as _results
 from liteq.storage import workers as _workers
 from liteq.storage.backlog import Backlog, DeadLetters
@@ -52,6 +53,16 @@ class Reader(Facade):
         """Those of these messages that have finished, by id, from one snapshot."""
         with self._driver.read() as tx:
             return {record.id: record for record in _inspect.find_finished(tx, ids)}
+
+    def created_ms(self, id_: str) -> int:
+        """The time of the row of the message, or group, `id_`; 0 where it has gone."""
+        with self._driver.read() as tx:
+            return _reached.created_ms(tx, id_)
+
+    def has_reached(self, id_: str, from_ms: int, after_ms: int) -> bool:
+        """Whether the commit of the message, or group, `id_` is here, made from `from_ms` to before `after_ms`."""
+        with self._driver.read() as tx:
+            return _reached.has_reached(tx, id_, from_ms, after_ms)
 
     def find_group(self, group_id: str) -> GroupRecord | None:
         """The counter of a group; None when there is none of that id."""

@@ -26,6 +26,7 @@ from liteq.storage.runs import starting as _starting
 from liteq.storage.runs import stuck as _stuck
 from liteq.storage.runs.executing import Slots
 from liteq.storage.runs.records import Asked, Event, History, Intent, Memo, MemoTaken, Started
+from liteq.storage.sent import note
 from liteq.storage.spending.kinds import Warned
 from liteq.storage.spending.settling import Spent
 
@@ -57,6 +58,7 @@ class RunWrites(RunSpending):
             started = _starting.start(tx, message, on_conflict=on_conflict, event=event, now_ms=now_ms)
             if events and started.new:
                 _event_log.write(tx, events, now_ms=now_ms)
+        note(started.id)
         return started
 
     def history(self, run: int) -> History:

@@ -13,6 +13,7 @@ from liteq.storage import sends as _sends
 from liteq.storage.driver import Bell, Driver, Promise, Transaction
 from liteq.storage.facades.base import Facade
 from liteq.storage.payloads import INLINE_BYTES
+from liteq.storage.sent import note
 from liteq.utils.records import NamedTuple
 
 __all__ = ["Part", "Sends"]
@@ -54,6 +55,8 @@ class Sends(Facade):
                     raise _enqueue.Collided
         except _enqueue.Collided:
             return False
+        if calls[1]:
+            note(calls[1][-1])
         return True
 
     def batch(self, batch: Batch, part: Part | None = None) -> int:
@@ -69,6 +72,9 @@ class Sends(Facade):
             placed = _enqueue.place(tx, batch, now_ms=now_ms)
             if events:
                 _event_log.write(tx, events, now_ms=now_ms)
+        if batch.messages:
+            last = batch.messages[-1].id
+            note(placed.stands.get(last, last))
         return placed
 
     def _advance(self, tx: Transaction, part: Part | None, now_ms: int) -> None:
