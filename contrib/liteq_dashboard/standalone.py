@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from liteq.exceptions import LiteqError
 from liteq_dashboard.access import Viewer
 from liteq_dashboard.asgi import natively
 from liteq_dashboard.dispatch import Dashboard
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from liteq import LiteQ
 
 __all__ = ["serve", "standalone_app"]
+
+LOOKED_AT = 100  # files that the list of files opens, to tell which of them cannot be read
 
 
 def standalone_app(apps: Mapping[str, LiteQ], door: Door, *, read_only: bool = False) -> ASGIApp:
@@ -41,14 +44,23 @@ def standalone_app(apps: Mapping[str, LiteQ], door: Door, *, read_only: bool = F
     if len(apps) == 1:
         (app,) = apps.values()
         return _Below(board(app, routes()), door.root)
-    named = [(name, app.broker_url) for name, app in apps.items()]
 
     def files(request: Asked, _reader: Reader) -> Response:
+        named = [(name, app.broker_url, _trouble(app) if len(apps) <= LOOKED_AT else "") for name, app in apps.items()]
         return html(request, "files.html", files=named)
 
     index = board(next(iter(apps.values())), (Route("GET", "", "view", files), *static.ROUTES))
     mounts = [Mount(f"/{name}", board(app, routes())) for name, app in apps.items()]
     return _Below(Starlette(routes=[*mounts, Mount("", index)]), door.root)
+
+
+def _trouble(app: LiteQ) -> str:
+    """The reason why a file cannot be read; "" where it can."""
+    try:
+        app.storage.reader.next_due_ms()
+    except LiteqError as exc:
+        return str(exc)
+    return ""
 
 
 class _Below:

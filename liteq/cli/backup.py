@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,12 @@ import click
 
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
+from liteq.cli.many import db_option, each_file, sessions
 from liteq.cli.output import emit, json_text, say
 from liteq.cli.session import Session, pass_session
 from liteq.cli.spans import span_option
 from liteq.cli.voice import VOICE
-from liteq.exceptions import StorageError
+from liteq.exceptions import StorageError, StorageUnavailable
 from liteq.utils.text import span
 
 if TYPE_CHECKING:
@@ -30,8 +32,12 @@ AGAIN_S = 60.0  # until a backup that failed is tried again, if the next one is 
 @click.option("--to", "folder", metavar="DIR", type=click.Path(path_type=Path), help="Into this folder, named by time.")
 @click.option("--every", metavar="TIME", callback=span_option, help="With --to: now, then again after 30m, 1h, 1d, ...")
 @click.option("--keep", metavar="N", type=click.IntRange(min=1), help="With --to: remove all but the N newest.")
+@db_option("Copy")
 @pass_session
-def backup(session: Session, /, target: Path | None, folder: Path | None, every: float | None, keep: int | None) -> int:
+def backup(
+    session: Session, /, target: Path | None, folder: Path | None, every: float | None, keep: int | None,
+    db: tuple[str, ...],
+) -> int:  # fmt: skip
     """Write a consistent copy of the queue to TARGET, or into a folder with --to.
 
     Workers and producers go on meanwhile. The copy has passed SQLite's integrity check before it gets its name, and
@@ -41,10 +47,14 @@ def backup(session: Session, /, target: Path | None, folder: Path | None, every:
     then. One that fails is told of and tried again, and removes none of before. Only files of this queue's name and a
     time, as words-20261128T225300Z.db, are removed.
 
+    With --db, TARGET is a folder: each of the files is copied into it, under its own name.
+
     \b
     JSON: {"path", "bytes"}; with --to an object a line: {"path", "bytes", "seconds", "removed": [path]}, and with
-    --every {"error", "again_s"} for one that failed
+    --every {"error", "again_s"} for one that failed; with --db {PATH: {"path", "bytes"}, or {"error"}}
     """
+    if db:
+        return _of_files(session, db, target, folder, every, keep)
     if folder is None:
         if every is not None or keep is not None:
             raise click.UsageError("--every and --keep need a folder: --to DIR")
@@ -54,6 +64,29 @@ def backup(session: Session, /, target: Path | None, folder: Path | None, every:
     if target is not None:
         raise click.UsageError(f"name a file or a folder, not both: {target} and --to {folder}")
     return _into_folder(session, folder, every, keep)
+
+
+def _of_files(
+    session: Session, db: tuple[str, ...], target: Path | None, folder: Path | None, every: float | None,
+    keep: int | None,
+) -> int:  # fmt: skip
+    """Copy each file of `db` into the folder `target`, under its own name. Raises UsageError."""
+    if folder is not None or every is not None or keep is not None:
+        raise click.UsageError("--db copies into a folder: name it alone, without --to, --every and --keep")
+    if target is None or target.is_file():
+        raise click.UsageError("with --db name the folder for the copies")
+    names = Counter(Path(one.path).name for one in sessions(session, db))
+    twice = next((name for name, n in names.items() if n > 1), None)
+    if twice is not None:
+        raise click.UsageError(f"several files of --db are called {twice}: copy them into a folder each")
+    target.mkdir(parents=True, exist_ok=True)
+    return each_file(session, db, lambda one: _into(one, target / Path(one.path).name))
+
+
+def _into(session: Session, target: Path) -> int:
+    if target.exists():
+        raise StorageUnavailable(f"{target} is there already, and no copy is overwritten: name another folder")
+    return _one(session, target)
 
 
 def _one(session: Session, target: Path) -> int:

@@ -111,13 +111,17 @@ def _apps(session: Session, patterns: Sequence[str]) -> dict[str, LiteQ]:
         session.tell_hidden(())
         return {"": session.app}
     from liteq.app import LiteQ
+    from liteq.storage.engines import is_beside, is_followed
 
     found: dict[str, LiteQ] = {}
     for pattern in patterns:
         for path in sorted(Path(name) for name in glob.glob(pattern)):  # noqa: PTH207 - Path.glob takes no absolute pattern
+            if is_beside(path.name):
+                continue
             if path.stem in found:
                 raise ImproperlyConfigured(f"two files are called {path.stem}: they would have the same path")
-            found[path.stem] = LiteQ(path.stem, broker=f"sqlite:///{path.absolute()}")
+            mode = "?mode=ro" if is_followed(str(path)) else ""
+            found[path.stem] = LiteQ(path.stem, broker=f"sqlite:///{path.absolute()}{mode}")
     if not found:
         raise StorageUnavailable(f"there is no file {' '.join(patterns)}")
     return found

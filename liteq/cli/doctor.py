@@ -15,6 +15,7 @@ from liteq._version import __version__
 from liteq.cli.asking import agreed
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
+from liteq.cli.many import db_option, each_file
 from liteq.cli.output import counted, emit, say, table
 from liteq.cli.session import Session, pass_session
 from liteq.context.identity import is_dead
@@ -43,8 +44,9 @@ class Treated(NamedTuple):
 @click.command(cls=Command)
 @click.option("--fix", is_flag=True, help="Set right what can be without a loss: says what, asks, and does it.")
 @click.option("--yes", "sure", is_flag=True, help="With --fix: do all of it, without a question.")
+@db_option("Check")
 @pass_session
-def doctor(session: Session, /, fix: bool, sure: bool) -> int:
+def doctor(session: Session, /, fix: bool, sure: bool, db: tuple[str, ...]) -> int:
     """Check the queue's file, the disk it is on, and whether the work in it goes on.
 
     Exits with 1 when something is wrong (an error; a warning is no reason): a damaged file, messages that no worker
@@ -56,10 +58,17 @@ def doctor(session: Session, /, fix: bool, sure: bool) -> int:
 
     \b
     JSON: {"ok", "checks": [{"name", "status": "ok"|"warning"|"error", "detail"}], "storage": {...}}; with --fix also
-    "fixes": [{"name", "says", "done", "result"}], and the rest is as it was after it
+    "fixes": [{"name", "says", "done", "result"}], and the rest is as it was after it; with --db {PATH: that, or
+    {"error"}}
     """
     if sure and not fix:
         raise click.UsageError("--yes goes with --fix")
+    if db:
+        return each_file(session, db, lambda one: _doctor(one, fix=fix, sure=sure))
+    return _doctor(session, fix=fix, sure=sure)
+
+
+def _doctor(session: Session, *, fix: bool, sure: bool) -> int:
     url = session.app.broker_url
     session.look_only()  # also with --fix: what is damaged must be seen before anything is written
     facts, checks = _look(session)

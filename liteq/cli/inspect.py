@@ -11,6 +11,7 @@ import click
 
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
+from liteq.cli.many import db_option, each_file
 from liteq.cli.names import names, one_of, unknown
 from liteq.cli.output import age, emit, json_text, say, table
 from liteq.cli.remote import arguments_of, ask, commands_of, list_commands, show_answers
@@ -185,6 +186,7 @@ def _list(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
 @click.option("--offset", type=click.IntRange(min=0), default=0, help="With `messages`: skip this many first.")
 @click.option("--args", is_flag=True, help="Show the arguments too; sensitive ones are hidden, all are without -A.")
 @click.option("-t", "--timeout", type=float, default=1.0, show_default=True, help="Seconds to wait for workers.")
+@db_option("Of")
 @pass_session
 def inspect(
     session: Session,
@@ -200,6 +202,7 @@ def inspect(
     args: bool,
     where: str,
     timeout: float,
+    db: tuple[str, ...],
 ) -> int:
     """Ask the workers, or look into the file. SUBJECT is one of those that `liteq inspect --list` explains.
 
@@ -209,9 +212,15 @@ def inspect(
 
     \b
     JSON: {worker: answer}, as Celery's; queues {queue: {state: n}}; messages [{"id", "task", "queue", ...}];
-    workers [{"name", "pid", ...}]
+    workers [{"name", "pid", ...}]; with --db {PATH: that, or {"error"}}
     """
     query = Query(words, State(state) if state else None, queue, task, destination, limit, offset, args, where)
+    if db:
+        return each_file(session, db, lambda one: _inspect(one, subject, query, timeout))
+    return _inspect(session, subject, query, timeout)
+
+
+def _inspect(session: Session, subject: str, query: Query, timeout_s: float) -> int:
     if subject in SUBJECTS:
         return SUBJECTS[subject](session, query)
     session.import_commands()
@@ -219,6 +228,6 @@ def inspect(
         raise click.UsageError("a worker draws no graphs of its objects; memsample and memdump tell of its memory")
     if subject not in (known := commands_of("inspect")):
         raise unknown("subject", subject, sorted({*known, *SUBJECTS}))
-    arguments = arguments_of("inspect", subject, words)
-    answers = ask(session, subject, arguments, destination=destination, timeout_s=timeout)
+    arguments = arguments_of("inspect", subject, query.ids)
+    answers = ask(session, subject, arguments, destination=query.destination, timeout_s=timeout_s)
     return _show_active(session, answers) if subject == "active" else show_answers(session, answers)

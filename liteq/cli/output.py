@@ -22,10 +22,10 @@ def json_text(document: Any, *, lines: bool = False) -> str:
 
 def emit(session: Session, document: Any, show: Callable[[], None]) -> None:
     """Write `document` as JSON with `--json`, else call `show`."""
-    if session.json:
-        click.echo(json_text(document))
-    else:
+    if not session.json:
         show()
+    elif not session.gather(document):
+        click.echo(json_text(document))
 
 
 def say(text: str) -> None:

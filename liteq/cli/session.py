@@ -79,6 +79,20 @@ class Session:
         """Whether the user named an app, so that its tasks are known."""
         return bool(self.app_name or os.environ.get("LITEQ_APP"))
 
+    def app_of_files(self, path: str) -> LiteQ:
+        """The app for a command that names its files itself, one of them at `path`: it needs no file of its own."""
+        if not self.has_app and "app" not in self.__dict__:
+            from liteq.app.files import url_of
+
+            self.broker = url_of(path)  # any will do
+            app, self.broker = self.app, None
+            return app
+        return self.app
+
+    def gather(self, document: Any) -> bool:  # noqa: ARG002 - a session of many files keeps it
+        """Keep what a command would write as JSON; False where it is to be written at once."""
+        return False
+
     @staticmethod
     def _bare_app() -> LiteQ:
         from liteq.app import LiteQ

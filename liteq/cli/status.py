@@ -6,6 +6,7 @@ import click
 
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
+from liteq.cli.many import db_option, each_file
 from liteq.cli.names import names
 from liteq.cli.output import age, counted, emit, say
 from liteq.cli.remote import ask, show_answers
@@ -19,8 +20,9 @@ __all__ = ["status"]
 @click.command(cls=Command)
 @click.option("-d", "--destination", metavar="NAMES", help="Only these workers, comma-separated.")
 @click.option("-t", "--timeout", type=float, default=1.0, show_default=True, help="Seconds to wait for workers.")
+@db_option("Of")
 @pass_session
-def status(session: Session, /, destination: str | None, timeout: float) -> int:
+def status(session: Session, /, destination: str | None, timeout: float, db: tuple[str, ...]) -> int:
     """Show the workers that answer, as `liteq inspect ping` does; `liteq inspect workers` shows more of each.
 
     Returns as soon as all that live have answered; exits with 69 when none does. A worker of the solo pool cannot
@@ -32,8 +34,15 @@ def status(session: Session, /, destination: str | None, timeout: float) -> int:
     heartbeat, and the exit code is 0.
 
     \b
-    JSON: {worker: {"ok": "pong"}}, or {worker: {"busy": text}}; ?mode=ro: {worker: {"heartbeat": TIME, "leased": n}}
+    JSON: {worker: {"ok": "pong"}}, or {worker: {"busy": text}}; ?mode=ro: {worker: {"heartbeat": TIME, "leased": n}}.
+    With --db {PATH: that, or {"error"}}
     """
+    if db:
+        return each_file(session, db, lambda one: _status(one, destination, timeout))
+    return _status(session, destination, timeout)
+
+
+def _status(session: Session, destination: str | None, timeout: float) -> int:
     if session.storage.driver.read_only:
         code = _of_file(session, destination)
     else:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from liteq.context import App
+from liteq.exceptions import LiteqError
 from liteq.metrics.families import VOCABULARIES, liteq
 from liteq.metrics.reading import EXACT, read
 
-__all__ = ["QueueCollector"]
+__all__ = ["FilesCollector", "QueueCollector"]
 
 
 class QueueCollector(Collector):
@@ -34,3 +36,36 @@ class QueueCollector(Collector):
         yield from liteq(facts)
         for name in self._names:
             yield from VOCABULARIES[name](facts)
+
+
+class FilesCollector(Collector):
+    """Reads many files at each scrape: their families, with the file's path as the label `db` of each sample.
+
+    `files`: the paths, and a collector of each. A file that cannot be read has 0 in `liteq_file_readable`; the others
+    are told of. `errors`: those of the last scrape, by path.
+    """
+
+    def __init__(self, files: Callable[[], Iterable[tuple[str, QueueCollector]]]) -> None:
+        self._files = files
+        self.errors: dict[str, Exception] = {}
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing, as a `QueueCollector`."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        self.errors = {}
+        whole: dict[str, Metric] = {}
+        readable = GaugeMetricFamily("liteq_file_readable", "1: the file could be read, 0: it could not", labels=["db"])
+        for path, collector in self._files():
+            try:
+                families = list(collector.collect())
+            except (LiteqError, OSError) as exc:
+                self.errors[path] = exc
+            else:
+                for family in families:
+                    made = whole.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+                    made.samples += [one._replace(labels={**one.labels, "db": path}) for one in family.samples]
+            readable.add_metric((path,), float(path not in self.errors))
+        yield from whole.values()
+        yield readable

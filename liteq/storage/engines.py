@@ -15,7 +15,7 @@ from liteq.settings.schemes import BUILT_IN, installed_engines, known_schemes, s
 from liteq.storage.driver import Driver, Durability, Engine, Options, Place, Watch
 from liteq.utils.misspelt import nearest
 
-__all__ = ["describe_url", "engine_of", "is_beside", "open_driver", "watch_folders"]
+__all__ = ["describe_url", "engine_of", "is_beside", "is_followed", "open_driver", "watch_folders"]
 
 EXAMPLE = "write sqlite:///tasks.db (relative) or sqlite:////var/lib/app/tasks.db (absolute)"
 
@@ -68,6 +68,13 @@ def is_beside(name: str) -> bool:
     from liteq.storage.sqlite import folders
 
     return folders.is_beside(name)
+
+
+def is_followed(path: str) -> bool:
+    """Whether a file of the built-in engine is a replica that another program writes, and is to be read alone."""
+    from liteq.storage.sqlite import copies
+
+    return copies.is_followed(path)
 
 
 def _unknown(url: str, scheme: str) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
+import time
 
 import pytest
 
@@ -116,6 +118,18 @@ def test_read_only_takes_the_rights_away_that_change_something(app, looking, by)
     page = board.ask("GET", "things")
     assert (page.status, b"Read only: nobody may act here." in page.body) == (200, True)
     assert board.done == []
+
+
+def test_a_page_of_a_copy_says_how_old_it_is(app, tmp_path):
+    path = tmp_path / "copy.db"
+    app.storage.backup(path)
+    then = time.time() - 12
+    os.utime(path, (then, then))
+    with LiteQ("dispatch", broker=f"sqlite:///{path}?mode=ro") as copy:
+        page = Board(copy).ask("GET", "things")
+    assert b"what is shown is 1" in page.body
+    assert b" s old." in page.body
+    assert b" old." not in Board(app, read_only=True).ask("GET", "things").body
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,21 @@ def test_files_of_several_queues_have_a_path_each(tmp_path):
         assert ask(port, "GET", "/ann/tasks").headers["location"] == "/ann/login"
 
 
+def test_a_damaged_file_is_told_of_and_the_others_are_shown(tmp_path):
+    (tmp_path / "ann.db").write_bytes(b"SQLite format 3\0" + b"\xff" * 8_000)  # the first, of which the list is served
+    for name in ("bob", "eve"):
+        with LiteQ(name, broker=f"sqlite:///{tmp_path / name}.db") as app:
+            app.send_task(f"of_{name}")
+    with served(tmp_path, "--db", "*.db") as link:
+        port, cookie = entered(link)
+        index = ask(port, "GET", "/", cookie=cookie)
+        assert index.status == 200
+        assert index.text.count("said warn") == 1
+        assert ask(port, "GET", "/ann/", cookie=cookie).status == 503
+        found = json.loads(ask(port, "GET", "/bob/api/v1/tasks", cookie=cookie).text)
+        assert [one["task"] for one in found["items"]] == ["of_bob"]
+
+
 # -- tokens and refusals -----------------------------------------------------------------------------------------------
 
 
