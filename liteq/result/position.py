@@ -6,7 +6,6 @@ and the id of what was sent. So it costs the sender nothing until somebody asks 
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -133,6 +132,8 @@ async def await_for(app: App, after: str | None, timeout: float | None) -> float
     here = _here.get()
     if after is None and (here is None or here.brought is None):
         return timeout
+    import asyncio  # only for those that have it
+
     return await asyncio.get_running_loop().run_in_executor(None, copy_context().run, wait_for, app, after, timeout)
 
 
