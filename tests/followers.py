@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -64,10 +63,9 @@ class Followed:
         except OSError:
             return 0
 
-    def end_follower(self) -> None:
-        """As `litestream restore -f` is ended by an operator."""
-        self.follower.send_signal(signal.SIGINT)
-        self.follower.wait(20)
+    def files(self) -> list[str]:
+        """The files of the replica, but for the one by which Litestream replaces its position."""
+        return sorted(path.name for path in self.replica.parent.iterdir() if not path.name.endswith(".tmp"))
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -17,12 +17,8 @@ from liteq.exceptions import BadMessage, ImproperlyConfigured, QueueNotFound
 from liteq.message import Batch, Flag, Message, Release, new_id
 from liteq.policy.kept import KEPT
 from liteq.policy.keyed import KEYED
-<<<<<<< HEAD
-from liteq.sending.replicated import confirmed
-=======
 from liteq.result.position import position_of
-from liteq.sending.bulk import ids_of
->>>>>>> b5283cea (Read your writes on a replica)
+from liteq.sending.replicated import confirmed
 from liteq.storage.driver import Bell
 from liteq.storage.inspect import Record
 from liteq.utils.ids import ids_of
@@ -131,12 +127,8 @@ class V1:
         return message
 
     def _placed(self, batch: Batch) -> list[dict[str, Any]]:
-<<<<<<< HEAD
         placed = confirmed(self._app, batch.messages, lambda: self._app.storage.sends.placed(batch))
-=======
-        placed = self._app.storage.sends.placed(batch)
         position = position_of(self._app, placed.stands.get(last := batch.messages[-1].id, last))  # all are one commit
->>>>>>> b5283cea (Read your writes on a replica)
         seen, found = set[str](), []
         for message in batch.messages:
             is_new = message.id not in placed.standing and message.id not in seen

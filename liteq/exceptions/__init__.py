@@ -9,11 +9,8 @@
     │   ├── StorageInUse               it is to be replaced, and is open in another process
     │   ├── StorageCorrupt             not a database, or a damaged one
     │   ├── ReadOnly                   the URL says ?mode=ro
-<<<<<<< HEAD
     │   ├── NotReplicated              written here, and not known to be at the remote (`replicated=True`)
-=======
     │   ├── NotYetThere                (also the built-in TimeoutError) a replica is behind the position asked for
->>>>>>> b5283cea (Read your writes on a replica)
     │   ├── StorageUnavailable         cannot be opened: path, permission, file system
     │   ├── CodecError                 a value needs a payload codec, or a key, that is not here
     │   └── SchemaTooNew               written by a newer liteq
@@ -99,11 +96,8 @@ from liteq.exceptions.storage import (
     LeaseLost,
     MessageNotFound,
     NotEligible,
-<<<<<<< HEAD
     NotReplicated,
-=======
     NotYetThere,
->>>>>>> b5283cea (Read your writes on a replica)
     OperationalError,
     ReadOnly,
     ReadTimeout,

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from collections.abc import Sequence
-=======
 import builtins
->>>>>>> b5283cea (Read your writes on a replica)
+from collections.abc import Sequence
 
 from liteq.exceptions.base import LiteqError
 
@@ -68,7 +65,6 @@ class ReadOnly(StorageError):
         )
 
 
-<<<<<<< HEAD
 class NotReplicated(StorageError):
     """Raised when a message is in the file, and it is not known within `replicated_timeout` whether its copy is.
 
@@ -85,7 +81,8 @@ class NotReplicated(StorageError):
         self.waited_s = waited_s
         self.why = why
         self.ids = list(ids)
-=======
+
+
 class NotYetThere(StorageError, builtins.TimeoutError):
     """Raised when a replica has not come as far as a position within the time given: ask again, or the queue itself.
 
@@ -99,7 +96,6 @@ class NotYetThere(StorageError, builtins.TimeoutError):
         )
         self.position = position
         self.behind_s = behind_s
->>>>>>> b5283cea (Read your writes on a replica)
 
 
 class CodecError(StorageError):
