@@ -99,7 +99,7 @@ class Channel(virtual.Channel):
         if queue.startswith(MARK):
             send_to(self._file, queue, message)
             return
-        row = row_of(message, queue, lower_first=self._file.options.lower_first)
+        row = row_of(message, queue, lower_first=self._file.options.lower_first, results=self._file.results)
         if not running.continues(self._file, row, message):
             self._file.storage.enqueue(Batch([row]), again=(row.id,))
 
@@ -289,7 +289,8 @@ class Channel(virtual.Channel):
         if lease is not None:
             error = encode_error(Reject(GONE_WRONG, requeue=requeue))
             outcome: Outcome = Release(crashed=True, error=error) if requeue else DeadLetter(error)
-            self._file.storage.settle([(lease, outcome)])
+            if not self._file.storage.settle([(lease, outcome)]):
+                self._file.counter.settled(lease, outcome)
         if self.connection is not None:
             self.connection.wake()
 

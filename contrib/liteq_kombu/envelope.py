@@ -55,8 +55,12 @@ LOWEST: Final = 9  # of Celery's priorities on Redis, where 0 goes first
 # -- to a row ----------------------------------------------------------------------------------------------------------
 
 
-def row_of(message: Mapping[str, Any], queue: str, *, lower_first: bool) -> Message:
-    """The row of a message that kombu's channel has prepared. Raises ValueError for an id or a queue that cannot be."""
+def row_of(message: Mapping[str, Any], queue: str, *, lower_first: bool, results: bool = False) -> Message:
+    """The row of a message that kombu's channel has prepared. Raises ValueError for an id or a queue that cannot be.
+
+    `results`: they are kept in the same file. Then no worker counts a chord's members as they end, and none needs to
+    carry the chord's body.
+    """
     headers, properties = message.get("headers") or {}, message["properties"]
     checked_name(queue, "a queue's name")
     priority = _priority(properties.get("priority"), lower_first)
@@ -64,6 +68,8 @@ def row_of(message: Mapping[str, Any], queue: str, *, lower_first: bool) -> Mess
     if isinstance(task, str) and isinstance(id_, str) and task and id_:
         call = _call(message, headers)
         if call is not None:
+            if results:
+                call[1].pop("chord", None)
             return _task_row(call, headers, properties, queue, priority)
         return _opaque(message, queue, priority, checked_id(id_))
     return _opaque(message, queue, priority, new_id())
@@ -79,7 +85,7 @@ def _priority(given: Any, lower_first: bool) -> int:
     return min(max(number, PRIORITIES[0]), PRIORITIES[-1])
 
 
-def _call(message: Mapping[str, Any], headers: Mapping[str, Any]) -> tuple[bytes, Any] | None:
+def _call(message: Mapping[str, Any], headers: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]] | None:
     """The arguments as a row's payload, and what is embedded, still tagged; None for what is no plain JSON."""
     body = message.get("body")
     if message.get("content-type") != JSON or headers.get("compression") or not isinstance(body, (str, bytes)):
@@ -221,16 +227,16 @@ def facts_of(where: str, lease: Lease, *, beside: bool) -> list[Any]:
     """The facts of a lease for the process that runs the task; `beside`: its arguments stand beside the row."""
     return [
         where, lease.seq, lease.token, lease.flags, lease.retries, lease.crashes, lease.queue, lease.priority,
-        lease.group_id, lease.awaits, lease.expires_ms, beside,
+        lease.group_id, lease.awaits, lease.expires_ms, beside, lease.due_ms,
     ]  # fmt: skip
 
 
 def lease_of(facts: list[Any], id_: str, task: str, root_id: str | None, parent_id: str | None) -> Lease:
     """The lease of which `facts_of` told."""
-    _, seq, token, flags, retries, crashes, queue, priority, group_id, awaits, expires_ms, beside = facts
+    _, seq, token, flags, retries, crashes, queue, priority, group_id, awaits, expires_ms, beside, due_ms = facts
     return Lease(
-        seq, token, id_, task, b"" if beside else b"[[],{}]", None, queue, priority, 0, expires_ms, retries, crashes,
-        flags, root_id, parent_id, group_id, awaits,
+        seq, token, id_, task, b"" if beside else b"[[],{}]", None, queue, priority, due_ms, expires_ms, retries,
+        crashes, flags, root_id, parent_id, group_id, awaits,
     )  # fmt: skip
 
 

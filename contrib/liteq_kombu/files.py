@@ -17,6 +17,7 @@ from liteq.exceptions import (
 from liteq.settings.schemes import scheme_of
 from liteq.storage.engines import describe_url
 from liteq.storage.storage import Storage, open_storage
+from liteq_kombu.counting import Counter
 from liteq_kombu.options import FORM, TransportOptions
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class File:
             busy_timeout_s=options.busy_timeout,
             max_crashes=options.max_deliveries,
         )
+        self.counter = Counter(self.storage)
         self._holder: Holder | None = None
         self._ready_in = 0
         self._lock = threading.Lock()

@@ -77,7 +77,8 @@ class Run:
             outcome = self._again(self.again, getattr(outcome, "error", None))
         self.settled = True
         storage, lease = self.file.storage, self.lease
-        ran = {lease.token: (self.began_ms, storage.clock.monotonic() - self._began)}
+        took = (self.began_ms, storage.clock.monotonic() - self._began)
+        ran = {lease.token: took}
         if self.following:
             self._make_room()
             lost = storage.settle([(lease, outcome)], ran=ran, also=Batch(self.following), ended=self.ended)
@@ -88,6 +89,8 @@ class Run:
                 "%s[%s] took longer than its lease: its outcome is dropped, another worker has it",
                 lease.task, lease.id,
             )  # fmt: skip
+        else:
+            self.file.counter.settled(lease, outcome, took)
 
     def _make_room(self) -> None:
         """Let go what ended long ago under the ids of those that follow: a canvas that is sent once more."""

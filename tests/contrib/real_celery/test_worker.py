@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -219,3 +221,24 @@ def test_the_results_that_a_task_has_made_are_its_children(shop: Shop) -> None:
     assert linked.get(timeout=40) == 2
     assert [child.id for child in linked.children] == ["child"]
     assert [value for _, value in linked.collect()] == [2, 7]
+
+
+def test_liteq_s_tools_show_celery_s_tasks(shop: Shop) -> None:
+    result, broken = shop.send("late", 6, 6), shop.send("boom")
+    assert result.get(timeout=40) == 12
+    shop.wait(broken.ready)
+
+    def said(*command: str) -> str:
+        line = [sys.executable, "-m", "liteq", "-b", f"sqlite:///{shop.path}", *command]
+        return subprocess.run(line, capture_output=True, text=True, timeout=60, cwd=shop.folder).stdout
+
+    assert said("result", result.id).strip() == "12"
+    assert broken.id in said("dead", "list")
+    assert "no such crate" in said("why", broken.id)
+    shop.wait(lambda: ("shop.late", "celery", "succeeded") in totals(shop))
+    worker = shop.liteq.storage.reader.workers()[0]
+    assert worker.identity.name.startswith("celery-")
+
+
+def totals(shop: Shop) -> list[tuple[str, str, str]]:
+    return [(one.task, one.queue, one.outcome) for one in shop.liteq.storage.stats.totals()]
