@@ -8,13 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from liteq.canvas import Signature
-from liteq.exceptions import ImproperlyConfigured
-from liteq.settings import import_object
 from liteq.workflow import actx
 from liteq_flow.model import Ours
 from liteq_flow.running.doing import Made
 from liteq_flow.running.jobs import left_s
 from liteq_flow.running.names import Names
+from liteq_flow.running.own import loaded
 from liteq_flow.running.plan import Node, Plan
 from liteq_flow.running.run import StepFailed
 from liteq_flow.values import text_of
@@ -26,7 +25,7 @@ async def do_ours(plan: Plan, node: Node, names: Names, do: Ours) -> Made:
     """Call a task or a workflow in the pool, or run an agent in this body, whose steps are recorded."""
     given = dict(names.value(dict(do.arguments)))
     if do.kind == "agent":
-        return _made(await _agent(_loaded(do.name), given))
+        return _made(await _agent(loaded(plan.run.app, do.name), given))
     target, timeout_s = _target(plan, do), left_s(plan, node)
     handle = await _sent(plan, node, target, given, timeout_s)
     if handle.id is not None:
@@ -57,18 +56,13 @@ def _plain(value: Any) -> Any:
     return found if isinstance(found, (str, int, float, bool, list, dict)) or found is None else str(found)
 
 
-def _loaded(name: str) -> Any:
-    """The object `module:name`. Raises StepFailed where there is none."""
-    try:
-        return import_object(name)
-    except (ImportError, ImproperlyConfigured) as exc:
-        raise StepFailed(f"{name!r} cannot be imported: {exc}") from exc
-
-
 def _target(plan: Plan, do: Ours) -> Any:
     """The task, by its name; a process that does not know it sends it all the same, to one that does."""
     if ":" in do.name:
-        return _loaded(do.name)
+        found = loaded(plan.run.app, do.name)
+        if not isinstance(getattr(found, "name", None), str) or not hasattr(found, "apply_async"):
+            raise StepFailed(f"{do.name!r} is no {do.kind}: {found!r:.80}")
+        return found
     found = plan.run.app.tasks.find(do.name)
     if found is None:
         return SimpleNamespace(name=do.name, apply_async=None)
