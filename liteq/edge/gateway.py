@@ -85,6 +85,8 @@ class Gateway:
             route, parts = self._table.find(request.method, request.path)
             key = self._key(request, route.right)
             name = key.name
+            if route.right and not key.can(route.right):
+                raise Problem(403, f"this key has no right {route.right!r}")
             answer = route.call(key, request, **parts)
         except Problem as problem:
             answer = Answer.of(problem)
@@ -117,7 +119,7 @@ class Gateway:
     # -- who asks ------------------------------------------------------------------------------------------------------
 
     def _key(self, request: Request, right: str) -> Key:
-        """The key of the request. Raises Problem: 401 without one, 403 for one without the right."""
+        """The key of a request that takes `right`. Raises Problem: 401 without one, 403 from elsewhere without keys."""
         if not right:
             return ANYTHING
         if self._keys is None:
@@ -128,8 +130,6 @@ class Gateway:
         if key is None:
             text = "send `Authorization: Bearer ...` with a token of the file of keys"
             raise Problem(401, text, WWW_Authenticate="Bearer")
-        if not key.can(right):
-            raise Problem(403, f"this key has no right {right!r}")
         return key
 
     # -- calls of its own ----------------------------------------------------------------------------------------------

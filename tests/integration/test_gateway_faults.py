@@ -96,6 +96,24 @@ def test_a_lease_that_cannot_be_settled_now_is_settled_later(app: LiteQ, ask: Cl
     assert (failed(reply), reply.json["Successful"]) == ([], [{"Id": "0"}])
 
 
+# -- a file that is only read ------------------------------------------------------------------------------------------
+
+
+def test_a_gateway_on_a_copy_shows_and_takes_nothing(app: LiteQ, ask: Client) -> None:
+    assert ask("POST", "/v1/tasks", [{"task": "mail.send", "id": "one"}]).status == 200
+    copy = LiteQ("copy", broker=f"{app.broker_url}?mode=ro", set_as_current=False, gateway_tasks={"mail": "mail.plain"})
+    with running(copy) as served:
+        see = served.client()
+        assert see("GET", "/v1/tasks/one").json["state"] == "PENDING"
+        found = see("POST", "/v1/tasks", [{"task": "mail.send", "id": "two"}])
+        assert (found.status, "read-only" in found.json["detail"]) == (503, True)
+        assert "retry-after" not in found.headers  # it will not pass
+        assert see("POST", "/v1/leases", {"queues": ["celery"]}).status == 503
+        assert code(sqs(see, "SendMessage", MessageBody="1")) == (503, "ServiceUnavailable")
+    copy.close()
+    assert n_messages(app) == 1
+
+
 # -- what no queue takes -----------------------------------------------------------------------------------------------
 
 

@@ -263,6 +263,33 @@ def test_no_header_comes_in_by_another_ones_value(keyed: Running, end: bytes) ->
     assert found.split(b" ", 2)[1] == b"400"
 
 
+def test_a_refused_key_is_a_line_in_the_log_and_the_key_is_not_in_it(
+    keyed: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    keyed.client("T-guessed")("POST", "/v1/tasks", [CALL])
+    keyed.client("T-view")("POST", "/v1/tasks", [CALL])
+    lines = [record.getMessage() for record in caplog.records if record.name == "liteq.gateway"]
+    assert lines == ["/v1/tasks: 401 for nobody at 127.0.0.1", "/v1/tasks: 403 for viewer at 127.0.0.1"]
+    assert "guessed" not in caplog.text
+
+
+@pytest.mark.parametrize("key", ["", "k" * 256])
+def test_an_idempotency_key_of_another_length_is_refused(local: Running, key: str) -> None:
+    assert local.client()("POST", "/v1/tasks", [CALL], {"Idempotency-Key": key}).status == 400
+
+
+@pytest.mark.parametrize("wait", ["21", "-1", "nan", "inf", "1e999", "x", ""])
+def test_a_wait_that_is_none_is_refused(local: Running, wait: str) -> None:
+    found = local.client()("GET", f"/v1/tasks/a?wait={wait}")
+    assert (found.status, found.json["detail"]) == (400, "wait is a number from 0 to 20")
+
+
+def test_a_body_that_nobody_asked_for_is_no_second_request(local: Running) -> None:
+    inner = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    head = b"GET /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(inner)
+    assert local.client().raw(head + inner).count(b"HTTP/1.1 ") == 1
+
+
 def test_two_keys_are_none(keyed: Running) -> None:
     head = b"DELETE /v1/tasks/a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
     keys = b"Authorization: Bearer T-view\r\nAuthorization: Bearer T-all\r\n"

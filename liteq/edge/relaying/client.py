@@ -60,7 +60,11 @@ class Client:
 
     def send(self, calls: Sequence[dict[str, Any]]) -> Reply:
         """Send calls, all or none of them. Raises Away."""
-        return self._call("POST", "/v1/tasks", orjson.dumps(calls))
+        reply = self._call("POST", "/v1/tasks", orjson.dumps(calls))
+        taken = None if reply.detail else reply.document.get("tasks")
+        if not reply.detail and not (isinstance(taken, list) and len(taken) == len(calls)):
+            raise Away(f"{self.url} answered 200, but not as a gateway does: is it the address of one?")
+        return reply
 
     def task(self, id_: str) -> Reply:
         """Ask for the state of a task. Raises Away."""

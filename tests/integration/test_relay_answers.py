@@ -1,0 +1,84 @@
+"""What the relay makes of an answer: taken, refused for good, or to be asked again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from liteq.edge.relaying.client import Away, Client
+
+CALLS = [{"id": "a", "task": "shop.add"}, {"id": "b", "task": "shop.add"}]
+TAKEN = b'{"tasks": [{"id": "a", "new": true}, {"id": "b", "new": false}]}'
+
+Answering = Callable[..., Client]
+
+
+@pytest.fixture
+def answering() -> Iterator[Answering]:
+    """`answering(503, b"...", **headers)`: a client whose gateway answers so, whatever it is asked."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def serve(status: int, body: bytes = b"", **headers: str) -> Client:
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.send_response(status)
+                for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                    self.send_header(name.replace("_", "-"), value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002 - its name there
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, args=(0.02,)).start()
+        return Client(f"http://127.0.0.1:{server.server_port}")
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_calls_are_taken_where_the_gateway_names_each(answering: Answering) -> None:
+    client = answering(200, TAKEN)
+    assert client.send(CALLS).detail == ""
+    client.close()
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b"[]", b'{"ok": true}', b'{"tasks": []}', b'{"tasks": 2}'])
+def test_an_answer_that_is_no_gateways_takes_nothing(answering: Answering, body: bytes) -> None:
+    client = answering(200, body)
+    with pytest.raises(Away, match="200"):
+        client.send(CALLS)
+    client.close()
+
+
+@pytest.mark.parametrize("status", [400, 403, 413])
+def test_a_refusal_says_why(answering: Answering, status: int) -> None:
+    client = answering(status, b'{"detail": "no such field"}')
+    assert client.send(CALLS).detail.endswith(f"answered {status}: no such field")
+    client.close()
+
+
+@pytest.mark.parametrize("status", [201, 301, 302, 401, 404, 405, 408, 409, 411, 429, 500, 502, 503])
+def test_any_other_answer_blames_no_call(answering: Answering, status: int) -> None:
+    client = answering(status, b'{"detail": "later"}')
+    with pytest.raises(Away, match=f"answered {status}: later"):
+        client.send(CALLS)
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("told", "after_s"), [("7", 7.0), ("0.5", 0.5), ("-3", 0.0), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("", None)]
+)
+def test_the_gateway_says_when_to_ask_again(answering: Answering, told: str, after_s: float | None) -> None:
+    client = answering(503, Retry_After=told)
+    with pytest.raises(Away) as info:
+        client.send(CALLS)
+    assert info.value.after_s == after_s
+    client.close()
