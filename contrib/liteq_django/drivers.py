@@ -10,11 +10,12 @@ from typing import Any
 
 from django.db import connections, transaction
 
-from liteq.exceptions import StorageUnavailable
+from liteq.exceptions import ImproperlyConfigured, StorageUnavailable
 from liteq.storage.driver import Bell, Driver, Listener, Params, Promise, Transaction
 from liteq.storage.sqlite import migrate
 from liteq.storage.sqlite.polling import PollingListener
 from liteq.storage.sqlite.stdlib_driver import StdlibDriver
+from liteq.storage.upkeep import Replicator
 from liteq_django import waiting
 from liteq_django.transaction import DjangoTransaction, inside_atomic, within
 
@@ -73,6 +74,15 @@ class SharedDriver(StdlibDriver):
             )
         self.check_schema()
         return found.version
+
+    def replicator(self, control: str | None) -> Replicator:
+        """As any driver's. Raises ImproperlyConfigured inside `atomic()`: before its commit nothing can be copied."""
+        if inside_atomic(self.using):
+            raise ImproperlyConfigured(
+                "replicated=True cannot wait inside atomic(): the message is in the queue only with its commit. "
+                "Nothing was sent; send it by transaction.on_commit()"
+            )
+        return super().replicator(control)
 
     def not_free(self, start: float) -> None:
         """As any driver's. Raises StorageError when the lock belongs to a thread that waits for this one."""

@@ -47,6 +47,8 @@ def retry_of(
     changed = args is not None or kwargs is not None
     if changed:
         args, kwargs = task.parameters.changed(request.args, request.kwargs, args, kwargs)
+    if options.get("replicated"):
+        raise TypeError("a retry cannot be `replicated`: the worker that writes it waits for no copy")
     if options:
         check_options(task.app, task.name, request.args, request.kwargs, options)
     again = task.signature_from_request(request, args, kwargs, **options)

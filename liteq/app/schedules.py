@@ -66,6 +66,8 @@ def check_entry(name: str, config: Mapping[str, Any]) -> None:
         raise ImproperlyConfigured(str(unexpected(f"beat_schedule: the entry {name!r}", unknown, OF_AN_ENTRY)))
     if "task" not in config or "schedule" not in config:
         raise ImproperlyConfigured(f"beat_schedule: the entry {name!r} needs a `task` and a `schedule`")
+    if (config.get("options") or {}).get("replicated"):
+        raise ImproperlyConfigured(f"beat_schedule: the entry {name!r} cannot be `replicated`: beat waits for no copy")
     given = config["schedule"]
     if isinstance(given, bool) or not (isinstance(given, (int, float, timedelta)) or hasattr(given, "is_due")):
         raise ImproperlyConfigured(

@@ -19,7 +19,7 @@ from liteq.cli.many import db_option, each_file
 from liteq.cli.output import counted, emit, say, table
 from liteq.cli.session import Session, pass_session
 from liteq.context.identity import is_dead
-from liteq.exceptions import StorageError
+from liteq.exceptions import LiteqError, StorageError
 from liteq.monitor.findings import findings
 from liteq.monitor.workers import living
 from liteq.storage.storage import Storage
@@ -97,6 +97,7 @@ def _look(session: Session) -> tuple[dict[str, Any], list[Check]]:
         _versions(),
         *_libraries(),
         *(check for check in driver.checks(facts) if check.name not in told),
+        *_replication(session),
         *of_queue,
     ]
 
@@ -171,6 +172,19 @@ def _libraries() -> Iterator[Check]:
         newer = [name for name, version in found.items() if version.split(".")[0] != TRIED[name].split(".")[0]]
         told = ", ".join(f"{name} {version} (tried: {TRIED[name]})" for name, version in found.items())
         yield Check("libraries", "warning" if newer else "ok", told)
+
+
+def _replication(session: Session) -> Iterator[Check]:
+    """Whether calls with replicated=True could be sent now; nothing where none is meant to be."""
+    control = session.app.conf.litestream_socket
+    if not control:
+        return
+    try:
+        session.storage.driver.replicator(control).close()
+    except LiteqError as exc:
+        yield Check("replication", "warning", str(exc))
+    else:
+        yield Check("replication", "ok", f"Litestream copies it, and answers at {control}")
 
 
 def _installed(name: str) -> str | None:

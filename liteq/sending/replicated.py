@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import closing
-from pathlib import Path
 from typing import Any, TypeVar
 
 from liteq.context import App
@@ -48,17 +47,12 @@ def confirmed(app: App, messages: Iterable[Message], write: Callable[[], T]) -> 
     if not ids:
         return write()
     storage, conf = app.storage, app.conf
-    if not conf.litestream_socket:
-        raise ImproperlyConfigured(
-            "replicated=True needs the setting litestream_socket, the control socket of the Litestream that copies the "
-            "queue, and nothing was sent: `liteq litestream --to REPLICA_URL` prints both sides"
-        )
     if not storage.takes_parts():
         raise ImproperlyConfigured(
             "replicated=True cannot be a part of this transaction, which is of another database: the message is in the "
             "queue only after it. Nothing was sent; send it when the transaction has committed"
         )
-    with closing(storage.driver.replicator(str(Path(conf.litestream_socket).expanduser()))) as replicator:
+    with closing(storage.driver.replicator(conf.litestream_socket)) as replicator:
         result = write()
         try:
             replicator.wait(conf.replicated_timeout)

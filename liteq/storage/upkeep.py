@@ -161,10 +161,11 @@ class Upkeep:
         """The processes that have the store open, as "PID 123 (name)"; [] where they are not known."""
         return []
 
-    def replicator(self, control: str) -> Replicator:  # noqa: ARG002 - an engine's
+    def replicator(self, control: str | None) -> Replicator:  # noqa: ARG002 - an engine's
         """A connection to the tool that copies the store elsewhere, by its control socket `control`; to be closed.
 
-        Raises StorageUnavailable where no tool answers there, or it does not copy this store.
+        Raises ImproperlyConfigured where a socket is needed and None is given, StorageUnavailable where no tool answers
+        there, or it does not copy this store.
         """
         raise StorageError(
             "replicated=True is for a queue in a file, which Litestream copies; nothing was sent. On a server its own "

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from liteq import LiteQ, Middleware, chain, group
+from liteq.cli import main
 from liteq.exceptions import ImproperlyConfigured, NotReplicated, StorageError, StorageUnavailable, WorkflowError
 
 from .control_socket import ControlSocket, control_socket
@@ -196,3 +199,33 @@ def test_a_workflows_body_does_not_wait(app, control, add):
     run = flow.start()
     Worker(app).run()
     assert "a step may send with replicated=True" in run.result()
+
+
+def test_beat_and_a_retry_wait_for_no_copy_and_say_so(app, control):
+    app.conf.beat_schedule = {"nightly": {"task": "add", "schedule": 60, "options": {"replicated": True}}}
+    with pytest.raises(ImproperlyConfigured, match=r"entry 'nightly' cannot be `replicated`"):
+        app.schedules.configured()
+
+    @app.task(bind=True, name="again")
+    def again(self):
+        try:
+            self.retry(replicated=True)
+        except TypeError as exc:
+            return str(exc)
+
+    result = again.delay()
+    Worker(app).run()
+    assert "waits for no copy" in result.get()
+
+
+def test_the_doctor_asks_whether_it_could_wait(app, control):
+    environment = {"LITEQ_LITESTREAM_SOCKET": str(control.path)}
+
+    def told() -> dict[str, str]:
+        done = CliRunner().invoke(main, ["-b", app.broker_url, "doctor", "--json"], env=environment)
+        return next(check for check in json.loads(done.stdout)["checks"] if check["name"] == "replication")
+
+    assert told()["status"] == "ok"
+    control.databases[0]["path"] = "/elsewhere.db"
+    assert told()["status"] == "warning"
+    assert "copies /elsewhere.db" in told()["detail"]

@@ -234,7 +234,7 @@ class FileUpkeep(Driver):
         self.close()
         return restore.restore(self, source)
 
-    def replicator(self, control: str) -> Replicator:
+    def replicator(self, control: str | None) -> Replicator:
         from liteq.storage.sqlite.litestream.control import Control
 
         return Control(control, self.path)

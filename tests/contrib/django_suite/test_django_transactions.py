@@ -36,6 +36,13 @@ def test_a_rollback_leaves_no_task(shop):
     assert Order.objects.count() == 0
 
 
+def test_a_call_inside_cannot_wait_for_its_copy(shop):
+    with transaction.atomic():
+        with pytest.raises(ImproperlyConfigured, match=r"send it by transaction[.]on_commit"):
+            pay.apply_async((1,), replicated=True)
+    assert shop.storage.reader.counts() == []
+
+
 def test_a_commit_brings_both(shop):
     with transaction.atomic():
         order = Order.objects.create()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from http.client import HTTPConnection, HTTPException
 from math import ceil
 from time import monotonic, sleep
 from typing import Any
 
-from liteq.exceptions import NotReplicated, StorageUnavailable
+from liteq.exceptions import ImproperlyConfigured, NotReplicated, StorageUnavailable
 
 __all__ = ["Control"]
 
@@ -36,13 +37,18 @@ class _OverSocket(HTTPConnection):
 class Control:
     """A connection to the Litestream that copies `database`, an absolute path as its configuration has it.
 
-    Raises StorageUnavailable where none answers at `path`, or it copies other files.
+    Raises StorageUnavailable where none answers at `path`, or it copies other files, ImproperlyConfigured without one.
     """
 
-    def __init__(self, path: str, database: str) -> None:
-        self._path = path
+    def __init__(self, path: str | None, database: str) -> None:
+        if not path:
+            raise ImproperlyConfigured(
+                "replicated=True needs the setting litestream_socket, the control socket of the Litestream that copies "
+                "the queue, and nothing was sent: `liteq litestream --to REPLICA_URL` prints both sides"
+            )
+        self._path = os.path.expanduser(path)
         self._database = database
-        self._http = _OverSocket(path)
+        self._http = _OverSocket(self._path)
         try:
             self._check()
         except BaseException:
