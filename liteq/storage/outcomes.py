@@ -73,10 +73,11 @@ UPDATE liteq_messages SET state = 'scheduled', due_ms = ?, delay_ms = ?, options
  {UNDER_LEASE}
 """
 REJECTED = f"UPDATE liteq_messages SET state = 'pending', flags = (flags & {ANY}) | {Flag.REDELIVERED} {UNDER_LEASE}"
+# One that has begun, as its lease may not know, does not run again.
 CRASHED = f"""
 UPDATE liteq_messages SET state = 'pending', crashes = crashes + 1, error = coalesce(?, error),
        cause = coalesce(?, cause)
- {UNDER_LEASE}
+ {UNDER_LEASE} AND flags & {Flag.BEGUN} = 0
 """
 FLAGS = f"SELECT flags FROM liteq_messages {UNDER_LEASE} {LOCK}"
 LINKED_OR_RUN = Flag.LINKED | Flag.RUN

@@ -311,9 +311,14 @@ def test_whatever_was_begun_runs_at_most_once_and_what_is_behind_it_is_told(
     assert storage.leases.begin([first, second]) == [], "their leases are over"
 
 
-def test_what_was_begun_and_is_released_as_crashed_has_failed(storage: Storage, worker: FakeWorker) -> None:
+@pytest.mark.parametrize("knows", [True, False], ids=["its lease knows", "its lease of before"])
+def test_what_was_begun_and_is_released_as_crashed_has_failed(
+    storage: Storage, worker: FakeWorker, knows: bool
+) -> None:
     storage.enqueue(Batch([row("a")]))
-    storage.settle([(lease, Release(crashed=True)) for lease in storage.leases.begin(worker.claim())])
+    before = worker.claim()
+    begun = storage.leases.begin(before)
+    storage.settle([(lease, Release(crashed=True)) for lease in (begun if knows else before)])
     assert [(count.state, count.n) for count in storage.reader.counts()] == [(State.DEAD, 1)]
 
 

@@ -253,6 +253,16 @@ def test_rows_are_put_behind_a_lease_once(storage: Storage, worker: FakeWorker, 
     assert state("d") is None
 
 
+def test_what_is_settled_by_a_lease_that_does_not_know_what_is_behind_it_is_whole(
+    storage: Storage, worker: FakeWorker, run: Run
+) -> None:
+    storage.enqueue(Batch([row("a")]))
+    before = worker.claim_one()
+    storage.leases.put_behind(before, Batch([row("b", INPUT, awaits="a")]))
+    assert storage.settle([(before, Ack(b"1"))], also=Batch([row("c")])) == []
+    assert sorted(run()) == ["b", "c"]
+
+
 def test_what_an_earlier_run_has_sent_by_itself_is_not_sent_again(
     storage: Storage, worker: FakeWorker, run: Run
 ) -> None:

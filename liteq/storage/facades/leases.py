@@ -66,18 +66,25 @@ class Leases(Facade):
         """As `Storage.settle`, whose words these are."""
         events = self._events_of(also.messages)
         try:
-            with self._driver.write(Promise.ACCEPTED if also.messages else Promise.PROGRESS) as tx:
-                done = _settle.settle(tx, settled, terms) if settled else _settle.NOTHING
-                if also.messages:
-                    _open_groups.enter(tx, also, patience_ms=_open_groups.PATIENCE_MS, now_ms=terms.now_ms)
-                woke = _ended.end(tx, ended, now_ms=terms.now_ms)
-                if events:
-                    _event_log.write(tx, events, now_ms=terms.now_ms)
+            done, woke = self._settle(_settle.settle, settled, terms, also, ended, events)
         except _settle.StaleBatch:
-            with self._driver.write(Promise.PROGRESS) as tx:
-                done = _settle.settle_current(tx, settled, terms)
-            self._ring(done=done.finished, work=done.woke)
-            return done.lost
+            done, woke = self._settle(_settle.settle_current, settled, terms, also, ended, events)
         self._driver.ring(Bell.DONE)
-        self._ring(work=done.woke or woke or bool(also.messages or done.freed))
+        self._ring(work=done.woke or woke or bool(done.freed))
         return done.lost
+
+    def _settle(
+        self, settle: _settle.Settle, settled: Sequence[tuple[Lease, Outcome]], terms: Terms, also: Batch,
+        ended: Sequence[Ended], events: Sequence[bytes],
+    ) -> tuple[_settle.Settled, bool]:  # fmt: skip
+        """Settle, and where no lease was lost, send and end; whether these woke something."""
+        with self._driver.write(Promise.ACCEPTED if also.messages else Promise.PROGRESS) as tx:
+            done = settle(tx, settled, terms) if settled else _settle.NOTHING
+            if done.lost:
+                return done, False
+            if also.messages:
+                _open_groups.enter(tx, also, patience_ms=_open_groups.PATIENCE_MS, now_ms=terms.now_ms)
+            woke = _ended.end(tx, ended, now_ms=terms.now_ms)
+            if events:
+                _event_log.write(tx, events, now_ms=terms.now_ms)
+        return done, woke or bool(also.messages)
