@@ -84,6 +84,13 @@ def held(began, go):
     return "done"
 
 
+@app.task(name="shop.ledger", acks_late=True, reject_on_worker_lost=True)
+def ledger(where, n):
+    time.sleep(0.02)
+    note(where, f"{n} celery")
+    return n
+
+
 @app.task(name="shop.early")
 def early(began, go):
     note(began, os.getpid())

@@ -1,0 +1,20 @@
+"""The shop as an app of liteq's: a worker of liteq's beside one of Celery's runs the same tasks."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from liteq import LiteQ
+
+app = LiteQ("shop", broker=os.environ["SHOP_QUEUE"].replace("liteq:", "sqlite:", 1))
+app.conf.update(visibility_timeout=2, durability="relaxed", max_crashes=20)
+
+
+@app.task(name="shop.ledger")
+def ledger(where, n):
+    time.sleep(0.02)
+    with Path(where).open("a", encoding="utf-8") as out:
+        out.write(f"{n} liteq\n")
+    return n
