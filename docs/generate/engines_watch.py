@@ -42,6 +42,7 @@ SUITE = """\
 This is the suite of the storage's contract, which each engine of liteq must pass, on files that the library has
 made, in processes that use it alone. What asks SQLite's planner is left out. Two faults would hide all others, so the
 driver mends them here: it writes integers into libSQL's statements, and leaves `WITHOUT ROWID` out of Turso's tables.
+Neither library has a progress handler, by which liteq stops a read.
 Turso runs with the features that it calls experimental: autovacuum, tables `WITHOUT ROWID`, and several processes.
 """
 WHY = {
