@@ -32,7 +32,7 @@ def misread(spot: Spot, ids: frozenset[str], path: Path = ()) -> Iterator[tuple[
 
 
 def _wrong(text: str, root: str, rest: str, ids: frozenset[str]) -> str:
-    """What is wrong with `${root.rest}`; "" where it is a reference, or no attempt at one."""
+    """The fault of `${root.rest}`; "" where it is a reference, or no attempt at one."""
     if root == "secrets":
         name = rest.removeprefix(".")
         return f"{text}: a secret is in the environment of commands, as ${name}"

@@ -52,8 +52,7 @@ class Storage(facades.Parts):
 
     Its own methods are the life of a message: sent, claimed, settled, expired. Beside them are its parts (facades/).
 
-    `max_crashes`, `max_reaps`: how often a message's child process may die, or the worker that holds it vanish, before
-    the message becomes a dead letter.
+    `max_crashes`, `max_reaps`: how often the child or the worker of a message may die before it is a dead letter.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What Celery's senders embed in a message: a liteq worker writes it behind that message, once, and runs it."""
+"""Links that Celery's senders embed in a message: a liteq worker writes it behind that message, once, and runs it."""
 
 from __future__ import annotations
 

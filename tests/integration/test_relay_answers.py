@@ -1,4 +1,4 @@
-"""What the relay makes of an answer: taken, refused for good, or to be asked again."""
+"""The relay and the gateway's answers: taken, refused for good, or to be asked again."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ ROOMS = ("docs", "benchmarks", "contrib", "tests")
 TEXTS = sorted(
     p
     for p in [*ROOT.glob("*.md"), *(p for room in ROOMS for p in ROOT.glob(f"{room}/**/*.md"))]
-    if "_build" not in p.parts
+    if not {"_build", "node_modules"} & set(p.parts)
 )
 INSTALL_AND_DEMO = "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/liteq demo"
 FROM_THE_INDEX = re.compile(

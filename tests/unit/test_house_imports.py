@@ -62,7 +62,7 @@ IMPORTERS = {
     "contrib/liteq_celery/finder.py": "MODULES",
     "contrib/liteq_dashboard/routes.py": "every file of its pages/",
     "contrib/liteq_django/__init__.py": "the package's public names",
-    "contrib/liteq_flow/running/ours.py": "task: and agent: of a flow, the user's own",
+    "contrib/liteq_flow/running/own.py": "task: and agent: of a flow, the user's own",
 }
 
 IMPORTING = frozenset({"import_module", "import_object", "__import__"})

@@ -123,7 +123,7 @@ class Edge:
         )
 
     def look(self) -> dict[str, Any]:
-        """What waits, and for what."""
+        """The outbox: how much waits, and for what."""
         found: dict[str, Any] = self("GET", "/v1/outbox").json
         return found
 

@@ -1,4 +1,4 @@
-"""What the examples install: the same, to the version, whenever and from wherever it is."""
+"""The packages of the examples: the same, to the version, whenever and from wherever it is."""
 
 from __future__ import annotations
 
