@@ -1017,6 +1017,11 @@ MUTANTS = [
     ),
     # -- Litestream
     without(
+        "a copy is read without a file being made", "liteq/storage/sqlite/read_only.py",
+        "        alone = copies.stands_alone(self.path)\n", "        alone = False\n",
+        "test_readers.py::test_a_week_of_commands_leaves_a_replica_sound",
+    ),
+    without(
         "a replicated send waits for its copy", "liteq/sending/replicated.py",
         "            replicator.wait(conf.replicated_timeout)\n", "            pass\n",
         "test_litestream.py::test_what_was_replicated_is_there_when_all_is_killed",

@@ -36,7 +36,9 @@ NUMBERS = "SELECT CAST(substr(id, 2) AS INTEGER), state FROM liteq_messages WHER
 @pytest.fixture(
     params=[
         "file",
-        pytest.param("s3", marks=pytest.mark.skipif(not NIGHTLY, reason="S3 in the full size: tox -e faults")),
+        pytest.param(
+            "s3", marks=pytest.mark.skipif(not NIGHTLY, reason="S3 in the full size: tox -e faults-litestream")
+        ),
     ]
 )
 def litestream(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Litestream]:
