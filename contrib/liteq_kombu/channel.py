@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from kombu.transport import virtual
 
-from liteq.exceptions import LiteqError, Reject
+from liteq.exceptions import LiteqError, Reject, StorageFull
 from liteq.message import LATER, Ack, Batch, DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import encode_error, kind_of
 from liteq_kombu import running
@@ -217,8 +217,14 @@ class Channel(virtual.Channel):
         """Claim up to `limit` messages; what Celery cannot run goes back at once."""
         file = self._file
         worker = file.holder.number(queues)
-        visibility_s = file.options.visibility_timeout
-        turn = file.storage.turn((), queues, worker=worker, limit=limit, visibility_s=visibility_s)
+        if file.short:
+            return
+        try:
+            visibility_s = file.options.visibility_timeout
+            turn = file.storage.turn((), queues, worker=worker, limit=limit, visibility_s=visibility_s)
+        except StorageFull as exc:
+            file.out_of_space(exc)
+            return
         self.due_ms = turn.due_ms
         settled: list[tuple[Lease, Outcome]] = []
         for lease in turn.leases:

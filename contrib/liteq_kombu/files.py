@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from liteq.exceptions import (
     CodecError,
     ImproperlyConfigured,
     ReadOnly,
     SchemaTooNew,
+    StorageBusy,
+    StorageConflict,
     StorageCorrupt,
+    StorageFull,
     StorageUnavailable,
 )
 from liteq.settings.schemes import scheme_of
@@ -27,6 +33,11 @@ __all__ = ["File", "open_file"]
 
 # A worker that waits for these would wait for ever: they are told of before it says that it is ready.
 NOT_BY_WAITING = (SchemaTooNew, StorageCorrupt, StorageUnavailable, ReadOnly, CodecError)
+
+logger = logging.getLogger("liteq.kombu")
+
+T = TypeVar("T")
+LONGEST_PAUSE_S = 1.0  # between two tries of a write
 
 lock = threading.Lock()
 files: dict[tuple[str, str], File] = {}
@@ -49,6 +60,7 @@ class File:
         self.options = options
         self.results = False
         self.result_expires_s: float | None = 86_400.0
+        self.short = False  # the disk is full
         self.storage: Storage = open_storage(
             url,
             durability=options.durability,
@@ -69,6 +81,36 @@ class File:
         except NOT_BY_WAITING as exc:
             raise Unusable(str(exc)) from exc
         self._ready_in = os.getpid()
+
+    def patiently(self, write: Callable[[], T]) -> T:
+        """The value of `write`, again and again while the disk is full or others write: an outcome is not to be lost.
+
+        Its lease is kept meanwhile by the thread of the process that holds it.
+        """
+        pause_s = 0.05
+        while True:
+            try:
+                return write()
+            except StorageFull as exc:
+                self.out_of_space(exc)
+            except (StorageBusy, StorageConflict) as exc:
+                logger.warning("the queue cannot be written at the moment, trying again: %s", exc)
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def out_of_space(self, exc: StorageFull) -> None:
+        """Claim nothing while the disk is full; what runs is settled with the space held in reserve."""
+        relieved = self.storage.driver.relieve()
+        if not self.short or relieved:
+            logger.error("%s; claiming nothing until there is space", exc)
+        self.short = True
+
+    def look_for_space(self) -> None:
+        """Take up work again once the space is held in reserve anew."""
+        if (self.short or self.storage.driver.in_reserve()) and self.storage.driver.reserve():
+            if self.short:
+                logger.warning("there is space again: going on")
+            self.short = False
 
     @property
     def holder(self) -> Holder:

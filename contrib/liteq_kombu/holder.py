@@ -68,6 +68,7 @@ class Holder:
             info=lambda: {"celery": True, "queues": sorted(self._queues), "active": len(self._leases)},
             patience_s=file.options.busy_timeout,
         )
+        file.storage.driver.reserve()
         self._stop.clear()
         self._thread = threading.Thread(target=self._run, name="liteq-leases", daemon=True)
         self._thread.start()
@@ -127,6 +128,7 @@ class Holder:
             self.drop(f"{lease.seq}.{lease.token}")
 
     def _look_after_others(self) -> None:
+        self._file.look_for_space()
         if self._beat is not None:
             self._beat.look_after_others()
 

@@ -75,15 +75,14 @@ class Run:
         outcome = otherwise if self.outcome is None else self.outcome
         if self.again is not None:
             outcome = self._again(self.again, getattr(outcome, "error", None))
-        self.settled = True
         storage, lease = self.file.storage, self.lease
         took = (self.began_ms, storage.clock.monotonic() - self._began)
         ran = {lease.token: took}
-        if self.following:
+        also = Batch(self.following) if self.following else None
+        if also is not None:
             self._make_room()
-            lost = storage.settle([(lease, outcome)], ran=ran, also=Batch(self.following), ended=self.ended)
-        else:
-            lost = storage.settle([(lease, outcome)], ran=ran, ended=self.ended)
+        lost = self.file.patiently(lambda: storage.settle([(lease, outcome)], ran=ran, also=also, ended=self.ended))
+        self.settled = True
         if lost:
             logger.warning(
                 "%s[%s] took longer than its lease: its outcome is dropped, another worker has it",

@@ -183,8 +183,8 @@ def test_it_takes_no_longer_than_a_ring(shop: Shop) -> None:
 
 
 def test_control_and_inspect_reach_every_worker(shop: Shop) -> None:
-    inspect = shop.app.control.inspect(timeout=5)
-    assert [list(one.values()) for one in shop.app.control.ping(timeout=2)] == [[{"ok": "pong"}]]
+    inspect = shop.app.control.inspect(timeout=1.5)
+    assert [list(one.values()) for one in shop.app.control.ping(timeout=1.5)] == [[{"ok": "pong"}]]
     (name,) = inspect.ping()
     assert "shop.add" in inspect.registered()[name]
     assert [queue["name"] for queue in inspect.active_queues()[name]] == ["celery"]
