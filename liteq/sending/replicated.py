@@ -15,7 +15,7 @@ from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured, NotReplicated
 from liteq.message import Batch, Flag, Message
 
-__all__ = ["confirmed", "replication", "written"]
+__all__ = ["asked_for", "confirmed", "replication", "written"]
 
 T = TypeVar("T")
 
@@ -28,6 +28,11 @@ def replication(flags: int, options: Mapping[str, Any]) -> int:
     if not isinstance(wanted, bool):
         raise TypeError(f"replicated is True or False, not {wanted!r:.80}")
     return flags | Flag.REPLICATED if wanted else flags & ~Flag.REPLICATED
+
+
+def asked_for(messages: Iterable[Message]) -> bool:
+    """Whether one of `messages` waits for its copy."""
+    return any(message.flags & Flag.REPLICATED for message in messages)
 
 
 def written(app: App, batch: Batch, again: Collection[str] = ()) -> list[str]:

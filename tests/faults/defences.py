@@ -34,6 +34,7 @@ CONTROLS = {
     "test_limits_oracle.py::test_the_oracle_counts_what_overlaps_by_key",
     "test_limits_oracle.py::test_the_oracle_sees_that_an_execution_was_killed",
     "test_limits_oracle.py::test_the_oracle_takes_a_stopped_execution_for_a_living_one",
+    "test_readers.py::test_a_week_of_commands_leaves_a_replica_sound",  # beside a replica that nobody looks at
     "test_hints.py::test_a_lock_that_is_not_taken_is_missed",  # each is a mutant itself
     "test_clock_jumps.py::test_workers_live_through_a_clock_that_is_set",  # nightly, of the verbs that are tried here
 }
