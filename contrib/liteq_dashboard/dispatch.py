@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +16,10 @@ from urllib.parse import parse_qs, urlsplit
 from liteq.exceptions import ImproperlyConfigured, LiteqError
 from liteq.monitor import documents
 from liteq.storage import describe_url
-from liteq.utils.text import old, printable
+from liteq.utils.text import printable
 from liteq_dashboard.access import ANYBODY, Viewer
 from liteq_dashboard.audit import audit_refusal
+from liteq_dashboard.behind import notes_on_age, wait_for_header
 from liteq_dashboard.http import Reader, Request, Response
 from liteq_dashboard.once import Once
 from liteq_dashboard.pace import Pace
@@ -101,7 +101,8 @@ class Dashboard:
         notes: Iterable[str] = (),
     ) -> None:
         self.app = app
-        self.read_only = read_only = read_only or _opens_to_look(app)
+        self._looks = _opens_to_look(app)
+        self.read_only = read_only = read_only or self._looks
         self.table = table or Table(routes())
         self.origins = frozenset(origin.rstrip("/").lower() for origin in origins)
         self.login = login
@@ -120,7 +121,11 @@ class Dashboard:
         """The whole answer, with the headers of every answer. Raises nothing that the file or the request can cause."""
         request = self._request(asked, viewer)
         try:
-            response = self._refused(asked, request, viewer) or self._answer(asked, request)
+            response = self._refused(asked, request, viewer)
+            if response is None:
+                if self._looks:
+                    wait_for_header(self.app, asked.headers)
+                response = self._answer(asked, request)
         except LiteqError as exc:
             response = problem(503, f"the queue's file cannot be read now: {exc}")
         if response.status == 403:
@@ -154,17 +159,15 @@ class Dashboard:
             stamp=stamp_of(self.app) if viewer else "",
             zone=str(self.app.timezone),
             file=Path(describe_url(self.app.broker_url).where).name if viewer else "",
-            notes=(*self.notes, *self._age()) if viewer else self.notes,
+            notes=(*self.notes, *notes_on_age(self.app, asked.headers))
+            if viewer and self._is_page(asked)
+            else self.notes,
             leave=self.leave if viewer else "",
         )
 
-    def _age(self) -> Iterator[str]:
-        """A sentence on how old a copy is, or a replica."""
-        if self.read_only:
-            with suppress(LiteqError):  # a page says why the file cannot be read
-                age_s = self.app.storage.driver.age_s()
-                if age_s is not None:
-                    yield str(TEXTS["is_copy"]).format(old=old(age_s))
+    def _is_page(self, asked: Asked) -> bool:
+        """Whether notes on the age of a file that is only looked at may be shown, and are worth a wait."""
+        return self._looks and asked.method == "GET" and not asked.path.startswith(("static/", "live"))
 
     def _answer(self, asked: Asked, request: Request) -> Response:
         def page() -> Response:

@@ -252,6 +252,7 @@ TEXTS: Mapping[str, str | Mapping[str, str]] = {
     "all_of_root": "all of its tasks",
     "same_type": "Type",
     "read_only": "Read only: nobody may act here.",
+    "is_behind": "This replica does not show yet what you have sent: load the page again in a moment.",
     "is_copy": "This is a copy of the queue, or a replica: what is shown is {old}.",
     "tools": {"trace": "Trace", "sentry": "Errors in Sentry"},
     "open_there": "open",

@@ -86,8 +86,8 @@ class EventReceiver:
             handler(event)
 
     def wakeup_workers(self, channel: Any = None) -> None:
-        """Have the workers beat now."""
-        if self.app.control.living():
+        """Have the workers beat now. Nothing where the file is only looked at: they are not reached from there."""
+        if not self.app.storage.driver.read_only and self.app.control.living():
             self.app.control.broadcast("heartbeat")
 
     # -- new events

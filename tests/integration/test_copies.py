@@ -102,6 +102,19 @@ def test_status_shows_the_workers_that_are_in_the_file(app, tmp_path, capsys):
     assert (code, list(json.loads(out))) == (0, ["liteq@far"])
 
 
+def test_events_of_a_copy_are_shown_and_no_worker_is_asked_to_beat(app, tmp_path):
+    from liteq.context.identity import me
+
+    app.storage.register_worker(me("liteq@far"))
+    app.storage.events.put([b'{"type": "task-sent", "timestamp": 1.0, "hostname": "liteq@far", "uuid": "a"}'])
+    path = wal_copy(app, tmp_path / "copy")
+    seen = []
+    with looking(path) as board:
+        receiver = board.events.Receiver(handlers={"*": lambda event: seen.append(event["type"])})
+        receiver.capture(limit=1, timeout=10)
+    assert seen == ["worker-heartbeat"]
+
+
 @pytest.mark.parametrize(
     "words", ["call add", "purge -f", "inspect active", "control shutdown", "queue pause celery", "mark go"]
 )

@@ -18,6 +18,7 @@ from liteq_dashboard.dispatch import Asked, Dashboard, local_viewer
 from liteq_dashboard.http import Response, Route
 from liteq_dashboard.render import html, json_answer, problem, redirect
 from liteq_dashboard.routes import Table
+from tests.followers import copy_to
 
 HERE = Ends("127.0.0.1:8000", "127.0.0.1", "127.0.0.1")
 OWN = {"sec-fetch-site": "same-origin"}
@@ -130,6 +131,25 @@ def test_a_page_of_a_copy_says_how_old_it_is(app, tmp_path):
     assert b"what is shown is 1" in page.body
     assert b" s old." in page.body
     assert b" old." not in Board(app, read_only=True).ask("GET", "things").body
+
+
+def test_a_replica_that_is_behind_what_was_sent_says_so(app, tmp_path, monkeypatch):
+    monkeypatch.setattr("liteq_dashboard.behind.WAIT_S", 0.05)
+    (tmp_path / "copy").mkdir()
+    path = tmp_path / "copy" / "q.db"
+    app.storage.migrate()
+    copy_to(path, app)
+    position = app.send_task("one").position
+    by_header, by_cookie = {"liteq-position": position}, {"cookie": f"liteq_position={position}; a=b"}
+    with LiteQ("dispatch", broker=f"sqlite:///{path}?mode=ro") as copy:
+        board = Board(copy)
+        assert board.ask("GET", "things", headers=by_header).status == 503
+        page = board.ask("GET", "things", headers=by_cookie)
+        assert (page.status, b"does not show yet what you have sent" in page.body) == (200, True)
+        copy_to(path, app)
+        for headers in (by_header, by_cookie):
+            page = board.ask("GET", "things", headers=headers)
+            assert (page.status, b"does not show yet" in page.body) == (200, False)
 
 
 @pytest.mark.parametrize(
