@@ -81,6 +81,7 @@ def test_a_kill_inside_a_step_repeats_that_one_alone(app):
     Worker(app).run()
     assert run.result(0) == [1, 4, 9, 16, 25, 36]
     assert ran == {1: 1, 2: 1, 3: 2, 4: 1, 5: 1, 6: 1}
+    assert run.info().error is None, "the crash is not how it ended"
 
 
 @pytest.mark.parametrize("n", range(1, 7))

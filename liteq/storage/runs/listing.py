@@ -86,6 +86,8 @@ def _record(tx: Transaction, row: Row) -> RunRecord:
     tags = tuple(tag for (tag,) in tx.execute(TAGS, (row[0],)))
     record = RunRecord._make((*row, tags, ()))
     error = None if record.error is None else whole(tx, bytes(record.error))
+    if record.status == "succeeded":  # of a crash, behind which the run went on
+        error = None
     return record._replace(is_step=bool(record.is_step), error=error)
 
 
