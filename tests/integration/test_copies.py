@@ -7,13 +7,14 @@ import os
 import shutil
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from liteq import LiteQ
 from liteq.cli import main
-from liteq.exceptions import ReadOnly, StorageUnavailable
+from liteq.exceptions import ReadOnly, StorageBusy, StorageUnavailable
 from liteq.states import State
 from liteq.storage.driver import Bell
 from liteq.storage.sqlite import copies
@@ -164,6 +165,24 @@ def test_a_read_holds_a_follower_up_and_a_follower_holds_up_a_read(app, tmp_path
             other.take(1)
             other.leave()
     other.close()
+
+
+def test_a_read_inside_a_read_does_not_wait_for_a_follower_that_waits_for_both(app, tmp_path):
+    import fcntl
+    import struct
+
+    path = wal_copy(app, tmp_path / "copy")
+    with looking(path) as board, ExitStack() as stack:
+        with board.storage.driver.read() as outer:
+            outer.execute("SELECT 1 FROM liteq_meta")
+            follower = stack.enter_context(path.open("r+b"))
+            lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, copies.PENDING, 1, 0)
+            fcntl.fcntl(follower, fcntl.F_OFD_SETLK, lock)  # as Litestream has it while it waits for readers
+            board.storage.driver.busy_timeout_s = 0.2
+            with board.storage.driver.read() as inner:
+                assert inner.execute("SELECT 1 FROM liteq_meta")
+        with pytest.raises(StorageBusy), board.storage.driver.read():  # the next one lets it write first
+            pass
 
 
 def may_write(path: Path) -> bool:

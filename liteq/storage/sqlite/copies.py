@@ -92,8 +92,11 @@ class Hold:
         self._path = path
         self._fd = -1
 
-    def take(self, timeout_s: float) -> None:
-        """Wait until nobody writes. Raises StorageBusy after `timeout_s`, StorageUnavailable where it is gone."""
+    def take(self, timeout_s: float, *, nested: bool = False) -> None:
+        """Wait until nobody writes. Raises StorageBusy after `timeout_s`, StorageUnavailable where it is gone.
+
+        `nested`: this thread reads already, and a writer that waits for that must not be waited for.
+        """
         if self._fd < 0:
             try:
                 self._fd = os.open(self._path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
@@ -101,7 +104,7 @@ class Hold:
                 raise StorageUnavailable(f"{self._path} cannot be opened ({error.strerror})") from error
         end = time.monotonic() + timeout_s
         # In SQLite's order: a writer that waits for readers has the first byte, and lets no more of them in.
-        while not (_lock(self._fd, PENDING, 1) and _lock(self._fd, SHARED, SHARED_BYTES)):
+        while not ((nested or _lock(self._fd, PENDING, 1)) and _lock(self._fd, SHARED, SHARED_BYTES)):
             if time.monotonic() >= end:
                 raise StorageBusy(timeout_s, f"the process that writes the copy {self._path}")
             time.sleep(LOOK_S)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from threading import get_ident
 from typing import Any, NoReturn
 
 from liteq.exceptions import ReadOnly, StorageUnavailable
@@ -47,9 +48,11 @@ class ReadOnlyDriver(SQLiteDriver):
         if not reader:
             self._refuse()
         self._notice_log()
+        with self._lock:
+            nested = get_ident() in self._active[True].values()
         session = super().take(holder, reader=True)
         if session.hold is not None:
-            session.hold.take(self.busy_timeout_s)
+            session.hold.take(self.busy_timeout_s, nested=nested)
             stamp = copies.stamp(self.path)
             if stamp != session.stamp:  # what it has read before is not what is there now
                 session.disconnect()
