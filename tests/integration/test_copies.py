@@ -17,7 +17,7 @@ from liteq.cli import main
 from liteq.exceptions import ReadOnly, StorageBusy, StorageUnavailable
 from liteq.states import State
 from liteq.storage.driver import Bell
-from liteq.storage.sqlite import copies
+from liteq.storage.sqlite import copies, fork
 from liteq.testing import drain
 from tests.followers import content, followed
 
@@ -269,3 +269,18 @@ def test_a_queue_that_rests_is_no_copy_and_is_left_without_a_log(app, tmp_path, 
     assert (code, json.loads(out)["storage"]["age_s"], json.loads(out)["storage"]["copy"]) == (0, 0, False)
     assert "copy" not in err
     assert content(tmp_path) == before
+
+
+def test_a_connection_that_nobody_closed_leaves_no_lock_and_takes_none_when_it_is_collected(app, tmp_path):
+    path = wal_copy(app, tmp_path / "copy")
+    hold = copies.Hold(str(path))
+    hold.take(1)
+    with fork._registering:  # the collector may run where a thread has this lock
+        del hold
+    assert may_write(path)
+    left = [fd for _, fd in copies.LEFT]
+    assert left
+    other = copies.Hold(str(path))
+    other.take(1)
+    assert copies.LEFT == []
+    other.close()

@@ -98,6 +98,9 @@ class Hold:
         `nested`: this thread reads already, and a writer that waits for that must not be waited for.
         """
         if self._fd < 0:
+            while LEFT:
+                with suppress(IndexError):  # another thread has taken it
+                    _shut(*LEFT.pop())
             try:
                 self._fd = os.open(self._path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
             except OSError as error:
@@ -123,19 +126,27 @@ class Hold:
     def close(self) -> None:
         """As `leave`, for good."""
         fd, self._fd = self._fd, -1
-        if fd < 0:
-            return
-        if _is_written_here(self._path):
-            _unlock(fd, PENDING, 1)
-            _unlock(fd, SHARED, SHARED_BYTES)
-            KEPT.append(fd)
-        else:
-            os.close(fd)
+        if fd >= 0:
+            _shut(self._path, fd)
 
     def __del__(self) -> None:
-        self.close()  # a connection closes itself as well where a driver was not closed
+        # Where a driver was not closed. The collector runs anywhere, also where a lock is held that `_shut` takes.
+        if self._fd >= 0:
+            self.leave()
+            LEFT.append((self._path, self._fd))
 
 
+def _shut(path: str, fd: int) -> None:
+    """Close a descriptor of `path`, unless that would drop locks of this process."""
+    if _is_written_here(path):
+        _unlock(fd, PENDING, 1)
+        _unlock(fd, SHARED, SHARED_BYTES)
+        KEPT.append(fd)
+    else:
+        os.close(fd)
+
+
+LEFT: list[tuple[str, int]] = []  # descriptors to be closed by the next connection to a copy
 KEPT: list[int] = []  # descriptors that must not be closed before this process ends
 
 
