@@ -86,8 +86,14 @@ class Site:
         return worker.wait(timeout=60)
 
     def end_first(self, worker: subprocess.Popen[bytes], go: Path, signum: int = signal.SIGTERM) -> int:
-        """End a worker, and only then let the tasks end that wait for the file `go`."""
+        """End a worker; let the tasks end that wait for the file `go` when it has given back what has not begun."""
         worker.send_signal(signum)
+        if "solo" not in str(worker.args):  # whose loop is at the task: it hears of the signal behind that
+            log = self.log(self.workers.index(worker))
+            wait_for(lambda: " shutdown (" in log.read_text(), what="it has heard the signal")
+            wait_for(
+                lambda: self.leased() <= len(self.notes("started")) - len(self.notes("finished")), what="all is back"
+            )
         go.touch()
         return worker.wait(timeout=60)
 
@@ -139,6 +145,9 @@ class Site:
         return sum(
             c.n for c in self.app.storage.reader.counts() if c.state in {State.PENDING, State.LEASED, State.SCHEDULED}
         )
+
+    def leased(self) -> int:
+        return sum(c.n for c in self.app.storage.reader.counts() if c.state is State.LEASED)
 
     # -- the ledger --------------------------------------------------------------------------------------------------
 
