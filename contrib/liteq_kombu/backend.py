@@ -26,6 +26,7 @@ from liteq_kombu.documents import error_document, meta_of, read_value, value_doc
 from liteq_kombu.files import File, files, open_file
 from liteq_kombu.options import options_of
 from liteq_kombu.running import RUN, Run, ending, ending_here, note_end, run_of
+from liteq_kombu.telling import left_to_row, watch
 
 __all__ = ["LiteqBackend"]
 
@@ -53,6 +54,7 @@ class LiteqBackend(SyncBackendMixin, Backend):
             self.expires.total_seconds() if hasattr(self.expires, "total_seconds") else self.expires
         )
         self._opened = False
+        watch(app.loader)
 
     @property
     def storage(self) -> Any:
@@ -88,7 +90,7 @@ class LiteqBackend(SyncBackendMixin, Backend):
     ) -> None:  # fmt: skip
         """Store the error, and call errbacks; what was to come after the task has failed with it."""
         run = self._run(task_id, request)
-        with ending(run, state):
+        with ending(run, state), left_to_row(run, request):
             super().mark_as_failure(
                 task_id, exc, traceback=traceback, request=request, store_result=store_result,
                 call_errbacks=call_errbacks, state=state,
@@ -164,6 +166,8 @@ class LiteqBackend(SyncBackendMixin, Backend):
         value = self._document(result) if state == states.SUCCESS else None
         task = getattr(request, "task", None) or ""
         broken = ending_here(self.file)
+        if broken is not None and broken.telling == task_id:
+            return
         if (
             broken is not None
             and error is not None
@@ -296,7 +300,7 @@ def on_prerun(task: Any, **_: Any) -> None:
     """Note that a task begins. One that was acknowledged before never runs twice, and its loss is told."""
     for run in _runs(task.request):
         if not task.acks_late:
-            run.begin()
+            run.begin(embeds=bool(task.request.chain or task.request.errbacks))
 
 
 @signals.task_postrun.connect(weak=False)

@@ -16,19 +16,21 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from liteq.exceptions import Ignore, ImproperlyConfigured, LiteqError, Reject
-from liteq.message import Ack, Batch, Cancel, DeadLetter, Lease, Message, Outcome, RetryAt
+from liteq.message import Ack, Batch, Cancel, DeadLetter, Flag, Lease, Message, Outcome, RetryAt
 from liteq.serialization import encode_error
 from liteq.storage.ended import Ended
 from liteq.storage.engines import describe_url
+from liteq.utils.ids import ids_of
 from liteq_kombu.envelope import FACTS, lease_of
 
 if TYPE_CHECKING:
     from liteq_kombu.files import File
 
-__all__ = ["Run", "continues", "ending", "ending_here", "look_for_results", "note_end", "run_of", "say_once"]
+__all__ = ["ERRBACK", "Run", "continues", "ending", "ending_here", "look_for_results", "note_end", "run_of", "say_once"]
 
 logger = logging.getLogger("liteq.kombu")
 
+ERRBACK: Final = "liteq.errback"
 RUN = "_liteq_run"  # on the request
 TRACER: Final = "celery.app.trace"
 CANVAS: Final = "celery.canvas"
@@ -62,6 +64,8 @@ class Run:
         self.retries = 0  # of that message
         self.following: list[Message] = []
         self.ended: list[Ended] = []
+        self.telling: str | None = None  # the id of the task whose loss it tells, which has ended already
+        self.over = False  # it was to begin after its lease
         self.began_ms = file.storage.clock.now_ms()
         self._began = file.storage.clock.monotonic()
 
@@ -115,21 +119,42 @@ class Run:
             retries=self.retries,
         )
 
-    def begin(self) -> None:
-        """Note that it runs now, and at most once: it was acknowledged before it ran."""
-        begun = self.file.storage.leases.begin([self.lease])
+    def begin(self, *, embeds: bool) -> None:
+        """Note that it runs now, and at most once: it was acknowledged before it ran.
+
+        `embeds`: errbacks or the rest of a chain are to hear of its failure. Then a row behind it tells them.
+        """
+        behind = Batch([errback_of(self.lease)]) if embeds else None
+        begun = self.file.storage.leases.begin([self.lease], behind)
         if begun:
             self.lease = begun[0]
         else:
-            say_once(
-                self.lease.id, "%s[%s] begins after its lease: its outcome is dropped", self.lease.task, self.lease.id
-            )
-            self.settled = True
+            say_once(self.lease.id, "%s[%s] does not run: its lease is over", self.lease.task, self.lease.id)
+            self.settled = self.over = True
+
+    @property
+    def is_told_by_a_row(self) -> bool:
+        """Whether a row behind it tells of its failure, so that nobody else is to."""
+        return self.file.storage.reader.find(errback_id(self.lease.id)) is not None
 
     def progress(self, data: bytes) -> None:
         """Show a state of its own."""
         if not self.settled:
             self.file.storage.progress(self.lease.id, data, lease=(self.lease.seq, self.lease.token))
+
+
+def errback_id(id_: str) -> str:
+    """The id of the row that tells of the failure of the task `id_`: the same one in each of its runs."""
+    return ids_of(f"errback {id_}", 0, 1)[0]
+
+
+def errback_of(lease: Lease) -> Message:
+    """The row that tells of the failure of `lease`, in whatever worker of Celery's. It vanishes when that succeeds."""
+    return Message(
+        id=errback_id(lease.id), task=ERRBACK, payload=b"[[],{}]", queue=lease.queue, priority=lease.priority,
+        root_id=lease.root_id or lease.id, parent_id=lease.id, awaits=lease.id,
+        flags=Flag.ON_FAILURE | Flag.CALLBACK | Flag.TAKES_INPUT | Flag.IGNORE_RESULT,
+    )  # fmt: skip
 
 
 def run_of(request: Any, file: File) -> Run | None:

@@ -126,6 +126,11 @@ def errback(task_id):
     return ["told of", task_id]
 
 
+@app.task(name="shop.told")
+def told(request, exc, traceback, where):
+    note(where, f"{request.id} {type(exc).__name__} {request.args[0]}")
+
+
 @app.task(name="shop.seen", bind=True)
 def seen(self):
     request = self.request

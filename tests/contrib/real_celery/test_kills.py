@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,3 +117,53 @@ def test_a_task_that_was_acknowledged_early_runs_once_though_its_worker_is_kille
             ends.append("lost")
     assert sorted(ends) == ["done", "done", "lost", "lost"]
     assert len(shop.lines("began")) == 4
+
+
+def test_the_errbacks_and_the_chain_of_what_died_with_its_worker_are_told(shop: Shop) -> None:
+    from celery import chain
+    from celery.exceptions import WorkerLostError
+
+    began, go = str(shop.folder / "began"), str(shop.folder / "go")
+    worker = shop.start()
+    errbacks = [shop.sig("told", str(shop.folder / "told")), shop.sig("errback", task_id="old")]
+    first = shop.sig("early", began, go)
+    rest = chain(shop.sig("add", "?"), shop.sig("add", "!"))
+    last = chain(first, *rest.tasks).apply_async(link_error=errbacks)
+    lost, middle = last.parent.parent, last.parent
+    shop.wait(lambda: shop.lines("began"))
+    shop.kill(worker)
+    shop.start()
+    for result in (lost, middle, last):
+        with pytest.raises(WorkerLostError):
+            result.get(timeout=40)
+    assert shop.app.AsyncResult("old").get(timeout=40) == ["told of", lost.id]
+    shop.wait(lambda: shop.lines("told"))
+    assert shop.lines("told") == [f"{lost.id} WorkerLostError {began}"]
+
+
+def test_an_errback_runs_once_where_the_worker_lives(shop: Shop) -> None:
+    from liteq_kombu.running import errback_id
+
+    shop.start()
+    told, where = shop.sig("told", str(shop.folder / "told")), str(shop.folder / "killed")
+    died = shop.send("killed", where, 100, link_error=told)
+    shop.wait(lambda: shop.lines("told"))
+    assert shop.lines("told") == [f"{died.id} WorkerLostError {where}"]
+    well = shop.send("add", 1, 2, link_error=told)
+    assert well.get(timeout=40) == 3
+    assert (shop.record(errback_id(well.id)), len(shop.lines("told"))) == (None, 1)
+
+
+def test_an_early_task_that_would_begin_after_its_lease_does_not_run(shop: Shop) -> None:
+    began, go = str(shop.folder / "began"), str(shop.folder / "go")
+    worker = shop.start(children=1)
+    first, second = shop.send("early", began, go), shop.send("early", str(shop.folder / "second"), go)
+    shop.wait(lambda: shop.lines("began") and shop.record(second.id).state is State.LEASED)
+    os.killpg(worker.pid, signal.SIGSTOP)
+    shop.start(children=1)
+    shop.wait(lambda: shop.lines("second"))  # its lease in the stopped worker is over, and the other one has it
+    (shop.folder / "go").touch()
+    assert second.get(timeout=40) == "done"
+    os.killpg(worker.pid, signal.SIGCONT)
+    shop.wait(lambda: "does not run: its lease is over" in shop.log())
+    assert (first.state, len(shop.lines("second"))) == ("FAILURE", 1)

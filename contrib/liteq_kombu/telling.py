@@ -1,0 +1,105 @@
+"""A failure told by a row: errbacks, and the rest of a chain, of a task that was acknowledged before it ran.
+
+Celery's worker tells of a failure when it sees it, and one that has died sees nothing. So such a task has a row behind
+it from when it begins: the row wakes with the failure, in the same transaction, whoever writes that. Then a worker of
+Celery's does as its tracer would have done. The row vanishes when the task succeeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, Final
+
+from celery import Celery, shared_task, states
+from celery.app.task import Context
+from celery.backends.base import Backend
+from kombu.message import Message as KombuMessage
+from kombu.serialization import prepare_accept_content
+
+from liteq.exceptions import LeaseLost, Reject
+from liteq.message import Lease
+from liteq.serialization import decode_error
+from liteq.states import State
+from liteq.storage.inspect import Record
+from liteq_kombu.documents import described_error
+from liteq_kombu.envelope import payload_of
+from liteq_kombu.running import ERRBACK, RUN, Run, ending, run_of
+
+__all__ = ["left_to_row", "tell", "watch"]
+
+WATCHED: Final = "_liteq_watched"  # on the loader
+
+
+@contextmanager
+def left_to_row(run: Run | None, request: Any) -> Iterator[None]:
+    """Have Celery tell nobody of the failure of `run` in this block, where a row does, or another run has its lease."""
+    embedded = (request.chain, request.errbacks) if run is not None else (None, None)
+    if run is None or not any(embedded) or not (run.over or run.is_told_by_a_row):
+        yield
+        return
+    request.chain = request.errbacks = None
+    try:
+        yield
+    finally:
+        request.chain, request.errbacks = embedded
+
+
+@shared_task(name=ERRBACK, bind=True, ignore_result=True, acks_late=True, reject_on_worker_lost=True)
+def tell(self: Any, id_: str) -> None:
+    """Tell the errbacks and the rest of the chain of the task `id_` that it has failed.
+
+    What it sends is written with its own end: nobody is told twice by a message.
+    """
+    backend = self.backend
+    record: Record | None = backend.storage.reader.find(id_)
+    run = run_of(self.request, backend.file)
+    if run is None or record is None or record.state is not State.DEAD or record.error is None:
+        return
+    if decode_error(record.error).type == Reject.__name__:  # Celery tells nobody of a message that was refused
+        return
+    described, traceback = described_error(record.error)
+    run.telling = id_
+    with ending(run, states.FAILURE):
+        Backend.mark_as_failure(
+            backend, id_, backend.exception_to_python(described), traceback=traceback,
+            request=context_of(record, self.app, backend.file.where),
+        )  # fmt: skip
+
+
+def context_of(record: Record, app: Celery, where: str) -> Context:
+    """Celery's request of a task that has ended, as its worker would have it."""
+    lease = Lease(
+        0, 0, record.id, record.task, record.payload, record.options, record.queue, record.priority, record.due_ms,
+        record.expires_ms, record.retries, record.crashes, record.flags, record.root_id, record.parent_id,
+        record.group_id, record.awaits,
+    )  # fmt: skip
+    message = payload_of(lease, where, lower_first=False, beside=False, args=None)
+    properties, headers = message["properties"], message["headers"]
+    args, kwargs, embed = KombuMessage(
+        body=message["body"], content_type=message["content-type"], content_encoding=message["content-encoding"],
+        headers=headers, accept=prepare_accept_content(app.conf.accept_content),
+    ).payload  # fmt: skip
+    told = {name: properties.get(name) for name in ("delivery_info", "reply_to", "correlation_id")}
+    return Context({**headers, **told, **(embed or {}), "args": args, "kwargs": kwargs})
+
+
+def watch(loader: Any) -> None:
+    """Have no body run whose task was to begin after its lease: Celery asks its loader before each.
+
+    An error of a signal's receiver would be logged, and the body run.
+    """
+    if getattr(loader, WATCHED, False):
+        return
+    before = loader.on_task_init
+
+    @wraps(before)
+    def on_task_init(task_id: str, task: Any) -> None:
+        run: Run | None = getattr(task.request, RUN, None)
+        if run is not None and run.over:
+            raise LeaseLost(task_id)
+        before(task_id, task)
+
+    loader.on_task_init = on_task_init
+    setattr(loader, WATCHED, True)
