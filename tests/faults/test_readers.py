@@ -11,6 +11,7 @@ import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,9 @@ from tests.faults.sizes import size
 from tests.followers import followed_twice
 
 ROUNDS = size("READER_ROUNDS", 3, 400)
-LOOKS = ("status", "inspect messages --limit 5", "inspect workers", "doctor", "why {id}", "metrics", "dead list")
+LOOKS = ["status", "inspect messages --limit 5", "inspect workers", "doctor", "why {id}", "dead list"]
+if find_spec("prometheus_client"):
+    LOOKS.append("metrics")
 
 
 @contextmanager

@@ -174,4 +174,12 @@ class ApswDriver(SQLiteDriver):
 
     def others_open(self) -> bool:
         """Whether this process has the file open other than through apsw; only Linux can tell."""
-        return self.path in self.open_files() and not any(c.filename == self.path for c in apsw.connections())
+        return self.path in self.open_files() and not any(_may_be_of(c, self.path) for c in apsw.connections())
+
+
+def _may_be_of(connection: apsw.Connection, path: str) -> bool:
+    """Whether a connection has `path` open. One that another thread is using cannot tell: so it may be."""
+    try:
+        return connection.filename == path
+    except apsw.ThreadingViolationError:
+        return True

@@ -13,7 +13,7 @@ from time import monotonic, sleep
 
 from liteq.exceptions import ImproperlyConfigured, StorageBusy, StorageError, StorageFull
 from liteq.storage.driver import Bell, Durability, Listener, Params, Promise, Transaction
-from liteq.storage.sqlite import create, files, fork, migrate, ownership
+from liteq.storage.sqlite import copies, create, files, fork, migrate, ownership
 from liteq.storage.sqlite.doorbell import Doorbell
 from liteq.storage.sqlite.gate import PATIENCE_S, pause_s
 from liteq.storage.sqlite.holder import writer
@@ -229,12 +229,14 @@ class SQLiteDriver(FileUpkeep):
     # -- the file ------------------------------------------------------------------------------------------------
 
     def open_files(self) -> Iterable[str]:
-        """The paths of this process's open files, where the system tells."""
+        """The paths of this process's open files, where the system tells; without those that lock copies alone."""
         paths = set()
         with suppress(OSError), os.scandir("/proc/self/fd") as entries:
             for entry in entries:
                 with suppress(OSError):  # another thread has closed it since
-                    paths.add(os.readlink(entry.path))
+                    path = os.readlink(entry.path)
+                    if int(entry.name) not in copies.HELD:
+                        paths.add(path)
         return paths
 
     def _open(self, session: Session) -> None:

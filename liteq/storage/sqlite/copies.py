@@ -21,7 +21,7 @@ from liteq.exceptions import StorageBusy, StorageUnavailable
 from liteq.storage.sqlite import fork
 from liteq.storage.sqlite.files import size
 
-__all__ = ["Hold", "Stamp", "age_s", "is_copy", "is_followed", "stamp", "stands_alone"]
+__all__ = ["HELD", "Hold", "Stamp", "age_s", "is_copy", "is_followed", "stamp", "stands_alone"]
 
 Stamp = tuple[int, ...]
 
@@ -105,6 +105,7 @@ class Hold:
                 self._fd = os.open(self._path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
             except OSError as error:
                 raise StorageUnavailable(f"{self._path} cannot be opened ({error.strerror})") from error
+            HELD.add(self._fd)
         end = time.monotonic() + timeout_s
         # In SQLite's order: a writer that waits for readers has the first byte, and lets no more of them in.
         while not ((nested or _lock(self._fd, PENDING, 1)) and _lock(self._fd, SHARED, SHARED_BYTES)):
@@ -141,13 +142,13 @@ def _shut(path: str, fd: int) -> None:
     if _is_written_here(path):
         _unlock(fd, PENDING, 1)
         _unlock(fd, SHARED, SHARED_BYTES)
-        KEPT.append(fd)
     else:
+        HELD.discard(fd)
         os.close(fd)
 
 
 LEFT: list[tuple[str, int]] = []  # descriptors to be closed by the next connection to a copy
-KEPT: list[int] = []  # descriptors that must not be closed before this process ends
+HELD: set[int] = set()  # all descriptors of holds; of those that must not be closed before this process ends, too
 
 
 def _is_written_here(path: str) -> bool:
