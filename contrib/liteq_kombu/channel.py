@@ -22,10 +22,9 @@ from kombu.transport import virtual
 from liteq.exceptions import LiteqError, Reject, StorageFull
 from liteq.message import LATER, Ack, Batch, DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import encode_error, kind_of
-from liteq_kombu import running
+from liteq_kombu import control, running
 from liteq_kombu.envelope import FACTS, payload_of, row_of
 from liteq_kombu.passing import MARK, PassingQueues, send_fanout, send_to
-from liteq_kombu.revoking import revoke
 
 if TYPE_CHECKING:
     from liteq_kombu.files import File
@@ -99,12 +98,15 @@ class Channel(virtual.Channel):
         if queue.startswith(MARK):
             send_to(self._file, queue, message)
             return
+        if queue.startswith(control.ANSWER):
+            control.answer(self._file, queue, message)
+            return
         row = row_of(message, queue, lower_first=self._file.options.lower_first, results=self._file.results)
         if not running.continues(self._file, row, message):
             self._file.storage.enqueue(Batch([row]), again=(row.id,))
 
     def _put_fanout(self, exchange: str, message: Mapping[str, Any], routing_key: str, **kwargs: Any) -> None:
-        revoke(self._file, exchange, message)
+        control.ask(self._file, exchange, message)
         send_fanout(self._file, exchange, message)
 
     # -- exchanges ---------------------------------------------------------------------------------------------------
@@ -127,6 +129,12 @@ class Channel(virtual.Channel):
         for one in self._file.storage.exchanges.bindings(exchange):
             pattern = self.exchange_types["topic"].key_to_pattern(one.routing_key) if one.kind == "topic" else None
             found.append((one.routing_key, pattern, one.queue))
+        return found
+
+    def _lookup(self, exchange: str, routing_key: str, default: str | None = None) -> list[str]:
+        if routing_key and routing_key.startswith(control.ANSWER):
+            return [routing_key]  # to no queue: a request of liteq's is answered
+        found: list[str] = super()._lookup(exchange, routing_key, default)
         return found
 
     def queue_unbind(
@@ -175,8 +183,8 @@ class Channel(virtual.Channel):
         limit = AT_ONCE
         if self.qos.prefetch_count:
             limit = min(self.qos.can_consume_max_estimate() or 0, 4 * AT_ONCE)
-        if limit > 0 and not self._ready:
-            self._claim(self._queues(), limit)
+        if limit > 0 and not self._ready and (queues := self._queues()):  # who only listens is no worker
+            self._claim(queues, limit)
         while self._ready and self.qos.can_consume():
             payload, queue = self._ready.popleft()
             delivered += 1
@@ -192,8 +200,8 @@ class Channel(virtual.Channel):
         return len(found)
 
     def _queues(self) -> list[str]:
-        """The queues that are consumed from, another one first each time: none of them waits for the rest."""
-        queues = list(dict.fromkeys(self._active_queues))
+        """The queues of rows that are consumed from, another one first each time: none of them waits for the rest."""
+        queues = [queue for queue in dict.fromkeys(self._active_queues) if queue not in self._passing]
         self._turns += 1
         first = self._turns % len(queues) if queues else 0
         return queues[first:] + queues[:first]

@@ -27,6 +27,7 @@ from liteq_kombu.counting import Counter
 from liteq_kombu.options import FORM, TransportOptions
 
 if TYPE_CHECKING:
+    from liteq_kombu.control import Asked
     from liteq_kombu.holder import Holder
 
 __all__ = ["File", "open_file"]
@@ -61,6 +62,7 @@ class File:
         self.results = False
         self.result_expires_s: float | None = 86_400.0
         self.short = False  # the disk is full
+        self.asked: dict[str, list[Asked]] = {}  # of liteq's workers by this process, by the queue of the answers
         self.storage: Storage = open_storage(
             url,
             durability=options.durability,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from liteq.serialization import decode, encode
 from liteq.utils.records import dataclass
+from liteq_kombu.control import answers, is_control, requests
 from liteq_kombu.envelope import inside_of, opened
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class PassingQueues:
     def __init__(self, file: File) -> None:
         self._file = file
         self._ears: dict[str, list[Ear]] = {}
+        self._control: dict[str, tuple[str, int]] = {}  # of a queue for control: its exchange, the last request seen
 
     def __contains__(self, queue: str) -> bool:
         return queue in self._ears
@@ -63,6 +65,8 @@ class PassingQueues:
     def bind(self, exchange: str, queue: str) -> None:
         """Have `queue` hear the fanout exchange `exchange`, too."""
         self.declare(queue)
+        if is_control(exchange) and queue not in self._control:
+            self._control[queue] = (exchange, self._file.storage.commands.last_seen())
         if all(ear.channel != LOG + exchange for ear in self._ears[queue]):
             self._listen(queue, LOG + exchange)
 
@@ -83,6 +87,20 @@ class PassingQueues:
                 ear.place = passed[-1].place
                 found += [opened(decode(one.body), f"{queue}.{one.place}") for one in passed]
             self._renew(ear, read=bool(passed) and ear.is_log)
+        if queue in self._control:
+            found += self._requests(queue)
+        if queue in self._file.asked:
+            found += [opened(one, f"{queue}.liteq") for one in answers(self._file, queue)]
+        return found
+
+    def _requests(self, queue: str) -> list[dict[str, Any]]:
+        """The requests of liteq's callers since the last look."""
+        exchange, last = self._control[queue]
+        found = []
+        for number, message in requests(self._file, exchange, last):
+            self._control[queue] = (exchange, number)
+            if message:
+                found.append(opened(message, f"{queue}.{number}"))
         return found
 
     def _renew(self, ear: Ear, *, read: bool) -> None:
@@ -97,6 +115,8 @@ class PassingQueues:
 
     def leave(self, queue: str) -> None:
         """Listen no more for `queue`, and forget its bindings."""
+        self._control.pop(queue, None)
+        self._file.asked.pop(queue, None)
         if self._ears.pop(queue, None) is not None:
             self._file.storage.exchanges.leave(queue)
             self._file.storage.exchanges.forget(queue=MARK + queue)

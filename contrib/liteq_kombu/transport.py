@@ -18,6 +18,7 @@ from liteq_kombu.waking import Ear
 
 __all__ = ["Transport"]
 
+ANSWERS_S = 0.05  # between two looks for answers
 LOOKAHEAD_S = 3_600.0  # a timer is set for what comes due no later
 
 
@@ -108,7 +109,9 @@ class Transport(virtual.Transport):
             left = LOOKAHEAD_S if until is None else until - monotonic()
             if left <= 0:
                 raise TimeoutError("timed out")
-            ear.wait(min(left, self.polling_interval or left, self._due_s() or 0.001))
+            # The answers of liteq's workers ring another bell.
+            poll_s = ANSWERS_S if self.file.asked else self.polling_interval or left
+            ear.wait(min(left, poll_s, self._due_s() or 0.001))
 
     # -- in Celery's event loop ----------------------------------------------------------------------------------------
 

@@ -17,6 +17,8 @@ app.conf.update(
     worker_prefetch_multiplier=int(os.environ.get("SHOP_PREFETCH", "4")),
     worker_send_task_events=False,
 )
+if "SHOP_BEAT" in os.environ:
+    app.conf.beat_schedule = {"add": {"task": "shop.add", "schedule": float(os.environ["SHOP_BEAT"]), "args": (1, 1)}}
 app.conf.broker_transport_options.setdefault("durability", "relaxed")
 
 

@@ -77,6 +77,25 @@ class Shop:
         self.workers.append(worker)
         return worker
 
+    def start_liteq(self) -> subprocess.Popen[bytes]:
+        """Start a worker of liteq's on the same file, with tasks of the same names."""
+        command = [sys.executable, "-m", "liteq", "-A", "liteq_shop", "worker", "-c", "1", "-l", "WARNING"]
+        with (self.folder / f"worker-{len(self.workers)}.log").open("wb") as out:
+            worker = subprocess.Popen(
+                command, env=self.env, cwd=HERE, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        self.workers.append(worker)
+        return worker
+
+    def command(self, *words: str) -> str:
+        """The output of a command of Celery's or liteq's: it has to succeed."""
+        done = subprocess.run(
+            [sys.executable, "-m", *words], env=self.env, cwd=self.folder, capture_output=True, text=True, timeout=60,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def log(self, n: int = 0) -> str:
         """The log of the worker that was started as the n-th."""
         return (self.folder / f"worker-{n}.log").read_text(encoding="utf-8", errors="replace")

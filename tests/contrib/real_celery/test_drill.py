@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ...faults.sizes import size
-from .shop import HERE, NEEDS_CELERY, Shop
+from .shop import NEEDS_CELERY, Shop
 
 pytestmark = [*NEEDS_CELERY, pytest.mark.timeout(1800)]
 
@@ -35,16 +35,6 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
     shop.close()
 
 
-def liteq_worker(shop: Shop) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "liteq", "-A", "liteq_shop", "worker", "-c", "1", "-l", "WARNING"]
-    worker = subprocess.Popen(
-        command, env=shop.env, cwd=HERE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    shop.workers.append(worker)
-    (shop.folder / f"worker-{len(shop.workers) - 1}.log").touch()
-    return worker
-
-
 def children_of(pid: int) -> list[int]:
     with suppress(OSError):
         return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -62,7 +52,7 @@ def kill_one(shop: Shop, dice: random.Random) -> None:
         return
     shop.kill(worker)
     was_liteq = worker.args[2] == "liteq"  # type: ignore[index]
-    fresh = liteq_worker(shop) if was_liteq else shop.start()
+    fresh = shop.start_liteq() if was_liteq else shop.start()
     shop.workers.remove(worker)
     assert fresh in shop.workers
 
@@ -72,7 +62,7 @@ def test_nothing_that_was_accepted_is_lost_and_all_of_it_ends(shop: Shop) -> Non
     where = shop.folder / "ledger"
     shop.start()
     shop.wait(lambda: " ready." in shop.log())
-    liteq_worker(shop)
+    shop.start_liteq()
     sender = subprocess.Popen(
         [sys.executable, "-c", SENDER, str(where), "0", str(TASKS)], env=shop.env, cwd=shop.folder,
         stdout=(shop.folder / "sent").open("wb"), start_new_session=True,
