@@ -1413,6 +1413,12 @@ MUTANTS = [
         "../unit/test_coroutines.py::test_a_fork_from_another_thread_leaves_the_loop_awake",
     ),
     without(
+        "what tells of the loss of a task that runs at most once is written as it begins",
+        "liteq/storage/facades/leases.py",
+        "known = _behind.put_behind(tx, begun[0], behind, now_ms=self._clock.now_ms())", "known = begun[0]",
+        "../conformance/test_needed.py::test_what_is_written_behind_it_as_it_begins_is_told_of_its_loss",
+    ),
+    without(
         "an async body's exception has no context of liteq's own", "liteq/utils/coroutines.py",
         "        is_under_a_loop = False\n", "        return _run_here(coroutine)\n",
         "../contrib/test_celery_wrapping.py::test_whoever_wraps_an_async_body_sees_its_end_and_its_exception",

@@ -284,3 +284,19 @@ def test_kombu_finds_the_transport_and_imports_nothing_of_liteq_for_it() -> None
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_leases_thread_rests_while_nothing_is_held_and_goes_on_with_the_next(shop: Shop, connect: Any) -> None:
+    """With relaxed durability it looks ten times a second for what is to be on the disk; an idle worker's does not."""
+    with connect(durability="relaxed") as connection:
+        queue = connection.SimpleQueue("parcels")
+        queue.put("one")
+        message = queue.get(timeout=20)
+        holder = connection.transport.file.held
+        shop.wait(lambda: not holder._resting)
+        message.ack()
+        shop.wait(lambda: holder._resting)
+        queue.put("two")
+        queue.get(timeout=20)
+        assert not holder._resting
+        queue.close()
