@@ -273,8 +273,8 @@ class RetryAt:
     `delay_ms`: its countdown, which `due_ms` is of; None for a time that was named. The clock may be set on the way: it
     is due no later than so long after it was settled. `cause`: a Cause as a plain tuple, as it goes over a pipe.
     `keys`: as of Message, "" for none. `task`, `retries`: it is another message under its id from now on, with these;
-    `retries` None: one more. `awaits`: it is blocked until that message or group has succeeded, whose result becomes
-    its first argument: what replaces itself by a group, for whose results it waits.
+    `retries` None: one more. `awaits`: it is blocked until that message or group, by which it replaces itself, has
+    succeeded; whose result becomes its first argument if it `takes_input`.
     """
 
     due_ms: int
@@ -290,6 +290,7 @@ class RetryAt:
     task: str | None = None
     retries: int | None = None
     awaits: str | None = None
+    takes_input: bool = True
 
 
 @dataclass(slots=True)
@@ -334,8 +335,7 @@ class Suspend:
     none), when one fails (`fragile`), when what one of `rows` waits for comes, or when it is asked for something.
 
     `rows` are the open waits that are new, and steps whose attempt has failed; they are written with it. `seen`: the
-    (ends, fails) of the RunFacts or the history that this was decided by. `marks`: as a step's, where no row takes
-    them.
+    (ends, fails) of the RunFacts or the history that decided this. `marks`: as a step's, where no row takes them.
     Settling looks again whether something has come meanwhile: then the run goes on at once.
     """
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from celery import Celery, signals, states
 from celery.backends.base import Backend, SyncBackendMixin
-from celery.exceptions import TimeoutError
+from celery.exceptions import ChordError, TimeoutError
 from celery.result import result_from_tuple
 
 from liteq.exceptions import StorageError
@@ -21,10 +21,14 @@ from liteq.message import Ack, Cancel, DeadLetter, Flag
 from liteq.serialization import decode, encode
 from liteq.states import State
 from liteq.storage.ended import Ended
+from liteq.storage.engines import describe_url
 from liteq.storage.results import Ending
+from liteq_kombu import errbacks
+from liteq_kombu.chords import is_plain, open_chord
 from liteq_kombu.documents import error_document, meta_of, read_value, value_document
 from liteq_kombu.files import File, files, open_file
 from liteq_kombu.options import options_of
+from liteq_kombu.replacing import close
 from liteq_kombu.running import RUN, Run, ending, ending_here, note_end, run_of
 from liteq_kombu.telling import left_to_row, watch
 
@@ -55,6 +59,8 @@ class LiteqBackend(SyncBackendMixin, Backend):
         )
         self._opened = False
         watch(app.loader)
+        self.file.app = app
+        errbacks.register(app, self)
 
     @property
     def storage(self) -> Any:
@@ -154,7 +160,7 @@ class LiteqBackend(SyncBackendMixin, Backend):
             if run.again is None:
                 run.progress(self._progress(result, state))
         elif state == states.SUCCESS:
-            run.outcome = Ack(self._document(result), children=self._children(request))
+            run.outcome = Ack(self._document(result), children=self._children(run, request))
         elif state == states.REVOKED:
             run.outcome = Cancel(error_document(result, traceback))
         else:
@@ -181,9 +187,16 @@ class LiteqBackend(SyncBackendMixin, Backend):
         if not stored and state == states.REVOKED:
             self.storage.cancel([task_id])
 
-    def _children(self, request: Any) -> bytes | None:
+    def _behind(self, task_id: str) -> list[Any]:
+        found = self.storage.reader.find_many(self.storage.reader.followers(task_id))
+        return [self.app.AsyncResult(one.id).as_tuple() for one in found.values() if not one.flags & Flag.CALLBACK]
+
+    def _children(self, run: Run, request: Any) -> bytes | None:
         """The results that a task has made while it ran, for those who ask its result for them."""
         children = self.current_task_children(request)
+        if run.lease.flags & Flag.LINKED:  # the next link is a row already, and no call of the tracer's
+            known = {one[0][0] for one in children or ()}
+            children = [*(children or ()), *(one for one in self._behind(run.lease.id) if one[0][0] not in known)]
         return encode(children, what="the children of a task") if children else None
 
     def _document(self, value: Any) -> bytes:
@@ -287,6 +300,38 @@ class LiteqBackend(SyncBackendMixin, Backend):
 
     def _delete_group(self, group_id: str) -> None:
         self.storage.saved_groups.delete(group_id)
+
+    # -- chords ------------------------------------------------------------------------------------------------------
+
+    def apply_chord(self, header_result_args: Any, body: Any, **kwargs: Any) -> None:
+        """Open the group of a chord that is about to be sent, and write its body behind it."""
+        group_id, results = header_result_args
+        if self.broker_is_here and is_plain(self.app.conf, self):
+            self.file.ready()
+            open_chord(self.file, self.app, group_id, results, body)
+        else:  # rows cannot take what is no JSON
+            super().apply_chord(header_result_args, body, **kwargs)
+
+    def set_chord_size(self, group_id: str, chord_size: int) -> None:
+        """Say that the last member of a chord is about to be sent. Their places say how many there are."""
+        if self.broker_is_here:
+            close(self.file, group_id, chord_size)
+
+    def add_to_chord(self, chord_id: str, result: Any) -> None:
+        """Have a chord wait for one more task. Raises ChordError where it has ended, or its results are no JSON."""
+        if not self.storage.groups.expect(chord_id, [result.id]):
+            raise ChordError(f"the chord {chord_id} has ended, or is none of liteq's: it takes no more tasks")
+
+    def on_chord_part_return(self, request: Any, state: str, result: Any, **kwargs: Any) -> None:
+        """Do nothing: the row of a member counts itself in its group as it ends."""
+
+    @property
+    def broker_is_here(self) -> bool:
+        """Whether tasks are sent to the file that keeps the results."""
+        url = self.app.conf.broker_write_url or self.app.conf.broker_url
+        if not isinstance(url, str) or not url.startswith("liteq:"):
+            return False
+        return bool(describe_url(url).where == self.file.where)
 
     def __reduce__(self, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
         return super().__reduce__(args, {**(kwargs or {}), "url": self.url})

@@ -19,12 +19,15 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from kombu.transport import virtual
 
-from liteq.exceptions import LiteqError, Reject, StorageFull
-from liteq.message import LATER, Ack, Batch, DeadLetter, Flag, Lease, Outcome, Release
+from liteq.exceptions import ChordError, LiteqError, Reject, StorageFull
+from liteq.message import LATER, Ack, DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import encode_error, kind_of
-from liteq_kombu import control, running
+from liteq.storage.append_members import GIVE_UP
+from liteq_kombu import control, errbacks, running
 from liteq_kombu.envelope import FACTS, payload_of, row_of
 from liteq_kombu.passing import MARK, PassingQueues, send_fanout, send_to
+from liteq_kombu.replacing import replaces, send
+from liteq_kombu.taking import taking_here
 
 if TYPE_CHECKING:
     from liteq_kombu.files import File
@@ -36,6 +39,7 @@ logger = logging.getLogger("liteq.kombu")
 AT_ONCE = 16  # claimed by one look of a consumer without a prefetch limit
 ELSEWHERE_MS = 1_000  # until others may have what Celery's worker cannot run
 GONE_WRONG = "its consumer has rejected it"
+NOT_WHOLE = "group {} was not sent as a whole: its sender ended, or raised, in the middle of it"
 Delivered = tuple[dict[str, Any], str]  # a message as kombu has it, and its queue
 
 
@@ -102,8 +106,11 @@ class Channel(virtual.Channel):
             control.answer(self._file, queue, message)
             return
         row = row_of(message, queue, lower_first=self._file.options.lower_first, results=self._file.results)
-        if not running.continues(self._file, row, message):
-            self._file.storage.enqueue(Batch([row]), again=(row.id,))
+        taken = taking_here(self._file)
+        if taken is not None:
+            taken.put(row)
+        elif not running.continues(self._file, row, message) and not replaces(self._file, row):
+            send(self._file, row)
 
     def _put_fanout(self, exchange: str, message: Mapping[str, Any], routing_key: str, **kwargs: Any) -> None:
         control.ask(self._file, exchange, message)
@@ -252,6 +259,8 @@ class Channel(virtual.Channel):
     def _payload(self, lease: Lease) -> dict[str, Any] | Outcome:
         """The message of `lease`; what becomes of it at once where Celery has no form for it."""
         file = self._file
+        if lease.task == GIVE_UP:
+            return DeadLetter(encode_error(ChordError(NOT_WHOLE.format(lease.group_id))))
         why = "it is a durable workflow, and runs in liteq's workers" if lease.flags & Flag.RUN else ""
         try:
             beside = not lease.payload
@@ -261,6 +270,7 @@ class Channel(virtual.Channel):
             if kind is not None:
                 why = f"its content, {kind}, is read by liteq's workers"
             if not why:
+                lease = errbacks.as_called(file, lease)
                 args = self._args(lease)
                 return payload_of(
                     lease, file.where, lower_first=file.options.lower_first, beside=beside, args=args

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -49,6 +50,15 @@ class TaggedFloat(Tagged):
 register_type(Tagged, "int", repr, lambda text: int(text, 16))
 register_type(TaggedFloat, "float", repr, float)
 
+# What a member of a group carries in place of its chord's body, which awaits the group: that it is one.
+MEMBER: Final[dict[str, Any]] = {
+    "task": "celery.chord",
+    "args": [],
+    "kwargs": {},
+    "subtask_type": None,
+    "immutable": False,
+}
+
 LOWEST: Final = 9  # of Celery's priorities on Redis, where 0 goes first
 
 
@@ -58,8 +68,8 @@ LOWEST: Final = 9  # of Celery's priorities on Redis, where 0 goes first
 def row_of(message: Mapping[str, Any], queue: str, *, lower_first: bool, results: bool = False) -> Message:
     """The row of a message that kombu's channel has prepared. Raises ValueError for an id or a queue that cannot be.
 
-    `results`: they are kept in the same file. Then no worker counts a chord's members as they end, and none needs to
-    carry the chord's body.
+    `results`: they are kept in the same file. Then the chord's group counts its members as they end, and none of them
+    needs to carry the chord's body.
     """
     headers, properties = message.get("headers") or {}, message["properties"]
     checked_name(queue, "a queue's name")
@@ -68,9 +78,11 @@ def row_of(message: Mapping[str, Any], queue: str, *, lower_first: bool, results
     if isinstance(task, str) and isinstance(id_, str) and task and id_:
         call = _call(message, headers)
         if call is not None:
-            if results:
-                call[1].pop("chord", None)
-            return _task_row(call, headers, properties, queue, priority)
+            member = bool(call[1].pop("chord", None)) if results else False
+            row = _task_row(call, headers, properties, queue, priority)
+            if member and isinstance(headers.get("group"), str):
+                return replace(row, group_id=headers["group"], position=int(headers.get("group_index") or 0))
+            return row
         return _opaque(message, queue, priority, checked_id(id_))
     return _opaque(message, queue, priority, new_id())
 
@@ -255,6 +267,8 @@ def payload_of(lease: Lease, where: str, *, lower_first: bool, beside: bool, arg
     if args is not None:
         body = orjson.dumps([args, orjson.loads(lease.payload)[1]])
     embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None, **celery.get("embed", {})}
+    if lease.group_id is not None and not embed["chord"]:
+        embed["chord"] = {**MEMBER, "options": {"task_id": lease.group_id}}
     exchange, routing_key = celery.get("to", ("", lease.queue))
     priority = LOWEST - lease.priority if lower_first else lease.priority
     return {

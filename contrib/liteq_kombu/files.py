@@ -27,6 +27,8 @@ from liteq_kombu.counting import Counter
 from liteq_kombu.options import FORM, TransportOptions
 
 if TYPE_CHECKING:
+    from celery import Celery
+
     from liteq_kombu.control import Asked
     from liteq_kombu.holder import Holder
 
@@ -60,6 +62,8 @@ class File:
         self.where = where
         self.options = options
         self.results = False
+        self.unplaced: set[str] = set()  # chords of generators that are being sent
+        self.app: Celery | None = None  # Celery's, whose results are kept here
         self.result_expires_s: float | None = 86_400.0
         self.short = False  # the disk is full
         self.asked: dict[str, list[Asked]] = {}  # of liteq's workers by this process, by the queue of the answers

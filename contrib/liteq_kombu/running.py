@@ -51,7 +51,8 @@ class Run:
 
     `again`: the message under its own id that it has sent. `following`: those that Celery's tracer sends because it has
     ended, the next link of its chain, callbacks and errbacks; `ended`: those that will not come, as it has failed. They
-    are written with its end, or not at all.
+    are written with its end, or not at all. `closing`: the chords among them, whose members are all sent with it.
+    `again_delivered`: it may have run before.
     """
 
     def __init__(self, file: File, lease: Lease) -> None:
@@ -63,6 +64,8 @@ class Run:
         self.again: Message | None = None
         self.retries = 0  # of that message
         self.following: list[Message] = []
+        self.closing: list[tuple[str, int | None]] = []
+        self.again_delivered = False
         self.ended: list[Ended] = []
         self.telling: str | None = None  # the id of the task whose loss it tells, which has ended already
         self.over = False  # it was to begin after its lease
@@ -78,13 +81,12 @@ class Run:
             return
         outcome = otherwise if self.outcome is None else self.outcome
         if self.again is not None:
-            outcome = self._again(self.again, getattr(outcome, "error", None))
+            outcome = self.retry_as(self.again, getattr(outcome, "error", None))
         storage, lease = self.file.storage, self.lease
         took = (self.began_ms, storage.clock.monotonic() - self._began)
         ran = {lease.token: took}
-        also = Batch(self.following) if self.following else None
-        if also is not None:
-            self._make_room()
+        following = self._make_room() if self.following else []
+        also = Batch(following) if following else None
         lost = self.file.patiently(lambda: storage.settle([(lease, outcome)], ran=ran, also=also, ended=self.ended))
         self.settled = True
         if lost:
@@ -94,16 +96,24 @@ class Run:
             )  # fmt: skip
         else:
             self.file.counter.settled(lease, outcome, took)
+            for group_id, size in self.closing:
+                storage.groups.close(group_id, size)
 
-    def _make_room(self) -> None:
-        """Let go what ended long ago under the ids of those that follow: a canvas that is sent once more."""
+    def _make_room(self) -> list[Message]:
+        """Those that follow and are not in the file: what awaits this task as a row has been sent.
+
+        What ended long ago under the id of one makes room: a canvas that is sent once more.
+        """
         storage = self.file.storage
-        gone = [m.id for m in self.following if (found := storage.reader.find(m.id)) is not None and found.has_ended]
+        there = storage.reader.find_many([m.id for m in self.following])
+        gone = [id_ for id_, found in there.items() if found.has_ended]
         # While the lease holds, nothing that it has caused has ended: these are of an earlier sending.
         if gone and storage.leases.find(self.lease.seq, self.lease.token) is not None:
             storage.forget(gone)
+        return [m for m in self.following if m.id not in there or there[m.id].has_ended]
 
-    def _again(self, row: Message, error: bytes | None) -> Outcome:
+    def retry_as(self, row: Message, error: bytes | None = None) -> RetryAt:
+        """The outcome by which the row of this task is `row` from now on."""
         now_ms = self.file.storage.clock.now_ms()
         due_ms = now_ms if row.due_ms is None else row.due_ms
         return RetryAt(
@@ -167,6 +177,7 @@ def run_of(request: Any, file: File) -> Run | None:
         return None
     lease = lease_of(facts, request.id, getattr(request, "task", None) or "", request.root_id, request.parent_id)
     made = Run(file, lease)
+    made.again_delivered = bool((getattr(request, "delivery_info", None) or {}).get("redelivered"))
     setattr(request, RUN, made)
     return made
 

@@ -205,8 +205,8 @@ class Plan:
         if kind == (None, None, None):
             self.write(RETRY, lease, state, due_ms, retry.error, *changed, flags, wait_ms, cause, retry.keys)
         else:
-            waits = retry.awaits is not None  # then a result comes before the arguments, whatever they are
-            state, more = ("blocked", Flag.TAKES_INPUT) if waits else (state, 0)
+            waits = retry.awaits is not None  # then a result comes before the arguments
+            state, more = ("blocked", Flag.TAKES_INPUT * retry.takes_input) if waits else (state, 0)
             told = (*kind, *changed, flags, more, wait_ms, cause, retry.keys)
             self.write(RETRY_AS, lease, state, due_ms, retry.error, *told)
         self.attempt(lease, "retried")

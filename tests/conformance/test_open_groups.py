@@ -175,6 +175,20 @@ def test_a_running_message_may_become_what_awaits_the_group(storage: Storage, ru
     assert storage.reader.find_group("g2") is None
 
 
+def test_what_a_running_message_becomes_need_not_take_the_result(
+    storage: Storage, run: Run, worker: FakeWorker
+) -> None:
+    storage.enqueue(Batch([row("self", LINKED)]))
+    body = RetryAt(0, task="celery.accumulate", payload=b"[[5],{}]", retries=0, awaits="g", takes_input=False)
+    assert storage.groups.open(
+        Batch([], [Group("g", 0)]), {"a": Seat("g", 0)}, queue="celery", body=(worker.claim_one(), body)
+    )
+    enter(storage, "a")
+    storage.groups.close("g", 1)
+    assert run() == ["a", "celery.accumulate"]
+    assert run.inputs["celery.accumulate"] is None
+
+
 def test_places_leave_with_their_group(storage: Storage, run: Run, clock: FakeClock) -> None:
     opened(storage, "a", "b", patience_s=60)
     clock.advance(seconds=61)

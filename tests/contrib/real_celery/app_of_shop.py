@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from celery import Celery
+from celery import Celery, chain, group
 from celery.exceptions import Ignore, Reject
 
 app = Celery("shop", broker=os.environ["SHOP_QUEUE"], backend=os.environ.get("SHOP_RESULTS", os.environ["SHOP_QUEUE"]))
@@ -50,7 +50,7 @@ def quiet(where):
 
 
 @app.task(name="shop.boom")
-def boom():
+def boom(*_args):
     raise KeyError("no such crate")
 
 
@@ -142,3 +142,47 @@ def seen(self):
         "timelimit": request.timelimit, "redelivered": request.delivery_info["redelivered"],
         "root": request.root_id, "origin": bool(request.origin), "argsrepr": request.argsrepr,
     }  # fmt: skip
+
+
+@app.task(name="shop.same")
+def same(x):
+    return x
+
+
+@app.task(name="shop.counted", acks_late=True, reject_on_worker_lost=True)
+def counted(where, n):
+    time.sleep(0.01)
+    note(where, n)
+    return n
+
+
+@app.task(name="shop.body", acks_late=True)
+def body(found, where):
+    note(where, len(found))
+    return found
+
+
+@app.task(name="shop.by_group", bind=True)
+def by_group(self, n):
+    return self.replace(group(same.s(i) for i in range(n)))
+
+
+@app.task(name="shop.by_chain", bind=True)
+def by_chain(self, n):
+    return self.replace(chain(add.s(n, 1), add.s(1)))
+
+
+@app.task(name="shop.one_more", bind=True)
+def one_more(self):
+    self.add_to_chord(same.s("more"))
+    return "one"
+
+
+@app.task(name="shop.told_id")
+def told_id(task_id, where):
+    note(where, task_id)
+
+
+@app.task(name="shop.told_all")
+def told_all(request, exc, traceback, where):
+    note(where, f"{request.id} {type(exc).__name__} {traceback is None or 'Traceback' in traceback}")

@@ -1,0 +1,98 @@
+"""Celery's chords as liteq's groups: a counter in the file, and the body a row that awaits it.
+
+Nobody joins the header and no task looks whether it has ended. The group is open until Celery has said how many members
+it has; each member takes the place that is kept under its id when it comes (docs/adr/0051).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from celery.canvas import maybe_signature
+from celery.result import GroupResult
+
+from liteq.message import Batch, Flag, Group, Message
+from liteq.storage.open_groups import Seat
+from liteq_kombu import running
+from liteq_kombu.envelope import JSON
+from liteq_kombu.replacing import close_all, own_of, retried_as, settle_with
+from liteq_kombu.running import Run
+from liteq_kombu.taking import MARK, taking
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from liteq_kombu.files import File
+
+__all__ = ["is_plain", "open_chord"]
+
+QUEUE = "celery"  # of a placeholder, where the body is sent to no queue of the file
+
+
+def open_chord(file: File, app: Celery, group_id: str, results: Iterable[Any], body: Any) -> None:
+    """Open the group of a chord's header, and write its body behind it. `results`: the header's, frozen.
+
+    Raises Untakable for a body whose arguments are no JSON; a part of it may wait then, until its group is given up.
+    """
+    if isinstance(results, list):
+        groups, seats = _tree(group_id, results)
+    else:  # a generator, which is asked for the next member when the one before is sent: they name their own places
+        groups, seats = [Group(group_id, 0)], {}
+        file.unplaced.add(group_id)
+    body = maybe_signature(body, app=app).clone()
+    with taking(file, app, group_id, at_a_time=body.options.get("eta") is not None) as taken:
+        body.apply_async((MARK,))
+    run = running.current(file)
+    own = own_of(run, taken.rows)
+    rows = [row for row in taken.rows if row is not own]
+    queue = taken.rows[0].queue if taken.rows else QUEUE
+    # A sender that was killed sends once more: what it had sent has perhaps ended, and does not run again.
+    again = [] if _ran_before(run) else [*(g.id for g in groups), *(row.id for row in rows)]
+    at_once = all(row.group_id is None for row in rows)
+    settling = (run.lease, retried_as(run, own)) if run is not None and own is not None else None
+    if run is not None and own is None and _is_there(file, rows):
+        pass  # its members have their places
+    elif at_once:
+        settle_with(run, settling, lambda: file.storage.groups.open(
+            Batch(rows, groups), seats, queue=queue, again=again, body=settling
+        ))  # fmt: skip
+    elif file.storage.groups.open(Batch([], groups), seats, queue=queue, again=again):
+        file.storage.groups.enter(Batch(rows), again=again)  # the group is held: nothing follows it yet
+        if settling is not None:
+            settle_with(run, settling, lambda: not file.storage.settle([settling]))
+    close_all(file, taken)
+
+
+def _is_there(file: File, rows: list[Message]) -> bool:
+    """Whether the body waits in the file: of Celery before 5.7 an execution has other ids for groups than the last."""
+    found = file.storage.reader.find_many([row.id for row in rows if not row.flags & Flag.ON_FAILURE])
+    return any(not one.has_ended for one in found.values())
+
+
+def _tree(group_id: str, results: list[Any]) -> tuple[list[Group], dict[str, Seat]]:
+    """The group of a header with those inside it, and the place of each task: a chain may end in a group."""
+    groups = [Group(group_id, 0)]
+    seats: dict[str, Seat] = {}
+    todo = [(group_id, results)]
+    while todo:
+        id_, members = todo.pop()
+        for at, result in enumerate(members):
+            if isinstance(result, GroupResult):
+                groups.append(Group(str(result.id), 0, id_, at))
+                todo.append((str(result.id), list(result.results)))
+            else:
+                seats[str(result.id)] = Seat(id_, at)
+    return groups, seats
+
+
+def _ran_before(run: Run | None) -> bool:
+    return run is not None and bool(run.lease.crashes or run.again_delivered)
+
+
+def is_plain(conf: Mapping[str, Any], backend: Any) -> bool:
+    """Whether an app's arguments and results are JSON, which a row takes as its input."""
+    serializers = (conf["task_serializer"], backend.serializer)
+    return all(one in ("json", JSON) for one in serializers) and not (
+        conf["task_compression"] or getattr(backend, "compression", None)  # Celery 5.7 has it
+    )

@@ -1,0 +1,155 @@
+"""Chords of Celery's on a liteq file: groups that count their members, whoever runs them, and a body behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from liteq.states import State
+
+from ...faults.sizes import size
+from .shop import NEEDS_CELERY, Shop
+
+pytestmark = NEEDS_CELERY
+MEMBERS = size("CHORD_MEMBERS", 24, 120)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    shop = Shop(tmp_path_factory.mktemp("shop"))
+    shop.start()
+    yield shop
+    shop.close()
+
+
+def chord(shop: Shop, header: Any, body: Any) -> Any:
+    from celery import chord
+
+    return chord(header, body, app=shop.app)
+
+
+def chain(shop: Shop, *steps: Any) -> Any:
+    from celery import chain
+
+    return chain(*steps, app=shop.app)
+
+
+def group(shop: Shop, *members: Any) -> Any:
+    from celery import group
+
+    return group(*members, app=shop.app)
+
+
+def test_the_body_takes_the_results_in_the_order_of_the_header_and_nothing_looks_for_them(shop: Shop) -> None:
+    sent = chord(shop, [shop.sig("add", n, n) for n in range(5)], shop.sig("same")).delay()
+    assert sent.get(timeout=40) == [0, 2, 4, 6, 8]
+    assert shop.liteq.storage.reader.find_group(sent.parent.id).remaining == 0
+    assert "chord_unlock[" not in shop.log()
+    assert chord(shop, [shop.sig("add", 1, 1)], shop.sig("add", 2, 3, immutable=True)).delay().get(timeout=40) == 5
+
+
+def test_chords_in_chords_and_chains_and_groups_in_them(shop: Shop) -> None:
+    add, same = shop.sig("add", 1), shop.sig("same")
+    inner = chord(shop, [shop.sig("add", 1, 1), shop.sig("add", 2, 2)], same)
+    deeper = chord(shop, [inner, shop.sig("same", 7)], same)
+    assert chord(shop, [deeper, shop.sig("same", 9)], same).delay().get(timeout=40) == [[[2, 4], 7], 9]
+    ends_in_group = chain(shop, shop.sig("add", 1, 1), group(shop, add, shop.sig("add", 2)))
+    sent = chord(shop, [ends_in_group, chain(shop, shop.sig("add", 5, 5), add)], same).delay()
+    assert sent.get(timeout=40) == [[3, 4], 11]
+    first, second = group(shop, shop.sig("same", 1), shop.sig("same", 2)), group(shop, same, same)
+    assert chain(shop, first, second).delay().get(timeout=40) == [[1, 2], [1, 2]]
+    steps = chain(shop, shop.sig("same", 3), group(shop, add, shop.sig("add", 2)), same, shop.sig("same"))
+    assert steps.delay().get(timeout=40) == [4, 5]
+    body = chord(shop, [same, same], same)
+    assert chord(shop, [shop.sig("same", 1)], body).delay().get(timeout=40) == [[1], [1]]
+
+
+def test_a_task_that_replaces_itself_stays_a_member_and_what_is_behind_it_stays(shop: Shop) -> None:
+    assert shop.send("by_group", 3).get(timeout=40) == [0, 1, 2]
+    assert shop.send("by_chain", 3).get(timeout=40) == 5
+    header = [shop.sig("by_group", 2), shop.sig("by_chain", 3), shop.sig("same", 1)]
+    assert chord(shop, header, shop.sig("same")).delay().get(timeout=40) == [[0, 1], 5, 1]
+    steps = chain(shop, shop.sig("by_chain", 1), shop.sig("add", 10), shop.sig("add", 100))
+    assert steps.delay().get(timeout=40) == 113
+
+
+def test_a_chord_takes_one_more_task_and_a_generator_s(shop: Shop) -> None:
+    sent = chord(shop, [shop.sig("one_more"), shop.sig("same", 2)], shop.sig("same")).delay()
+    assert sent.get(timeout=40) == ["one", 2, "more"]
+    sent = chord(shop, (shop.sig("same", n) for n in range(3)), shop.sig("same")).delay()
+    assert sent.get(timeout=40) == [0, 1, 2]
+
+
+def test_a_chord_that_is_sent_again_runs_again(shop: Shop) -> None:
+    ran = shop.folder / "again"
+    sig = chord(shop, [shop.sig("same", 1)], shop.sig("body", str(ran)))
+    sig.freeze()
+    for times in (1, 2):
+        assert sig.apply_async().get(timeout=40) == [1]
+        shop.wait(lambda: len(shop.lines("again")) == times)
+
+
+def test_a_failing_header_fails_the_body_and_calls_each_errback_once(shop: Shop) -> None:
+    from celery.exceptions import ChordError
+
+    ids, all_of_it = str(shop.folder / "ids"), str(shop.folder / "all")
+
+    def told(sig: Any) -> Any:
+        return sig.on_error(shop.sig("told_id", ids)).on_error(shop.sig("told_all", all_of_it))
+
+    inner = chord(shop, [shop.sig("boom"), shop.sig("same", 1)], told(shop.sig("same")))
+    outer = chord(shop, [inner, shop.sig("same", 2)], told(shop.sig("same"))).delay()
+    with pytest.raises((ChordError, KeyError), match="no such crate"):  # that of its parent, if it is seen first
+        outer.get(timeout=40)
+    broken = chord(shop, [shop.sig("same", 1)], told(shop.sig("boom"))).delay()
+    with pytest.raises(KeyError):
+        broken.get(timeout=40)
+    rest = chain(shop, group(shop, shop.sig("boom"), shop.sig("same", 1)), shop.sig("same"), shop.sig("same")).delay()
+    with pytest.raises((ChordError, KeyError)):
+        rest.get(timeout=40)
+    shop.wait(lambda: len(shop.lines("ids")) == 3 and len(shop.lines("all")) == 3)
+    assert sorted(shop.lines("ids")) == sorted(line.split()[0] for line in shop.lines("all"))
+    assert sorted(line.split(" ", 1)[1] for line in shop.lines("all")) == [
+        "ChordError True", "ChordError True", "KeyError True",
+    ]  # fmt: skip
+    assert {outer.id, broken.id} < set(shop.lines("ids"))
+
+
+def test_a_worker_of_celery_s_gives_up_a_group_whose_sender_has_died(shop: Shop) -> None:
+    from liteq.message import Batch, Flag, Group, Message
+
+    body = Message("given-up-body", "shop.same", b"[[],{}]", awaits="given-up", flags=Flag.TAKES_INPUT)
+    shop.liteq.storage.groups.open(Batch([body], [Group("given-up", 0)]), queue="celery", patience_s=0.1)
+    shop.wait(lambda: shop.record("given-up-body").state is State.UPSTREAM_FAILED)
+    assert "not sent as a whole" in str(shop.app.AsyncResult("given-up-body").result)
+
+
+def test_what_is_behind_an_early_task_that_is_lost_is_told(shop: Shop) -> None:
+    told, began = str(shop.folder / "lost"), shop.folder / "early"
+    first = shop.sig("killed", str(began), 1).on_error(shop.sig("told_all", told))
+    last = chain(shop, first, shop.sig("same"), shop.sig("same")).delay()
+    shop.wait(lambda: last.state == "FAILURE")
+    shop.wait(lambda: shop.lines("lost"))
+    assert [line.split()[1] for line in shop.lines("lost")] == ["WorkerLostError"]
+
+
+def test_a_chord_fires_once_while_workers_of_both_kinds_die(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, visibility_timeout=2, max_deliveries=100)
+    ran, fired = tmp_path / "ran", tmp_path / "fired"
+    shop.start_liteq()
+    try:
+        doomed = shop.start()
+        header = [shop.sig("counted", str(ran), n) for n in range(MEMBERS)]
+        sent = chord(shop, header, shop.sig("body", str(fired))).delay()
+        for part in (1, 2):
+            shop.wait(lambda: len(shop.lines("ran")) >= part * MEMBERS // 4)
+            shop.kill(doomed)
+            doomed = shop.start()
+        assert sent.get(timeout=60) == list(range(MEMBERS))
+        assert shop.lines("fired") == [str(MEMBERS)]
+        assert set(map(int, shop.lines("ran"))) == set(range(MEMBERS))
+    finally:
+        shop.close()
