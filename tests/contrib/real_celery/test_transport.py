@@ -15,6 +15,7 @@ import pytest
 
 from liteq.exceptions import ImproperlyConfigured
 from liteq.states import State
+from liteq.storage.sqlite import files
 
 from .shop import NEEDS_CELERY, Shop
 
@@ -300,3 +301,18 @@ def test_the_leases_thread_rests_while_nothing_is_held_and_goes_on_with_the_next
         queue.get(timeout=20)
         assert not holder._resting
         queue.close()
+
+
+def test_a_durable_send_is_on_the_disk_by_one_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    syncs: list[int] = []
+    flush = files._flush
+    monkeypatch.setattr(files, "_flush", lambda fd: (syncs.append(fd), flush(fd)))
+    shop = Shop(tmp_path, durability="durable")
+    try:
+        shop.send("add", 1, 1)
+        syncs.clear()
+        for n in range(5):
+            shop.send("add", n, n)
+        assert len(syncs) == 5
+    finally:
+        shop.close()
