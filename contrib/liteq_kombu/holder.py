@@ -27,7 +27,7 @@ __all__ = ["Holder"]
 
 logger = logging.getLogger("liteq.kombu")
 
-LOOK_S = 1.25  # between two looks of the thread, where no lease needs it sooner: an idle worker wakes twice a second
+LOOK_S = 1.25  # between two looks of the thread, where no lease needs it sooner: an idle worker wakes about twice
 SYNC_S = 0.1  # with relaxed durability, while something is held: until a commit is on the disk
 OTHERS_S = 1.0  # between two looks after other workers
 DEAD_EXPIRES_S = 30 * 86_400.0
