@@ -56,7 +56,7 @@ TAKEN: Final = "SELECT count(*) FROM (SELECT 1 FROM liteq_slots WHERE key = ? LI
 PLACES: Final = """
 SELECT m.id, m.task, m.queue, s.since_ms, w.name
   FROM (SELECT seq, since_ms FROM liteq_slots WHERE key = ? ORDER BY seq LIMIT ?) AS s
-  JOIN liteq_messages AS m ON m.seq = s.seq LEFT JOIN liteq_workers AS w ON w.id = m.worker
+  JOIN liteq_messages AS m ON m.seq = s.seq LEFT JOIN liteq_workers AS w ON w.id = m.worker ORDER BY s.seq
 """
 PLACES_OF: Final = """
 SELECT s.key, s.since_ms FROM liteq_messages AS m JOIN liteq_slots AS s ON s.seq = m.seq
