@@ -13,12 +13,12 @@ from typing import Any
 
 from celery import Celery, signals, states
 from celery.backends.base import Backend, SyncBackendMixin
-from celery.exceptions import ChordError, TimeoutError
+from celery.exceptions import ChordError, NotRegistered, TimeoutError
 from celery.result import result_from_tuple
 
 from liteq.exceptions import StorageError
 from liteq.message import Ack, Cancel, DeadLetter, Flag
-from liteq.serialization import decode, encode
+from liteq.serialization import decode, decode_error, encode
 from liteq.states import State
 from liteq.storage.ended import Ended
 from liteq.storage.engines import describe_url
@@ -174,6 +174,8 @@ class LiteqBackend(SyncBackendMixin, Backend):
         broken = ending_here(self.file)
         if broken is not None and broken.telling == task_id:
             return
+        if isinstance(result, NotRegistered) and self._is_unknown(task_id):
+            return
         if (
             broken is not None
             and error is not None
@@ -186,6 +188,13 @@ class LiteqBackend(SyncBackendMixin, Backend):
         stored = self.storage.store_result(task_id, Ending(FINAL[state], task, result=value, error=error))
         if not stored and state == states.REVOKED:
             self.storage.cancel([task_id])
+
+    def _is_unknown(self, task_id: str) -> bool:
+        """Whether the row says so already: a message of a task that a worker does not have is rejected with that."""
+        record = self.storage.reader.find(task_id)
+        if record is None or record.state is not State.DEAD or record.error is None:
+            return False
+        return decode_error(record.error).type == NotRegistered.__name__
 
     def _behind(self, task_id: str) -> list[Any]:
         found = self.storage.reader.find_many(self.storage.reader.followers(task_id))

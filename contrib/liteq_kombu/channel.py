@@ -311,7 +311,8 @@ class Channel(virtual.Channel):
         holder = self._file.held
         lease = holder.drop(tag) if holder is not None else None
         if lease is not None:
-            error = encode_error(Reject(GONE_WRONG, requeue=requeue))
+            missing = running.unknown_task(self._file, lease)
+            error = encode_error(missing or Reject(GONE_WRONG, requeue=requeue))
             outcome: Outcome = Release(crashed=True, error=error) if requeue else DeadLetter(error)
             if not self._file.storage.settle([(lease, outcome)]):
                 self._file.counter.settled(lease, outcome)

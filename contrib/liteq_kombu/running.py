@@ -15,18 +15,29 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
-from liteq.exceptions import Ignore, ImproperlyConfigured, LiteqError, Reject
+from liteq.exceptions import Ignore, ImproperlyConfigured, LiteqError, NotRegistered, Reject
 from liteq.message import Ack, Batch, Cancel, DeadLetter, Flag, Lease, Message, Outcome, RetryAt
-from liteq.serialization import encode_error
+from liteq.serialization import decode, encode_error
 from liteq.storage.ended import Ended
 from liteq.storage.engines import describe_url
 from liteq.utils.ids import ids_of
-from liteq_kombu.envelope import FACTS, lease_of
+from liteq_kombu.envelope import FACTS, OPAQUE, lease_of
 
 if TYPE_CHECKING:
     from liteq_kombu.files import File
 
-__all__ = ["ERRBACK", "Run", "continues", "ending", "ending_here", "look_for_results", "note_end", "run_of", "say_once"]
+__all__ = [
+    "ERRBACK",
+    "Run",
+    "continues",
+    "ending",
+    "ending_here",
+    "look_for_results",
+    "note_end",
+    "run_of",
+    "say_once",
+    "unknown_task",
+]
 
 logger = logging.getLogger("liteq.kombu")
 
@@ -260,6 +271,29 @@ def note_end(run: Run, task: Any, state: str | None, value: Any) -> None:
             run.settle(DeadLetter(encode_error(value)))
         case "IGNORED" | "RETRY":
             run.settle(Cancel(encode_error(Ignore(*getattr(value, "args", ())))))
+
+
+def unknown_task(file: File, lease: Lease) -> NotRegistered | None:
+    """The error of the message of `lease` where a consumer of Celery's refuses it as of a task that it does not have.
+
+    Celery rejects it first, and says why afterwards. It does so while it handles the KeyError of the task's name.
+    """
+    missing = sys.exc_info()[1]
+    name = task_in(file, lease) if isinstance(missing, KeyError) else None
+    if name is None or missing is None or missing.args != (name,):
+        return None
+    return NotRegistered(name, file.app._tasks if file.app is not None else ())
+
+
+def task_in(file: File, lease: Lease) -> str | None:
+    """The task that the message of `lease` names, also where it was kept whole."""
+    if lease.task != OPAQUE:
+        return lease.task
+    if not lease.payload:
+        lease = file.storage.reader.with_payload(lease)
+    headers = decode(lease.payload)[1]["message"]["headers"]
+    name: str | None = headers.get("task")
+    return name
 
 
 def look_for_results(file: File) -> None:

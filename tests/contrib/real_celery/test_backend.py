@@ -162,3 +162,41 @@ def test_an_outcome_waits_for_a_disk_that_is_full(shop: Shop, monkeypatch: pytes
     assert result.get(timeout=5) == "kept"
     assert next(refused, None) is None
     shop.wait(lambda: not shop.app.backend.file.short)  # the leases' thread has found that there is space
+
+
+@pytest.mark.parametrize("serializer", ["json", "pickle"])
+def test_a_message_of_an_unknown_task_is_refused_with_its_reason_by_one_write(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, serializer: str
+) -> None:
+    """Celery's consumer rejects it, and tells the backend why only then: a reader between the two sees why, too."""
+    from celery.exceptions import NotRegistered
+    from celery.worker.consumer import Consumer
+
+    shop.app.conf.accept_content = ["json", serializer]
+    result = shop.send("nowhere", serializer=serializer)
+    backend, between = shop.app.backend, list[Any]()
+    tell = backend.mark_as_failure
+    monkeypatch.setattr(backend, "mark_as_failure", lambda *args, **kw: (between.append(seen()), tell(*args, **kw)))
+    monkeypatch.setattr(backend.storage, "store_result", lambda *args: pytest.fail("a second write"))
+
+    def seen() -> tuple[Any, ...]:
+        record = shop.record(result.id)
+        return record.state, record.error, type(result.result), str(result.result)
+
+    consumer = Consumer.__new__(Consumer)
+    consumer.app, consumer.strategies, consumer.connection_errors = shop.app, {}, ()
+    consumer.event_dispatcher, consumer.on_task_message = None, set()
+    message = shop.app.connection().SimpleQueue("celery", serializer=serializer).get_nowait()
+    consumer.create_task_handler()(message)
+    assert [(one[0], one[2], one[3]) for one in between] == [(State.DEAD, NotRegistered, "'shop.nowhere'")]
+    assert seen() == between[0]
+
+
+def test_a_message_that_is_rejected_is_not_taken_for_one_of_an_unknown_task(shop: Shop) -> None:
+    shop.send("add", 1, 1, task_id="refused")
+    message = shop.app.connection().SimpleQueue("celery").get_nowait()
+    try:
+        raise KeyError("another name")
+    except KeyError:
+        message.reject()
+    assert b"Reject" in shop.record("refused").error
