@@ -297,9 +297,13 @@ def task_in(file: File, lease: Lease) -> str | None:
 
 
 def look_for_results(file: File) -> None:
-    """Find out whether the app of this process keeps its results in `file`, before its first message is consumed."""
+    """Find out whether the app of this process keeps its results in `file`, as it connects and as it consumes.
+
+    A worker looks its tasks up once, between the two: the backend brings some of them.
+    """
     state = sys.modules.get("celery._state")
-    app = state._get_current_app() if state is not None and not file.results else None
+    # Not by Celery's own function, which makes an app where there is none: a program may only send.
+    app = (state._tls.current_app or state.default_app) if state is not None and not file.results else None
     if app is None:
         return
     url = app.conf.result_backend

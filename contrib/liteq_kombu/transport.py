@@ -14,6 +14,7 @@ from liteq.exceptions import ImproperlyConfigured, StorageError
 from liteq_kombu.channel import Channel
 from liteq_kombu.files import File, open_file
 from liteq_kombu.options import FORM, options_of
+from liteq_kombu.running import look_for_results
 from liteq_kombu.waking import Ear
 
 __all__ = ["Transport"]
@@ -65,6 +66,7 @@ class Transport(virtual.Transport):
     def establish_connection(self) -> Any:
         """Open the file, creating it where it is not there. Raises what says why it cannot be used."""
         self.file.ready()
+        look_for_results(self.file)
         return super().establish_connection()
 
     def close_connection(self, connection: Any) -> None:

@@ -96,6 +96,18 @@ def test_an_unknown_task_is_a_dead_letter_that_says_so(shop: Shop) -> None:
     shop.wait(lambda: result.state == "FAILURE" and "nowhere" in str(result.result))
 
 
+def test_a_worker_in_a_thread_tells_errbacks_too(tmp_path: Path) -> None:
+    """It shows no banner, for which Celery's command makes the backend before it looks up its tasks."""
+    other = Shop(tmp_path)
+    try:
+        said = other.command("embedded_shop").splitlines()
+        assert said == ["liteq.call_errback liteq.errback", "['told of', 'broken']"]
+        assert other.lines("told") == ["broken KeyError x"]  # called before the other was sent
+        assert [one.id for one in other.liteq.storage.reader.messages(State.DEAD)] == ["broken"]
+    finally:
+        other.close()
+
+
 def test_an_eta_waits_in_the_file(shop: Shop) -> None:
     result = shop.send("add", 1, 1, countdown=0.7)
     assert shop.record(result.id).state is State.SCHEDULED
