@@ -9,7 +9,8 @@ from pathlib import Path
 from liteq import LiteQ
 
 app = LiteQ("shop", broker=os.environ["SHOP_QUEUE"].replace("liteq:", "sqlite:", 1))
-app.conf.update(visibility_timeout=2, durability="relaxed", max_crashes=20)
+# What only the shop's Celery knows waits for a worker of it, however long all of those are away.
+app.conf.update(visibility_timeout=2, durability="relaxed", max_crashes=20, unknown_task_patience=3600)
 
 
 @app.task(name="shop.ledger")

@@ -18,6 +18,7 @@ from .shop import NEEDS_CELERY, Shop
 pytestmark = [*NEEDS_CELERY, pytest.mark.timeout(3600)]
 
 RESTARTS = size("CELERY_DAY_RESTARTS", 1, 200)
+A_CONNECTION = 4  # descriptors: the file, its log, the log's index, a bell
 
 
 @pytest.fixture
@@ -59,7 +60,9 @@ def test_a_day_of_restarts_leaves_no_descriptor_row_or_listener(shop: Shop) -> N
     before, heard = (descriptors(lasting.pid), descriptors(os.getpid())), listeners(shop)
     for n in range(1, RESTARTS + 1):
         turn(n)
-    assert (descriptors(lasting.pid), descriptors(os.getpid())) == before
+    # A pool of connections may have grown by one; what a restart leaves each time is more than that at night.
+    for pid, most in zip((lasting.pid, os.getpid()), before, strict=True):
+        shop.wait(lambda pid=pid, most=most: descriptors(pid) <= most + A_CONNECTION)
     killed = (RESTARTS + 1) // 2
     # Those of a killed worker are forgotten a minute later: they are its queue for control, once.
     assert listeners(shop) - heard <= 2 * killed
