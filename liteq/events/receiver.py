@@ -15,6 +15,7 @@ __all__ = ["EventReceiver"]
 
 LOOK_S = 1.0  # between looks at the workers' entries; also the delay after a lost ring
 PAGE = 500
+NOT_SEEN = -1  # the heartbeat of a worker that was there before the first look, ms
 
 Handler = Callable[[dict[str, Any]], object]
 
@@ -46,7 +47,8 @@ class EventReceiver:
         self.node_id = node_id or new_id()
         self.should_stop: bool = False
         self._last = app.storage.events.last()
-        self._beats: dict[str, int] | None = None  # of the workers that were there at the last look: name, ms
+        # of the workers that were there at the last look: name, ms; of now none is known, so each is told of first
+        self._beats = {worker.name: NOT_SEEN for worker in living(app)}
         self._beats_due = 0.0
 
     def capture(self, limit: int | None = None, timeout: float | None = None, wakeup: bool = True) -> None:
@@ -111,11 +113,11 @@ class EventReceiver:
         there = {worker.name: worker for worker in living(self.app)}
         before, self._beats = self._beats, {name: worker.heartbeat_ms for name, worker in there.items()}
         for name, worker in there.items():
-            if before is not None and name not in before:
+            if name not in before:
                 yield self._event("worker-online", name, worker.started_ms, worker)
-            elif before is None or before[name] != worker.heartbeat_ms:
+            elif before[name] != worker.heartbeat_ms:
                 yield self._event("worker-heartbeat", name, worker.heartbeat_ms, worker)
-        for name in (before or {}).keys() - there.keys():
+        for name in before.keys() - there.keys():
             yield self._event("worker-offline", name, now_ms, None)
 
     def _event(self, type_: str, hostname: str, at_ms: int, worker: Any) -> dict[str, Any]:

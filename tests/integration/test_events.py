@@ -152,12 +152,22 @@ def test_producers_tell_what_they_send(app):
 
 def test_workers_come_and_go(app):
     there = captured(app, ends("worker-online"))
-    gone = captured(app, ends("worker-offline"))
     with start_worker(app, hostname="w@here"):
         online = there()[-1]
+        here = threading.Event()
+        gone = captured(app, lambda events: here.set() or ends("worker-offline")(events))
+        assert here.wait(60)  # a capture tells of the end of those workers that it saw, and looks once a second
         assert {"freq", "active", "processed", "loadavg", "sw_ident", "sw_ver", "sw_sys", "pid"} <= online.keys()
     events = gone()
     assert [(event["type"], event["hostname"]) for event in events][-1] == ("worker-offline", "w@here")
+
+
+def test_a_worker_that_starts_before_the_first_look_is_told_of_as_new(app):
+    told = []
+    receiver = app.events.Receiver(handlers={"*": told.append})
+    with start_worker(app, hostname="w@here"):
+        receiver.capture(limit=1, timeout=60, wakeup=False)
+    assert [(event["type"], event["hostname"]) for event in told] == [("worker-online", "w@here")]
 
 
 def test_a_capture_ends(app):
