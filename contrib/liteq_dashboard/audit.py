@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from liteq.exceptions import LiteqError
-from liteq.storage.audit import Actor
+from liteq.storage.operating.audit import Actor
 from liteq_dashboard.http import Request
 
 if TYPE_CHECKING:

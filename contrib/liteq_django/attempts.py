@@ -16,7 +16,7 @@ from django.utils.module_loading import import_string
 from liteq.serialization import decode, decode_error
 from liteq.serialization.errors import shorten
 from liteq.states import FINISHED, State
-from liteq.storage.inspect import Record
+from liteq.storage.reading.inspect import Record
 from liteq_django.tasks_api import Task, TaskError, TaskResult, TaskResultDoesNotExist, TaskResultStatus
 from liteq_django.times import moment, moment_or_none
 

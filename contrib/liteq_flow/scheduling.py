@@ -15,7 +15,7 @@ from liteq.monitor.schedules import in_words
 from liteq.schedules import from_document
 from liteq.schedules.base import zone_of
 from liteq.serialization import decode
-from liteq.storage.periodic import ScheduleRecord
+from liteq.storage.sending.periodic import ScheduleRecord
 from liteq_flow.crontab import schedule_of
 from liteq_flow.errors import FlowRefused
 from liteq_flow.installing import install

@@ -20,9 +20,9 @@ from liteq.exceptions import StorageError
 from liteq.message import Ack, Cancel, DeadLetter, Flag
 from liteq.serialization import decode, decode_error, encode
 from liteq.states import State
-from liteq.storage.ended import Ended
 from liteq.storage.engines import describe_url
-from liteq.storage.results import Ending
+from liteq.storage.groups.ended import Ended
+from liteq.storage.rows.results import Ending
 from liteq_kombu import errbacks
 from liteq_kombu.chords import is_plain, open_chord
 from liteq_kombu.documents import error_document, meta_of, read_value, value_document

@@ -22,7 +22,7 @@ from kombu.transport import virtual
 from liteq.exceptions import ChordError, LiteqError, Reject, StorageFull
 from liteq.message import LATER, Ack, DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import encode_error, kind_of
-from liteq.storage.append_members import GIVE_UP
+from liteq.storage.groups.append_members import GIVE_UP
 from liteq_kombu import control, errbacks, running
 from liteq_kombu.envelope import FACTS, payload_of, row_of
 from liteq_kombu.passing import MARK, PassingQueues, send_fanout, send_to

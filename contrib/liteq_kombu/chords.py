@@ -13,7 +13,7 @@ from celery.canvas import maybe_signature
 from celery.result import GroupResult
 
 from liteq.message import Batch, Flag, Group, Message
-from liteq.storage.open_groups import Seat
+from liteq.storage.groups.open_groups import Seat
 from liteq_kombu import running
 from liteq_kombu.envelope import JSON
 from liteq_kombu.replacing import close_all, own_of, retried_as, settle_with

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from liteq.serialization import decode, encode
-from liteq.storage.commands import Command
+from liteq.storage.operating.commands import Command
 from liteq_kombu.envelope import JSON
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import threading
 
 from liteq.exceptions import StorageError
 from liteq.message import Lease, Outcome, Ran
-from liteq.storage.stats import Key, Tally
+from liteq.storage.statistics.stats import Key, Tally
 from liteq.storage.storage import Storage
 from liteq.worker.chores.counting import ended_as
 

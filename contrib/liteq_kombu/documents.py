@@ -20,7 +20,7 @@ from liteq.result.reading import state_of
 from liteq.serialization import decode, decode_error, encode, encode_error
 from liteq.serialization.content import ENVELOPE, options_of
 from liteq.states import State
-from liteq.storage.inspect import Record
+from liteq.storage.reading.inspect import Record
 
 __all__ = ["error_document", "meta_of", "read_value", "value_document"]
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 from liteq.exceptions import Ignore, ImproperlyConfigured, LiteqError, NotRegistered, Reject
 from liteq.message import Ack, Batch, Cancel, DeadLetter, Flag, Lease, Message, Outcome, RetryAt
 from liteq.serialization import decode, encode_error
-from liteq.storage.ended import Ended
 from liteq.storage.engines import describe_url
+from liteq.storage.groups.ended import Ended
 from liteq.utils.ids import ids_of
 from liteq_kombu.envelope import FACTS, OPAQUE, lease_of
 

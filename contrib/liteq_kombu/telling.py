@@ -22,7 +22,7 @@ from liteq.exceptions import LeaseLost, Reject
 from liteq.message import Lease
 from liteq.serialization import decode_error
 from liteq.states import State
-from liteq.storage.inspect import Record
+from liteq.storage.reading.inspect import Record
 from liteq_kombu.documents import described_error
 from liteq_kombu.envelope import payload_of
 from liteq_kombu.running import ERRBACK, RUN, Run, ending, run_of

@@ -17,7 +17,7 @@ from liteq.monitor.sight import Sight
 from liteq.monitor.telling import progress_document
 from liteq.operating import Actor, act
 from liteq.states import FINISHED, State
-from liteq.storage.inspect import Record
+from liteq.storage.reading.inspect import Record
 from liteq.utils.async_threads import looking, writing
 from liteq.utils.json_text import to_json
 from liteq.utils.text import iso_time

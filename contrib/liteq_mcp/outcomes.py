@@ -14,7 +14,7 @@ from liteq.monitor.telling import progress_document
 from liteq.result.hub import finished
 from liteq.result.reading import state_of
 from liteq.states import FINISHED, State
-from liteq.storage.inspect import Record
+from liteq.storage.reading.inspect import Record
 from liteq.utils.async_threads import looking
 from liteq_mcp.tools import Call, Refused
 

@@ -17,7 +17,7 @@ from pydantic_ai.conversation_store import (
 from pydantic_ai.messages import ModelMessagesTypeAdapter
 
 from liteq import LiteQ
-from liteq.storage.conversations import Entry, Record
+from liteq.storage.kept.conversations import Entry, Record
 from liteq.workflow import actx
 from liteq_pydantic_ai import places
 

@@ -24,7 +24,7 @@ from typing import Any
 from liteq import LiteQ, chain, chord
 from liteq.clock import FakeClock
 from liteq.schedules import crontab
-from liteq.storage.stats import Tally
+from liteq.storage.statistics.stats import Tally
 
 HISTORY_MIN, RELEASED_MIN = 60, 42
 RUN = 3  # two reports, and one of the four syncs of a customer

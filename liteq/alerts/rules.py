@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 
 from liteq.context import App
 from liteq.context.living import living, takes_from
-from liteq.storage.backlog import COUNTED, Backlog
-from liteq.storage.workers import WorkerRecord
+from liteq.storage.claiming.workers import WorkerRecord
+from liteq.storage.reading.backlog import COUNTED, Backlog
 from liteq.utils.records import NamedTuple
 from liteq.utils.text import span
 

@@ -16,7 +16,7 @@ from liteq.alerts.rules import alerts
 from liteq.alerts.targets import TIMEOUT_S, Target, Teller
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured, StorageError
-from liteq.storage.alerts import BEGAN, Tell
+from liteq.storage.operating.alerts import BEGAN, Tell
 from liteq.storage.storage import Storage
 from liteq.utils.records import NamedTuple
 from liteq.utils.text import iso_time, printable

@@ -26,8 +26,8 @@ from liteq.schedules import schedule as interval
 from liteq.sending.compile import compile_signature
 from liteq.sending.options import OF_A_CALL, check_options
 from liteq.serialization import decode, encode
-from liteq.storage.audit import Actor
-from liteq.storage.periodic import Entry, ScheduleRecord
+from liteq.storage.operating.audit import Actor
+from liteq.storage.sending.periodic import Entry, ScheduleRecord
 from liteq.utils.misspelt import nearest, unexpected
 
 __all__ = ["Periodic", "due_ms", "run_id"]

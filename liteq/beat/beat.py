@@ -28,7 +28,7 @@ from liteq.message import Batch
 from liteq.policy.overlap import Rules
 from liteq.schedules import BaseSchedule, NeverDue, from_document
 from liteq.serialization import decode
-from liteq.storage.periodic import ScheduleRecord
+from liteq.storage.sending.periodic import ScheduleRecord
 from liteq.storage.storage import Storage
 from liteq.utils.repeated import Repeated
 

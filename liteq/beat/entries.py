@@ -10,7 +10,7 @@ from liteq.clock import from_ms
 from liteq.context import App
 from liteq.schedules import BaseSchedule
 from liteq.serialization import decode
-from liteq.storage.periodic import ScheduleRecord
+from liteq.storage.sending.periodic import ScheduleRecord
 
 __all__ = ["ScheduleEntry"]
 

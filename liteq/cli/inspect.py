@@ -22,8 +22,8 @@ from liteq.monitor.search import Texts
 from liteq.monitor.workers import OFFSET, documents
 from liteq.states import State
 from liteq.storage import describe_url
-from liteq.storage.inspect import Record
-from liteq.storage.overview import COUNTED
+from liteq.storage.reading.inspect import Record
+from liteq.storage.reading.overview import COUNTED
 from liteq.utils.records import dataclass
 from liteq.utils.text import span
 

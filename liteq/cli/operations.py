@@ -15,7 +15,7 @@ from liteq.cli.output import age, counted, emit, say, table
 from liteq.cli.session import Session, pass_session
 from liteq.monitor import operations as monitor
 from liteq.operating import Preview, preview, resume_operation, start, stop
-from liteq.storage.acting import STATES
+from liteq.storage.operating.acting import STATES
 
 __all__ = ["do", "operations"]
 

@@ -10,7 +10,7 @@ from liteq.cli.group import Command
 from liteq.cli.names import names
 from liteq.cli.output import counted, emit
 from liteq.cli.session import Session, pass_session
-from liteq.storage.overview import Count
+from liteq.storage.reading.overview import Count
 
 __all__ = ["purge"]
 

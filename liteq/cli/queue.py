@@ -13,8 +13,8 @@ from liteq.cli.output import age, emit, say, table
 from liteq.cli.session import Session, pass_session
 from liteq.monitor.queues import pause_document
 from liteq.policy.durations import seconds
-from liteq.storage.audit import Actor
-from liteq.storage.pauses import Pause
+from liteq.storage.claiming.pauses import Pause
+from liteq.storage.operating.audit import Actor
 from liteq.utils.globs import is_glob
 from liteq.utils.misspelt import nearest
 

@@ -14,7 +14,7 @@ from liteq.cli.names import names, unknown
 from liteq.cli.output import age, counted, emit, json_text, say
 from liteq.cli.session import Session
 from liteq.exceptions import ReadOnly
-from liteq.storage.workers import WorkerRecord
+from liteq.storage.claiming.workers import WorkerRecord
 
 __all__ = ["arguments_of", "ask", "commands_of", "list_commands", "show_answers"]
 

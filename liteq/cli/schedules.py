@@ -15,7 +15,7 @@ from liteq.cli.output import age, counted, emit, say, table
 from liteq.cli.session import Session, pass_session
 from liteq.monitor.schedules import in_words, next_times
 from liteq.serialization import decode
-from liteq.storage.periodic import ScheduleRecord
+from liteq.storage.sending.periodic import ScheduleRecord
 from liteq.utils.text import iso_time
 
 __all__ = ["schedules"]

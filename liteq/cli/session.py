@@ -19,7 +19,7 @@ from liteq.utils.text import old
 if TYPE_CHECKING:
     from liteq.app import LiteQ
     from liteq.settings import Conf
-    from liteq.storage.audit import Actor
+    from liteq.storage.operating.audit import Actor
     from liteq.storage.storage import Storage
 
 __all__ = ["GLOBAL_OPTIONS", "HIDDEN_GLOBAL_OPTIONS", "Session", "pass_session"]
@@ -141,7 +141,7 @@ class Session:
         import getpass
         import socket
 
-        from liteq.storage.audit import Actor
+        from liteq.storage.operating.audit import Actor
 
         try:
             user = getpass.getuser()

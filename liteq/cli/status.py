@@ -11,7 +11,7 @@ from liteq.cli.names import names
 from liteq.cli.output import age, counted, emit, say
 from liteq.cli.remote import ask, show_answers
 from liteq.cli.session import Session, pass_session
-from liteq.storage.backlog import COUNTED
+from liteq.storage.reading.backlog import COUNTED
 from liteq.utils.text import iso_time
 
 __all__ = ["status"]

@@ -15,7 +15,7 @@ from liteq.cli.session import Session, pass_session
 from liteq.clock import from_ms
 from liteq.monitor.messages import masked
 from liteq.result.streaming import Chunk, look_at, read, stream
-from liteq.storage.inspect import Record
+from liteq.storage.reading.inspect import Record
 from liteq.utils.json_text import to_json
 from liteq.utils.names import LOG_STREAM
 

@@ -13,7 +13,7 @@ from liteq.cli.session import Session
 from liteq.monitor.matching import find_all
 from liteq.monitor.search import BadSearch, Search, Texts, parse
 from liteq.states import State
-from liteq.storage.browse import Line
+from liteq.storage.reading.browse import Line
 
 __all__ = ["chosen", "search_of", "where_option"]
 

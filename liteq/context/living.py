@@ -6,7 +6,7 @@ from functools import partial
 
 from liteq.context.app import App
 from liteq.context.identity import Presence, is_dead, presence
-from liteq.storage.workers import WorkerRecord
+from liteq.storage.claiming.workers import WorkerRecord
 from liteq.utils.globs import fits
 
 __all__ = ["LATE_MS", "RESTS", "as_of_ms", "late_after_ms", "late_ms", "living", "takes_from"]

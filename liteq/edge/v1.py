@@ -20,7 +20,7 @@ from liteq.policy.keyed import KEYED
 from liteq.result.position import position_of
 from liteq.sending.replicated import confirmed
 from liteq.storage.driver import Bell
-from liteq.storage.inspect import Record
+from liteq.storage.reading.inspect import Record
 from liteq.utils.ids import ids_of
 from liteq.utils.misspelt import meant
 from liteq.utils.names import checked_name

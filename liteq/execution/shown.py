@@ -7,7 +7,7 @@ import logging
 from liteq.context import App
 from liteq.exceptions import LiteqError
 from liteq.message import Flag, Lease
-from liteq.storage.payloads import NO_ARGUMENTS
+from liteq.storage.rows.payloads import NO_ARGUMENTS
 
 __all__ = ["noun_of", "with_arguments"]
 

@@ -21,7 +21,7 @@ from liteq.execution.task_log import Bounds, TaskLog, catch_lines
 from liteq.policy.kept import log_keep_ms
 from liteq.serialization import encode
 from liteq.serialization.models import data_of
-from liteq.storage.streams import Chunk
+from liteq.storage.kept.streams import Chunk
 from liteq.utils.names import LOG_STREAM, checked_name
 
 __all__ = ["Emitter", "Telling", "TellingHere", "cursor_of", "emit", "keep_log", "report", "save_cursor"]

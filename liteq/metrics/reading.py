@@ -12,8 +12,8 @@ from liteq.metrics.facts import Facts, LimitFacts, QueueFacts, Sum, WorkerFacts
 from liteq.monitor.file import file
 from liteq.monitor.workers import workers
 from liteq.states import State
-from liteq.storage.overview import COUNTED, Overview
-from liteq.storage.stats import BOUNDS_S, CHILD_EXIT, MEMO, REAPED, STEP, WRITE_WAIT, Stat
+from liteq.storage.reading.overview import COUNTED, Overview
+from liteq.storage.statistics.stats import BOUNDS_S, CHILD_EXIT, MEMO, REAPED, STEP, WRITE_WAIT, Stat
 
 __all__ = ["EXACT", "read"]
 

@@ -7,7 +7,7 @@ from typing import Any
 from liteq.context import App
 from liteq.monitor.keys import shown_key
 from liteq.monitor.sight import ALL, Sight
-from liteq.storage.audit import Audited
+from liteq.storage.operating.audit import Audited
 from liteq.utils.text import iso_time
 
 __all__ = ["activity", "of_target"]

@@ -11,8 +11,8 @@ from liteq.monitor.sight import Sight
 from liteq.monitor.tasks import times
 from liteq.policy.unique import Debounce, Throttle, unique_of
 from liteq.states import FINISHED, State
-from liteq.storage.inspect import Record
-from liteq.storage.unique import SUPERSEDED
+from liteq.storage.reading.inspect import Record
+from liteq.storage.sending.unique import SUPERSEDED
 from liteq.utils.text import iso_time, span
 
 __all__ = ["duplicate_of", "put_off", "uniqueness_of"]

@@ -9,7 +9,7 @@ from liteq.context.display import REDACTED
 from liteq.monitor.messages import masked
 from liteq.serialization import decode_error
 from liteq.states import State
-from liteq.storage.inspect import Record
+from liteq.storage.reading.inspect import Record
 
 __all__ = ["Failed", "error_document", "first_failure", "masked_text"]
 

@@ -12,8 +12,8 @@ from liteq.monitor.failing import masked_text
 from liteq.monitor.messages import failure, masked
 from liteq.monitor.sight import ALL, Sight
 from liteq.monitor.tasks import times
-from liteq.storage.causes import CauseRecord
-from liteq.storage.stats import Number
+from liteq.storage.statistics.causes import CauseRecord
+from liteq.storage.statistics.stats import Number
 
 __all__ = ["cause", "failures"]
 

@@ -12,9 +12,9 @@ from liteq.context.identity import Presence, is_here, presence
 from liteq.context.living import RESTS
 from liteq.exceptions import StorageBusy, StorageError, StorageUnavailable
 from liteq.monitor.workers import STAGE
-from liteq.storage import workers as _workers
+from liteq.storage.claiming import workers as _workers
+from liteq.storage.claiming.workers import WorkerRecord
 from liteq.storage.driver import Driver, Promise
-from liteq.storage.workers import WorkerRecord
 from liteq.utils.records import NamedTuple
 from liteq.utils.text import span
 

@@ -10,8 +10,8 @@ from liteq.monitor.keys import shown_key
 from liteq.monitor.limits import holders, is_declared, lacks, rule_document
 from liteq.monitor.sight import Sight
 from liteq.monitor.tasks import times
-from liteq.storage.holding import FAIR, OF_NO_LIMIT, Waits
-from liteq.storage.inspect import Record
+from liteq.storage.reading.holding import FAIR, OF_NO_LIMIT, Waits
+from liteq.storage.reading.inspect import Record
 from liteq.utils.text import iso_time, span
 
 __all__ = ["held_back"]

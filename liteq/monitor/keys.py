@@ -12,7 +12,7 @@ from liteq.context import App
 from liteq.context.display import REDACTED
 from liteq.monitor.messages import masked
 from liteq.monitor.sight import Sight
-from liteq.storage.inspect import Record
+from liteq.storage.reading.inspect import Record
 from liteq.utils.records import NamedTuple
 
 __all__ = ["Bearer", "Sent", "is_plain", "shown_key"]

@@ -18,10 +18,10 @@ from liteq.monitor.queues import count
 from liteq.monitor.sight import ALL, Sight
 from liteq.monitor.tasks import times
 from liteq.policy.rates import Bucket
-from liteq.storage.holding import FAIR, OF_NO_LIMIT, Holding, KeyRow, PlaceTaken
-from liteq.storage.inspect import Record
 from liteq.storage.limits.rules import Rule, Rules
-from liteq.storage.overview import Bounded
+from liteq.storage.reading.holding import FAIR, OF_NO_LIMIT, Holding, KeyRow, PlaceTaken
+from liteq.storage.reading.inspect import Record
+from liteq.storage.reading.overview import Bounded
 
 __all__ = ["HOLDERS", "holders", "is_declared", "lacks", "limit", "limits", "limits_of", "rule_document"]
 

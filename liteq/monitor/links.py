@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from liteq.context import App
 from liteq.context.observing import headers_of, trace_id_of
-from liteq.storage.inspect import Record
+from liteq.storage.reading.inspect import Record
 
 __all__ = ["links"]
 

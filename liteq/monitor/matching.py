@@ -20,7 +20,7 @@ from liteq.monitor.messages import error_line, shown
 from liteq.monitor.search import Argument, BadSearch, Search
 from liteq.monitor.sight import ALL, Sight
 from liteq.states import State
-from liteq.storage.browse import LAST, SEEN, WALK_OF, WALKS, Line, Mark, Whole
+from liteq.storage.reading.browse import LAST, SEEN, WALK_OF, WALKS, Line, Mark, Whole
 from liteq.utils.json_text import to_json
 from liteq.utils.records import NamedTuple
 

@@ -11,8 +11,8 @@ from liteq.context.secrets import hider
 from liteq.exceptions import LiteqError
 from liteq.serialization import ErrorDoc, decode, decode_error, kind_of
 from liteq.states import State
-from liteq.storage.holding import FAIR, OWN
-from liteq.storage.inspect import Record
+from liteq.storage.reading.holding import FAIR, OWN
+from liteq.storage.reading.inspect import Record
 from liteq.utils.text import iso_time
 
 __all__ = ["HIDDEN", "Call", "document", "error_line", "failure", "masked", "result", "shown", "waits_for"]

@@ -11,7 +11,7 @@ import orjson
 
 from liteq.context import App
 from liteq.monitor.sight import ALL, Sight
-from liteq.storage.operations import Operation
+from liteq.storage.operating.operations import Operation
 from liteq.utils.text import iso_time
 
 __all__ = ["STALE_MS", "document", "interrupted", "is_seen", "operation", "operations"]

@@ -16,7 +16,7 @@ from liteq.monitor.sight import ALL, Sight
 from liteq.monitor.tasks import line_document
 from liteq.monitor.telling import progress_document
 from liteq.states import State
-from liteq.storage.overview import Bounded, Overview
+from liteq.storage.reading.overview import Bounded, Overview
 from liteq.utils.text import span
 
 __all__ = ["overview", "running", "states"]

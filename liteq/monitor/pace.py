@@ -8,7 +8,7 @@ from typing import Final
 
 from liteq.context import App
 from liteq.monitor.sight import ALL, Sight
-from liteq.storage.stats import Number, Tally, quantile
+from liteq.storage.statistics.stats import Number, Tally, quantile
 from liteq.utils.records import NamedTuple
 
 __all__ = ["Pace", "pace"]

@@ -12,10 +12,10 @@ from liteq.monitor.keys import Bearer, shown_key
 from liteq.monitor.pace import Pace, pace
 from liteq.monitor.sight import ALL, Sight
 from liteq.monitor.tasks import times
-from liteq.storage.holding import FAIR
-from liteq.storage.overview import COUNTED, Bounded, Overview, QueueLook
-from liteq.storage.pauses import Pause
-from liteq.storage.workers import WorkerRecord
+from liteq.storage.claiming.pauses import Pause
+from liteq.storage.claiming.workers import WorkerRecord
+from liteq.storage.reading.holding import FAIR
+from liteq.storage.reading.overview import COUNTED, Bounded, Overview, QueueLook
 
 __all__ = ["count", "pause_document", "queue", "queue_documents", "queues"]
 

@@ -18,7 +18,7 @@ from liteq.exceptions import LiteqError
 from liteq.monitor.sight import ALL, Sight
 from liteq.schedules import BaseSchedule, NeverDue, from_document
 from liteq.serialization import decode
-from liteq.storage.periodic import ScheduleRecord
+from liteq.storage.sending.periodic import ScheduleRecord
 from liteq.utils.text import iso_time
 
 __all__ = ["in_words", "next_times", "queue_of_call", "schedule", "schedules"]

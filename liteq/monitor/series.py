@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from liteq.context import App
 from liteq.monitor.sight import ALL, Sight
-from liteq.storage.stats import Stat, Tally, quantile
+from liteq.storage.statistics.stats import Stat, Tally, quantile
 from liteq.utils.misspelt import nearest
 
 __all__ = ["METRICS", "UnknownMetric", "series", "step_of"]

@@ -17,11 +17,11 @@ from liteq.monitor.matching import Found, find
 from liteq.monitor.search import Search, parse
 from liteq.monitor.sight import ALL, Sight
 from liteq.states import State
-from liteq.storage.browse import Line
-from liteq.storage.holding import FAIR, OF_NO_LIMIT
-from liteq.storage.inspect import Record
-from liteq.storage.lineage import Kin
-from liteq.storage.unique import shown
+from liteq.storage.reading.browse import Line
+from liteq.storage.reading.holding import FAIR, OF_NO_LIMIT
+from liteq.storage.reading.inspect import Record
+from liteq.storage.reading.lineage import Kin
+from liteq.storage.sending.unique import shown
 from liteq.utils.records import NamedTuple
 from liteq.utils.text import iso_time, span
 

@@ -12,8 +12,8 @@ from liteq.monitor.sight import ALL, Sight
 from liteq.monitor.tasks import times
 from liteq.result.progress import progress_from
 from liteq.serialization import decode, kind_of
-from liteq.storage.inspect import Record
-from liteq.storage.streams import Chunk
+from liteq.storage.kept.streams import Chunk
+from liteq.storage.reading.inspect import Record
 from liteq.utils.json_text import to_json
 
 __all__ = ["progress_document", "stream", "streams_of"]

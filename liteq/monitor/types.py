@@ -12,7 +12,7 @@ from liteq.monitor.failures import failures
 from liteq.monitor.search import quoted
 from liteq.monitor.sight import ALL, Sight
 from liteq.monitor.tasks import tasks
-from liteq.storage.stats import Stat, Tally, quantile
+from liteq.storage.statistics.stats import Stat, Tally, quantile
 
 __all__ = ["task_type"]
 

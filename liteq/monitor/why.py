@@ -17,8 +17,8 @@ from liteq.monitor.tasks import batch_of, times
 from liteq.monitor.telling import progress_document
 from liteq.serialization import decode_error
 from liteq.states import FINISHED, State
-from liteq.storage.inspect import Record
-from liteq.storage.workers import WorkerRecord
+from liteq.storage.claiming.workers import WorkerRecord
+from liteq.storage.reading.inspect import Record
 from liteq.utils.names import is_built_in
 from liteq.utils.text import iso_time, span
 

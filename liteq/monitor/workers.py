@@ -12,7 +12,7 @@ from liteq.context import App
 from liteq.context.identity import boot_id
 from liteq.context.living import LATE_MS, late_ms, living
 from liteq.monitor.sight import ALL, Sight
-from liteq.storage.workers import WorkerRecord
+from liteq.storage.claiming.workers import WorkerRecord
 from liteq.utils.names import is_built_in
 from liteq.utils.text import iso_time
 

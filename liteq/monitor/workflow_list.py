@@ -12,7 +12,7 @@ from liteq.monitor.runs import waiting_line
 from liteq.monitor.sight import ALL, Sight
 from liteq.monitor.workflows import OUTCOMES, canvas_status, runs_seen
 from liteq.states import State
-from liteq.storage.lineage import Kin, Lineage
+from liteq.storage.reading.lineage import Kin, Lineage
 from liteq.storage.runs.records import RunRecord
 from liteq.utils.records import NamedTuple
 from liteq.utils.text import iso_time

@@ -21,7 +21,7 @@ from liteq.monitor.run_graph import body, graph
 from liteq.monitor.sight import ALL, Sight
 from liteq.serialization import decode_error
 from liteq.states import FINISHED, State
-from liteq.storage.lineage import Kin
+from liteq.storage.reading.lineage import Kin
 from liteq.storage.runs.records import RunRecord, RunStep
 from liteq.utils.records import NamedTuple
 from liteq.utils.text import iso_time

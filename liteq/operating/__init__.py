@@ -8,7 +8,7 @@ from __future__ import annotations
 from liteq.operating.acts import ACTIONS, OF_RUNS, Done, act, offered
 from liteq.operating.bulk import resume_operation, start, stop
 from liteq.operating.preview import Preview, preview
-from liteq.storage.audit import Actor
+from liteq.storage.operating.audit import Actor
 
 __all__ = [
     "ACTIONS",

@@ -13,9 +13,9 @@ from liteq.message import new_id
 from liteq.monitor.sight import ALL, Sight
 from liteq.operating.commands import command_of
 from liteq.operating.resend import again
-from liteq.storage.acting import OF_RUNS, STATES, refusal
-from liteq.storage.audit import Actor
-from liteq.storage.inspect import Record
+from liteq.storage.operating.acting import OF_RUNS, STATES, refusal
+from liteq.storage.operating.audit import Actor
+from liteq.storage.reading.inspect import Record
 from liteq.utils.misspelt import meant
 from liteq.utils.names import checked_name, checked_priority
 from liteq.utils.records import NamedTuple

@@ -19,8 +19,8 @@ from liteq.operating.acts import check_action, checked
 from liteq.operating.preview import preview
 from liteq.operating.runner import run
 from liteq.policy.rates import per_second
-from liteq.storage.audit import Actor
-from liteq.storage.operations import Operation, Wanted
+from liteq.storage.operating.audit import Actor
+from liteq.storage.operating.operations import Operation, Wanted
 
 __all__ = ["MOST_IDS", "resume_operation", "start", "stop"]
 

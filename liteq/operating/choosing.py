@@ -17,7 +17,7 @@ from liteq.monitor.runs import STATUSES
 from liteq.monitor.search import BadSearch, parse
 from liteq.monitor.sight import Sight
 from liteq.states import State
-from liteq.storage.acting import STATES
+from liteq.storage.operating.acting import STATES
 from liteq.utils.misspelt import nearest
 from liteq.utils.records import NamedTuple
 from liteq.workflow.duration import to_span_ms

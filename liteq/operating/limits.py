@@ -10,8 +10,8 @@ from liteq.context import App
 from liteq.monitor.sight import ALL, Sight
 from liteq.operating.acts import Done
 from liteq.policy.durations import limit_s
-from liteq.storage.audit import Actor
 from liteq.storage.limits.rules import queue_of
+from liteq.storage.operating.audit import Actor
 from liteq.utils.misspelt import meant
 
 __all__ = ["LIMIT_ACTIONS", "act_on_limit", "limit_words", "may_change"]

@@ -13,12 +13,12 @@ from secrets import randbits
 from liteq.context.identity import Presence, is_dead, is_here, presence
 from liteq.context.living import LATE_MS, RESTS
 from liteq.exceptions import LiteqError, StorageError
+from liteq.storage.claiming.workers import WorkerRecord, workers
 from liteq.storage.driver import Bell, Promise, Transaction
 from liteq.storage.moving import gate, rows
 from liteq.storage.moving.gate import Note, Role
 from liteq.storage.moving.tables import INBOX, MESSAGES, MOVED
 from liteq.storage.storage import Storage
-from liteq.storage.workers import WorkerRecord, workers
 from liteq.utils.records import NamedTuple
 from liteq.utils.text import iso_time
 

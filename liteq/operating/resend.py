@@ -11,8 +11,8 @@ from liteq.context.display import REDACTED, redacted
 from liteq.message import Flag, Message, RunSpec
 from liteq.sending.keys import keys_again
 from liteq.serialization import decode, encode, kind_of
-from liteq.storage.audit import Actor
-from liteq.storage.inspect import Record
+from liteq.storage.operating.audit import Actor
+from liteq.storage.reading.inspect import Record
 
 __all__ = ["again", "editable"]
 

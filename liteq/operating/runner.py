@@ -13,9 +13,9 @@ from liteq.exceptions import ReadTimeout, StorageBusy
 from liteq.monitor.sight import Sight
 from liteq.operating.choosing import Choice, Page, page_of
 from liteq.policy.rates import per_second
-from liteq.storage.audit import Actor
 from liteq.storage.facades.operations import Chunk, Did
-from liteq.storage.operations import Operation
+from liteq.storage.operating.audit import Actor
+from liteq.storage.operating.operations import Operation
 
 __all__ = ["MOST", "run"]
 

@@ -1,6 +1,7 @@
 """Calls that exclude others: `Unique`, and its two usual forms, `Debounce` and `Throttle`. What is asked for, alone.
 
-The sender makes a key of each such call (liteq/sending/uniqueness.py), the file keeps it (liteq/storage/unique.py).
+The sender makes a key of each such call (liteq/sending/uniqueness.py), the file keeps it
+(liteq/storage/sending/unique.py).
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from liteq.context import assert_will_not_block
 from liteq.exceptions import TaskRevokedError
 from liteq.result.progress import Progress, progress_from
 from liteq.result.single import AsyncResult
-from liteq.storage.inspect import Record
+from liteq.storage.reading.inspect import Record
 
 if TYPE_CHECKING:
     from liteq.result.streaming import Chunk

@@ -15,7 +15,7 @@ from liteq.result.record import line_as_tuple, line_of
 from liteq.result.single import OF_GET, AsyncResult, ResultBase
 from liteq.result.waiting import Deadline, DoneBell
 from liteq.serialization import decode, encode
-from liteq.storage.inspect import Record
+from liteq.storage.reading.inspect import Record
 from liteq.utils.misspelt import suggesting, unexpected
 
 __all__ = ["GroupResult", "ResultSet"]

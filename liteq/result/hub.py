@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from liteq.context import App
 from liteq.exceptions import StorageError, TimeoutError
 from liteq.result.waiting import LONG_S, RECHECK_S, is_away, told, why_waiting
-from liteq.storage.inspect import Record
+from liteq.storage.reading.inspect import Record
 from liteq.utils.async_threads import Lanes, lanes_of, reading
 
 __all__ = ["REST", "finished", "ringing"]

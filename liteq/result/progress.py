@@ -8,7 +8,7 @@ from typing import Any
 
 from liteq.clock import from_ms
 from liteq.serialization import decode
-from liteq.storage.inspect import Record
+from liteq.storage.reading.inspect import Record
 from liteq.utils.records import NamedTuple
 
 __all__ = ["Progress", "progress_from", "progress_of"]

@@ -11,7 +11,7 @@ from liteq.message import Flag
 from liteq.serialization import decode, decode_error
 from liteq.serialization.failures import exception_from, exception_of_meta
 from liteq.states import State, celery_state
-from liteq.storage.inspect import Record
+from liteq.storage.reading.inspect import Record
 
 __all__ = ["state_of", "value_of"]
 

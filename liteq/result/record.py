@@ -12,7 +12,7 @@ from liteq.result.progress import Progress, progress_of
 from liteq.result.reading import state_of, value_of
 from liteq.serialization.content import Owner
 from liteq.serialization.failures import exception_from
-from liteq.storage.inspect import Record
+from liteq.storage.reading.inspect import Record
 
 __all__ = ["RecordResult", "ResultBase", "forget_line", "line_as_tuple", "line_of"]
 

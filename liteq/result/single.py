@@ -20,7 +20,7 @@ from liteq.result.reading import state_of, value_of
 from liteq.result.record import RecordResult, ResultBase, forget_line, line_as_tuple, line_of
 from liteq.result.waiting import Deadline, DoneBell
 from liteq.serialization import decode
-from liteq.storage.inspect import Record
+from liteq.storage.reading.inspect import Record
 from liteq.utils.misspelt import suggesting, unexpected
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from liteq.context import App
 from liteq.result.waiting import RECHECK_S, Absence, DoneBell
 from liteq.serialization import decode
-from liteq.storage.streams import Chunk as Stored
+from liteq.storage.kept.streams import Chunk as Stored
 from liteq.utils.records import dataclass
 
 __all__ = ["Chunk", "Look", "afollow", "astream", "follow", "look_at", "stream"]

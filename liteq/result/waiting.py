@@ -11,10 +11,10 @@ from liteq.context import App
 from liteq.context.living import living, takes_from
 from liteq.exceptions import StorageError, StorageUnavailable, TimeoutError
 from liteq.states import State
+from liteq.storage.claiming.workers import WorkerRecord
 from liteq.storage.driver import Listener
-from liteq.storage.inspect import Record
+from liteq.storage.reading.inspect import Record
 from liteq.storage.storage import Storage
-from liteq.storage.workers import WorkerRecord
 
 __all__ = ["LONG_S", "Absence", "Deadline", "DoneBell", "is_away", "told", "why_waiting"]
 

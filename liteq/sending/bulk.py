@@ -21,7 +21,7 @@ from liteq.sending.options import GRAPH
 from liteq.sending.plain import encoder
 from liteq.sending.replicated import confirmed, written
 from liteq.storage.facades.sends import Part
-from liteq.storage.sends import Moved
+from liteq.storage.sending.sends import Moved
 from liteq.utils.ids import ids_of
 from liteq.utils.names import checked_name
 from liteq.utils.records import dataclass

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from liteq.message import Batch, Flag, Group, Message, new_id
-from liteq.storage.append_members import GIVE_UP, placeholder
+from liteq.storage.groups.append_members import GIVE_UP, placeholder
 from liteq.storage.storage import Storage
 
 __all__ = ["GIVE_UP", "GroupStream"]

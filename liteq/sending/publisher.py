@@ -30,7 +30,7 @@ from liteq.sending.uniqueness import THROTTLE, exclude, uniqueness
 from liteq.serialization import encode
 from liteq.serialization.content import Owner
 from liteq.serialization.serializers import JSON
-from liteq.storage.enqueue_calls import Kind
+from liteq.storage.sending.enqueue_calls import Kind
 from liteq.utils.names import checked_key, checked_name, checked_priority
 
 __all__ = ["Defaults", "Publisher", "moment_ms"]

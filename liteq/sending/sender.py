@@ -26,7 +26,7 @@ from liteq.sending.publish_signals import announce, announce_sent, publish_throu
 from liteq.sending.publisher import Publisher
 from liteq.sending.replicated import asked_for, confirmed, written
 from liteq.sending.unconfirmed import UnconfirmedIds
-from liteq.storage.append_members import UNPLACED
+from liteq.storage.groups.append_members import UNPLACED
 from liteq.utils.names import checked_id, checked_name
 
 __all__ = ["Sender"]

@@ -15,7 +15,7 @@ from liteq.policy.unique import By, Debounce, Exclusive, Throttle, Unique, of_do
 from liteq.sending.keys import whole_arguments
 from liteq.serialization import encode
 from liteq.serialization.tags import register_type
-from liteq.storage.unique import THROTTLE
+from liteq.storage.sending.unique import THROTTLE
 from liteq.utils.misspelt import meant
 from liteq.utils.names import checked_key
 

@@ -9,36 +9,36 @@ from typing import TYPE_CHECKING
 
 from liteq.clock import Clock, SystemClock
 from liteq.message import Batch, Lease, Message, Outcome, Ran, RunSpec, WorkerIdentity
-from liteq.storage import admit as _admit
-from liteq.storage import cancel as _cancel
-from liteq.storage import cap as _cap
-from liteq.storage import enqueue as _enqueue
-from liteq.storage import event_log as _event_log
-from liteq.storage import extend as _extend
 from liteq.storage import facades, sent
-from liteq.storage import reap as _reap
-from liteq.storage import results as _results
-from liteq.storage import retention as _retention
-from liteq.storage import settle as _settle
-from liteq.storage import stats as _stats
-from liteq.storage import workers as _workers
-from liteq.storage.continuation import End, propagate
+from liteq.storage.canvases.continuation import End, propagate
+from liteq.storage.claiming import admit as _admit
+from liteq.storage.claiming import extend as _extend
+from liteq.storage.claiming import reap as _reap
+from liteq.storage.claiming import workers as _workers
+from liteq.storage.claiming.rates import Budget
+from liteq.storage.claiming.turn import TaggedEvents, Turn, worth_a_claim
 from liteq.storage.driver import Bell, Driver, Durability, Promise
 from liteq.storage.engines import open_driver
+from liteq.storage.housekeeping import cap as _cap
+from liteq.storage.housekeeping import retention as _retention
 from liteq.storage.interrupts import after, closes_itself, leaves_nothing_open
 from liteq.storage.limits.rules import Cache
 from liteq.storage.listeners import IdleListeners
-from liteq.storage.rates import Budget
+from liteq.storage.rows import results as _results
 from liteq.storage.sealed import keep_sealed
-from liteq.storage.stats import NO_SUMS, Sums
+from liteq.storage.sending import enqueue as _enqueue
+from liteq.storage.settling import cancel as _cancel
+from liteq.storage.settling import settle as _settle
+from liteq.storage.settling.terms import Terms
+from liteq.storage.statistics import event_log as _event_log
+from liteq.storage.statistics import stats as _stats
+from liteq.storage.statistics.stats import NO_SUMS, Sums
 from liteq.storage.steps.adopt import adopt
-from liteq.storage.terms import Terms
-from liteq.storage.turn import TaggedEvents, Turn, worth_a_claim
 
 if TYPE_CHECKING:
-    from liteq.storage.ended import Ended
     from liteq.storage.facades.operations import Operations
     from liteq.storage.facades.runs import Runs
+    from liteq.storage.groups.ended import Ended
 
 __all__ = ["Storage", "TaggedEvents", "Turn", "open_storage"]
 

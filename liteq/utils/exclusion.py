@@ -9,7 +9,7 @@ __all__ = ["Exclusion"]
 
 @dataclass(slots=True)
 class Exclusion:
-    """More of a unique key than that an unfinished message holds it (liteq/storage/unique.py). Times in ms.
+    """More of a unique key than that an unfinished message holds it (liteq/storage/sending/unique.py). Times in ms.
 
     `on_conflict`: "keep", "replace" or "postpone", as of `liteq.Unique`. `within_ms`: so long after the sending the
     message excludes others, finished or not. `max_wait_ms`: no later than so long after the first of the calls that

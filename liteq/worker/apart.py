@@ -10,8 +10,8 @@ from liteq.message import DeadLetter, Lease, Outcome, Ran, Release
 from liteq.serialization import encode_error
 from liteq.serialization.sealing import unopened
 from liteq.serialization.tags import SEAL
+from liteq.storage.claiming.turn import passes
 from liteq.storage.storage import Storage
-from liteq.storage.turn import passes
 
 __all__ = ["put_off_unopened", "settle_apart"]
 

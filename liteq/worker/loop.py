@@ -24,12 +24,12 @@ from liteq.execution.lines import LINES, about
 from liteq.execution.shown import noun_of
 from liteq.message import Lease, Limited, Outcome, Release
 from liteq.serialization import decode_error
-from liteq.storage import settle
+from liteq.storage.claiming.rates import Budget
+from liteq.storage.claiming.turn import passes
 from liteq.storage.driver import Bell, Listener
-from liteq.storage.rates import Budget
-from liteq.storage.stats import NO_SUMS
+from liteq.storage.settling import settle
+from liteq.storage.statistics.stats import NO_SUMS
 from liteq.storage.storage import Storage, TaggedEvents, Turn
-from liteq.storage.turn import passes
 from liteq.utils.repeated import Repeated
 from liteq.worker.apart import settle_apart
 from liteq.worker.chores.counting import Counting

@@ -22,8 +22,8 @@ from liteq.monitor.workers import late_ms
 from liteq.routing.taken import without
 from liteq.sending import webhook
 from liteq.storage import describe_url
+from liteq.storage.claiming.workers import WorkerRecord
 from liteq.storage.storage import Storage
-from liteq.storage.workers import WorkerRecord
 from liteq.utils.misspelt import suggesting
 from liteq.worker.chores.autoscale import Autoscaler, make_autoscaler
 from liteq.worker.chores.event_log import EventLog

@@ -24,8 +24,8 @@ from liteq.message import LATER, Ack, Batch, Flag, Group, Lease, Message, Outcom
 from liteq.serialization import encode_error
 from liteq.serialization.sealing import Vault
 from liteq.states import FINISHED, LEGAL, STORABLE, State
-from liteq.storage import results
 from liteq.storage.driver import Driver, Params, Row, Transaction
+from liteq.storage.rows import results
 from liteq.storage.runs import again
 from liteq.storage.sealed import seal
 from liteq.storage.storage import Storage, open_storage

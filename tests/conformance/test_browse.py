@@ -9,7 +9,7 @@ import pytest
 from liteq.exceptions import ReadTimeout, StorageError
 from liteq.message import Ack, DeadLetter
 from liteq.states import State
-from liteq.storage.browse import WALK_OF, WALKS
+from liteq.storage.reading.browse import WALK_OF, WALKS
 
 from .conftest import ERROR
 
@@ -122,7 +122,7 @@ def test_rows_are_found_by_the_time_of_sending(storage, send, clock):
 
 
 def test_numbers_are_exact_up_to_their_bound_and_say_so_beyond(many, storage):
-    from liteq.storage import overview
+    from liteq.storage.reading import overview
 
     with storage.driver.read() as tx:
         truth = dict(tx.execute("SELECT state, count(*) FROM liteq_messages GROUP BY state"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from liteq.message import Ack
-from liteq.storage.audit import Actor
+from liteq.storage.operating.audit import Actor
 from liteq.storage.storage import Storage
 
 from .conftest import FakeWorker, Send

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from liteq.storage.bindings import Binding
-from liteq.storage.passing import KEEP_MS
+from liteq.storage.sending.bindings import Binding
+from liteq.storage.sending.passing import KEEP_MS
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 

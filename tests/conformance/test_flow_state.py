@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from liteq.storage import flow_state
+from liteq.storage.kept import flow_state
 from liteq.storage.storage import Storage
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from liteq.storage.overview import Bounded
+from liteq.storage.reading.overview import Bounded
 
 HOLD = "UPDATE liteq_messages SET state = 'held', held_by = ? WHERE id = ?"
 LINE = """

@@ -26,7 +26,7 @@ from liteq.message import (
 )  # fmt: skip
 from liteq.policy.rates import Bucket
 from liteq.states import State
-from liteq.storage.rates import Budget
+from liteq.storage.claiming.rates import Budget
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
@@ -521,7 +521,7 @@ def test_what_is_held_can_be_revoked_purged_and_moved(
 
 
 def act(storage: Storage, action: str, id_: str, **arguments: object) -> None:
-    from liteq.storage.audit import Actor
+    from liteq.storage.operating.audit import Actor
 
     storage.operations.act(action, id_, by=Actor("ann", "cli", ""), arguments=arguments)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from liteq.message import Batch, DeadLetter
-from liteq.storage import lineage
+from liteq.storage.reading import lineage
 
 from .conftest import ERROR, chain_of, chord_of, row
 

@@ -10,7 +10,7 @@ import pytest
 from liteq.message import Ack, Batch, DeadLetter, Flag, Group, Release, Replace, RetryAt
 from liteq.serialization import decode_error, encode_error
 from liteq.states import State
-from liteq.storage.results import Ending
+from liteq.storage.rows.results import Ending
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 

@@ -8,9 +8,9 @@ from liteq.exceptions import LeaseLost
 from liteq.message import Ack, Batch, DeadLetter, Flag, Group, RetryAt
 from liteq.serialization import decode_error
 from liteq.states import State
-from liteq.storage.append_members import GIVE_UP
-from liteq.storage.ended import Ended
-from liteq.storage.open_groups import Seat
+from liteq.storage.groups.append_members import GIVE_UP
+from liteq.storage.groups.ended import Ended
+from liteq.storage.groups.open_groups import Seat
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 

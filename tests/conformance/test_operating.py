@@ -11,12 +11,12 @@ import pytest
 from liteq.exceptions import MessageNotFound, NotEligible
 from liteq.message import Ack, Batch, DeadLetter, Flag, Message, RetryAt, new_id
 from liteq.states import LEGAL, State
-from liteq.storage import acting
-from liteq.storage.audit import Actor
 from liteq.storage.driver import Params
 from liteq.storage.facades.operations import Chunk, Did
-from liteq.storage.operations import Operation, Wanted
-from liteq.storage.periodic import Entry
+from liteq.storage.operating import acting
+from liteq.storage.operating.audit import Actor
+from liteq.storage.operating.operations import Operation, Wanted
+from liteq.storage.sending.periodic import Entry
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 

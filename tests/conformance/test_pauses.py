@@ -5,7 +5,7 @@ from __future__ import annotations
 from liteq.message import Ack
 from liteq.policy.rates import Bucket
 from liteq.states import State
-from liteq.storage.rates import Budget
+from liteq.storage.claiming.rates import Budget
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 

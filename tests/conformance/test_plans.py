@@ -13,9 +13,13 @@ from itertools import count
 
 import pytest
 
-from liteq.storage import admit, claim, continuation, enqueue, outcomes, sends, streams, terms
+from liteq.storage.canvases import continuation
+from liteq.storage.claiming import admit, claim
+from liteq.storage.kept import streams
 from liteq.storage.limits import keys, lines, places
 from liteq.storage.runs import executing, showing
+from liteq.storage.sending import enqueue, sends
+from liteq.storage.settling import outcomes, terms
 from liteq.storage.steps import activation, asking, birth, rows, suspend, wake
 from liteq.storage.storage import Storage
 
@@ -78,20 +82,22 @@ def test_the_look_finds_one_where_there_is_one(storage: Storage) -> None:
 # -- reading: nothing that an operator asks looks at more than it may -------------------------------------------------
 
 READERS = [
-    "attempts", "audit", "backlog", "browse", "causes", "holding", "inspect", "lineage", "marks", "operations",
-    "overview", "pauses", "position", "samples", "sends", "stats", "streams", "workers", "runs.backlog", "runs.listing",
-    "runs.showing", "admit", "limits.keys", "limits.lines", "limits.looking", "limits.places",
+    "statistics.attempts", "operating.audit", "reading.backlog", "reading.browse", "statistics.causes",
+    "reading.holding", "reading.inspect", "reading.lineage", "operating.marks", "operating.operations",
+    "reading.overview", "claiming.pauses", "reading.position", "statistics.samples", "sending.sends",
+    "statistics.stats", "kept.streams", "claiming.workers", "runs.backlog", "runs.listing", "runs.showing",
+    "claiming.admit", "limits.keys", "limits.lines", "limits.looking", "limits.places",
 ]  # fmt: skip
 # Statements that look at more than they return, with the bound that they have all the same.
 BOUNDED_OTHERWISE = {
-    "inspect.SENT": "the rows of one canvas",
+    "reading.inspect.SENT": "the rows of one canvas",
     "limits.places.ANY_TAKEN": "one row of each table",
     "limits.places.WAITED_FOR": "the places of one message, and those that wait for their keys",
-    "inspect.FIND_FINISHED": "512 ids",
-    "inspect.FIND_ENDED": "one id",
-    "inspect.MEMBERS": "the members of one group, which are what is asked for",
-    "lineage.GROUPS_OF": "the groups in one group",
-    "backlog.DEAD": "1,000 dead letters",
+    "reading.inspect.FIND_FINISHED": "512 ids",
+    "reading.inspect.FIND_ENDED": "one id",
+    "reading.inspect.MEMBERS": "the members of one group, which are what is asked for",
+    "reading.lineage.GROUPS_OF": "the groups in one group",
+    "reading.backlog.DEAD": "1,000 dead letters",
     "runs.listing.LISTS": "a filter by status and time goes with a deadline (docs/explanation/performance.md)",
     "runs.listing.UNFINISHED_RUNS": "a deployment's check, not a page",
     "runs.listing.ALL_APPROVALS": "the open approvals",
@@ -99,10 +105,10 @@ BOUNDED_OTHERWISE = {
     "runs.listing.GENS": "the steps of one run",
     "runs.showing.INBOX": "the events of one run",
     "runs.backlog.WAITING": "1,000 open waits of each kind",
-    "causes.COUNT": "1,000 causes",
-    "causes.NEWEST": "1,000 causes",
-    "causes.DEAD_OF": "what one cause killed in one millisecond",
-    **{f"browse.PAGES[('{columns}', 'cause', 1)]": "likewise" for columns in ("seen", "line", "whole")},
+    "statistics.causes.COUNT": "1,000 causes",
+    "statistics.causes.NEWEST": "1,000 causes",
+    "statistics.causes.DEAD_OF": "what one cause killed in one millisecond",
+    **{f"reading.browse.PAGES[('{columns}', 'cause', 1)]": "likewise" for columns in ("seen", "line", "whole")},
 }
 BIG = {"liteq_messages", "liteq_groups", "liteq_steps", "liteq_runs", "liteq_run_tags", "liteq_inbox", "liteq_bodies"}
 BIG |= {"liteq_audit", "liteq_attempts", "liteq_operations", "liteq_slots", "liteq_lines", "liteq_stream"}
@@ -124,7 +130,11 @@ READING = dict(reading())
 
 def test_the_reading_statements_are_found() -> None:
     assert len(READING) > 150
-    assert {"browse.PAGES[('line', 'dead', 2)]", "overview.IN_STATE[dead]", "lineage.OF_ROOT"} <= READING.keys()
+    assert {
+        "reading.browse.PAGES[('line', 'dead', 2)]",
+        "reading.overview.IN_STATE[dead]",
+        "reading.lineage.OF_ROOT",
+    } <= READING.keys()
     known = {*READING, *(name.partition("[")[0] for name in READING)}
     assert BOUNDED_OTHERWISE.keys() <= known, "one that is not there any more"
 

@@ -7,7 +7,7 @@ import pytest
 from liteq.message import Ack, Batch, Message, RetryAt, new_id
 from liteq.policy.rates import Bucket
 from liteq.states import State
-from liteq.storage.rates import Budget
+from liteq.storage.claiming.rates import Budget
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 

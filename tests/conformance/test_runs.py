@@ -27,7 +27,7 @@ from liteq.message import (
 )
 from liteq.policy.rates import Bucket
 from liteq.states import State
-from liteq.storage.rates import Budget
+from liteq.storage.claiming.rates import Budget
 from liteq.storage.runs.executing import Slots
 from liteq.storage.runs.records import Asked, Memo
 from liteq.storage.storage import Storage

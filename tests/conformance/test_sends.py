@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from liteq.message import Ack, Batch, Flag, Message, new_id
-from liteq.storage import sends
 from liteq.storage.facades.sends import Part
-from liteq.storage.payloads import INLINE_BYTES
+from liteq.storage.rows.payloads import INLINE_BYTES
+from liteq.storage.sending import sends
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 

@@ -9,8 +9,8 @@ from liteq.message import Ack, Cancel, DeadLetter, Flag, Release, RetryAt
 from liteq.serialization import encode_error
 from liteq.serialization.causes import OTHER, cause_of
 from liteq.states import State
-from liteq.storage import attempts, causes, stats
-from liteq.storage.stats import Key, Stat, Tally
+from liteq.storage.statistics import attempts, causes, stats
+from liteq.storage.statistics.stats import Key, Stat, Tally
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
@@ -373,7 +373,7 @@ def test_sums_of_a_turn_that_is_rolled_back_are_not_in_the_file(
     def full(*_: object, **__: object) -> None:
         raise RuntimeError("no room")
 
-    monkeypatch.setattr("liteq.storage.event_log.write", full)
+    monkeypatch.setattr("liteq.storage.statistics.event_log.write", full)
     with pytest.raises(RuntimeError):
         storage.turn(
             [(lease, Ack(b"1"))], (), worker=0, limit=0, visibility_s=0, sums=sums_of(DONE), events=[(None, b"{}")]

@@ -7,8 +7,8 @@ import pytest
 from liteq.exceptions import LeaseLost
 from liteq.message import Ack, Cancel, Flag, Lease, Release, RetryAt
 from liteq.states import State
+from liteq.storage.kept.streams import Chunk
 from liteq.storage.storage import Storage
-from liteq.storage.streams import Chunk
 from liteq.testing import FakeClock
 
 from .conftest import ERROR, FakeWorker, Send, number_comes_again

@@ -27,8 +27,8 @@ from liteq.message import (
 )
 from liteq.policy.rates import Bucket
 from liteq.states import LEGAL, State
-from liteq.storage.rates import Budget
-from liteq.storage.results import Ending
+from liteq.storage.claiming.rates import Budget
+from liteq.storage.rows.results import Ending
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from liteq.policy.rates import Bucket
-from liteq.storage.rates import Budget
+from liteq.storage.claiming.rates import Budget
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 

@@ -63,7 +63,7 @@ MUTANTS = [
         SEALED + "test_the_corpus_stands_nowhere_while_keys_rotate_under_load",
     ),
     without(
-        "the words of a cause are sealed", "liteq/storage/causes.py",
+        "the words of a cause are sealed", "liteq/storage/statistics/causes.py",
         '"message": Private(cause.message)', '"message": cause.message',
         SEALED + "test_the_words_of_a_cause_are_sealed",
     ),
@@ -253,7 +253,7 @@ MUTANTS = [
         "../integration/test_first_process.py::test_ctrl_c_in_its_terminal_is_one_signal",
     ),
     without(
-        "a pause by glob holds for queues that appear later", "liteq/storage/pauses.py",
+        "a pause by glob holds for queues that appear later", "liteq/storage/claiming/pauses.py",
         "WHERE :queue {GLOB} p.queue AND (p.until_ms", "WHERE p.queue = :queue AND (p.until_ms",
         "../conformance/test_pauses.py::test_a_glob_holds_for_queues_that_fit_and_for_those_that_appear_later",
         "../integration/test_queue_order.py::"
@@ -330,7 +330,7 @@ MUTANTS = [
         "../unit/test_middleware.py::test_what_is_raised_refuses_the_sending_as_a_whole",
     ),
     without(
-        "a bulk action goes on at its cursor", "liteq/storage/operations.py",
+        "a bulk action goes on at its cursor", "liteq/storage/operating/operations.py",
         "SET cursor = :cursor, done", "SET cursor = coalesce(cursor, :cursor), done",
         "test_operations.py::test_each_dead_letter_is_requeued_once_although_its_operation_is_killed",
         "../conformance/test_operating.py::test_an_operation_stops_after_its_chunk_and_is_continued_at_its_cursor",
@@ -341,7 +341,7 @@ MUTANTS = [
         "../conformance/test_operating.py::test_an_owner_that_was_taken_for_dead_acts_no_more",
     ),
     without(
-        "of two that continue a bulk action one does", "liteq/storage/operations.py",
+        "of two that continue a bulk action one does", "liteq/storage/operating/operations.py",
         "AND coalesce(owner, '') = coalesce(CAST(:was AS TEXT), '')\n   AND beat_ms = :beat_ms",
         "AND coalesce(:was, :beat_ms, '') IS NOT NULL",
         "../conformance/test_operating.py::test_of_two_that_continue_it_one_does",
@@ -365,7 +365,7 @@ MUTANTS = [
         "../conformance/test_operating.py::test_nothing_is_done_that_the_audit_does_not_know",
     ),
     without(
-        "an operator acts within the queues that it sees", "liteq/storage/acting.py",
+        "an operator acts within the queues that it sees", "liteq/storage/operating/acting.py",
         "    if target is None or not is_among(target.queue, queues):", "    if target is None:",
         "../conformance/test_operating.py::test_what_lies_outside_the_actors_queues_is_not_there",
         "../conformance/test_operating.py::test_an_operation_acts_within_its_actors_queues_alone",
@@ -377,14 +377,14 @@ MUTANTS = [
         "../conformance/test_operating.py::test_the_second_of_two_equal_requests_does_nothing",
     ),
     without(
-        "fencing token: a late worker's write changes nothing", "liteq/storage/outcomes.py",
+        "fencing token: a late worker's write changes nothing", "liteq/storage/settling/outcomes.py",
         "UNDER_LEASE = \"WHERE seq = ? AND state = 'leased' AND token = ?\"",
         "UNDER_LEASE = \"WHERE seq = ? AND state = 'leased' AND ? IS NOT NULL\"",
         MODEL,
         "test_restore.py::test_a_worker_that_slept_through_the_restore_changes_nothing",
     ),
     without(
-        "a claim takes no row between those that it has read", "liteq/storage/claim.py",
+        "a claim takes no row between those that it has read", "liteq/storage/claiming/claim.py",
         "    if last - first == len(rows) - 1 and not flags & SPECIAL:", "    if not flags & SPECIAL:",
         "../conformance/test_queue_verbs.py::test_each_lease_has_the_token_of_its_row_also_where_others_stand_between",
     ),
@@ -401,7 +401,7 @@ MUTANTS = [
         "../unit/storage/test_tokens.py::test_a_process_that_starts_after_the_clock_was_set_back_goes_on_above",
     ),
     without(
-        "enqueue is idempotent by id", "liteq/storage/enqueue.py",
+        "enqueue is idempotent by id", "liteq/storage/sending/enqueue.py",
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)\nON CONFLICT DO NOTHING",
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)\nON CONFLICT DO UPDATE SET state = 'pending'",
         MODEL,
@@ -434,98 +434,98 @@ MUTANTS = [
         "../unit/cli/test_cli_workflow.py::test_a_replay_from_a_file_leaves_the_queue_alone",
     ),
     without(
-        "a chord is counted by each end, the failed too", "liteq/storage/continuation.py",
+        "a chord is counted by each end, the failed too", "liteq/storage/canvases/continuation.py",
         "remaining = remaining - :n, failed = failed + :failed", "remaining = remaining - :n, failed = failed",
         MODEL,
     ),
     without(
-        "a death travels along the chain", "liteq/storage/continuation.py",
+        "a death travels along the chain", "liteq/storage/canvases/continuation.py",
         "todo.extend(_fail(tx, end, waiting, now_ms))", "list(_fail(tx, end, waiting, now_ms))",
         MODEL,
     ),
     without(
-        "a crash is counted, and a poison pill ends", "liteq/storage/outcomes.py",
+        "a crash is counted, and a poison pill ends", "liteq/storage/settling/outcomes.py",
         "SET state = 'pending', crashes = crashes + 1,", "SET state = 'pending', crashes = crashes,",
         MODEL,
     ),
     without(
-        "a lease that ran out is reaped", "liteq/storage/reap.py",
+        "a lease that ran out is reaped", "liteq/storage/claiming/reap.py",
         "m.state = 'leased' AND m.deadline_ms <= :now_ms", "m.state = 'leased' AND m.deadline_ms <= :now_ms - 3600000",
         MODEL,
     ),
     without(
-        "a result stays while a follower may ask for it", "liteq/storage/needed.py",
+        "a result stays while a follower may ask for it", "liteq/storage/rows/needed.py",
         "WHERE taker.awaits = {row}.id AND taker.state IN {takers})", "WHERE taker.awaits = {row}.id AND 0)",
         MODEL,
         "../conformance/test_needed.py::test_the_input_of_a_row_stays_until_it_has_finished",
     ),
     without(
-        "the results of a header stay for its body", "liteq/storage/needed.py",
+        "the results of a header stay for its body", "liteq/storage/rows/needed.py",
         "WHERE taker.awaits = above.id AND taker.state", "WHERE 0 AND taker.state",
         "../conformance/test_needed.py::test_the_input_of_a_row_stays_until_it_has_finished",
     ),
     without(
-        "a part whose unique key is held follows the holder", "liteq/storage/enqueue.py",
+        "a part whose unique key is held follows the holder", "liteq/storage/sending/enqueue.py",
         "            _write_one(tx, as_alias(m, holder), now_ms)\n", "            pass\n",
         MODEL,
         "test_canvases.py::test_a_send_raises_and_has_written_nothing_or_every_part_of_it_ends",
     ),
     without(
-        "a lease of before its follower came is looked at anew", "liteq/storage/outcomes.py",
+        "a lease of before its follower came is looked at anew", "liteq/storage/settling/outcomes.py",
         'ENDS = f"{UNDER_LEASE} AND flags & {KNOWN} <= ?"', 'ENDS = f"{UNDER_LEASE} AND ? IS NOT NULL"',
         MODEL,
         "../integration/test_canvases_end.py::test_what_is_followed_may_run_already",
     ),
     without(
-        "what waits for a part is not followed by it", "liteq/storage/enqueue.py",
+        "what waits for a part is not followed by it", "liteq/storage/sending/enqueue.py",
         "waits_for(tx, holder, {waiter.id})", "False",
         "../integration/test_canvases_end.py::test_a_replacement_ends_whatever_ids_and_keys_it_has",
         "../integration/test_canvases_end.py::test_what_is_added_to_a_chord_ends_whatever_its_key",
     ),
     without(
-        "a replacement has ids of its own", "liteq/storage/terms.py",
+        "a replacement has ids of its own", "liteq/storage/settling/terms.py",
         "names = {own: new_id()} if", "names = {own: own} if",
         "../integration/test_canvases_end.py::test_a_replacement_ends_whatever_ids_and_keys_it_has",
     ),
     without(
-        "a canvas of which a part is something else's is refused", "liteq/storage/standing.py",
+        "a canvas of which a part is something else's is refused", "liteq/storage/canvases/standing.py",
         "    if same is None:\n", "    if False:\n",
         "../integration/test_canvases_end.py::test_a_canvas_of_which_a_part_is_another_message_is_refused_by_name",
     ),
     without(
-        "a canvas is looked at as if nothing of it had been written", "liteq/storage/enqueue.py",
+        "a canvas is looked at as if nothing of it had been written", "liteq/storage/sending/enqueue.py",
         "            if canvas:\n                tx.execute(UNDO)\n            placed =", "            placed =",
         "../integration/test_canvases_end.py::test_a_replacement_ends_whatever_ids_and_keys_it_has",
     ),
     without(
-        "an errback takes its key when it is to run", "liteq/storage/follow.py",
+        "an errback takes its key when it is to run", "liteq/storage/canvases/follow.py",
         "if m.unique_key is None else _late(m)", "if True else _late(m)",
         "../integration/test_canvases_end.py::test_an_errback_takes_its_key_when_it_runs",
     ),
     without(
-        "a replay that fails again calls its errbacks again", "liteq/storage/revive.py",
+        "a replay that fails again calls its errbacks again", "liteq/storage/canvases/revive.py",
         "        _rearm(tx, node, now_ms)\n", "",
         MODEL,
         "../conformance/test_needed.py::test_a_replay_that_fails_again_calls_its_errbacks_again",
     ),
     without(
-        "a replay meets keys that were taken since", "liteq/storage/revive.py",
+        "a replay meets keys that were taken since", "liteq/storage/canvases/revive.py",
         "AND state = 'upstream_failed' AND unique_key IS NULL", "AND state = 'upstream_failed'",
         "../conformance/test_needed.py::test_a_replay_whose_followers_key_was_taken_goes_on_and_the_follower_follows",
     ),
     without(
-        "a failure is stored once", "liteq/storage/results.py",
+        "a failure is stored once", "liteq/storage/rows/results.py",
         "if error is None or len(error) <= PASSED_ON_BYTES:", "if True:",
         "../conformance/test_needed.py::test_an_error_is_stored_once_however_many_fail_because_of_it",
     ),
     without(
-        "what runs at most once and never began goes back", "liteq/storage/reap.py",
+        "what runs at most once and never began goes back", "liteq/storage/claiming/reap.py",
         "not flags & Flag.BEGUN", "not flags & Flag.EARLY_ACK",
         MODEL,
         "../conformance/test_needed.py::test_what_runs_at_most_once_and_never_began_goes_back",
     ),
     without(
-        "what has replaced itself is revoked with its replacement", "liteq/storage/cancel.py",
+        "what has replaced itself is revoked with its replacement", "liteq/storage/settling/cancel.py",
         "                todo.append(awaits)\n", "                pass\n",
         "../integration/test_revoked_replacements.py::test_what_has_replaced_itself_is_revoked_with_its_replacement",
     ),
@@ -535,12 +535,12 @@ MUTANTS = [
         "../integration/test_revoked_replacements.py::test_what_has_told_its_progress_and_is_cancelled_is_revoked",
     ),
     without(
-        "what is idempotent is found again", "liteq/storage/outcomes.py",
+        "what is idempotent is found again", "liteq/storage/settling/outcomes.py",
         "STAYS = Flag.LINKED | Flag.KEPT | Flag.PERHAPS", "STAYS = Flag.LINKED | Flag.PERHAPS",
         "../integration/test_same_id_again.py::test_idempotent_runs_once_where_its_result_is_ignored",
     ),
     without(
-        "a large result that is stored again takes its body along", "liteq/storage/results.py",
+        "a large result that is stored again takes its body along", "liteq/storage/rows/results.py",
         "        tx.executemany(CLEAR_BODY, [(result_ref(seq),)])\n", "",
         "../conformance/test_needed.py::test_a_large_result_that_is_stored_again_leaves_no_body_behind",
     ),
@@ -632,7 +632,7 @@ MUTANTS = [
         "test_hostile_payloads.py::test_64_mib_are_refused_with_their_size",
     ),
     without(
-        "a task that kills its process is a dead letter", "liteq/storage/outcomes.py",
+        "a task that kills its process is a dead letter", "liteq/storage/settling/outcomes.py",
         "if lease.crashes + 1 < self.terms.max_crashes and", "if lease.crashes + 1 < 1000 and",
         "test_child_deaths.py::test_tasks_that_kill_their_process_are_dead_letters_and_others_go_on",
     ),
@@ -650,7 +650,7 @@ MUTANTS = [
         "test_kill.py::test_nothing_is_lost_when_anything_is_killed",
     ),
     without(
-        "a zombie's heartbeat learns that its lease is lost", "liteq/storage/extend.py",
+        "a zombie's heartbeat learns that its lease is lost", "liteq/storage/claiming/extend.py",
         "if not tx.executemany(EXTEND,", "if tx.executemany(EXTEND,",
         "test_locks.py::test_workers_stopped_past_their_leases_cannot_acknowledge",
     ),
@@ -830,7 +830,7 @@ MUTANTS = [
         "test_stalls.py::test_a_dead_workers_leases_end_after_a_stall_too",
     ),
     without(
-        'a lease that its living worker knows nothing of ends', "liteq/storage/reap.py",
+        'a lease that its living worker knows nothing of ends', "liteq/storage/claiming/reap.py",
         'until_ms = min(heartbeat_ms, now_ms) if', 'until_ms = -1 if',
         "test_stalls.py::test_a_lease_that_its_living_worker_knows_nothing_of_ends",
     ),
@@ -862,12 +862,12 @@ MUTANTS = [
     ),
     # -- clocks
     without(
-        'a countdown is never longer than it was', "liteq/storage/cap.py",
+        'a countdown is never longer than it was', "liteq/storage/housekeeping/cap.py",
         '    "countdowns": COUNTDOWNS,\n', '',
         "test_clock_jumps.py::test_whatever_was_sent_before_the_clock_was_set_ends",
     ),
     without(
-        'the time of its sending holds no link of a chain', "liteq/storage/continuation.py",
+        'the time of its sending holds no link of a chain', "liteq/storage/canvases/continuation.py",
         'CASE WHEN due_ms > created_ms AND due_ms > :now_ms + coalesce(delay_ms, 0) THEN due_ms\n'
         '                     ELSE :now_ms + coalesce(delay_ms, 0) END,\n'
         '       state = CASE WHEN (due_ms > created_ms AND due_ms > :now_ms) OR',
@@ -889,12 +889,12 @@ MUTANTS = [
         "test_clock_jumps.py::test_whatever_was_sent_before_the_clock_was_set_ends",
     ),
     without(
-        'no lease ends later than its worker says', "liteq/storage/extend.py",
+        'no lease ends later than its worker says', "liteq/storage/claiming/extend.py",
         '    tx.executemany(CAP, [{"worker": worker, "deadline_ms": deadline_ms}])\n', '',
         "test_clock_jumps.py::test_a_lease_that_its_worker_has_lost_sight_of_ends_in_spite_of_it",
     ),
     without(
-        'what has finished has finished by now', "liteq/storage/cap.py",
+        'what has finished has finished by now', "liteq/storage/housekeeping/cap.py",
         """    "finished": finished("finished_ms IS NOT NULL AND state <> 'dead'"),\n""", "",
         "test_clock_jumps.py::test_what_has_finished_leaves_in_spite_of_it",
     ),
@@ -956,17 +956,17 @@ MUTANTS = [
         "../unit/worker/test_worker_parts.py::test_what_was_revoked_is_forgotten_when_its_time_is_over",
     ),
     without(
-        "a large group's results are joined where they are used", "liteq/storage/results.py",
+        "a large group's results are joined where they are used", "liteq/storage/rows/results.py",
         "if largest < inf and group_bytes(tx, node) > largest:", "if False:",
         "../conformance/test_continuation.py::test_the_results_of_a_large_group_are_read_by_whoever_executes",
     ),
     without(
-        "large arguments are read under their token", "liteq/storage/payloads.py",
+        "large arguments are read under their token", "liteq/storage/rows/payloads.py",
         "m.state = 'leased' AND m.token = ?", "m.state = 'leased' AND ? IS NOT NULL",
         "../conformance/test_bodies.py::test_the_arguments_of_a_lost_lease_are_not_read",
     ),
     without(
-        "no claim reads what is large", "liteq/storage/results.py",
+        "no claim reads what is large", "liteq/storage/rows/results.py",
         "RESULT if largest == inf else IN_ROW", "RESULT",
         "../conformance/test_bodies.py::test_a_claim_reads_nothing_that_is_large",
     ),
@@ -1367,25 +1367,25 @@ MUTANTS = [
         "test_clock_jumps.py::test_a_worker_that_starts_after_one_that_has_not_set_right_does",
     ),
     without(
-        "the countdown of a retry ends by the clock of now", "liteq/storage/outcomes.py",
+        "the countdown of a retry ends by the clock of now", "liteq/storage/settling/outcomes.py",
         "due_ms = retry.due_ms if retry.delay_ms is None else min(retry.due_ms, now_ms + retry.delay_ms)",
         "due_ms = retry.due_ms",
         "test_clock_jumps.py::test_a_retry_waits_no_longer_than_its_countdown_if_the_clock_is_set_on_its_way",
     ),
     without(
-        "a message that is handed back pauses from now on", "liteq/storage/outcomes.py",
+        "a message that is handed back pauses from now on", "liteq/storage/settling/outcomes.py",
         "self.write(HANDED_BACK, lease, self.terms.now_ms + pause_ms, pause_ms, options)",
         "self.write(HANDED_BACK, lease, pause_ms, pause_ms, options)",
         "test_clock_jumps.py::test_what_is_handed_back_pauses_from_when_it_is_settled",
     ),
     without(
-        "the copy of an errback is not due when the original was", "liteq/storage/revive.py",
+        "the copy of an errback is not due when the original was", "liteq/storage/canvases/revive.py",
         "CASE WHEN state = 'upstream_failed' AND due_ms > created_ms THEN due_ms ELSE :now_ms END, delay_ms",
         "due_ms, delay_ms",
         "test_clock_jumps.py::test_an_errback_of_a_replay_runs_at_once_though_the_clock_was_set_back",
     ),
     without(
-        "what has ended tells of a clock that was set back", "liteq/storage/cap.py",
+        "what has ended tells of a clock that was set back", "liteq/storage/housekeeping/cap.py",
         "for sql in NEWEST for (at_ms,)", "for sql in NEWEST[:1] for (at_ms,)",
         "test_clock_jumps.py::test_a_worker_that_starts_when_all_others_have_left_sees_it_by_what_has_ended",
     ),
@@ -1518,7 +1518,7 @@ MUTANTS = [
         '../conformance/test_runs.py::test_a_crash_counts_against_the_step_it_happened_in',
     ),
     without(
-        'the end of a run ends its children', 'liteq/storage/endings.py',
+        'the end of a run ends its children', 'liteq/storage/settling/endings.py',
         '        if spawned:\n',
         '        if spawned < 0:\n',
         '../conformance/test_runs.py::test_the_end_of_a_run_cancels_what_it_has_left_open',
@@ -1537,13 +1537,13 @@ MUTANTS = [
         '../conformance/test_runs.py::test_a_claimant_that_goes_frees_the_memo',
     ),
     without(
-        'runs have an age of their own', 'liteq/storage/retention.py',
+        'runs have an age of their own', 'liteq/storage/housekeeping/retention.py',
         '   AND {RUNS_STAY} AND NOT {task_logs.STAYS}\n   AND (m.state',
         '   AND NOT {task_logs.STAYS}\n   AND (m.state',
         '../conformance/test_runs.py::test_runs_have_an_age_of_their_own',
     ),
     without(
-        'a rate holds no run back that has begun', 'liteq/storage/admit.py',
+        'a rate holds no run back that has begun', 'liteq/storage/claiming/admit.py',
         '        if not begun and not self._has_own(row[TASK]):',
         '        if not self._has_own(row[TASK]):',
         '../conformance/test_runs.py::test_a_rate_holds_no_run_back_that_has_begun',
@@ -1556,12 +1556,12 @@ MUTANTS = [
         '../conformance/test_runs.py::test_no_more_execute_at_once_than_may',
     ),
     without(
-        'a place goes with its lease', 'liteq/storage/settle.py',
+        'a place goes with its lease', 'liteq/storage/settling/settle.py',
         '    leases = places.ending(tx, others, ENDINGS)\n', '    leases: places.Leases = ()\n',
         '../conformance/test_limits.py::test_each_outcome_frees_the_place_and_the_next_one_starts',
     ),
     without(
-        'the places of a worker that vanished are free', 'liteq/storage/reap.py',
+        'the places of a worker that vanished are free', 'liteq/storage/claiming/reap.py',
         '    places.free(tx, [(row[0], row[1]) for row in rows if row[3] & Flag.PLACED], now_ms=now_ms)\n',
         '',
         '../conformance/test_limits.py::test_a_vanished_workers_places_are_taken_by_others',
@@ -1573,7 +1573,7 @@ MUTANTS = [
         '../conformance/test_limits.py::test_a_limit_that_is_set_while_tasks_run_counts_them',
     ),
     without(
-        'an ending looks whether a place has come while it ran', 'liteq/storage/outcomes.py',
+        'an ending looks whether a place has come while it ran', 'liteq/storage/settling/outcomes.py',
         'KNOWN = Flag.LINKED | Flag.PLACED | Flag.CURSOR',
         'KNOWN = Flag.LINKED | Flag.CURSOR',
         '../conformance/test_limits.py::test_a_limit_that_came_while_it_ran_is_freed_by_one_statement_too',
@@ -1591,7 +1591,7 @@ MUTANTS = [
         '../conformance/test_limits.py::test_no_burst_follows_a_pause',
     ),
     without(
-        'a message that comes new does not overtake its line', 'liteq/storage/admit.py',
+        'a message that comes new does not overtake its line', 'liteq/storage/claiming/admit.py',
         '            if row is not None and (best is None or _place(row) < _place(heads[best])):',
         '            if row is not None:',
         '../conformance/test_limits.py::test_what_comes_new_does_not_overtake_its_line',
@@ -1688,7 +1688,7 @@ MUTANTS = [
         "test_workflow_kills.py::test_a_cancel_is_not_swallowed_and_runs_what_undoes",
     ),
     without(
-        'a run that ends takes its children along', "liteq/storage/endings.py",
+        'a run that ends takes its children along', "liteq/storage/settling/endings.py",
         '            cancel_children(tx, rows.open_children(tx, run, gen), now_ms=now_ms)\n',
         '            pass\n',
         "test_workflow_kills.py::test_a_cancelled_run_takes_its_children_along_also_the_one_just_born",
@@ -1852,7 +1852,7 @@ MUTANTS = [
         "../integration/test_workflow_secret.py::test_a_body_may_not_reveal_it",
     ),
     without(
-        "a step that is repeated adds to a session once", "liteq/storage/sessions.py",
+        "a step that is repeated adds to a session once", "liteq/storage/kept/sessions.py",
         "    if step is not None and tx.execute(ADDED, (session, step)):\n        return False\n", "",
         "../conformance/test_sessions.py::test_a_step_that_is_repeated_writes_once",
     ),
@@ -1915,27 +1915,27 @@ MUTANTS = [
         "../conformance/test_statistics.py::test_attempts_go_with_their_row_also_after_a_requeue",
     ),
     without(
-        "a task that is retried for ever keeps its newest attempts", "liteq/storage/attempts.py",
+        "a task that is retried for ever keeps its newest attempts", "liteq/storage/statistics/attempts.py",
         "    tx.executemany(FORGET, ", "    list(",
         "../conformance/test_statistics.py::test_of_a_task_that_is_retried_for_ever_the_newest_attempts_stay",
     ),
     without(
-        "there is an end to the causes of a file", "liteq/storage/causes.py",
+        "there is an end to the causes of a file", "liteq/storage/statistics/causes.py",
         "if tx.execute(COUNT)[0][0] >= MOST:", "if False:",
         "../conformance/test_statistics.py::test_beyond_the_last_place_causes_are_counted_as_one",
     ),
     without(
-        "there is an end to the names that are counted", "liteq/storage/stats.py",
+        "there is an end to the names that are counted", "liteq/storage/statistics/stats.py",
         "self._tx.execute(TASKS)[0][0] >= MOST_NAMES", "False",
         "../conformance/test_statistics.py::test_beyond_the_last_place_names_are_counted_as_one",
     ),
     without(
-        "the sum of all never goes back", "liteq/storage/stats.py",
+        "the sum of all never goes back", "liteq/storage/statistics/stats.py",
         "        _add(tx, ALL, 0, key, tally)\n", "",
         "../conformance/test_statistics.py::test_minutes_become_hours_and_hours_go_and_the_sum_of_all_stays",
     ),
     without(
-        "what has become an hour is counted once", "liteq/storage/stats.py",
+        "what has become an hour is counted once", "liteq/storage/statistics/stats.py",
         "    tx.executemany(DELETE, [_place(MINUTE, row[0], row[1:5]) for row in rows])\n", "",
         "../conformance/test_statistics.py::test_minutes_become_hours_and_hours_go_and_the_sum_of_all_stays",
     ),
@@ -1960,7 +1960,7 @@ MUTANTS = [
         "../integration/test_worker_statistics.py::test_a_worker_that_ends_writes_the_rest",
     ),
     without(
-        "a claim leaves out what is paused", "liteq/storage/pauses.py",
+        "a claim leaves out what is paused", "liteq/storage/claiming/pauses.py",
         "WHERE :queue {GLOB} p.queue AND (p.until_ms IS NULL", "WHERE p.queue IS NULL AND (p.until_ms IS NULL",
         "../conformance/test_pauses.py::test_nothing_is_claimed_from_a_paused_queue",
         "../conformance/test_pauses.py::test_a_claim_without_a_look_leaves_it_out_too",
@@ -1970,7 +1970,7 @@ MUTANTS = [
         "../integration/test_queue_order.py::test_a_pause_holds_from_its_commit_on",
     ),
     without(
-        "a claim within rates leaves out what is paused", "liteq/storage/admit.py",
+        "a claim within rates leaves out what is paused", "liteq/storage/claiming/admit.py",
         "        if not paused:\n            looks[queue] = 0 if fair else at_ms",
         "        if True:\n            looks[queue] = 0 if fair else at_ms",
         "../conformance/test_pauses.py::test_a_claim_within_rates_leaves_it_out_and_holds_nothing",
@@ -1997,7 +1997,7 @@ MUTANTS = [
         "test_limits_kills.py::test_runs_and_their_steps_keep_to_their_limits_whatever_is_killed",
     ),
     without(
-        "the place of a lease that is reaped is free at once", "liteq/storage/reap.py",
+        "the place of a lease that is reaped is free at once", "liteq/storage/claiming/reap.py",
         "    places.free(tx, [(row[0], row[1]) for row in rows if row[3] & Flag.PLACED], now_ms=now_ms)\n", "",
         "test_limits_kills.py::test_a_killed_holder_frees_its_place_within_a_second",
     ),
@@ -2017,18 +2017,18 @@ MUTANTS = [
         "test_limits_kills.py::test_retry_after_holds_for_all_processes_and_no_burst_follows",
     ),
     without(
-        "a claim under limits leaves out what is paused", "liteq/storage/admit.py",
+        "a claim under limits leaves out what is paused", "liteq/storage/claiming/admit.py",
         "        if not paused:\n            looks[queue] = 0 if fair else at_ms",
         "        if True:\n            looks[queue] = 0 if fair else at_ms",
         "test_limits_kills.py::test_a_paused_queue_starts_and_loses_nothing_and_what_comes_due_waits",
     ),
     without(
-        "the fair keys of a queue take turns", "liteq/storage/admit.py",
+        "the fair keys of a queue take turns", "liteq/storage/claiming/admit.py",
         "        if found.fair is not None:\n", "        if found.fair is not None and not found.fair:\n",
         "test_limits_kills.py::test_the_first_of_another_key_is_among_the_next_ten_starts",
     ),
     without(
-        "a message is held in one write", "liteq/storage/admit.py",
+        "a message is held in one write", "liteq/storage/claiming/admit.py",
         "self.tx.executemany(HOLD, [(line, row[SEQ]) for row, line, _ in held])",
         "self.tx.executemany(HOLD, [(line, row[SEQ]) for row, line, _ in held] * 2)",
         "test_limits_kills.py::test_a_held_message_leaves_the_claimable_set_once_and_comes_back_once",
@@ -2061,7 +2061,7 @@ MUTANTS = [
         "../conformance/test_browse.py::test_a_deadline_is_of_one_read_alone",
     ),
     without(
-        "a million rows of one moment cost a page nothing", "liteq/storage/browse.py",
+        "a million rows of one moment cost a page nothing", "liteq/storage/reading/browse.py",
         "if groups and groups[-1][1] is down and n < len(order) - 1:", "if groups and groups[-1][1] is down:",
         "../conformance/test_plans.py::test_a_reading_statement_looks_at_no_more_than_it_may",
     ),
@@ -2119,7 +2119,7 @@ MUTANTS = [
         "../unit/test_telling_seen.py::test_a_chunk_that_quotes_a_sensitive_argument_is_masked_and_a_long_one_cut",
     ),
     without(
-        "what a key holds is counted up to a bound", "liteq/storage/holding.py",
+        "what a key holds is counted up to a bound", "liteq/storage/reading/holding.py",
         "left = limit - before.n.n", "left = 10**9",
         "../conformance/test_holding.py::test_numbers_of_a_key_have_a_bound_and_say_so",
     ),
@@ -2151,7 +2151,7 @@ MUTANTS = [
         "../unit/test_keys.py::test_what_is_no_template_is_refused",
     ),
     without(
-        "what came without its keys gets them", "liteq/storage/admit.py",
+        "what came without its keys gets them", "liteq/storage/claiming/admit.py",
         "if budget.keys_of is None or", "if True or",
         "../integration/test_limits_by_key.py::test_what_was_sent_without_the_code_is_limited_too",
         "../integration/test_limits_by_key.py::test_a_link_of_a_chain_is_limited_by_the_result_that_it_takes",
@@ -2163,7 +2163,7 @@ MUTANTS = [
         "../unit/test_keyed.py::test_without_the_code_a_function_is_no_key",
     ),
     without(
-        "a retry with other arguments has their keys", "liteq/storage/outcomes.py",
+        "a retry with other arguments has their keys", "liteq/storage/settling/outcomes.py",
         "keys = nullif(coalesce(?, keys), '')", "keys = coalesce(keys, ?)",
         "../integration/test_message_keys.py::test_a_retry_keeps_its_keys_or_has_those_of_its_new_arguments",
     ),
@@ -2203,7 +2203,7 @@ MUTANTS = [
         "../integration/test_step_limits.py::test_a_run_waits_for_a_place_and_is_woken_when_one_is_free",
     ),
     without(
-        "a run is not woken by the place that it gives back itself", "liteq/storage/settle.py",
+        "a run is not woken by the place that it gives back itself", "liteq/storage/settling/settle.py",
         "but={lease.seq for lease, _ in plan.runs})", "but=())",
         "../integration/test_step_limits.py::test_each_attempt_of_a_step_that_is_sent_takes_a_token",
     ),
@@ -2282,7 +2282,7 @@ MUTANTS = [
         "../unit/worker/test_gathering.py::test_what_was_there_when_a_process_died_runs_alone",
     ),
     without(
-        "what a vanished worker held runs alone", "liteq/storage/reap.py",
+        "what a vanished worker held runs alone", "liteq/storage/claiming/reap.py",
         "reaps = reaps + 1, flags = flags | {Flag.ALONE}", "reaps = reaps + 1",
         "../integration/test_batches.py::test_a_batch_that_fills_keeps_its_leases_and_one_that_was_lost_comes_back",
     ),
@@ -2335,7 +2335,7 @@ MUTANTS = [
         "../unit/test_send_many.py::test_what_has_run_and_left_no_trace_is_not_sent_again",
     ),
     without(
-        "of two senders of one name each sends what the other has not", "liteq/storage/sends.py",
+        "of two senders of one name each sends what the other has not", "liteq/storage/sending/sends.py",
         "    if found != begin:\n", "    if False:\n",
         "../conformance/test_sends.py::test_a_part_that_others_have_sent_is_refused_whole",
         "../unit/test_send_many.py::test_two_senders_of_one_name_share_the_work",
@@ -2354,12 +2354,12 @@ MUTANTS = [
         "../unit/test_telling.py::test_a_chunk_that_cannot_be_written_fails_the_task",
     ),
     without(
-        "nothing is emitted under a lease that is over", "liteq/storage/streams.py",
+        "nothing is emitted under a lease that is over", "liteq/storage/kept/streams.py",
         'raise LeaseLost(f"message {seq}")', "return emit(tx, seq, stream, AT_NO_STEP, data, attempt)",
         "../conformance/test_streams.py::test_nothing_is_emitted_under_a_lease_that_is_over",
     ),
     without(
-        "what has emitted stays for its readers", "liteq/storage/outcomes.py",
+        "what has emitted stays for its readers", "liteq/storage/settling/outcomes.py",
         "flags & {KNOWN | Flag.EMITS} <= ?", "flags & {KNOWN} <= ?",
         "../conformance/test_streams.py::test_a_task_that_has_emitted_does_not_vanish",
     ),
@@ -2371,65 +2371,65 @@ MUTANTS = [
         "../conformance/test_unique.py::test_a_retry_of_one_that_stands_until_its_end_keeps_its_key",
     ),
     without(
-        "an unstarted key excludes others no longer than to the claim", "liteq/storage/claim.py",
+        "an unstarted key excludes others no longer than to the claim", "liteq/storage/claiming/claim.py",
         "state = 'leased', unique_key = unique_key || '\\x1f' || id,", "state = 'leased',",
         "../conformance/test_unique.py::test_it_excludes_others_until_it_is_claimed",
         "../integration/test_unique_tasks.py::test_an_edit_while_one_runs_is_not_lost",
     ),
     without(
-        "what comes back has its key again, or follows the message that has it", "liteq/storage/unique.py",
+        "what comes back has its key again, or follows the message that has it", "liteq/storage/sending/unique.py",
         "            take_key(tx, seq, id_, key)\n", "            pass\n",
         "../conformance/test_unique.py::test_back_in_its_queue_it_has_its_key_again",
         "../conformance/test_unique.py::test_back_in_its_queue_it_follows_the_one_that_has_its_key",
         "../conformance/test_unique.py::test_a_worker_that_vanished_leaves_its_key_behind",
     ),
     without(
-        "an older call does not run after the one that superseded it", "liteq/storage/unique.py",
+        "an older call does not run after the one that superseded it", "liteq/storage/sending/unique.py",
         "message.awaits is None and _supersede(tx, key, message.id):", "False:",
         "../conformance/test_unique.py::test_what_a_newer_call_has_superseded_does_not_run_again",
     ),
     without(
-        "what is debounced waits no longer than max_wait", "liteq/storage/unique.py",
+        "what is debounced waits no longer than max_wait", "liteq/storage/sending/unique.py",
         "    return min(due_ms, first_ms + rule.max_wait_ms), first_ms", "    return due_ms, first_ms",
         "../conformance/test_unique.py::test_it_is_put_off_no_further_than_max_wait",
     ),
     without(
-        "a clock that is set back does not begin max_wait anew", "liteq/storage/unique.py",
+        "a clock that is set back does not begin max_wait anew", "liteq/storage/sending/unique.py",
         " - max(0, last_ms - now_ms)\n", "\n",
         "../conformance/test_unique.py::test_a_clock_that_is_set_back_puts_it_off_no_further",
     ),
     without(
-        "a period begins when its call starts", "liteq/storage/unique.py",
+        "a period begins when its call starts", "liteq/storage/sending/unique.py",
         "        _exclude(tx, key, row[ID], every_ms, now_ms)\n", "        pass\n",
         "../conformance/test_unique.py::test_the_first_of_a_period_runs_and_the_period_counts_from_its_start",
         "../integration/test_unique_tasks.py::test_never_twice_in_five_minutes",
     ),
     without(
-        "a wall clock that is set ends no period", "liteq/storage/unique.py",
+        "a wall clock that is set ends no period", "liteq/storage/sending/unique.py",
         "until_up_ms - up_ms if here and boot == here else until_ms - now_ms", "until_ms - now_ms",
         "../conformance/test_unique.py::test_a_clock_that_is_set_changes_no_span",
         "../conformance/test_unique.py::test_a_clock_that_is_set_forward_starts_nothing_within_a_period",
     ),
     without(
-        "what comes due too early by a wrong clock is put off", "liteq/storage/claim.py",
+        "what comes due too early by a wrong clock is put off", "liteq/storage/claiming/claim.py",
         "(unique.admitted(tx, rows, now_ms=now_ms) if flags & Flag.UNSTARTED else rows)", "rows",
         "../conformance/test_unique.py::test_a_clock_that_is_set_forward_starts_nothing_within_a_period",
         "../conformance/test_unique.py::"
         "test_a_throttled_part_waits_for_the_end_of_the_period_where_what_it_would_follow_has_gone",
     ),
     without(
-        "no period is longer after the machine was off", "liteq/storage/unique.py",
+        "no period is longer after the machine was off", "liteq/storage/sending/unique.py",
         "            _exclude(tx, key, id_, span_ms, now_ms)\n", "",
         "../conformance/test_unique.py::test_after_a_restart_of_the_machine_with_a_wrong_clock_a_period_ends",
     ),
     without(
         "a task that has succeeded leaves no cursor, also where it saved its first just now",
-        "liteq/storage/outcomes.py",
+        "liteq/storage/settling/outcomes.py",
         "KNOWN = Flag.LINKED | Flag.PLACED | Flag.CURSOR", "KNOWN = Flag.LINKED | Flag.PLACED",
         "../conformance/test_kept.py::test_a_cursor_is_gone_with_success",
     ),
     without(
-        "a cursor is kept under a lease alone", "liteq/storage/cursors.py",
+        "a cursor is kept under a lease alone", "liteq/storage/kept/cursors.py",
         "WHERE seq = ? AND state = 'leased' AND token = ? {LOCK}", "WHERE seq = ? AND ? > 0 {LOCK}",
         "../conformance/test_kept.py::test_no_cursor_is_kept_under_a_lease_that_is_over",
     ),
@@ -2439,17 +2439,17 @@ MUTANTS = [
         "../conformance/test_kept.py::test_a_number_that_comes_again_finds_no_cursor",
     ),
     without(
-        "a task stays as long as its log", "liteq/storage/retention.py",
+        "a task stays as long as its log", "liteq/storage/housekeeping/retention.py",
         "AND {RUNS_STAY} AND NOT {task_logs.STAYS}\n   AND (m.state", "AND {RUNS_STAY}\n   AND (m.state",
         "../conformance/test_kept.py::test_a_log_stays_for_its_time_and_leaves_with_it",
     ),
     without(
-        "a log is kept from the end of its task on", "liteq/storage/task_logs.py",
+        "a log is kept from the end of its task on", "liteq/storage/kept/task_logs.py",
         "if finished_ms is None:", "if finished_ms == 0:",
         "../conformance/test_kept.py::test_a_log_stays_for_its_time_and_leaves_with_it",
     ),
     without(
-        "a task that is retried for ever has no log without end", "liteq/storage/task_logs.py",
+        "a task that is retried for ever has no log without end", "liteq/storage/kept/task_logs.py",
         "if attempt > ATTEMPTS:", "if attempt > 10_000:",
         "../conformance/test_kept.py::test_the_log_of_the_newest_attempts_alone_is_kept",
     ),
@@ -2537,7 +2537,7 @@ MUTANTS = [
         "../integration/test_workflow_sagas.py::test_a_fork_keeps_steps_that_took_the_id_of_their_run",
     ),
     without(
-        "a batch is told by the tokens of its members", "liteq/storage/batches.py",
+        "a batch is told by the tokens of its members", "liteq/storage/statistics/batches.py",
         "ON b.last >= m.token", "ON b.last >= 0",
         "../conformance/test_batches.py::test_of_a_message_that_runs_again_the_last_batch_counts",
     ),
@@ -2563,7 +2563,7 @@ MUTANTS = [
         "../integration/test_read_only.py::test_the_doctor_looks_at_a_new_file_and_makes_no_tables",
     ),
     without(
-        "what an errback was not needed for has its id back", "liteq/storage/continuation.py",
+        "what an errback was not needed for has its id back", "liteq/storage/canvases/continuation.py",
         "        if flags & Flag.ASIDE:\n            come_back(tx, gone, options)\n", "",
         "../integration/test_same_id_again.py::test_an_id_whose_errback_is_not_needed_has_its_result_again",
     ),

@@ -19,8 +19,8 @@ from liteq.policy.rates import Bucket
 from liteq.schedules import crontab
 from liteq.serialization import encode, encode_error
 from liteq.states import State
-from liteq.storage.inspect import Record
-from liteq.storage.rates import Budget
+from liteq.storage.claiming.rates import Budget
+from liteq.storage.reading.inspect import Record
 from liteq.storage.storage import Storage, open_storage
 from liteq.worker.chores.heartbeat import GONE_S
 

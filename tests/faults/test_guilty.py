@@ -13,7 +13,7 @@ from liteq import LiteQ
 from liteq.beat import Beat
 from liteq.serialization import decode_error
 from liteq.states import FINISHED, State
-from liteq.storage.inspect import Record
+from liteq.storage.reading.inspect import Record
 from liteq.testing import start_worker
 
 ROW = """

@@ -6,7 +6,7 @@ import pytest
 
 from .hints import HINTS, TURNS, verdict
 
-SMOKE = ("claim.NEXT",)
+SMOKE = ("claiming.claim.NEXT",)
 
 
 @pytest.mark.parametrize(

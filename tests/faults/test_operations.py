@@ -12,8 +12,8 @@ import pytest
 
 from liteq.message import DeadLetter, Message, WorkerIdentity, new_id
 from liteq.serialization import encode_error
-from liteq.storage.audit import Actor
-from liteq.storage.operations import Operation
+from liteq.storage.operating.audit import Actor
+from liteq.storage.operating.operations import Operation
 from liteq.storage.storage import Storage
 
 from .harness import Drill, kill_group, wait_for

@@ -9,7 +9,7 @@ import pytest
 from liteq import LiteQ, Task, chain, signals
 from liteq.exceptions import NotSerializable, PayloadTooLarge
 from liteq.message import new_id
-from liteq.storage.payloads import INLINE_BYTES
+from liteq.storage.rows.payloads import INLINE_BYTES
 from liteq.testing import FakeClock, drain
 
 

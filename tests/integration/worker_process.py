@@ -15,7 +15,7 @@ from typing import Any
 from liteq import LiteQ
 from liteq.message import new_id
 from liteq.states import State
-from liteq.storage.inspect import Record
+from liteq.storage.reading.inspect import Record
 
 HERE = Path(__file__).resolve().parent
 

@@ -14,7 +14,7 @@ from liteq.context import identity
 from liteq.monitor import documents
 from liteq.monitor.findings import findings
 from liteq.monitor.workers import PUBLISHED, published
-from liteq.storage.backlog import COUNTED
+from liteq.storage.reading.backlog import COUNTED
 from liteq.testing import FakeClock, drain
 from liteq.workflow import ctx
 
@@ -159,7 +159,7 @@ def test_a_dead_worker_takes_nothing(app, live):
 
 def test_many_messages_cost_index_look_ups(app, live):
     """No statement of the backlog scans: each searches an index, or counts no further than it must."""
-    from liteq.storage import backlog
+    from liteq.storage.reading import backlog
 
     app.storage.migrate()
     params = {"queue": "celery", "priority": 1, "limit": 5, "now_ms": 0}

@@ -18,7 +18,7 @@ from liteq.message import Flag, Lease
 from liteq.monitor.tasks import task as task_document
 from liteq.monitor.tasks import tasks
 from liteq.operating.resend import again
-from liteq.storage.audit import Actor
+from liteq.storage.operating.audit import Actor
 from liteq.testing import FakeClock, drain
 
 

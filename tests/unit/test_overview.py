@@ -16,8 +16,8 @@ from liteq.monitor import overview as overview_module
 from liteq.monitor.overview import overview
 from liteq.monitor.queues import queue, queues
 from liteq.monitor.sight import Sight
-from liteq.storage import overview as counting
-from liteq.storage.stats import Tally
+from liteq.storage.reading import overview as counting
+from liteq.storage.statistics.stats import Tally
 from liteq.testing import FakeClock
 
 

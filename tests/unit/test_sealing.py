@@ -18,7 +18,7 @@ from liteq.message import Batch, Message
 from liteq.serialization import decode, decode_error, encode_error, kind_of
 from liteq.serialization.failures import exception_from
 from liteq.serialization.sealing import Private, Vault, key_of, open_vault
-from liteq.storage.reseal import VALUES
+from liteq.storage.housekeeping.reseal import VALUES
 from liteq.storage.sealed import WRITES, seal
 from liteq.storage.storage import Storage, open_storage
 

@@ -40,7 +40,7 @@ def test_a_list_for_sql_is_in_the_order_of_the_states():
 
 def test_the_sql_of_the_verbs_has_no_list_of_states_of_its_own():
     by_hand = re.compile(rf"IN \('({'|'.join(State)})'")
-    sources = (Path(states.__file__).parent / "storage").glob("*.py")
+    sources = (Path(states.__file__).parent / "storage").rglob("*.py")
     assert [path.name for path in sources if by_hand.search(path.read_text())] == []
 
 

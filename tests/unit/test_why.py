@@ -135,7 +135,7 @@ def test_a_rate_holds_it_back(app, live):
     worker = live()
     app.storage.limits.set_rate("task:shop.add", "6/m")
     ids = [add(app), add(app)]
-    from liteq.storage.rates import Budget
+    from liteq.storage.claiming.rates import Budget
 
     budget = Budget(bucket=lambda task: None, now_s=app.clock.monotonic())
     app.storage.turn((), ["celery"], worker=worker, limit=2, visibility_s=60, expectant=True, budget=budget)

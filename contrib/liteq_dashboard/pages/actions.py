@@ -12,8 +12,8 @@ from liteq.clock import from_ms
 from liteq.operating import act, preview
 from liteq.operating.commands import command_words
 from liteq.operating.resend import editable
-from liteq.storage.acting import version
-from liteq.storage.inspect import Record
+from liteq.storage.operating.acting import version
+from liteq.storage.reading.inspect import Record
 from liteq.utils.json_text import to_json
 from liteq_dashboard.acting import RIGHTS, actor, pause, purge, resume, sees, tried
 from liteq_dashboard.asking import Asked, Field, confirm

@@ -15,8 +15,8 @@ from liteq.monitor.matching import find, find_all
 from liteq.monitor.messages import HIDDEN, error_line, failure, result, shown
 from liteq.monitor.search import BadSearch, Search, Texts
 from liteq.states import FINISHED, State
-from liteq.storage.browse import Line
-from liteq.storage.inspect import Record
+from liteq.storage.reading.browse import Line
+from liteq.storage.reading.inspect import Record
 from liteq.utils.json_text import to_json
 from liteq_django.admin.base import Action, Page, QueueAdmin, Row, when
 from liteq_django.admin.overview import overview_of

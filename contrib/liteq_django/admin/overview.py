@@ -10,8 +10,8 @@ from liteq.exceptions import LiteqError
 from liteq.monitor.findings import findings
 from liteq.monitor.workers import living
 from liteq.states import State
+from liteq.storage.claiming.workers import WorkerRecord
 from liteq.storage.runs.records import RunsWaiting
-from liteq.storage.workers import WorkerRecord
 from liteq.utils.text import span
 from liteq_django.admin.base import when
 from liteq_django.project import default_app

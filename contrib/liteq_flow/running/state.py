@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from liteq.storage import flow_state
+from liteq.storage.kept import flow_state
 from liteq.workflow import Step as Called
 from liteq.workflow import actx, ctx
 from liteq_flow.model import Action

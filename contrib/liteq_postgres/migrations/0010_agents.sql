@@ -7,7 +7,7 @@ UPDATE liteq_meta SET value = 10 WHERE key = 'version';
 ALTER TABLE liteq_memo ADD COLUMN scope text COLLATE "C" NOT NULL DEFAULT '';
 ALTER TABLE liteq_memo ADD COLUMN hits bigint NOT NULL DEFAULT 0;
 ALTER TABLE liteq_memo ADD COLUMN spent bytea;
--- What flows remember from run to run (liteq/storage/flow_state.py). ---------------------------------------------------
+-- What flows remember from run to run (liteq/storage/kept/flow_state.py). ----------------------------------------------
 
 CREATE TABLE liteq_flow_state (
     scope text COLLATE "C" NOT NULL,
@@ -154,7 +154,7 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- Conversations of agents (liteq/storage/conversations.py). ----------------------------------------------------------
+-- Conversations of agents (liteq/storage/kept/conversations.py). -----------------------------------------------------
 
 CREATE TABLE liteq_conversations (
     id          text COLLATE "C" PRIMARY KEY,

@@ -10,7 +10,7 @@ from liteq.exceptions import TaskRevokedError
 from liteq.result import AsyncResult, GroupResult
 from liteq.serialization import encode, encode_error
 from liteq.states import State
-from liteq.storage.results import Ending
+from liteq.storage.rows.results import Ending
 
 __all__ = ["Backend"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from liteq.storage.workers import WorkerRecord
+from liteq.storage.claiming.workers import WorkerRecord
 from liteq.utils.records import NamedTuple
 
 __all__ = ["Channel", "SimpleQueue", "queue_declare_ok_t"]

@@ -17,8 +17,8 @@ from liteq.app.control.replies import Reply, check_extra, flatten_reply, ids_of,
 from liteq.context import App
 from liteq.context.living import living
 from liteq.serialization import decode, encode
-from liteq.storage.audit import Actor
-from liteq.storage.workers import WorkerRecord
+from liteq.storage.claiming.workers import WorkerRecord
+from liteq.storage.operating.audit import Actor
 
 __all__ = ["Control", "Inspect", "PausedQueue", "flatten_reply"]
 

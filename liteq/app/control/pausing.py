@@ -12,7 +12,7 @@ from liteq.utils.misspelt import suggesting
 from liteq.utils.records import NamedTuple
 
 if TYPE_CHECKING:
-    from liteq.storage.pauses import Pause
+    from liteq.storage.claiming.pauses import Pause
 
 __all__ = ["PausedQueue", "Until", "end_s", "pause_asked", "paused_queue"]
 

@@ -23,7 +23,7 @@ from liteq.exceptions import CanvasConflict, LiteqError, StorageError
 from liteq.message import Batch, Flag, Release, new_id
 from liteq.sending.replicated import confirmed
 from liteq.states import State
-from liteq.storage.enqueue import AS_IT_IS, Placed
+from liteq.storage.sending.enqueue import AS_IT_IS, Placed
 from liteq.utils.ids import ids_of
 from liteq.utils.json_text import from_json, to_json
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from liteq.storage import alerts as _alerts
-from liteq.storage.alerts import Failures, Tell
 from liteq.storage.driver import Promise
 from liteq.storage.facades.base import Facade
+from liteq.storage.operating import alerts as _alerts
+from liteq.storage.operating.alerts import Failures, Tell
 
 __all__ = ["Alerts"]
 

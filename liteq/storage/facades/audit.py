@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from liteq.storage import audit as _audit
-from liteq.storage import marks as _marks
-from liteq.storage import operations as _operations
-from liteq.storage.audit import Actor, Audited
 from liteq.storage.driver import Promise
 from liteq.storage.facades.base import Facade
-from liteq.storage.marks import Mark
+from liteq.storage.operating import audit as _audit
+from liteq.storage.operating import marks as _marks
+from liteq.storage.operating import operations as _operations
+from liteq.storage.operating.audit import Actor, Audited
+from liteq.storage.operating.marks import Mark
 
 __all__ = ["Audit"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from liteq.storage import batches as _batches
-from liteq.storage.batches import Began
 from liteq.storage.driver import Promise
 from liteq.storage.facades.base import Facade
+from liteq.storage.statistics import batches as _batches
+from liteq.storage.statistics.batches import Began
 
 __all__ = ["Batches"]
 

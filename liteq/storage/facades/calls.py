@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from liteq.clock import Clock
-from liteq.storage import enqueue_calls as _calls
 from liteq.storage.driver import Bell, Driver, Promise
 from liteq.storage.facades.base import Facade
 from liteq.storage.interrupts import after, closes_itself
-from liteq.storage.payloads import INLINE_BYTES
+from liteq.storage.rows.payloads import INLINE_BYTES
+from liteq.storage.sending import enqueue_calls as _calls
 from liteq.storage.sent import note
 
 __all__ = ["PlainCalls"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from liteq.storage import conversations as _conversations
-from liteq.storage.conversations import Entry, Record
 from liteq.storage.driver import Promise
 from liteq.storage.facades.base import Facade
+from liteq.storage.kept import conversations as _conversations
+from liteq.storage.kept.conversations import Entry, Record
 
 __all__ = ["Conversations"]
 

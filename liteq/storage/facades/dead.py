@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from liteq.storage import audit as _audit
-from liteq.storage import dead as _dead
-from liteq.storage.audit import Actor
 from liteq.storage.driver import Promise
 from liteq.storage.facades.base import Facade
+from liteq.storage.operating import audit as _audit
+from liteq.storage.operating.audit import Actor
 from liteq.storage.runs.again import requeue_all
+from liteq.storage.settling import dead as _dead
 
 __all__ = ["DeadLetters"]
 
@@ -24,7 +24,7 @@ class DeadLetters(Facade):
 
         Looks at all that there are, a chunk in each snapshot, until there are `limit`.
         """
-        from liteq.storage import browse as _browse  # no worker asks
+        from liteq.storage.reading import browse as _browse  # no worker asks
 
         found: list[str] = []
         after: _browse.Mark | None = None

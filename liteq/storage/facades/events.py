@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from liteq.storage import event_log as _event_log
 from liteq.storage.driver import Bell, Promise
 from liteq.storage.facades.base import Facade
+from liteq.storage.statistics import event_log as _event_log
 
 __all__ = ["Events"]
 

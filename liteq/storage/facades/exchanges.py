@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from liteq.storage import bindings as _bindings
-from liteq.storage import passing as _passing
-from liteq.storage.bindings import KINDS, Binding
 from liteq.storage.driver import Bell, Promise
 from liteq.storage.facades.base import Facade
-from liteq.storage.passing import Passed
+from liteq.storage.sending import bindings as _bindings
+from liteq.storage.sending import passing as _passing
+from liteq.storage.sending.bindings import KINDS, Binding
+from liteq.storage.sending.passing import Passed
 
 __all__ = ["Exchanges"]
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 from liteq.clock import Clock
 from liteq.exceptions import LeaseLost
 from liteq.message import Batch, Lease, Message, RetryAt, new_id
-from liteq.storage import append_members as _append
-from liteq.storage import event_log as _event_log
-from liteq.storage import saved_groups as _saved_groups
-from liteq.storage import settle as _settle
 from liteq.storage.driver import Bell, Driver, Promise
 from liteq.storage.facades.base import Facade
-from liteq.storage.terms import Terms
+from liteq.storage.groups import append_members as _append
+from liteq.storage.groups import saved_groups as _saved_groups
+from liteq.storage.settling import settle as _settle
+from liteq.storage.settling.terms import Terms
+from liteq.storage.statistics import event_log as _event_log
 
 if TYPE_CHECKING:
-    from liteq.storage.open_groups import Seat
+    from liteq.storage.groups.open_groups import Seat
 
 __all__ = ["Groups", "SavedGroups"]
 
@@ -77,7 +77,7 @@ class Groups(Facade):
         generator). Where no member comes for `patience_s`, the groups are given up, by a message in `queue`.
         `body`: a lease, and the RetryAt by which its message awaits one of the groups. Raises LeaseLost: it is over.
         """
-        from liteq.storage import open_groups as _open_groups
+        from liteq.storage.groups import open_groups as _open_groups
 
         events = self._events_of(batch.messages)
         now_ms, patience_ms = self._clock.now_ms(), int(patience_s * 1000)
@@ -95,7 +95,7 @@ class Groups(Facade):
 
     def expect(self, group_id: str, members: Sequence[str]) -> bool:
         """Keep places for more members, behind all others; False where the group has finished or is not known."""
-        from liteq.storage import open_groups as _open_groups
+        from liteq.storage.groups import open_groups as _open_groups
 
         with self._driver.write(Promise.ACCEPTED) as tx:
             return _open_groups.expect(tx, group_id, members, now_ms=self._clock.now_ms())
@@ -106,7 +106,7 @@ class Groups(Facade):
         So does one that names an open group without places. Any other `group_id` is of a group that has finished, or
         is none: the message is sent without.
         """
-        from liteq.storage import open_groups as _open_groups
+        from liteq.storage.groups import open_groups as _open_groups
 
         events = self._events_of(batch.messages)
         with self._driver.write(Promise.ACCEPTED, Bell.WORK) as tx:
@@ -122,7 +122,7 @@ class Groups(Facade):
         `size`: how many members it has, those of inner groups too; None: those that have come or have a place. Those
         that have not come yet are waited for.
         """
-        from liteq.storage import open_groups as _open_groups
+        from liteq.storage.groups import open_groups as _open_groups
 
         with self._driver.write(Promise.ACCEPTED) as tx:
             closed = _open_groups.close(tx, group_id, size, now_ms=self._clock.now_ms())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from liteq.storage import cursors as _cursors
-from liteq.storage import task_logs as _task_logs
 from liteq.storage.driver import Bell, Promise
 from liteq.storage.facades.base import Facade
+from liteq.storage.kept import cursors as _cursors
+from liteq.storage.kept import task_logs as _task_logs
 
 __all__ = ["Kept"]
 

@@ -6,17 +6,17 @@ from collections.abc import Callable, Sequence
 
 from liteq.clock import Clock
 from liteq.message import Batch, Lease, Message, Outcome
-from liteq.storage import behind as _behind
-from liteq.storage import ended as _ended
-from liteq.storage import event_log as _event_log
-from liteq.storage import extend as _extend
-from liteq.storage import leased as _leased
-from liteq.storage import open_groups as _open_groups
-from liteq.storage import settle as _settle
+from liteq.storage.claiming import extend as _extend
+from liteq.storage.claiming import leased as _leased
 from liteq.storage.driver import Bell, Driver, Promise
-from liteq.storage.ended import Ended
 from liteq.storage.facades.base import Facade
-from liteq.storage.terms import Terms
+from liteq.storage.groups import behind as _behind
+from liteq.storage.groups import ended as _ended
+from liteq.storage.groups import open_groups as _open_groups
+from liteq.storage.groups.ended import Ended
+from liteq.storage.settling import settle as _settle
+from liteq.storage.settling.terms import Terms
+from liteq.storage.statistics import event_log as _event_log
 
 __all__ = ["Leases"]
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from liteq.storage import audit as _audit
-from liteq.storage import rates as _rates
-from liteq.storage.audit import Actor
+from liteq.storage.claiming import rates as _rates
 from liteq.storage.driver import Bell, Promise, Transaction
 from liteq.storage.facades.base import Facade
 from liteq.storage.limits import change as _change
@@ -15,6 +13,8 @@ from liteq.storage.limits import looking as _looking
 from liteq.storage.limits import meeting as _meeting
 from liteq.storage.limits import rules as _rules
 from liteq.storage.limits.kinds import Limit
+from liteq.storage.operating import audit as _audit
+from liteq.storage.operating.audit import Actor
 
 __all__ = ["Limits"]
 

@@ -11,18 +11,18 @@ import orjson
 from liteq.clock import Clock
 from liteq.exceptions import MessageNotFound, NotEligible
 from liteq.message import Batch, Message
-from liteq.storage import acting as _acting
-from liteq.storage import audit as _audit
-from liteq.storage import cancel as _cancel
-from liteq.storage import enqueue as _enqueue
-from liteq.storage import event_log as _event_log
-from liteq.storage import operations as _operations
-from liteq.storage.acting import Target
-from liteq.storage.audit import Actor
 from liteq.storage.driver import Driver, Promise, Transaction
 from liteq.storage.facades.base import Facade
 from liteq.storage.moving import gate as _gate
-from liteq.storage.operations import Operation, Wanted
+from liteq.storage.operating import acting as _acting
+from liteq.storage.operating import audit as _audit
+from liteq.storage.operating import operations as _operations
+from liteq.storage.operating.acting import Target
+from liteq.storage.operating.audit import Actor
+from liteq.storage.operating.operations import Operation, Wanted
+from liteq.storage.sending import enqueue as _enqueue
+from liteq.storage.settling import cancel as _cancel
+from liteq.storage.statistics import event_log as _event_log
 from liteq.utils.records import NamedTuple
 
 __all__ = ["Chunk", "Operations"]

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from liteq.message import Message
-    from liteq.storage.attempts import AttemptRecord
     from liteq.storage.facades.alerts import Alerts
     from liteq.storage.facades.audit import Audit
     from liteq.storage.facades.batches import Batches
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from liteq.storage.facades.streams import Streams
     from liteq.storage.facades.values import Values
     from liteq.storage.facades.views import Views
+    from liteq.storage.statistics.attempts import AttemptRecord
 
 __all__ = ["Parts"]
 

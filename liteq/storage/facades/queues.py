@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from liteq.storage import audit as _audit
-from liteq.storage import pauses as _pauses
-from liteq.storage.audit import Actor
+from liteq.storage.claiming import pauses as _pauses
+from liteq.storage.claiming.pauses import Pause, Pauses
 from liteq.storage.driver import Bell, Promise
 from liteq.storage.facades.base import Facade
-from liteq.storage.pauses import Pause, Pauses
+from liteq.storage.operating import audit as _audit
+from liteq.storage.operating.audit import Actor
 from liteq.utils.names import checked_name
 
 __all__ = ["Queues"]

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 
 from liteq.message import Lease
 from liteq.states import State
-from liteq.storage import backlog as _backlog
-from liteq.storage import cap as _cap
-from liteq.storage import children as _children
-from liteq.storage import claim as _claim
-from liteq.storage import inspect as _inspect
-from liteq.storage import payloads as _payloads
-from liteq.storage import rates as _rates
-from liteq.storage import reached as _reached
-from liteq.storage import results as _results
-from liteq.storage import workers as _workers
-from liteq.storage.backlog import Backlog, DeadLetters
+from liteq.storage.claiming import claim as _claim
+from liteq.storage.claiming import rates as _rates
+from liteq.storage.claiming import workers as _workers
+from liteq.storage.claiming.workers import WorkerRecord
 from liteq.storage.facades.base import Facade
-from liteq.storage.inspect import GroupRecord, Member, Record
-from liteq.storage.workers import WorkerRecord
+from liteq.storage.housekeeping import cap as _cap
+from liteq.storage.kept import children as _children
+from liteq.storage.reading import backlog as _backlog
+from liteq.storage.reading import inspect as _inspect
+from liteq.storage.reading import reached as _reached
+from liteq.storage.reading.backlog import Backlog, DeadLetters
+from liteq.storage.reading.inspect import GroupRecord, Member, Record
+from liteq.storage.rows import payloads as _payloads
+from liteq.storage.rows import results as _results
 
 if TYPE_CHECKING:
-    from liteq.storage.overview import Count
+    from liteq.storage.reading.overview import Count
 
 __all__ = ["Reader"]
 
@@ -91,7 +91,7 @@ class Reader(Facade):
 
     def messages(self, state: State, *, limit: int = 100) -> list[Record]:
         """Messages in one state, in the order of its list (`Views.page`); of those a first look finds."""
-        from liteq.storage import browse as _browse
+        from liteq.storage.reading import browse as _browse
 
         with self._driver.read() as tx:
             lines = _browse.page(tx, _browse.WALK_OF[state], limit=limit)
@@ -99,7 +99,7 @@ class Reader(Facade):
 
     def counts(self) -> list[Count]:
         """How many messages there are, by queue and state; of each state 10,000 are counted at most (`Count.exact`)."""
-        from liteq.storage import overview as _overview
+        from liteq.storage.reading import overview as _overview
 
         with self._driver.read() as tx:
             return _overview.by_queue(tx)

@@ -8,14 +8,12 @@ from contextlib import AbstractContextManager
 from liteq.clock import Clock
 from liteq.exceptions import LeaseLost
 from liteq.message import Batch, Hold, Lease, Message, StepRow
-from liteq.storage import enqueue as _enqueue
-from liteq.storage import event_log as _event_log
-from liteq.storage import streams as _streams
+from liteq.storage.canvases.follow import UNDER_ITS_ID
 from liteq.storage.driver import Bell, Driver, Promise
 from liteq.storage.facades.run_spending import RunSpending
 from liteq.storage.facades.step_transaction import StepTransaction
-from liteq.storage.follow import UNDER_ITS_ID
 from liteq.storage.interrupts import after, closes_itself
+from liteq.storage.kept import streams as _streams
 from liteq.storage.limits.rules import version
 from liteq.storage.runs import executing as _executing
 from liteq.storage.runs import history as _history
@@ -26,9 +24,11 @@ from liteq.storage.runs import starting as _starting
 from liteq.storage.runs import stuck as _stuck
 from liteq.storage.runs.executing import Slots
 from liteq.storage.runs.records import Asked, Event, History, Intent, Memo, MemoTaken, Started
+from liteq.storage.sending import enqueue as _enqueue
 from liteq.storage.sent import note
 from liteq.storage.spending.kinds import Warned
 from liteq.storage.spending.settling import Spent
+from liteq.storage.statistics import event_log as _event_log
 
 __all__ = ["RunWrites"]
 

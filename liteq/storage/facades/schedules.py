@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from liteq.message import Batch
-from liteq.storage import audit as _audit
-from liteq.storage import periodic as _periodic
-from liteq.storage.audit import Actor
 from liteq.storage.driver import Bell, Promise, Transaction
 from liteq.storage.facades.base import Facade
-from liteq.storage.periodic import Entry, RunRecord, ScheduleRecord
+from liteq.storage.operating import audit as _audit
+from liteq.storage.operating.audit import Actor
+from liteq.storage.sending import periodic as _periodic
+from liteq.storage.sending.periodic import Entry, RunRecord, ScheduleRecord
 
 __all__ = ["Schedules"]
 
@@ -82,7 +82,7 @@ class Schedules(Facade):
         with self._driver.write(Promise.ACCEPTED if replaces is None else Promise.REMOVED) as tx:
             fired = _periodic.take(tx, record, n=n, last_id=last_id, next_due_ms=next_due_ms, now_ms=now_ms)
             if fired and replaces is not None:  # before the sending, so that its unique key is free
-                from liteq.storage import acting as _acting  # here: a plain program has no use for it
+                from liteq.storage.operating import acting as _acting  # here: a plain program has no use for it
 
                 reason = f"the next run of the schedule {record.name} took its place"
                 _acting.end_for_another(tx, replaces, reason=reason, now_ms=now_ms)

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 
 from liteq.clock import Clock
 from liteq.message import Batch, Message
-from liteq.storage import enqueue as _enqueue
-from liteq.storage import enqueue_calls as _calls
-from liteq.storage import event_log as _event_log
-from liteq.storage import sends as _sends
 from liteq.storage.driver import Bell, Driver, Promise, Transaction
 from liteq.storage.facades.base import Facade
-from liteq.storage.payloads import INLINE_BYTES
+from liteq.storage.rows.payloads import INLINE_BYTES
+from liteq.storage.sending import enqueue as _enqueue
+from liteq.storage.sending import enqueue_calls as _calls
+from liteq.storage.sending import sends as _sends
 from liteq.storage.sent import note
+from liteq.storage.statistics import event_log as _event_log
 from liteq.utils.records import NamedTuple
 
 __all__ = ["Part", "Sends"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from liteq.storage import sessions as _sessions
 from liteq.storage.driver import Promise
 from liteq.storage.facades.base import Facade
+from liteq.storage.kept import sessions as _sessions
 
 __all__ = ["Sessions"]
 

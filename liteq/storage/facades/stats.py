@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from liteq.storage import attempts as _attempts
-from liteq.storage import batches as _batches
-from liteq.storage import causes as _causes
-from liteq.storage import pauses as _pauses
-from liteq.storage import samples as _samples
-from liteq.storage import stats as _stats
-from liteq.storage.attempts import AttemptRecord
-from liteq.storage.causes import CauseRecord
+from liteq.storage.claiming import pauses as _pauses
 from liteq.storage.driver import Promise, Transaction
 from liteq.storage.facades.base import Facade
-from liteq.storage.stats import Number, Stat, Sums
+from liteq.storage.statistics import attempts as _attempts
+from liteq.storage.statistics import batches as _batches
+from liteq.storage.statistics import causes as _causes
+from liteq.storage.statistics import samples as _samples
+from liteq.storage.statistics import stats as _stats
+from liteq.storage.statistics.attempts import AttemptRecord
+from liteq.storage.statistics.causes import CauseRecord
+from liteq.storage.statistics.stats import Number, Stat, Sums
 
 __all__ = ["Causes", "Stats"]
 

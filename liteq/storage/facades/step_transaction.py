@@ -10,16 +10,16 @@ from typing import Any, Self
 from liteq.clock import Clock
 from liteq.exceptions import WorkflowError
 from liteq.message import Batch, Hold, Message, StepRow
-from liteq.storage import enqueue as _enqueue
-from liteq.storage import event_log as _event_log
-from liteq.storage import streams as _streams
 from liteq.storage.driver import Bell, Driver, Promise, Row, Transaction
+from liteq.storage.kept import streams as _streams
 from liteq.storage.runs import executing as _executing
 from liteq.storage.runs import starting as _starting
 from liteq.storage.runs.records import Asked, Started
+from liteq.storage.sending import enqueue as _enqueue
 from liteq.storage.spending import settling as _settling
 from liteq.storage.spending.kinds import Warned
 from liteq.storage.spending.settling import Spent
+from liteq.storage.statistics import event_log as _event_log
 
 __all__ = ["StepTransaction"]
 

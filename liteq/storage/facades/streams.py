@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from liteq.storage import extend as _extend
-from liteq.storage import streams as _streams
+from liteq.storage.claiming import extend as _extend
 from liteq.storage.driver import Bell, Promise
 from liteq.storage.facades.base import Facade
+from liteq.storage.kept import streams as _streams
 
 __all__ = ["Streams"]
 

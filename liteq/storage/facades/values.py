@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from liteq.exceptions import CodecError
 from liteq.serialization.sealing import Vault
-from liteq.storage import reseal as _reseal
 from liteq.storage.facades.base import Facade
+from liteq.storage.housekeeping import reseal as _reseal
 from liteq.storage.sealed import vault_of
 
 __all__ = ["Values"]

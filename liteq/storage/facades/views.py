@@ -8,19 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from liteq.states import State
-from liteq.storage import browse as _browse
-from liteq.storage import holding as _holding
-from liteq.storage import lineage as _lineage
-from liteq.storage import overview as _overview
-from liteq.storage import position as _position
-from liteq.storage.browse import Line, Mark, Whole
 from liteq.storage.driver import Row
 from liteq.storage.facades.base import Facade
-from liteq.storage.holding import Holding, KeyRow, PlaceTaken, Waits
 from liteq.storage.limits.rules import Rules
-from liteq.storage.lineage import Lineage, Near
-from liteq.storage.overview import COUNTED, Bounded, Count, Overview
-from liteq.storage.position import Ahead, Exclusive, Held
+from liteq.storage.reading import browse as _browse
+from liteq.storage.reading import holding as _holding
+from liteq.storage.reading import lineage as _lineage
+from liteq.storage.reading import overview as _overview
+from liteq.storage.reading import position as _position
+from liteq.storage.reading.browse import Line, Mark, Whole
+from liteq.storage.reading.holding import Holding, KeyRow, PlaceTaken, Waits
+from liteq.storage.reading.lineage import Lineage, Near
+from liteq.storage.reading.overview import COUNTED, Bounded, Count, Overview
+from liteq.storage.reading.position import Ahead, Exclusive, Held
 
 __all__ = ["DEADLINE_S", "Views"]
 

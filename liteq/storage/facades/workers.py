@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from liteq.message import WorkerIdentity
-from liteq.storage import workers as _workers
+from liteq.storage.claiming import workers as _workers
+from liteq.storage.claiming.workers import WorkerRecord
 from liteq.storage.driver import Promise
 from liteq.storage.facades.base import Facade
-from liteq.storage.workers import WorkerRecord
 
 __all__ = ["Workers"]
 

@@ -1,4 +1,4 @@
-"""Reading: limits as they are. The messages that one holds, and those with its places: storage/holding.py."""
+"""Reading: limits as they are. The messages that one holds, and those with its places: storage/reading/holding.py."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from liteq.storage.driver import Driver, Row, Transaction
+from liteq.storage.housekeeping.reseal import VALUES
 from liteq.storage.moving.tables import ALL, MESSAGES, MOVED, Moved
-from liteq.storage.reseal import VALUES
 
 __all__ = ["PAGE_BYTES", "PAGE_ROWS", "arrived", "count", "delete", "highest", "insert", "pages", "to_delete"]
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from liteq.message import Flag
 from liteq.states import FINISHED, FOLLOWED, State, sql_list
-from liteq.storage.needed import needed
+from liteq.storage.rows.needed import needed
 from liteq.utils.records import NamedTuple
 
 __all__ = ["ALL", "INBOX", "LEFT", "MESSAGES", "MOVED", "Moved"]

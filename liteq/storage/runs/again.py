@@ -9,12 +9,12 @@ import orjson
 from liteq.exceptions import RunConflict, RunNotFound, WorkflowError
 from liteq.message import Flag, StepRow, new_id
 from liteq.states import FINISHED, State, sql_list
-from liteq.storage.dead import requeue
 from liteq.storage.driver import Transaction
-from liteq.storage.endings import cancel_children
 from liteq.storage.runs.asks import Found, find_run
 from liteq.storage.runs.records import FORK as FORK_OF
 from liteq.storage.runs.records import doubt_scope
+from liteq.storage.settling.dead import requeue
+from liteq.storage.settling.endings import cancel_children
 from liteq.storage.steps import rows
 
 __all__ = ["fork", "requeue_all", "retry", "rewind"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from liteq.storage.backlog import COUNTED
+from liteq.states import State, sql_list
 from liteq.storage.driver import Transaction
+from liteq.storage.reading.backlog import COUNTED
 from liteq.storage.runs.records import RunsWaiting
 
 __all__ = ["by_name", "ended_steps", "waiting"]
@@ -20,16 +21,17 @@ _OPEN: Final = """
     SELECT run FROM (
         SELECT run FROM liteq_steps WHERE child IS NOT NULL AND ended_ms IS NULL LIMIT :limit) AS c
 """
+_ASLEEP: Final = f"m.state IN {sql_list({State.BLOCKED, State.SCHEDULED})} AND r.parked IS NULL AND r.step = 0"
 WAITING: Final = f"""
 SELECT count(DISTINCT m.seq) FROM ({_OPEN}) AS open
   JOIN liteq_messages AS m ON m.seq = open.run JOIN liteq_runs AS r ON r.run = open.run
- WHERE m.state IN ('blocked', 'scheduled') AND r.parked IS NULL AND r.step = 0
+ WHERE {_ASLEEP}
 """
 BY_NAME: Final = {
     "waiting": f"""
 SELECT r.name, count(DISTINCT m.seq) FROM ({_OPEN}) AS open
   JOIN liteq_messages AS m ON m.seq = open.run JOIN liteq_runs AS r ON r.run = open.run
- WHERE m.state IN ('blocked', 'scheduled') AND r.parked IS NULL AND r.step = 0 GROUP BY r.name
+ WHERE {_ASLEEP} GROUP BY r.name
 """,
     "running": """
 SELECT r.name, count(*) FROM (SELECT seq FROM liteq_messages WHERE state = 'leased' LIMIT :limit) AS m

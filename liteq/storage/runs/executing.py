@@ -12,12 +12,12 @@ from liteq.exceptions import LeaseLost, RunCancelled
 from liteq.message import Batch, Flag, Hold, Message, StepRow
 from liteq.serialization import encode_error
 from liteq.states import UNFINISHED, sql_list
+from liteq.storage.canvases.follow import Waiter
 from liteq.storage.driver import LOCK, Driver, Transaction
-from liteq.storage.endings import CANCELLED, cancel_children
-from liteq.storage.enqueue import place
-from liteq.storage.follow import Waiter
-from liteq.storage.payloads import INLINE_BYTES
+from liteq.storage.rows.payloads import INLINE_BYTES
 from liteq.storage.runs.records import Asked
+from liteq.storage.sending.enqueue import place
+from liteq.storage.settling.endings import CANCELLED, cancel_children
 from liteq.storage.steps import rows
 from liteq.storage.steps.suspend import take_from_inbox
 from liteq.storage.steps.wake import HELD, SLOT, Waiting, deliver, end_step

@@ -12,8 +12,8 @@ from liteq.exceptions import RunNotFound
 from liteq.message import Flag, StepRow
 from liteq.states import UNFINISHED, State, sql_list
 from liteq.storage.driver import Row, Transaction
-from liteq.storage.payloads import PAYLOAD_COLUMN, RESULT_COLUMN
-from liteq.storage.results import whole
+from liteq.storage.rows.payloads import PAYLOAD_COLUMN, RESULT_COLUMN
+from liteq.storage.rows.results import whole
 from liteq.storage.runs.records import ENDED, STATUSES, Approval, RunRecord, RunStep
 from liteq.storage.steps import rows
 from liteq.storage.steps.wake import SLOT

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from liteq.message import Flag
 from liteq.states import FINISHED, UNFINISHED, sql_list
 from liteq.storage.driver import SKIP_LOCKED, Transaction
-from liteq.storage.needed import needed
+from liteq.storage.rows.needed import needed
 from liteq.storage.runs import memo
 from liteq.storage.spending import usage
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from liteq.exceptions import RunConflict, RunEnded
 from liteq.message import Batch, Flag, Message
 from liteq.states import FINISHED, State
+from liteq.storage.canvases.follow import Waiter
+from liteq.storage.canvases.standing import step_aside
 from liteq.storage.driver import LOCK, Transaction
-from liteq.storage.enqueue import IS_GROUP, ONLY_SHOWN, place
-from liteq.storage.follow import Waiter
-from liteq.storage.payloads import PAYLOAD_COLUMN
+from liteq.storage.rows.payloads import PAYLOAD_COLUMN
 from liteq.storage.runs.records import Started
 from liteq.storage.runs.terminating import terminate
-from liteq.storage.standing import step_aside
+from liteq.storage.sending.enqueue import IS_GROUP, ONLY_SHOWN, place
 from liteq.storage.steps.birth import input_hash
 from liteq.storage.steps.wake import deliver
 from liteq.utils.misspelt import meant

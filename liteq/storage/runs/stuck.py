@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from liteq.message import Lease
-from liteq.storage.claim import lease_rows
+from liteq.storage.claiming.claim import lease_rows
+from liteq.storage.claiming.pauses import open_queues
 from liteq.storage.driver import SKIP_LOCKED, Transaction
 from liteq.storage.limits import places
 from liteq.storage.limits.keys import lock
 from liteq.storage.limits.ledger import Ledger, parsed
 from liteq.storage.limits.rules import Rules
-from liteq.storage.pauses import open_queues
 from liteq.storage.steps.rows import marks_of
 
 __all__ = ["claim", "untried"]

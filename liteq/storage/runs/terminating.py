@@ -6,10 +6,10 @@ from liteq.exceptions import RunCancelled
 from liteq.message import Flag
 from liteq.serialization import encode_error
 from liteq.states import UNFINISHED, sql_list
-from liteq.storage.continuation import End, propagate
+from liteq.storage.canvases.continuation import End, propagate
 from liteq.storage.driver import LOCK, Transaction
-from liteq.storage.endings import end_run
 from liteq.storage.limits import places
+from liteq.storage.settling.endings import end_run
 
 __all__ = ["terminate"]
 

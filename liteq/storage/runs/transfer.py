@@ -9,7 +9,15 @@ from liteq.exceptions import RunConflict, RunNotFound
 from liteq.message import Flag, StepRow
 from liteq.states import FINISHED, State
 from liteq.storage.driver import Transaction
-from liteq.storage.payloads import BESIDE, INLINE_BYTES, PAYLOAD_COLUMN, RESULT_COLUMN, payload_ref, result_ref, store
+from liteq.storage.rows.payloads import (
+    BESIDE,
+    INLINE_BYTES,
+    PAYLOAD_COLUMN,
+    RESULT_COLUMN,
+    payload_ref,
+    result_ref,
+    store,
+)
 from liteq.storage.runs.again import IN_USE
 from liteq.storage.runs.listing import NUMBER, TAGS
 from liteq.storage.steps import rows

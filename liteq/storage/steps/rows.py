@@ -10,7 +10,7 @@ import orjson
 from liteq.message import Flag, Hold, StepRow
 from liteq.serialization import decode_error
 from liteq.storage.driver import LOCK, Params, Row, Transaction
-from liteq.storage.payloads import BESIDE, INLINE_BYTES
+from liteq.storage.rows.payloads import BESIDE, INLINE_BYTES
 
 __all__ = [
     "CHECKPOINT", "CHECKPOINT_FIRST", "UNDER_HOLD", "checkpoint_params", "first_params", "has_event", "in_order",

@@ -9,8 +9,8 @@ from __future__ import annotations
 import orjson
 
 from liteq.message import ContinueAsNew, Flag, Lease, Park, StepRow, Suspend
-from liteq.storage import payloads
 from liteq.storage.driver import LOCK, Transaction
+from liteq.storage.rows import payloads
 from liteq.storage.steps import rows
 from liteq.storage.steps.wake import Waiting, end_step, lock_memo, waiting_for
 from liteq.utils.records import NamedTuple

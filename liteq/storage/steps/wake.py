@@ -9,9 +9,9 @@ from __future__ import annotations
 from liteq.exceptions import TaskRevokedError
 from liteq.message import Flag
 from liteq.serialization import encode_error
-from liteq.storage import results
 from liteq.storage.driver import LOCK, Transaction
-from liteq.storage.payloads import BESIDE, INLINE_BYTES, RESULT_COLUMN
+from liteq.storage.rows import results
+from liteq.storage.rows.payloads import BESIDE, INLINE_BYTES, RESULT_COLUMN
 from liteq.utils.records import NamedTuple
 
 __all__ = [

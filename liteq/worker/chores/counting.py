@@ -17,9 +17,9 @@ from liteq.context import Observer
 from liteq.exceptions import StorageError
 from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Outcome, Release, Replace, RetryAt
 from liteq.serialization import decode_error
-from liteq.storage.stats import CHILD_EXIT, MEMO, NO_SUMS, STEP, WRITE_WAIT, Key, Sums, Tally
+from liteq.storage.claiming.turn import Turn
+from liteq.storage.statistics.stats import CHILD_EXIT, MEMO, NO_SUMS, STEP, WRITE_WAIT, Key, Sums, Tally
 from liteq.storage.storage import Storage
-from liteq.storage.turn import Turn
 from liteq.worker.pool import Pool
 
 __all__ = ["Counting", "ended_as"]

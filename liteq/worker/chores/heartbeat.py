@@ -22,9 +22,9 @@ from liteq.context.identity import Presence, presence
 from liteq.exceptions import StorageBusy, StorageError
 from liteq.message import Lease, WorkerIdentity
 from liteq.monitor.workers import OFFSET, STAGE
-from liteq.storage.stats import REAPED, Tally
+from liteq.storage.claiming.workers import WorkerRecord
+from liteq.storage.statistics.stats import REAPED, Tally
 from liteq.storage.storage import Storage
-from liteq.storage.workers import WorkerRecord
 
 __all__ = ["Heartbeat", "KeepAlive"]
 

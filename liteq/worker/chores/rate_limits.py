@@ -12,7 +12,7 @@ from liteq.app.limits import Declared, declared_limits
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
 from liteq.policy.rates import Bucket, per_second
-from liteq.storage.rates import Budget
+from liteq.storage.claiming.rates import Budget
 from liteq.storage.storage import Storage
 from liteq.worker.chores.late_keys import LateKeys
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from math import inf
 
 from liteq.message import Lease
-from liteq.storage.batches import Began
+from liteq.storage.statistics.batches import Began
 from liteq.storage.storage import Storage
 from liteq.worker.pool.gathering import Gathering
 

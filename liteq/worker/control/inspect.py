@@ -20,7 +20,7 @@ from liteq.message import Lease
 from liteq.monitor.messages import shown
 from liteq.routing.queues import Exchange, Queue, declared_queues
 from liteq.states import State
-from liteq.storage.inspect import Record
+from liteq.storage.reading.inspect import Record
 from liteq.utils.names import is_built_in
 from liteq.worker.control.panel import Panel, inspect_command
 from liteq.worker.pool import width

@@ -18,8 +18,8 @@ from liteq.app.control import REVOKES_KEPT_S
 from liteq.exceptions import BadMessage
 from liteq.message import Cancel, Flag, Lease
 from liteq.serialization import decode, encode
-from liteq.storage.commands import Command
 from liteq.storage.facades import Commands
+from liteq.storage.operating.commands import Command
 from liteq.storage.sealed import vault_of
 from liteq.storage.storage import Storage
 from liteq.utils.records import NamedTuple

@@ -9,7 +9,7 @@ import pytest
 from liteq.exceptions import CanvasConflict
 from liteq.message import Ack, Batch, DeadLetter, Exclusion, Flag, Group, Message
 from liteq.states import State
-from liteq.storage.open_groups import Seat
+from liteq.storage.groups.open_groups import Seat
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 

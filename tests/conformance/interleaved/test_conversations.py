@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from liteq.storage.conversations import Entry, Record
+from liteq.storage.kept.conversations import Entry, Record
 from liteq.storage.storage import Storage
 
 from .conftest import Meet

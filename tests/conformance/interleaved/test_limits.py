@@ -9,9 +9,10 @@ import pytest
 from liteq.message import Ack, Batch, Lease, Message, new_id
 from liteq.policy.rates import Bucket
 from liteq.states import State
-from liteq.storage import claim, interrupts
-from liteq.storage.rates import Budget
-from liteq.storage.stats import Tally
+from liteq.storage import interrupts
+from liteq.storage.claiming import claim
+from liteq.storage.claiming.rates import Budget
+from liteq.storage.statistics.stats import Tally
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 

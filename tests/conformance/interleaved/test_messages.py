@@ -9,10 +9,10 @@ import pytest
 from liteq.exceptions import CanvasConflict, LeaseLost, NotEligible
 from liteq.message import Ack, Batch, DeadLetter, Exclusion, Flag, Message, RetryAt, new_id
 from liteq.states import State
-from liteq.storage import claim
-from liteq.storage.audit import Actor
+from liteq.storage.claiming import claim
 from liteq.storage.facades.sends import Part
-from liteq.storage.sends import Moved
+from liteq.storage.operating.audit import Actor
+from liteq.storage.sending.sends import Moved
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 from liteq.utils.names import LOG_STREAM

@@ -6,11 +6,11 @@ import pytest
 
 from liteq.message import Batch, Message
 from liteq.states import State
-from liteq.storage.audit import Actor
 from liteq.storage.facades.operations import Chunk
-from liteq.storage.operations import Wanted
-from liteq.storage.periodic import Entry
-from liteq.storage.stats import Tally
+from liteq.storage.operating.audit import Actor
+from liteq.storage.operating.operations import Wanted
+from liteq.storage.sending.periodic import Entry
+from liteq.storage.statistics.stats import Tally
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from liteq import LiteQ
-from liteq.storage.inspect import Record
+from liteq.storage.reading.inspect import Record
 from tests.integration.edge import Running, key_file, running
 
 from .edges import KINDS, Edge

@@ -9,8 +9,8 @@ import pytest
 from liteq import LiteQ
 from liteq.message import WorkerIdentity, new_id
 from liteq.schedules import crontab
-from liteq.storage.batches import Began
-from liteq.storage.stats import Tally
+from liteq.storage.statistics.batches import Began
+from liteq.storage.statistics.stats import Tally
 from liteq.testing import drain
 
 

@@ -18,7 +18,7 @@ from liteq.monitor.documents import Ends
 from liteq.monitor.failures import failures
 from liteq.operating import Actor
 from liteq.storage.driver import Promise
-from liteq.storage.stats import Tally, add
+from liteq.storage.statistics.stats import Tally, add
 from liteq.testing import drain
 from liteq.workflow import ctx
 from liteq_dashboard import RIGHTS, ROLES, Viewer

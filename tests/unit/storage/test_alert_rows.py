@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from liteq import LiteQ
-from liteq.storage.alerts import BEGAN, OVER
+from liteq.storage.operating.alerts import BEGAN, OVER
 from liteq.testing import FakeClock
 
 WAITS = {"head_wait mail": ("mail waits", 0)}

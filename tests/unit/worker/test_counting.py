@@ -25,7 +25,7 @@ from liteq.message import (
     new_id,
 )
 from liteq.serialization import encode_error
-from liteq.storage.stats import NO_SUMS, bucket_of, quantile
+from liteq.storage.statistics.stats import NO_SUMS, bucket_of, quantile
 from liteq.worker.chores.counting import Counting, ended_as
 
 ERROR = encode_error(KeyError("x"))

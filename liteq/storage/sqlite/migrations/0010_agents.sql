@@ -5,7 +5,7 @@
 ALTER TABLE liteq_memo ADD COLUMN scope TEXT    NOT NULL DEFAULT '';  -- "tenant:a"; '': of all runs
 ALTER TABLE liteq_memo ADD COLUMN hits  INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE liteq_memo ADD COLUMN spent BLOB;                         -- JSON: what `ctx.spend` was told
--- What flows remember from run to run (liteq/storage/flow_state.py). ---------------------------------------------------
+-- What flows remember from run to run (liteq/storage/kept/flow_state.py). ----------------------------------------------
 
 CREATE TABLE liteq_flow_state (
     scope       TEXT    NOT NULL,            -- dag:NAME, global, custom:NAMESPACE
@@ -157,7 +157,7 @@ BEGIN
      WHERE run = OLD.seq;
 END;
 
--- Conversations of agents (liteq/storage/conversations.py). ----------------------------------------------------------
+-- Conversations of agents (liteq/storage/kept/conversations.py). -----------------------------------------------------
 
 CREATE TABLE liteq_conversations (           -- of a rowid: documents may be large
     id          TEXT    PRIMARY KEY,

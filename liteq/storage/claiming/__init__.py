@@ -1,0 +1,1 @@
+"""Messages are leased: claims, limits and rates, pauses, and the workers that hold the leases."""

@@ -1,0 +1,1 @@
+"""Rows by themselves: large documents beside them, results as JSON, and how long each is needed."""

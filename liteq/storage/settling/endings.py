@@ -1,0 +1,45 @@
+"""The end of a run: what it has started and left open ends with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from liteq.storage.driver import Transaction
+from liteq.storage.settling.cancel import cancel
+from liteq.storage.steps import rows
+from liteq.storage.steps.wake import free_memo, lock_memo
+
+__all__ = ["CANCELLED", "cancel_children", "end_run"]
+
+GEN = "SELECT gen, spawned FROM liteq_runs WHERE run = ?"
+CLOSE = "UPDATE liteq_runs SET asked = NULL, parked = NULL, now = NULL, need = NULL WHERE run = ?"
+CLAIMS = "SELECT key FROM liteq_memo WHERE run = ? AND output IS NULL"
+DROP_CLAIM = "DELETE FROM liteq_memo WHERE key = ? AND output IS NULL"
+DROP_EVENTS = "DELETE FROM liteq_inbox WHERE run_id = ?"
+LEFT = "the run that had started it has ended"
+CANCELLED = "the run that had started it has cancelled it"
+
+
+def end_run(tx: Transaction, run: int, id_: str, *, now_ms: int) -> bool:
+    """Cancel the children of a run that has just ended, give up what it computes for others; whether something woke.
+
+    Events that nobody has taken are gone: a later run of this id does not get them.
+    """
+    woke = False
+    for gen, spawned in tx.execute(GEN, (run,)):
+        if spawned:
+            cancel_children(tx, rows.open_children(tx, run, gen), now_ms=now_ms)
+    for (key,) in tx.execute(CLAIMS, (run,)):
+        lock_memo(tx, key)
+        tx.executemany(DROP_CLAIM, [(key,)])
+        woke |= free_memo(tx, key, first=True, now_ms=now_ms)
+    tx.executemany(DROP_EVENTS, [(id_,)])
+    tx.executemany(CLOSE, [(run,)])
+    return woke
+
+
+def cancel_children(tx: Transaction, children: Iterable[str], *, now_ms: int, reason: str = LEFT) -> None:
+    """Cancel those that have not begun, and ask the others; tasks that run at the moment run to their end."""
+    ids = list(children)
+    if ids:
+        cancel(tx, ids, now_ms=now_ms, reason=reason)

@@ -1,0 +1,1 @@
+"""Sums and samples of what happened: counts, causes of failures, attempts, events."""
