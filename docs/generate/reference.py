@@ -54,7 +54,7 @@ def pages() -> dict[Path, str]:
     return {REFERENCE / name: make() for name, make in makers.items()}
 
 
-def differs(path: Path, text: str, *, show: bool) -> bool:
+def differs(path: Path, text: str, *, show: bool, generator: str = "reference") -> bool:
     """Whether the file at `path` does not hold `text`; `show` prints how."""
     file = ROOT / path
     found = file.read_text(encoding="utf-8") if file.exists() else ""
@@ -64,7 +64,7 @@ def differs(path: Path, text: str, *, show: bool) -> bool:
         lines = difflib.unified_diff(
             found.splitlines(), text.splitlines(), str(path), "made from the code", lineterm=""
         )
-        print(*lines, "stale: run `python docs/generate/reference.py`", sep="\n")
+        print(*lines, f"stale: run `python docs/generate/{generator}.py`", sep="\n")
     return True
 
 

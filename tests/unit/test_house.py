@@ -175,7 +175,7 @@ def test_importing_liteq_and_making_an_app_loads_nothing_heavy():
 # -- what is generated, and what is shipped --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("generator", ["reference", "engines", "engines_watch"])
+@pytest.mark.parametrize("generator", ["reference", "surface", "engines", "engines_watch"])
 def test_the_generated_pages_are_fresh(generator):
     checked = run(sys.executable, f"docs/generate/{generator}.py", "--check")
     assert checked.returncode == 0, checked.stdout + checked.stderr
