@@ -130,7 +130,7 @@ def _running(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]
 
 def _until(fact: object, log: Path) -> None:
     assert callable(fact)
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + 60
     while not fact():
         assert time.monotonic() < give_up, log.read_text()
         time.sleep(0.01)

@@ -73,7 +73,6 @@ def _tell_how(session: Session) -> None:
 
 def _dump(session: Session) -> None:
     names: dict[str, str] = {}
-    session.note("-> evdump: starting capture...")
 
     def show(event: dict[str, Any]) -> None:
         if session.json:
@@ -81,7 +80,9 @@ def _dump(session: Session) -> None:
         else:
             say(_line(event, names))
 
-    session.app.events.Receiver(handlers={"*": show}).capture()
+    receiver = session.app.events.Receiver(handlers={"*": show})
+    session.note("-> evdump: starting capture...")  # from the receiver's making on nothing is missed
+    receiver.capture()
 
 
 def _line(event: dict[str, Any], names: dict[str, str]) -> str:
@@ -113,9 +114,10 @@ def _film(session: Session, camera: str, frequency: float, options: dict[str, An
             daemon.claim_pidfile(Path(options["pidfile"]))
     logs.set_up(app, options["loglevel"], options["logfile"], color=not session.no_color, form=session.log_form)
     state = app.events.State()
+    receiver = app.events.Receiver(handlers={"*": state.event})
     session.note(f"-> evcam: Taking snapshots with {camera} (every {frequency} secs.)")
     with made(state, app=app, freq=frequency, maxrate=options["maxrate"]):
-        app.events.Receiver(handlers={"*": state.event}).capture()
+        receiver.capture()
 
 
 def _screen(session: Session) -> None:

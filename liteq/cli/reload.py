@@ -47,11 +47,12 @@ def run(session: Session) -> int:
     for name in FORWARDED:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), forward)
-    worker.start()
     changes = watch(
         Path.cwd(), watch_filter=PythonFilter(), stop_event=stop, rust_timeout=LOOK_MS, yield_on_timeout=True,
         raise_interrupt=False,
     )  # fmt: skip
+    next(changes, None)  # it watches from here on: what changes while the worker starts is not missed
+    worker.start()
     for changed in changes:
         if changed and not stop.is_set():
             session.note(f"{_names(changed)} changed: starting the worker again")

@@ -396,7 +396,7 @@ def test_installing_twice_is_installing_once(shim):
 def run(*args, cwd, **env):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **env}
     return subprocess.run(
-        [sys.executable, "-m", *args], cwd=cwd, env=environment, capture_output=True, text=True, timeout=30
+        [sys.executable, "-m", *args], cwd=cwd, env=environment, capture_output=True, text=True, timeout=120
     )
 
 
@@ -558,7 +558,7 @@ def test_loggers_that_a_project_configures_by_celery_s_names_rule_those_of_the_w
     env = {**os.environ, "LITEQ_CELERY_SHIM": "1", "LITEQ_BROKER_URL": "sqlite:///q.db",
            "PYTHONPATH": os.pathsep.join(sys.path)}  # fmt: skip
     command = [sys.executable, "-m", "liteq", "-A", "logged", "worker", "--without-tasks", "-P", "solo", "-l", "INFO"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=tmp_path, env=env)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, env=env)
     log = ended.stderr.splitlines()
     assert [line for line in log if "in a task" in line] == ["OWN in a task"], ended.stderr
     assert any(line.endswith("ready.") for line in log), ended.stderr

@@ -105,7 +105,7 @@ def test_what_another_program_wrote_beside_the_messages_stops_no_worker(app, tab
     with start_worker(app, chores=[Beat(app)]):
         write(app, OTHERS[table])
         assert app.tasks["neighbour"].delay(7).get(timeout=60) == 7
-        assert app.control.ping(timeout=20)
+        assert app.control.ping(timeout=60)
     with start_worker(app, chores=[Beat(app)]):  # nor the start of the next one
         assert app.tasks["neighbour"].delay(8).get(timeout=60) == 8
 

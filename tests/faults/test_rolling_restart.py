@@ -61,7 +61,7 @@ class Crew:
         name = next(iter(self._workers))
         worker = self._workers.pop(name)
         if quiet:
-            self._app.control.broadcast("quiet", destination=[self._full(name)], reply=True, timeout=10)
+            self._app.control.broadcast("quiet", destination=[self._full(name)], reply=True, timeout=60)
             wait_for(lambda: self._is_idle(name))
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(timeout=60) == 0, self._drill.log(name)
@@ -70,7 +70,7 @@ class Crew:
         return next(one.name for one in self._app.storage.reader.workers() if one.name.startswith(f"{name}@"))
 
     def _is_idle(self, name: str) -> bool:
-        active = self._app.control.inspect(destination=[self._full(name)], timeout=5).active() or {}
+        active = self._app.control.inspect(destination=[self._full(name)], timeout=60).active() or {}
         return list(active.values()) == [[]]
 
     def end(self) -> None:

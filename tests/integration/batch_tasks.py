@@ -30,8 +30,8 @@ def patient(items: list[BatchItem]) -> None:
     begin(items)
 
 
-@app.task(batch=10, batch_wait=1.5)
-def slow_to_fill(items: list[BatchItem]) -> None:
+@app.task(batch=10, batch_wait=60)
+def patient_ten(items: list[BatchItem]) -> None:
     begin(items)
 
 
@@ -55,14 +55,14 @@ def deadly(items: list[BatchItem]) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-@app.task(batch=10, batch_wait=0.3, time_limit=0.5)
+@app.task(batch=10, batch_wait=0.3, time_limit=2.5)
 def limited(items: list[BatchItem]) -> None:
     begin(items)
     if any(item.args[0] == "slow" for item in items):
         time.sleep(30)
 
 
-@app.task(batch=10, batch_wait=0.3, soft_time_limit=0.3)
+@app.task(batch=10, batch_wait=0.3, soft_time_limit=1)
 def soft(items: list[BatchItem]) -> None:
     begin(items)
     items[0].ok("in time")
@@ -96,7 +96,7 @@ def ask(items: list[BatchItem]) -> None:
         asked.add(item.id)
 
 
-@app.task(batch=3, batch_wait=5, batch_key="{shop}")
+@app.task(batch=3, batch_wait=60, batch_key="{shop}")
 def by_shop(items: list[BatchItem]) -> list[str]:
     begin(items)
     return ["".join(item.kwargs["shop"] for item in items)] * len(items)

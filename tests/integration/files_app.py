@@ -106,6 +106,15 @@ def sleeps(self: Any, seconds: float) -> str:
     return "slept"
 
 
+@app.task(bind=True)
+def waits(self: Any, path: str) -> str:
+    """Runs until there is a file of that name."""
+    note("sleeps", self.request.id, os.getpid())
+    while not os.path.exists(path):
+        time.sleep(0.005)
+    return "slept"
+
+
 def send_without_a_ring(path: str) -> str:
     """Send `where` to the file, and tell nobody; its id."""
     with app.using(path):

@@ -189,7 +189,7 @@ class Machine:
                 os.kill(pid, 9)  # the kernel kills all others of its namespace with it
         self._process.kill()
         self._process.wait()
-        give_up = time.monotonic() + 10
+        give_up = time.monotonic() + 60
         while self._group.exists():
             try:
                 for folder, _, _ in os.walk(self._group, topdown=False):

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,5 +61,13 @@ def element(n: int) -> None:
     os.close(fd)
 
 
+def elements(n: int) -> Iterator[int]:
+    """The numbers below `n`; the last tenth of them when the test says so: it is to kill senders that are at work."""
+    for number in range(n):
+        if number == n * 9 // 10:
+            until("come to the end")
+        yield number
+
+
 if __name__ == "__main__":  # a sender: `element`, so many times, under one name
-    print(element.send_many(range(int(sys.argv[1])), chunk=25, name="all of them"), flush=True)
+    print(element.send_many(elements(int(sys.argv[1])), chunk=25, name="all of them"), flush=True)

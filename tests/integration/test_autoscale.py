@@ -89,7 +89,7 @@ def test_a_worker_of_processes(site):
     worker = site.worker("--autoscale", "3,1", "-n", "w@here", AUTOSCALE_KEEPALIVE="1")
 
     def stats():
-        return site.app.control.inspect(timeout=5).stats()["w@here"]
+        return site.app.control.inspect(timeout=60).stats()["w@here"]
 
     assert stats()["pool"]["max-concurrency"] == 1
     go = site.folder / "go"
@@ -97,12 +97,12 @@ def test_a_worker_of_processes(site):
     for id_ in ids:
         site.wait_started(id_)
     assert stats()["autoscaler"] == {"max": 3, "min": 1, "current": 3}
-    [answer] = site.app.control.pool_grow(1, reply=True, timeout=5)
+    [answer] = site.app.control.pool_grow(1, reply=True, timeout=60)
     assert "not supported with autoscale" in answer["w@here"]["error"]
     go.touch()
     assert len({site.get(id_) for id_ in ids}) == 3
     wait_for(lambda: len(stats()["pool"]["processes"]) == 1, what="it shrinks again")
-    [answer] = site.app.control.autoscale(2, 2, reply=True, timeout=5)
+    [answer] = site.app.control.autoscale(2, 2, reply=True, timeout=60)
     assert answer == {"w@here": {"ok": "autoscale now max=2 min=2"}}
     wait_for(lambda: len(stats()["pool"]["processes"]) == 2, what="as many as the least")
     assert site.end(worker) == 0

@@ -103,7 +103,7 @@ def test_a_schedule_that_makes_no_sense_is_one_line(tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
     )
     assert (done.returncode, done.stderr.count("\n")) == (78, 1)
     assert "tick" in done.stderr

@@ -162,7 +162,7 @@ def test_options_of_the_app_s_own_reach_its_steps(tmp_path):
 
     def run(*options):
         command = [sys.executable, "-m", "liteq", "-A", "site_app", "worker", "-c", "1", "--without-tasks", *options]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=tmp_path)
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
         return ended.returncode, ended.stdout + ended.stderr
 
     code, said = run("--site", "north")

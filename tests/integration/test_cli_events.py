@@ -60,7 +60,7 @@ class Shop:
         return [sys.executable, "-m", "liteq", "-A", "shop", *args]
 
     def call(self, *args: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(self.command(*args), capture_output=True, text=True, timeout=30, cwd=self.folder)
+        return subprocess.run(self.command(*args), capture_output=True, text=True, timeout=120, cwd=self.folder)
 
     def start(self, *args: str) -> Callable[[], str]:
         """Start a command that goes on; what it has written so far."""
@@ -117,9 +117,9 @@ def test_a_camera_takes_snapshots(shop, worker):
 
 @pytest.mark.celery("Monitoring: command line", "`inspect` and `control` know the commands that a project registers")
 def test_commands_of_the_project_are_asked_for_by_their_names(shop, worker):
-    warmed = shop.call("control", "warm_up", "20")
+    warmed = shop.call("control", "warm_up", "20", "-t", "60")
     assert (warmed.returncode, "w@here is at 20" in warmed.stdout) == (0, True)
-    assert json.loads(shop.call("inspect", "temperature", "--json").stdout) == {"w@here": {"degrees": 20}}
+    assert json.loads(shop.call("inspect", "temperature", "--json", "-t", "60").stdout) == {"w@here": {"degrees": 20}}
     refused = shop.call("control", "warm_up", "much")
     assert refused.returncode == 2
     assert "'much' does not fit degrees" in refused.stderr

@@ -32,10 +32,10 @@ def test_the_example_works_as_it_is_written():
     try:
         arguments = shlex.split(program)
         assert arguments[0] == "python"
-        done = subprocess.run([sys.executable, *arguments[1:]], capture_output=True, text=True, timeout=40)
+        done = subprocess.run([sys.executable, *arguments[1:]], capture_output=True, text=True, timeout=120)
         assert (done.returncode, done.stdout) == (0, "10\n"), done.stderr
         started.send_signal(signal.SIGINT)
-        assert started.wait(timeout=15) == 0
+        assert started.wait(timeout=60) == 0
     finally:
         if started.poll() is None:
             os.killpg(started.pid, signal.SIGKILL)

@@ -100,7 +100,7 @@ def objects(text: str) -> list[dict[str, object]]:
 
 def liteq(site: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "ignore", "-m", "liteq", "-A", "shop", *words]
-    return subprocess.run(command, cwd=site, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=site, capture_output=True, text=True, timeout=120)
 
 
 def test_without_l_it_says_that_it_is_ready_and_a_line_a_task(site, start, app):
@@ -175,8 +175,8 @@ def test_two_workers_started_alike_get_two_names(site, start, app):
         worker.says("ready.")
     first, second = sorted(worker.name for worker in app.control.living())
     assert {one.partition("@")[0] for one in (first, second)} == {"liteq", "liteq-2"}
-    assert list(app.control.inspect(destination=[second], timeout=10).ping()) == [second]
-    assert len(app.control.inspect(timeout=10).ping()) == 2
+    assert list(app.control.inspect(destination=[second], timeout=60).ping()) == [second]
+    assert len(app.control.inspect(timeout=60).ping()) == 2
 
 
 def test_two_workers_of_one_given_name_are_warned_of(start, app):
@@ -188,8 +188,8 @@ def test_two_workers_of_one_given_name_are_warned_of(start, app):
 def test_active_tasks_are_a_table(site, start, app):
     start("worker", "-c", "1").says("ready.")
     id_ = app.send_task("shop.until", ("go",)).id
-    wait_for(lambda: any((app.control.inspect(timeout=5).active() or {}).values()), what="it runs")
-    head, row = [line.split("\t") for line in liteq(site, "inspect", "active").stdout.splitlines()]
+    wait_for(lambda: any((app.control.inspect(timeout=60).active() or {}).values()), what="it runs")
+    head, row = [line.split("\t") for line in liteq(site, "inspect", "active", "-t", "60").stdout.splitlines()]
     assert head == ["id", "task", "worker", "pid", "runs for"]
     assert row[:2] == [id_, "shop.until"]
     assert row[4].endswith(" s")
@@ -210,7 +210,7 @@ def test_a_worker_that_cannot_answer_while_it_runs_a_task_lives(site, start, app
     assert liteq(site, *command.split(), "-d", "another@here", "-t", "0.5").returncode == 69
     (site / "go").touch()
     result.get(timeout=60)
-    assert "->  one@here: OK" in liteq(site, *command.split(), "-d", "one@here", "-t", "20").stdout
+    assert "->  one@here: OK" in liteq(site, *command.split(), "-d", "one@here", "-t", "60").stdout
 
 
 def test_it_is_started_again_when_its_code_changes(site, start, app):
@@ -236,7 +236,7 @@ def test_it_is_not_started_again_when_it_is_to_end_meanwhile(site, start, app):
     worker = start("worker", "-c", "1", "--reload")
     worker.says("ready.")
     result = app.send_task("shop.until", ("go",))
-    wait_for(lambda: any((app.control.inspect(timeout=5).active() or {}).values()), what="it runs")
+    wait_for(lambda: any((app.control.inspect(timeout=60).active() or {}).values()), what="it runs")
     (site / "shop.py").write_text(SHOP + "\n")
     worker.says("Warm shutdown")
     worker.process.send_signal(signal.SIGTERM)

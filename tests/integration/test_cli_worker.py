@@ -47,7 +47,7 @@ def liteq(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def call(*args: str, **options: Any) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "liteq", *args]
-        return subprocess.run(command, capture_output=True, text=True, timeout=30, **options)
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
 
     return call
 
@@ -73,30 +73,30 @@ def start(liteq) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 def result(liteq, *args: str) -> Any:
-    done = liteq("-A", "shop", "call", *args, "--wait", "--timeout", "20", "--json")
+    done = liteq("-A", "shop", "call", *args, "--wait", "--timeout", "60", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)["result"]
 
 
 def end(worker: subprocess.Popen[str], signum: int = signal.SIGTERM) -> tuple[int, str]:
     worker.send_signal(signum)
-    output, _ = worker.communicate(timeout=20)
+    output, _ = worker.communicate(timeout=60)
     return worker.returncode, output
 
 
 def test_it_works_until_it_is_told_to_stop(liteq, start):
     worker = start("-A", "shop", "worker", "-c", "2", "-l", "INFO", "-n", "w1@%h")
     assert result(liteq, "shop.add", "-a", "[2, 3]") == 5
-    status = liteq("-A", "shop", "status", "--json")
+    status = liteq("-A", "shop", "status", "--json", "-t", "60")
     assert status.returncode == 0
     assert list(json.loads(status.stdout).values()) == [{"ok": "pong"}]
     (found,) = json.loads(liteq("-A", "shop", "inspect", "workers", "--json").stdout)
     assert found["name"].startswith("w1@")
     assert (found["pid"], found["pool"], found["concurrency"]) == (worker.pid, "prefork", 2)
-    pong = liteq("inspect", "ping", "-A", "shop")
+    pong = liteq("inspect", "ping", "-A", "shop", "-t", "60")
     assert pong.returncode == 0
     assert pong.stdout.splitlines() == [f"->  {found['name']}: OK", "    pong", "", "1 node online."]
-    assert json.loads(liteq("inspect", "active", "-j", "-A", "shop").stdout) == {found["name"]: []}
+    assert json.loads(liteq("inspect", "active", "-j", "-A", "shop", "-t", "60").stdout) == {found["name"]: []}
     assert liteq("inspect", "ping", "-A", "shop", "-d", "another@host").returncode == 69
 
     code, log = end(worker)
@@ -111,7 +111,7 @@ def test_its_queues_and_modules(liteq, start):
     start("worker", "-A", "shop", "-Q", "left,right", "-X", "right", "-I", "extra", "-P", "threads", "-c", "1")
     sent = liteq("-A", "shop", "call", "shop.add", "-a", "[1, 1]", "--queue", "right")
     assert result(liteq, "shop.add", "-a", "[1, 1]", "--queue", "left") == 2
-    left = liteq("-b", "sqlite:///shop.db", "call", "extra.more", "--queue", "left", "--wait", "--timeout", "20")
+    left = liteq("-b", "sqlite:///shop.db", "call", "extra.more", "--queue", "left", "--wait", "--timeout", "60")
     assert left.stdout == '"more"\n'
     assert liteq("-A", "shop", "result", sent.stdout.strip()).returncode == 75
 
@@ -217,6 +217,6 @@ def test_its_start_imports_nothing_heavy(liteq):
         "Worker.run = lambda self: print(sorted({'rich', 'pydantic', 'multiprocessing'} & set(sys.modules))) or 0\n"
         "main(['-A', 'shop', 'worker', '-c', '1'])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "[]" in done.stdout + done.stderr

@@ -69,7 +69,7 @@ def worker(app, tmp_path, started):
             stdout=log,
             stderr=log,
         )
-    eventually(lambda: app.control.ping(timeout=1))
+    eventually(lambda: app.control.ping(timeout=60))
     yield process
     process.send_signal(signal.SIGTERM)
     process.wait(60)
@@ -77,14 +77,14 @@ def worker(app, tmp_path, started):
 
 @pytest.mark.celery("Workers: control", "`revoke(id, terminate=True, signal=)` ends the process that runs it")
 def test_terminate_kills_the_process_that_runs_it_and_no_other(app, worker, started, tmp_path):
-    doomed, spared = (app.send_task("sleep", (30,)) for _ in range(2))
+    doomed, spared = (app.send_task("sleep", (120,)) for _ in range(2))
     eventually(lambda: len(started.read_text().split()) == 2)
-    [answer] = app.control.revoke(doomed.id, terminate=True, reply=True, timeout=20)
+    [answer] = app.control.revoke(doomed.id, terminate=True, reply=True, timeout=60)
     assert "ok" in answer["w@here"]
     with pytest.raises(TaskRevokedError):
         doomed.get(timeout=60)
     assert doomed.state == "REVOKED"
-    [left] = app.control.inspect(timeout=20).active()["w@here"]
+    [left] = app.control.inspect(timeout=60).active()["w@here"]
     assert left["id"] == spared.id
     assert app.send_task("pid").get(timeout=60), "the process is replaced"
     app.control.revoke(spared.id, terminate=True, signal="SIGKILL")
@@ -95,10 +95,10 @@ def test_terminate_kills_the_process_that_runs_it_and_no_other(app, worker, star
 
 
 def test_what_a_process_has_not_started_is_withdrawn(app, worker, started):
-    running = [app.send_task("sleep", (30,)) for _ in range(2)]
+    running = [app.send_task("sleep", (120,)) for _ in range(2)]
     eventually(lambda: len(started.read_text().split()) == 2)
-    waiting = app.send_task("sleep", (30,))
-    app.control.revoke(waiting.id, reply=True, timeout=20)
+    waiting = app.send_task("sleep", (120,))
+    app.control.revoke(waiting.id, reply=True, timeout=60)
     with pytest.raises(TaskRevokedError):
         waiting.get(timeout=60)
     app.control.revoke([result.id for result in running], terminate=True)
@@ -109,27 +109,27 @@ def test_what_a_process_has_not_started_is_withdrawn(app, worker, started):
 
 
 def test_active_names_the_process(app, worker):
-    pids = set(app.control.inspect(timeout=20).stats()["w@here"]["pool"]["processes"])
+    pids = set(app.control.inspect(timeout=60).stats()["w@here"]["pool"]["processes"])
     assert len(pids) == 2
-    sleeper = app.send_task("sleep", (30,))
-    [active] = eventually(lambda: app.control.inspect(timeout=20).active()["w@here"])
+    sleeper = app.send_task("sleep", (120,))
+    [active] = eventually(lambda: app.control.inspect(timeout=60).active()["w@here"])
     assert active["worker_pid"] in pids
     app.control.terminate(sleeper.id)
 
 
 def test_time_limits_count_from_now_on(app, worker):
-    app.control.time_limit("sleep", hard=0.2, reply=True, timeout=20)
+    app.control.time_limit("sleep", hard=0.2, reply=True, timeout=60)
     with pytest.raises(TimeLimitExceeded):
-        app.send_task("sleep", (30,)).get(timeout=60)
+        app.send_task("sleep", (120,)).get(timeout=60)
 
 
 def test_the_pool_grows_and_shrinks(app, worker):
     def processes():
-        return len(app.control.inspect(timeout=20).stats()["w@here"]["pool"]["processes"])
+        return len(app.control.inspect(timeout=60).stats()["w@here"]["pool"]["processes"])
 
-    app.control.pool_grow(1, reply=True, timeout=20)
+    app.control.pool_grow(1, reply=True, timeout=60)
     eventually(lambda: processes() == 3)
-    app.control.pool_shrink(2, reply=True, timeout=20)
+    app.control.pool_shrink(2, reply=True, timeout=60)
     eventually(lambda: processes() == 1)
     assert app.send_task("pid").get(timeout=60)
 

@@ -41,7 +41,7 @@ def app(tmp_path):
     @app.task(name="hold", bind=True, max_retries=5)
     def hold(self, retry=False):
         app.entered.set()
-        assert app.gate.wait(10)
+        assert app.gate.wait(120)
         if retry:
             raise self.retry(countdown=0)
 
@@ -156,7 +156,7 @@ def test_a_message_imports_no_module_unless_the_settings_allow_it(app, worker, t
     monkeypatch.syspath_prepend(tmp_path)
 
     def restart() -> dict[str, object]:
-        ((_, answer),) = app.control.pool_restart(["sent_by_a_row"], reply=True)[0].items()
+        ((_, answer),) = app.control.pool_restart(["sent_by_a_row"], reply=True, timeout=60)[0].items()
         return answer
 
     assert "worker_pool_restarts" in restart()["error"]

@@ -18,7 +18,7 @@ def demo(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "liteq", "demo", *args],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=120,
         env={**os.environ, **environment},
     )
 
@@ -103,10 +103,10 @@ def test_the_dashboard_shows_the_work_which_goes_on_until_it_is_interrupted(fold
         assert where == "dashboard"
         opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
         base = link.partition("/enter/")[0]
-        assert opener.open(link, timeout=20).status == 200
+        assert opener.open(link, timeout=60).status == 200
 
         def states() -> dict[str, int]:
-            overview = json.load(opener.open(f"{base}/api/v1/overview", timeout=20))
+            overview = json.load(opener.open(f"{base}/api/v1/overview", timeout=60))
             return {state: count["n"] for state, count in overview["states"].items()}
 
         eventually(lambda: states()["succeeded"] > 30)  # more than the story's own tasks

@@ -313,7 +313,7 @@ def test_the_container_s_first_process_is_a_worker_that_its_probes_see(folder):
         called = liteq(folder, "-A", "shop", "call", "shop.add", "--args", "[1, 2]", "--wait")
         assert called.stdout.split()[-1] == "3"
         os.kill(first_of(container), signal.SIGTERM)
-        assert container.wait(timeout=30) == 0
+        assert container.wait(timeout=60) == 0
     finally:
         container.kill()
         container.wait()

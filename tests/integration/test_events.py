@@ -107,7 +107,7 @@ def test_how_it_may_end(app, task, type_, fields):
 def test_a_revoked_one(app):
     wait = captured(app, ends("task-revoked"))
     with start_worker(app, task_events=True):
-        app.control.revoke("to-come", reply=True, timeout=5)
+        app.control.revoke("to-come", reply=True, timeout=60)
         app.tasks["add"].apply_async((1, 2), task_id="to-come")
         [event] = [event for event in wait() if event["type"] == "task-revoked"]
     assert (event["uuid"], event["terminated"], event["expired"]) == ("to-come", False, False)
@@ -121,12 +121,12 @@ def test_off_nothing_is_written(app):
 
 def test_they_are_switched_on_and_off_while_it_runs(app):
     with start_worker(app, hostname="w@here"):
-        assert app.control.enable_events(reply=True, timeout=5) == [{"w@here": {"ok": "task events enabled"}}]
-        assert app.control.enable_events(reply=True, timeout=5) == [{"w@here": {"ok": "task events already enabled"}}]
+        assert app.control.enable_events(reply=True, timeout=60) == [{"w@here": {"ok": "task events enabled"}}]
+        assert app.control.enable_events(reply=True, timeout=60) == [{"w@here": {"ok": "task events already enabled"}}]
         wait = captured(app, ends("task-succeeded"))
         app.tasks["add"].delay(1, 2)
         wait()
-        assert app.control.disable_events(reply=True, timeout=5) == [{"w@here": {"ok": "task events disabled"}}]
+        assert app.control.disable_events(reply=True, timeout=60) == [{"w@here": {"ok": "task events disabled"}}]
         last = app.storage.events.last()
         app.tasks["add"].delay(1, 2).get(timeout=60)
         assert app.storage.events.last() == last
@@ -175,7 +175,7 @@ def test_a_capture_ends(app):
         app.events.Receiver(handlers={}).capture(timeout=0.05)
     app.events.Receiver()
     with start_worker(app):
-        app.events.Receiver().capture(limit=1, timeout=5)
+        app.events.Receiver().capture(limit=1, timeout=60)
 
 
 def test_what_is_old_goes(app):
@@ -191,7 +191,7 @@ def test_the_picture(app):
     receiver = app.events.Receiver(handlers={"*": state.event})
     with start_worker(app, hostname="w@here", task_events=True):
         ok, bad = app.tasks["add"].delay(1, 2), app.tasks["fail"].delay()
-        for event in receiver.itercapture(timeout=5):
+        for event in receiver.itercapture(timeout=60):
             if event["type"] in {"task-failed", "task-succeeded"} and all(
                 uuid in state.tasks and state.tasks[uuid].ready for uuid in (ok.id, bad.id)
             ):

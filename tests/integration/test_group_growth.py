@@ -150,7 +150,7 @@ def test_then(app):
     result = app.tasks["double"].delay(4)
     assert result.then(note) is result
     drain(app)
-    assert called.wait(5)
+    assert called.wait(60)
     assert seen == [8]
 
 
@@ -163,7 +163,7 @@ def test_then_on_error(app):
 
     app.tasks["double"].delay(None).then(lambda _: None, on_error=note)
     drain(app)
-    assert called.wait(5)
+    assert called.wait(60)
     assert seen == ["FAILURE"]
 
 

@@ -48,7 +48,7 @@ def probe(site: Site) -> Probe:
 
     def run(*args: str) -> tuple[int, dict[str, Any]]:
         command = [sys.executable, "-m", "liteq", "-b", site.broker, "health", "--json", *args]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         assert not done.stderr, done.stderr
         return done.returncode, json.loads(done.stdout)
 
@@ -95,13 +95,13 @@ def test_a_worker_that_takes_tasks_is_live_and_ready(site, probe):
 
 def test_a_quiet_worker_is_live_and_not_ready(site, probe):
     site.worker("-c", "1")
-    site.app.control.quiet(reply=True)
+    site.app.control.quiet(reply=True, timeout=60)
     wait_for(lambda: states(probe("--ready")[1]) == ["quiet"], what="it tells that it is quiet")
     code, document = probe("--ready")
     assert code == 69
     assert "liteq control wake" in document["reason"]
     assert probe("--live")[0] == 0
-    site.app.control.wake(reply=True)
+    site.app.control.wake(reply=True, timeout=60)
     wait_for(lambda: probe("--ready")[0] == 0, what="it is ready again")
 
 

@@ -50,7 +50,7 @@ def liteq(site: Site, *args: str) -> subprocess.Popen[str]:
 
 
 def logs(site: Site, id_: str, *options: str) -> list[dict[str, object]]:
-    out, err = liteq(site, "logs", id_, "--json", *options).communicate(timeout=20)
+    out, err = liteq(site, "logs", id_, "--json", *options).communicate(timeout=60)
     assert "error" not in err, err
     return [json.loads(line) for line in out.splitlines()]
 
@@ -89,7 +89,7 @@ def test_the_lines_of_a_retry_and_its_traceback_are_told_apart(site):
         (1, "try 0"), (2, "try 1"),
     ]  # fmt: skip
     assert "ValueError: no good" in str(lines[-1]["exception"])
-    out, _ = liteq(site, "logs", str(site.app.storage.views.page("all", limit=1)[0].id)).communicate(timeout=20)
+    out, _ = liteq(site, "logs", str(site.app.storage.views.page("all", limit=1)[0].id)).communicate(timeout=60)
     assert "-- attempt 2 --" in out
 
 
@@ -102,7 +102,7 @@ def test_lines_are_followed_as_they_come(site):
         line = follower.stdout.readline()
         assert f"line {n}" in line
         (site.folder / f"read {n}").touch()
-    rest, _ = follower.communicate(timeout=20)
+    rest, _ = follower.communicate(timeout=60)
     assert "succeeded" in rest
     assert follower.returncode == 0
 
@@ -166,10 +166,10 @@ def test_a_task_has_no_stream_of_the_name_of_its_log(site):
 
 def test_a_message_without_lines_says_why(site):
     id_ = send(site, "silent", "a")
-    out, err = liteq(site, "logs", id_).communicate(timeout=20)
+    out, err = liteq(site, "logs", id_).communicate(timeout=60)
     assert (out, "it has not begun" in err) == ("", True)
     unknown = liteq(site, "logs", "nobody")
-    unknown.communicate(timeout=20)
+    unknown.communicate(timeout=60)
     assert unknown.returncode == 1
 
 

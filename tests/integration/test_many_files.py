@@ -204,7 +204,7 @@ def test_a_worker_at_rest_is_shown_as_living_and_answers(site: Tenants) -> None:
     worker = site.worker("-c", "1")
     assert site.to("a", "where").get(timeout=60) == str(site.path("a"))
     wait_for(lambda: not site.open_files(worker.pid))
-    found = site.cli("a", "status", "-t", "20")
+    found = site.cli("a", "status", "-t", "60")
     assert "1 node online" in found.stdout, found
 
 
@@ -225,7 +225,7 @@ def test_many_tasks_of_many_files_run_once_each(site: Tenants, pool: str) -> Non
 
 def test_a_busy_file_does_not_hold_up_the_others(site: Tenants) -> None:
     with site.app.using(site.path("busy")):
-        site.app.enqueue_many([site.app.signature("files_app.sleeps", (0.02,)) for _ in range(2_000)])
+        site.app.enqueue_many([site.app.signature("files_app.sleeps", (0.02,)) for _ in range(6_000)])
     site.to("quiet", "where")
     site.worker("-c", "2")
     wait_for(lambda: site.app.using and "received" in site.log().read_text())
@@ -238,9 +238,12 @@ def test_a_busy_file_does_not_hold_up_the_others(site: Tenants) -> None:
 
 def test_a_child_that_is_killed_costs_its_own_file_one_crash(site: Tenants) -> None:
     worker = site.worker("-c", "2")
-    slow, other = site.to("a", "sleeps", 1.0), site.to("b", "sleeps", 1.0)
+    go = site.folder / "go"
+    slow, other = site.to("a", "waits", str(go)), site.to("b", "waits", str(go))
     pid = wait_for(lambda: len(found := site.notes("sleeps")) == 2 and int(found[0][2]))
     os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: len(site.notes("sleeps")) == 3, what="it runs again")
+    go.touch()
     assert slow.get(timeout=60) == other.get(timeout=60) == "slept"
     assert worker.poll() is None
     assert len(site.notes("sleeps")) == 3
@@ -294,7 +297,7 @@ def test_a_folder_that_is_not_there_is_refused_with_the_nearest(site: Tenants) -
         command,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
         cwd=site.folder,
         env={**os.environ, "PYTHONPATH": str(HERE)},

@@ -115,7 +115,7 @@ def test_a_receiver_of_celeryd_after_setup_adds_a_queue(tmp_path):
         "-Q",
         "mail",
     ]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=tmp_path)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert "takes from ['mail', 'one@host.dq']" in run.stdout + run.stderr
 
 
@@ -144,7 +144,7 @@ def test_the_length_of_a_queue(app, noop):
 @pytest.fixture
 def asked(app):
     with start_worker(app, pool="threads", hostname="one@host") as worker:
-        yield app.control.inspect(worker.hostname, timeout=20)
+        yield app.control.inspect(worker.hostname, timeout=60)
 
 
 def test_inspect_describes_queues_as_they_were_declared(asked):
@@ -174,8 +174,8 @@ def test_inspect_tells_of_the_broker_and_the_pool(asked):
 def test_a_worker_without_a_name_answers_to_celery_s_name_too(app):
     host = socket.gethostname()
     with start_worker(app):
-        assert app.control.ping([f"celery@{host}"], timeout=20) == [{f"liteq@{host}": {"ok": "pong"}}]
-        assert app.control.inspect(f"celery@{host}", timeout=20).ping() == {"ok": "pong"}
+        assert app.control.ping([f"celery@{host}"], timeout=60) == [{f"liteq@{host}": {"ok": "pong"}}]
+        assert app.control.inspect(f"celery@{host}", timeout=60).ping() == {"ok": "pong"}
         assert app.control.ping(["celery@elsewhere"]) == []
 
 

@@ -35,7 +35,9 @@ def liteq(tmp_path: Path) -> Iterator[Liteq]:
 
     def call(*args: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "liteq", *args]
-        return subprocess.run(command, capture_output=True, text=True, timeout=40, cwd=tmp_path, env=paths, input=stdin)
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=120, cwd=tmp_path, env=paths, input=stdin
+        )
 
     yield call
     for pidfile in tmp_path.rglob("*.pid"):

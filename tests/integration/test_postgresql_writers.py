@@ -51,7 +51,7 @@ def test_a_deadlock_reaches_no_caller(storage: Storage, postgresql_server: str) 
             with write(*args, **options) as tx:
                 for barrier in meets:
                     assert tx.executemany(TOUCH, [(in_order[0],)]) == 1
-                    barrier.wait(30)
+                    barrier.wait(60)
                 yield tx
 
         theirs.driver.write = slow  # type: ignore[method-assign]

@@ -52,22 +52,29 @@ def times(app, name):
     return [at for ran, at in app.ran if ran == name]
 
 
-def test_a_task_starts_no_oftener_than_its_rate_and_holds_up_no_other(app):
+def test_a_task_starts_no_oftener_than_its_rate(app):
+    send(app, "slow", 11)
+    began = time.monotonic()
+    with start_worker(app, pool="threads", concurrency=2):
+        wait(app, 11)
+    assert times(app, "slow")[-1] - began >= 1.0
+
+
+def test_a_task_that_waits_for_its_rate_holds_up_no_other(app):
+    app.tasks["slow"].rate_limit = "1/h"
     send(app, "slow", 6)
     send(app, "free", 5)
     with start_worker(app, pool="threads", concurrency=2):
-        wait(app, 11)
-    slow, free = times(app, "slow"), times(app, "free")
-    assert 0.45 < slow[-1] - slow[0] < 10
-    assert max(free) < slow[2]
+        wait(app, 6)
+    assert (len(times(app, "slow")), len(times(app, "free"))) == (1, 5)
 
 
 def test_two_workers_share_the_rate_in_the_file(app):
-    send(app, "shared", 12)
+    send(app, "shared", 21)
+    began = time.monotonic()
     with start_worker(app, hostname="a@here"), start_worker(app, hostname="b@here"):
-        wait(app, 12)
-    ran = times(app, "shared")
-    assert 0.5 < ran[-1] - ran[0] < 10
+        wait(app, 21)
+    assert times(app, "shared")[-1] - began >= 1.0
 
 
 def test_it_is_changed_at_run_time(app):
@@ -75,15 +82,15 @@ def test_it_is_changed_at_run_time(app):
     send(app, "slow", 30)
     with start_worker(app, pool="threads", hostname="w@here"):
         wait(app, 1)
-        [answer] = app.control.rate_limit("slow", "500/s", reply=True, timeout=5)
+        [answer] = app.control.rate_limit("slow", "500/s", reply=True, timeout=60)
         assert answer == {"w@here": {"ok": "new rate limit set successfully"}}
         wait(app, 29)
-        assert app.control.inspect(timeout=5).registered("rate_limit")["w@here"][-1] == "slow [rate_limit=500/s]"
-        [answer] = app.control.rate_limit("slow", 0, reply=True, timeout=5)
+        assert app.control.inspect(timeout=60).registered("rate_limit")["w@here"][-1] == "slow [rate_limit=500/s]"
+        [answer] = app.control.rate_limit("slow", 0, reply=True, timeout=60)
         assert answer == {"w@here": {"ok": "rate limit disabled successfully"}}
-        [answer] = app.control.rate_limit("slow", "often", reply=True, timeout=5)
+        [answer] = app.control.rate_limit("slow", "often", reply=True, timeout=60)
         assert "Invalid rate limit string" in answer["w@here"]["error"]
-        [answer] = app.control.rate_limit("no.such", "1/s", reply=True, timeout=5)
+        [answer] = app.control.rate_limit("no.such", "1/s", reply=True, timeout=60)
         assert answer == {"w@here": {"error": "unknown task"}}
 
 
@@ -102,11 +109,11 @@ def test_the_shared_one_too_and_it_outlives_the_workers(app):
 
 def test_the_default_rate(app):
     app.conf.task_default_rate_limit = "10/s"
-    send(app, "free", 4)
+    send(app, "free", 8)
+    began = time.monotonic()
     with start_worker(app):
-        wait(app, 4)
-    ran = times(app, "free")
-    assert ran[-1] - ran[0] > 0.25
+        wait(app, 8)
+    assert times(app, "free")[-1] - began >= 0.7
 
 
 def test_they_can_be_switched_off(app):

@@ -86,7 +86,7 @@ def test_a_listener_hears_what_others_commit(app, looking):
     ear = looking.storage.driver.listen(Bell.DONE)
     assert not ear.clear()
     drain(app)
-    assert ear.wait(5)
+    assert ear.wait(60)
     ear.close()
 
 

@@ -70,7 +70,7 @@ Start = Callable[[str, int], "list[subprocess.Popen[str]]"]
 
 def claim(storage: Storage, worker: int, queue: str = "celery") -> Lease:
     """The next lease; waits for it."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 90
     while time.monotonic() < end:
         for lease in storage.claim([queue], worker=worker, limit=1, visibility_s=60):
             return lease
@@ -145,7 +145,7 @@ def test_one_process_computes_for_all(storage: Storage, start: Start) -> None:
     code = """
 worker, paid = work("w"), 0
 row = StepRow("", 1, "step", "llm", started_ms=1)
-end = time.monotonic() + 30
+end = time.monotonic() + 90
 while time.monotonic() < end:
     for lease in storage.claim(["celery"], worker=worker, limit=1, visibility_s=60):
         hold = Hold(lease.seq, lease.token)

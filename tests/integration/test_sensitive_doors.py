@@ -33,7 +33,7 @@ def login(self, user, password, then="return"):
     app.seen.append((repr(self.request), self.request.argsrepr, self.request.kwargsrepr))
     if then == "hold":
         app.entered.set()
-        assert app.gate.wait(20)
+        assert app.gate.wait(60)
     if then == "fail":
         raise ValueError("no such account")
     if then == "retry":
@@ -121,7 +121,7 @@ def world(vault, noted):
 
 def _captured(receiver, last):
     """The events up to the start of the message `last`."""
-    for event in receiver.itercapture(timeout=20):
+    for event in receiver.itercapture(timeout=60):
         yield event
         if event["type"] == "task-started" and event["uuid"] == last:
             return
@@ -141,7 +141,7 @@ def messages(*args, **options):
 
 
 def asked(app):
-    inspect = app.control.inspect(timeout=20)
+    inspect = app.control.inspect(timeout=60)
     return repr([inspect.active(), inspect.scheduled(), inspect.reserved()])
 
 

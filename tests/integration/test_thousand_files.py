@@ -47,7 +47,7 @@ def test_idle_files_cost_no_descriptor_and_hardly_any_time_and_each_is_served(si
     assert len(list(Path(f"/proc/{worker.pid}/fd").iterdir())) < 30
     before, since = cpu_s(worker.pid), time.monotonic()
     time.sleep(WATCHED_S)  # the fact is that nothing happens meanwhile
-    assert (cpu_s(worker.pid) - before) / (time.monotonic() - since) < 0.02
+    assert (cpu_s(worker.pid) - before) / (time.monotonic() - since) < 0.05
     for n in range(0, N, 10):
         name = f"t{n:04}"
         assert site.to(name, "where").get(timeout=60) == str(site.path(name))

@@ -50,7 +50,7 @@ except ImproperlyConfigured as error:
 
 def run(pool: str, folder: Path) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, pool], cwd=folder, capture_output=True, text=True, timeout=50, check=False
+        [sys.executable, "-c", PROGRAM, pool], cwd=folder, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()

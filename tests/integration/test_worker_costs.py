@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from statistics import median
 
 import pytest
 
@@ -63,15 +62,15 @@ class Counted:
     def is_asleep(self) -> bool:
         return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
-    def each(self, count: Callable[[], int]) -> list[int]:
-        """By how much `count` has gone up with each of some tasks that come one by one."""
+    def each(self, count: Callable[[], int]) -> int:
+        """By how much `count` goes up with a task that comes alone; of some, with which little else may fall in."""
         found = []
         for _ in range(TASKS):
             before = count()
             self.run("nothing")
             wait_for(self.is_asleep)
             found.append(count() - before)
-        return found
+        return sorted(found)[TASKS // 4]  # the slower a machine, the more of them meet the looks of each second
 
     def close(self) -> None:
         self.process.kill()
@@ -88,7 +87,7 @@ def counted(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Counted]
 
 def test_an_idle_task_costs_the_worker_five_statements(counted: Counted) -> None:
     """BEGIN, SELECT, UPDATE, COMMIT and the acknowledgement; each second a few more, which are no task's."""
-    assert median(counted.each(counted.statements)) == 5
+    assert counted.each(counted.statements) == 5
 
 
 def test_the_sums_of_tasks_are_no_statements_of_theirs(counted: Counted) -> None:
@@ -101,7 +100,7 @@ def test_the_sums_of_tasks_are_no_statements_of_theirs(counted: Counted) -> None
 
 
 def test_an_idle_task_costs_the_worker_less_than_five_page_faults(counted: Counted) -> None:
-    assert median(counted.each(counted.page_faults)) < 5
+    assert counted.each(counted.page_faults) < 5
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="the system calls are counted by strace, which is not here")
@@ -117,9 +116,10 @@ def test_an_idle_task_costs_the_worker_less_than_sixty_system_calls(counted: Cou
             counted.run("nothing")
         seconds = time.monotonic() - started
         strace.send_signal(signal.SIGINT)
-        strace.wait(timeout=20)
+        strace.wait(timeout=60)
     calls = int(summary.read_text().splitlines()[-1].split()[3])
-    assert 20 < (calls - OF_A_SECOND * seconds) / TASKS < 60
+    assert calls / TASKS > 20
+    assert (calls - OF_A_SECOND * seconds) / TASKS < 60
 
 
 def test_large_arguments_do_not_pass_the_worker(counted: Counted) -> None:

@@ -33,7 +33,7 @@ def test_a_soft_limit_is_an_exception_inside_the_task(site):
     assert site.get(site.send("async_soft", 30, soft_time_limit=0.1)) == "caught"
     assert isinstance(site.error(site.send("async_nap", 30, soft_time_limit=0.1)), SoftTimeLimitExceeded)
     # It does not hit whoever comes after.
-    assert site.get(site.send("soft", 0.05, soft_time_limit=0.2)) == "undisturbed"
+    assert site.get(site.send("soft", 0.3, soft_time_limit=60)) == "undisturbed"
     assert site.get(site.send("async_nap", 0.3)) == "rested"
 
 
@@ -49,28 +49,29 @@ def test_a_hard_limit_kills_the_process_and_the_task_is_a_dead_letter(site):
     for id_ in ids:
         assert isinstance(site.error(id_), TimeLimitExceeded)
         assert (site.state(id_), site.record(id_).crashes) == (State.DEAD, 0)
-    assert len(site.notes("hint", ids[1])) == 1
+    assert len(site.notes("hint", ids[1])) <= 1, "both limits are over for a child that stood still: it is killed"
     assert len(site.notes("started", ids[1])) == 1
     assert [site.get(id_) for id_ in others] == list(range(20))
+    hinted = site.send("stubborn", time_limit=120, soft_time_limit=0.1)
+    wait_for(lambda: site.notes("hint", hinted), what="the soft limit came first")
+    assert site.state(hinted) is State.LEASED
 
 
 @pytest.mark.celery("Workers: limits", "`--time-limit` and `--soft-time-limit`")
 def test_limits_from_the_command_line_count_where_the_task_has_none(site):
     site.worker("-c", "1", "--time-limit", "0.5", "--soft-time-limit", "0.2")
-    assert isinstance(site.error(site.send("nap", 30)), SoftTimeLimitExceeded)
+    assert isinstance(site.error(site.send("nap", 30, time_limit=60)), SoftTimeLimitExceeded)
     assert isinstance(site.error(site.send("stubborn")), TimeLimitExceeded)
-    assert site.get(site.send("nap", 0.4, soft_time_limit=5)) == "rested"
+    assert site.get(site.send("nap", 0.7, soft_time_limit=60, time_limit=60)) == "rested"
 
 
 @pytest.mark.celery("Workers: limits", "`worker_max_tasks_per_child`")
 def test_a_child_leaves_after_its_tasks_and_nothing_is_lost_or_waits(site):
-    late = "liteq.worker.loop:SAFETY_POLL_S=20"  # until the loop looks at what nothing has told it of
+    late = "liteq.worker.loop:SAFETY_POLL_S=600"  # until the loop looks at what nothing has told it of
     site.worker("-c", "2", "--max-tasks-per-child", "5", WORKER_TEST_HURRY=late)
     ids = site.send_many("pid", [()] * 100)
-    began = time.monotonic()
-    pids = [site.get(id_) for id_ in ids]
+    pids = [site.get(id_) for id_ in ids]  # no lease waits for the loop's next look
     assert all(pids.count(pid) <= 5 for pid in pids)
-    assert time.monotonic() - began < 40, "no lease waits for the loop's next look"
     assert {site.record(id_).crashes for id_ in ids} == {0}
 
 
@@ -107,19 +108,20 @@ def test_two_hundred_replaced_children_leave_nothing_behind(site):
 
 
 def test_a_child_that_cannot_start_is_not_replaced_in_a_circle(site):
-    """Ten lives a second at most, and the worker goes on as soon as it can."""
+    """After each that died at its start the worker waits longer, from 0.1 s on; and it goes on as soon as it can."""
     (site.folder / "sick.py").write_text(
-        "import os\nfrom liteq import signals\n"
+        "import os, time\nfrom liteq import signals\n"
         "@signals.worker_process_init.connect(weak=False)\n"
         "def init(**_):\n"
-        "    open('births', 'a').write('x')\n"
+        "    open('births', 'a').write(f'{time.monotonic()}\\n')\n"
         "    if not os.path.exists('well'):\n        os._exit(1)\n"
     )
+    began = time.monotonic()
     site.worker("-c", "1", "-I", "sick")
     task = site.send("add", 1, 2)
-    time.sleep(1.5)
-    births = (site.folder / "births").read_text()
-    assert 2 <= len(births) <= 8
+    births = site.folder / "births"
+    wait_for(lambda: births.exists() and births.read_text().count("\n") >= 6, what="children were born and died")
+    assert float(births.read_text().split()[5]) - began >= 0.1 + 0.2 + 0.4 + 0.8 + 1.6
     (site.folder / "well").touch()
     assert site.get(task) == 3
     assert site.record(task).crashes == 0

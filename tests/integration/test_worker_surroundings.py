@@ -118,7 +118,7 @@ def test_how_children_end_is_known_where_sigchld_was_ignored(site):
 def test_a_worker_is_detached_where_sigchld_was_ignored(site):
     pidfile = site.folder / "worker.pid"
     line = shlex.join([*LITEQ, "-b", site.broker, "worker", "--without-tasks", "-D", "--pidfile", str(pidfile)])
-    done = subprocess.run(["sh", "-c", f"trap '' CHLD; exec {line}"], timeout=30, check=False)
+    done = subprocess.run(["sh", "-c", f"trap '' CHLD; exec {line}"], timeout=120, check=False)
     assert done.returncode == 0
     pid = int(pidfile.read_text())
     assert lives(pid)
@@ -189,6 +189,6 @@ def test_a_file_that_is_no_pidfile_stays_as_it_is(tmp_path):
         "--pidfile",
         str(precious),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, "is no pidfile" in done.stderr) == (73, True)
     assert precious.read_text() == "to be or not to be\n"

@@ -403,7 +403,7 @@ def test_an_async_body_goes_on_while_another_run_computes(tmp_path):
         @app.step(name="dear", memo=True)
         async def dear() -> str:
             begun.set()
-            may_end.wait(20)
+            may_end.wait(60)
             return "paid"
 
         @app.step(name="free")

@@ -42,7 +42,7 @@ def liteq(site: Site, *args: str) -> subprocess.CompletedProcess[str]:
         "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path]),
     }  # fmt: skip
     command = [sys.executable, "-m", "liteq", "-A", "operated_runs", "workflow", *args]
-    return subprocess.run(command, env=env, cwd=site.folder, capture_output=True, text=True, timeout=50)
+    return subprocess.run(command, env=env, cwd=site.folder, capture_output=True, text=True, timeout=120)
 
 
 def shown(site: Site, *args: str) -> list[dict[str, Any]]:

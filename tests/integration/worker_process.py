@@ -78,6 +78,15 @@ class Site:
             os.kill(pid, signal.SIGSTOP)
             wait_for(lambda: process_state(pid) == "T", what="a process is stopped")
 
+    def freeze_past_lease(self, pid: int, *, lease_s: float) -> None:
+        """Stop a worker until its leases have run out: the next one to start finds them at its first look.
+
+        That one's leases may be long. With short ones it would lose the tasks in its turn, where the machine stops.
+        """
+        self.freeze(pid)
+        frozen_ms = self.app.clock.now_ms()
+        wait_for(lambda: self.app.clock.now_ms() > frozen_ms + lease_s * 1000, what="its leases have run out")
+
     def log(self, n: int = 0) -> Path:
         return self.folder / f"log-{n}"
 

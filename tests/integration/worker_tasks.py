@@ -238,7 +238,7 @@ def terminates_a_process() -> int | None:
     process = multiprocessing.Process(target=time.sleep, args=(30,))
     process.start()
     process.terminate()
-    process.join(5)
+    process.join(60)
     return process.exitcode
 
 

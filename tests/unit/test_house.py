@@ -29,7 +29,7 @@ TEST = "python3 -m venv .venv && .venv/bin/pip install tox && .venv/bin/tox"
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=50)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
 # -- the promises of the README --------------------------------------------------------------------------------------

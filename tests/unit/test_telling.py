@@ -299,7 +299,7 @@ def test_async_readers_take_no_thread_each(app):
         for n in range(3):
             self.emit("out", n)
             for _ in range(20):
-                assert read.acquire(timeout=10)
+                assert read.acquire(timeout=60)
 
     result = work.delay()
 

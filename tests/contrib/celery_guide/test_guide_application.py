@@ -13,7 +13,7 @@ from liteq.exceptions import ImproperlyConfigured, NotRegistered
 from liteq.schedules import crontab
 from liteq.testing import drain
 
-W = 15
+W = 60  # for one result, on a busy machine
 
 
 # -- the app ---------------------------------------------------------------------------------------------------------

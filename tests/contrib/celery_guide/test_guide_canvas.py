@@ -11,7 +11,7 @@ from liteq.canvas import Signature, StampingVisitor, maybe_signature
 from liteq.exceptions import ChordError
 from liteq.result import GroupResult
 
-W = 15
+W = 60  # for one result, on a busy machine
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from liteq import Celery, Task, current_task, shared_task
 from liteq.exceptions import Ignore, MaxRetriesExceededError, Reject, SoftTimeLimitExceeded
 from liteq.utils.log import get_task_logger
 
-W = 15
+W = 60  # for one result, on a busy machine
 
 
 # -- declaring -------------------------------------------------------------------------------------------------------

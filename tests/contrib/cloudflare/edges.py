@@ -74,23 +74,23 @@ class Edge:
     def kill(self) -> None:
         """SIGKILL for all of its processes."""
         os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait(30)
+        self._process.wait(60)
 
     def kill_npm(self) -> None:
         """SIGKILL for npm alone, which can tell nobody."""
         self._process.kill()
-        self._process.wait(30)
+        self._process.wait(60)
 
     def end(self) -> None:
         """Ask it to end; the group is empty afterwards."""
         self._process.terminate()
         try:
-            self._process.wait(30)
+            self._process.wait(60)
         finally:
             self._kill_rest()
 
     def _kill_rest(self) -> None:
-        give_up = time.monotonic() + 5
+        give_up = time.monotonic() + 60
         while self.is_running():
             if time.monotonic() > give_up:
                 os.killpg(self._process.pid, signal.SIGKILL)

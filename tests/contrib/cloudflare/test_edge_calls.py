@@ -58,9 +58,9 @@ def test_a_call_is_in_the_queue_under_the_id_that_the_edge_has_told(
     assert reply.status == 202
     made, given = (one["id"] for one in reply.json["tasks"])
     assert given == name
-    eventually(lambda: home.storage.reader.find(made) and home.storage.reader.find(given), within_s=30)
+    eventually(lambda: home.storage.reader.find(made) and home.storage.reader.find(given))
     assert (found(home, made).task, found(home, made).queue) == ("shop.bill", "mail")
-    eventually(lambda: edge.look()["waiting"] == 0, within_s=30)
+    eventually(lambda: edge.look()["waiting"] == 0)
 
 
 def test_one_key_makes_the_same_ids_again(edge: Edge) -> None:
@@ -74,7 +74,7 @@ def test_one_key_makes_the_same_ids_again(edge: Edge) -> None:
 def test_numbers_arrive_as_they_were_written(edge: Edge, home: LiteQ, name: str, eventually: Eventually) -> None:
     body = b'[{"task": "shop.bill", "id": "%s", "args": [1.0, 9007199254740993, 0.1, -0.0]}]' % name.encode()
     assert edge("POST", "/v1/tasks", body).status == 202
-    eventually(lambda: home.storage.reader.find(name), within_s=30)
+    eventually(lambda: home.storage.reader.find(name))
     with home.storage.driver.read() as tx:
         ((payload,),) = tx.execute("SELECT payload FROM liteq_messages WHERE id = ?", (name,))
     assert repr(orjson.loads(payload)[0]) == "[1.0, 9007199254740993, 0.1, -0.0]"
@@ -87,22 +87,22 @@ def test_what_the_gateway_refuses_is_kept_with_the_reason_and_holds_up_nobody(
     forbidden = {"task": "bank.pay", "id": f"{name} forbidden"}
     good = [{"task": "shop.bill", "id": f"{name} {n}"} for n in range(20)]
     assert edge.send(*good[:7], bad, *good[7:15], forbidden, *good[15:]).status == 202
-    eventually(lambda: all(home.storage.reader.find(call["id"]) for call in good), within_s=30)
-    eventually(lambda: {bad["id"], forbidden["id"]} <= edge.refused().keys(), within_s=30)
+    eventually(lambda: all(home.storage.reader.find(call["id"]) for call in good))
+    eventually(lambda: {bad["id"], forbidden["id"]} <= edge.refused().keys())
     assert "did you mean 'args'" in edge.refused()[bad["id"]]
     assert "may not send the task 'bank.pay'" in edge.refused()[forbidden["id"]]
     assert edge("GET", f"/v1/refused/{bad['id'].replace(' ', '%20')}").json == bad
 
     edge.send({"task": "shop.bill", "id": bad["id"], "args": [1]})  # as it should have been
-    eventually(lambda: bad["id"] not in edge.refused(), within_s=30)
+    eventually(lambda: bad["id"] not in edge.refused())
     assert home.storage.reader.find(bad["id"])
 
 
 def test_what_was_refused_is_sent_again_or_dropped(edge: Edge, name: str, eventually: Eventually) -> None:
     edge.send({"task": "bank.pay", "id": name})
-    eventually(lambda: name in edge.refused(), within_s=30)
+    eventually(lambda: name in edge.refused())
     assert edge("POST", "/v1/refused/again").json["again"] >= 1
-    eventually(lambda: name in edge.refused(), within_s=30)
+    eventually(lambda: name in edge.refused())
     assert edge("DELETE", f"/v1/refused/{name}").json == {"id": name}
     assert name not in edge.refused()
     assert edge("DELETE", f"/v1/refused/{name}").status == 404
@@ -133,7 +133,7 @@ def test_what_was_refused_is_sent_again_or_dropped(edge: Edge, name: str, eventu
 def test_what_is_no_list_of_calls_is_refused_and_nothing_is_stored(
     edge: Edge, body: Any, status: int, says: str, eventually: Eventually
 ) -> None:
-    eventually(lambda: edge.look()["waiting"] == 0, within_s=30)
+    eventually(lambda: edge.look()["waiting"] == 0)
     reply = edge("POST", "/v1/tasks", body)
     assert (reply.status, reply.json["status"]) == (status, status)
     assert says in reply.json["detail"]
@@ -168,18 +168,18 @@ def test_while_the_gateway_is_away_calls_wait_and_say_for_what(
         assert edge("POST", "/v1/tasks", calls, {"Authorization": "Bearer other"}).status == 401
         before_ms = home.clock.now_ms()
         assert edge("POST", "/v1/tasks", calls, token).status == 202
-        eventually(lambda: edge("GET", "/v1/outbox", None, token).json["away"], within_s=30)
+        eventually(lambda: edge("GET", "/v1/outbox", None, token).json["away"])
         seen = edge("GET", "/v1/outbox", None, token).json
         assert (seen["waiting"], "does not answer" in seen["away"]) == (1, True)
         assert edge.says(r"(calls wait here, and are tried again)")
 
         edge.kill_npm()  # the others follow it
-        eventually(lambda: not edge.is_running(), within_s=10)
+        eventually(lambda: not edge.is_running())
         edge.start()
         back_ms = home.clock.now_ms()
         with running(home, port=port):
             eventually(lambda: home.storage.reader.find(f"{kind} away"), within_s=60)
-            eventually(lambda: edge("GET", "/v1/outbox", None, token).json["away"] is None, within_s=30)
+            eventually(lambda: edge("GET", "/v1/outbox", None, token).json["away"] is None)
         due_ms = found(home, f"{kind} away").due_ms
         assert before_ms <= due_ms - 3600_000 <= back_ms  # counted from when the edge took it
     finally:

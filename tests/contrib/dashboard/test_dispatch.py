@@ -274,7 +274,7 @@ class Slow:
     def page(self, request, reader):
         self.asked += 1
         self.begun.release()
-        assert self.go.wait(20)
+        assert self.go.wait(60)
         return json_answer({"n": self.asked})
 
     def ask(self, path, query, n=1, viewer=ADMIN):
@@ -291,7 +291,7 @@ class Slow:
 def test_two_equal_reads_at_once_are_one(app, eventually):
     slow = Slow(app, "api/v1/x")
     threads, answers = slow.ask("api/v1/x", "a=1")
-    assert slow.begun.acquire(timeout=20)
+    assert slow.begun.acquire(timeout=60)
     more, others = slow.ask("api/v1/x", "a=1", n=3)
     eventually(lambda: all(waits_for_another(thread) for thread in more))
     slow.go.set()
@@ -312,9 +312,9 @@ def waits_for_another(thread):
 def test_one_search_a_viewer_at_a_time_and_few_wait(app, eventually):
     slow = Slow(app, "tasks")
     threads, answers = slow.ask("tasks", "q=word", n=4)
-    assert slow.begun.acquire(timeout=20)
+    assert slow.begun.acquire(timeout=60)
     other, others = slow.ask("tasks", "q=word", viewer=Viewer("bob", "viewer"))
-    assert slow.begun.acquire(timeout=20)  # bob does not wait for ann
+    assert slow.begun.acquire(timeout=60)  # bob does not wait for ann
     assert slow.asked == 2
     eventually(lambda: [a.status for a in answers] == [429])  # two wait, so the fourth is refused
     slow.go.set()
@@ -328,8 +328,8 @@ def test_another_viewer_never_gets_an_answer_that_was_made_for_one(app):
     slow = Slow(app, "api/v1/x")
     slow.ask("api/v1/x", "")
     slow.ask("api/v1/x", "", viewer=Viewer("ann", "admin", ["mail"]))
-    assert slow.begun.acquire(timeout=20)
-    assert slow.begun.acquire(timeout=20)
+    assert slow.begun.acquire(timeout=60)
+    assert slow.begun.acquire(timeout=60)
     slow.go.set()
     assert slow.asked == 2
 

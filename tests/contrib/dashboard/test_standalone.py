@@ -71,7 +71,7 @@ def served(tmp_path, *options):
         yield process.stdout.readline().strip()
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
 
 
 def entered(link):
@@ -81,7 +81,7 @@ def entered(link):
 
 
 def refused(tmp_path, *options):
-    done = subprocess.run(command(tmp_path, *options), cwd=tmp_path, capture_output=True, text=True, timeout=40)
+    done = subprocess.run(command(tmp_path, *options), cwd=tmp_path, capture_output=True, text=True, timeout=120)
     return done.returncode, done.stderr
 
 

@@ -112,7 +112,7 @@ class Site:
         code = "import django; django.setup()\n" + code
         return subprocess.run(
             [sys.executable, "-c", code, *args],
-            env=self.env, cwd=self.folder, capture_output=True, text=True, timeout=30, start_new_session=True,
+            env=self.env, cwd=self.folder, capture_output=True, text=True, timeout=120, start_new_session=True,
         )  # fmt: skip
 
     def worker(self, *args: str, command: list[str] | None = None) -> subprocess.Popen:

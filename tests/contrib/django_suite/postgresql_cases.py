@@ -32,7 +32,7 @@ def asked(sql: str, *params: object) -> tuple:
 
 def in_another_thread(function, *args):
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(function, *args).result(20)
+        return pool.submit(function, *args).result(60)
 
 
 def settings_now() -> tuple:

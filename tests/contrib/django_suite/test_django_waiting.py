@@ -17,7 +17,7 @@ from shop.orders.tasks import pay
 from liteq import chord
 from liteq.exceptions import StorageBusy, StorageError
 
-SOON_S = 5  # far below the 30 s of `busy_timeout`
+SOON_S = 20  # far below the 30 s of `busy_timeout`
 
 
 @pytest.fixture(params=["shared", "outbox"])

@@ -89,7 +89,7 @@ class Example:
         if self._popen.poll() is None:
             self._popen.terminate()
         try:
-            code = self._popen.wait(30)
+            code = self._popen.wait(60)
         except subprocess.TimeoutExpired:
             code = None
         for pid in re.findall(r"^\w+: process (\d+)", "".join(self.said), re.MULTILINE):

@@ -23,7 +23,7 @@ def test_the_app_of_the_page_works(monkeypatch):
     shop = types.ModuleType("shop")
     monkeypatch.setitem(sys.modules, "shop", shop)
     exec(compile(code, str(PAGE), "exec"), shop.__dict__)
-    with start_worker(shop.queue), served(shop.app) as url, httpx.Client(base_url=url, timeout=20) as client:
+    with start_worker(shop.queue), served(shop.app) as url, httpx.Client(base_url=url, timeout=60) as client:
         id_ = client.post("/texts", content="to be or not to be").json()["id"]
         assert client.get(f"/texts/{id_}").json() == 6
         assert client.get(f"/texts/{id_}/events").text.startswith("event: done\n")

@@ -154,7 +154,7 @@ def test_the_command_serves_on_the_loopback(app, tmp_path):
     process = subprocess.Popen(liteq(tmp_path, "--port", "0", "--names", "celery"), stderr=subprocess.PIPE, text=True)
     try:
         address = re.search(r"http://127\.0\.0\.1:\d+/metrics", process.stderr.readline())[0]
-        with urlopen(address, timeout=10) as answer:
+        with urlopen(address, timeout=60) as answer:
             found = told(answer.read())
         assert found["celery_queue_length"] == {(("queue_name", "celery"),): 1}
         assert found["liteq_queue_messages"][("queue", "celery"), ("state", "pending")] == 1

@@ -124,7 +124,7 @@ def test_a_warm_stop_finishes_what_runs_and_returns_the_rest(app, run, eventuall
     @app.task
     def wait() -> None:
         begun.set()
-        gate.wait(10)
+        gate.wait(60)
 
     worker = run(pool, concurrency=1)
     first = wait.delay()
@@ -195,7 +195,7 @@ def test_a_short_task_does_not_wait_behind_a_long_one_in_threads(app, run):
     @app.task
     def either(long: bool) -> None:
         if long:
-            gate.wait(20)
+            gate.wait(60)
 
     run("threads", concurrency=2)
     for result in [either.delay(False) for _ in range(100)]:

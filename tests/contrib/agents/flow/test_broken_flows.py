@@ -177,7 +177,7 @@ def test_no_command_writes_anything_for_a_broken_flow(verb, tmp_path):
     (tmp_path / "f.yaml").write_text("schedule: 0 5 * * *\nsteps:\n  - run: touch ran\n    depends: [nobody]\n")
     done = subprocess.run(
         [sys.executable, "-m", "liteq", "-b", "sqlite:///q.db", "flow", verb, "f.yaml"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=40,
+        cwd=tmp_path, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 65
     assert "f.yaml:4: steps[0].depends: there is no step 'nobody'" in done.stdout + done.stderr
@@ -191,7 +191,7 @@ def test_params_are_refused_before_anything_is_written(tmp_path):
     )
     done = subprocess.run(
         [sys.executable, "-m", "liteq", "-b", "sqlite:///q.db", "flow", "run", "f.yaml", "-p", "n=10", "-p", "dya=1"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=40,
+        cwd=tmp_path, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 2
     for part in ("n: at most 9, not 10", "day: it is required", "no param 'dya'; did you mean 'day'?"):

@@ -119,7 +119,7 @@ def run(shell, command, scope, folder):
         env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **variables},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=120,
     )
 
 

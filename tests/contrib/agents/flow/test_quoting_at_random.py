@@ -93,7 +93,7 @@ def run(shell, script, value, folder):
         env={"PATH": os.environ["PATH"], "HOME": "/h", "A": "a.b", "LC_ALL": "C.UTF-8", **variables},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=120,
     )
     return done.returncode, done.stdout
 

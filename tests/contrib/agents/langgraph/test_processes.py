@@ -39,7 +39,7 @@ def test_six_processes_write_at_once_without_a_lock_error(tmp_path: Path) -> Non
     processes = [fork.Process(target=turns, args=(url, f"p{n}", results)) for n in range(PROCESSES)]
     for one in processes:
         one.start()
-    told = [results.get(timeout=50) for _ in processes]
+    told = [results.get(timeout=120) for _ in processes]
     for one in processes:
         one.join(60)
     assert sorted((name, seen, error) for name, seen, _, error in told) == [

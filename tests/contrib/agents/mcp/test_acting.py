@@ -296,7 +296,7 @@ def test_more_than_five_hundred_go_on_as_an_operation(agent, app, eventually):
     begun = mine.call("bulk", action="revoke", q="task:shop.add", token=token)
     from liteq.monitor.operations import operation
 
-    eventually(lambda: operation(app, begun["id"])["state"] == "done", within_s=30)
+    eventually(lambda: operation(app, begun["id"])["state"] == "done")
     assert operation(app, begun["id"])["done"] == 501
 
 

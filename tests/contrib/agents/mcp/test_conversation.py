@@ -55,7 +55,7 @@ def test_why_does_nothing_run_and_repair_it(agent, app, acts, mode, eventually):
         assert [mine.call("wait", id=id_, timeout_s=50)["result"] for id_ in waiting] == ["paid 0", "paid 1", "paid 2"]
 
         # A run that waits for a person is asked of that person, and ends.
-        eventually(lambda: mine.call("workflow", q="status:waiting")["items"], within_s=30)
+        eventually(lambda: mine.call("workflow", q="status:waiting")["items"])
         (run,) = mine.call("workflow", q="status:waiting")["items"]
         assert run["id"] == refund.id
         mine.call("act_on_run", id=run["id"], action="approve", title="refund?", ok=True)

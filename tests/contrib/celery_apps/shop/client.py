@@ -9,7 +9,7 @@ from celery.exceptions import ChordError, TimeoutError
 from celery.result import AsyncResult
 from orders import tasks
 
-WAIT = {"timeout": 15}
+WAIT = {"timeout": 60}
 
 
 def error_of(result):
