@@ -30,7 +30,7 @@ def patient(items: list[BatchItem]) -> None:
     begin(items)
 
 
-@app.task(batch=10, batch_wait=60)
+@app.task(batch=10, batch_wait=6)
 def patient_ten(items: list[BatchItem]) -> None:
     begin(items)
 

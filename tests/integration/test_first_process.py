@@ -85,7 +85,7 @@ def ready(site: Site) -> bool:
 
 def test_what_tasks_leave_behind_does_not_stay_as_zombies(site, start):
     worker = start("worker", "-c", "1")
-    site.get(send(site, "leave_behind"), timeout=30)
+    site.get(send(site, "leave_behind"))
     first = first_of(worker)
     (left,) = wait_for(lambda: [pid for pid in children_of(first) if "sleep" in name_of(pid)])
     os.kill(left, signal.SIGKILL)

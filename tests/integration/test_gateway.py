@@ -242,7 +242,7 @@ def test_a_lease_that_runs_out_is_looked_for_at_its_deadline(app: LiteQ, served:
 
 def test_a_lease_is_extended(app: LiteQ, ask: Client) -> None:
     ask("POST", "/v1/tasks", [{"id": "a", "task": "shop.add", "args": [1, 2]}])
-    (one,) = lease(ask, visibility=2)
+    (one,) = lease(ask, visibility=4)
     found = ask("POST", f"/v1/leases/{one['lease']}/extend", {"visibility": 3600}).json
     assert found["deadline"] > one["deadline"] + 3_000_000
     clock = SystemClock()

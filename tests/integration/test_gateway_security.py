@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,12 +35,19 @@ def app(tmp_path: Path) -> Iterator[LiteQ]:
 
 @pytest.fixture
 def keyed(app: LiteQ, tmp_path: Path) -> Iterator[Running]:
-    with running(app, keys=key_file(tmp_path, **KEYS), read_timeout_s=2.0) as found:
+    with running(app, keys=key_file(tmp_path, **KEYS)) as found:
         yield found
 
 
 @pytest.fixture
 def local(app: LiteQ) -> Iterator[Running]:
+    with running(app) as found:
+        yield found
+
+
+@pytest.fixture
+def hasty(app: LiteQ) -> Iterator[Running]:
+    """A gateway that waits two seconds for a whole request: not for those that are to be answered."""
     with running(app, read_timeout_s=2.0) as found:
         yield found
 
@@ -140,18 +146,16 @@ def test_without_keys_no_page_and_no_proxy_gets_through(local: Running, headers:
 
 def test_a_body_that_is_too_large_is_not_read(local: Running) -> None:
     head = b"POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000000\r\n\r\n"
-    began = time.monotonic()
-    assert b" 413 " in local.client().raw(head)[:20]
-    assert time.monotonic() - began < 20
+    assert b" 413 " in local.client().raw(head)[:20], "it is not waited for: that would be a 408"
 
 
-def test_a_body_that_does_not_end_is_given_up(local: Running) -> None:
+def test_a_body_that_does_not_end_is_given_up(hasty: Running) -> None:
     head = b"POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n["
-    assert b" 408 " in local.client().raw(head)[:20]
+    assert b" 408 " in hasty.client().raw(head)[:20]
 
 
-def test_a_request_that_trickles_in_is_given_up(local: Running) -> None:
-    with socket.create_connection(("127.0.0.1", local.port), timeout=30) as one:
+def test_a_request_that_trickles_in_is_given_up(hasty: Running) -> None:
+    with socket.create_connection(("127.0.0.1", hasty.port), timeout=60) as one:
         one.settimeout(0.2)
         found, sent = b"", 0
         for byte in b"GET /health HTTP/1.1\r\nX: " + b"x" * 300:

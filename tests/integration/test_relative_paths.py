@@ -16,6 +16,7 @@ import pytest
 from liteq import LiteQ
 from liteq.app.urls import home_of_caller, placed
 from liteq.exceptions import ImproperlyConfigured, TimeoutError
+from liteq.states import State
 from liteq.storage import describe_url
 from liteq.testing import start_worker
 
@@ -170,13 +171,14 @@ def test_a_timeout_tells_that_no_worker_takes_the_queue(app):
         assert "takes that queue" in told(app, countdown=60)
 
 
-def test_a_timeout_of_a_held_task_tells_how_to_learn_what_holds_it(app):
+def test_a_timeout_of_a_held_task_tells_how_to_learn_what_holds_it(app, eventually):
     app.limits.set("task:shop.add", rate="1/d")
     with start_worker(app):
         app.tasks["shop.add"].delay(1, 2).get(timeout=60)
         held = app.tasks["shop.add"].delay(1, 2)
+        eventually(lambda: app.storage.reader.find(held.id).state is State.HELD)
         with pytest.raises(TimeoutError) as raised:
-            held.get(timeout=3)
+            held.get(timeout=0.05)
     assert f"`liteq why {held.id}` says what holds it" in str(raised.value)
 
 

@@ -141,7 +141,7 @@ def test_a_step_is_not_reached_by_the_cancellation_of_its_branch(app, worker, ra
 def test_retries_and_timeouts_of_async_steps(app, worker):
     ran = []
 
-    @app.step(name="hangs", retries=1, backoff=0, timeout=0.05)
+    @app.step(name="hangs", retries=1, backoff=0, timeout=1)
     async def hangs() -> str:
         ran.append(ctx.attempt)
         if len(ran) == 1:

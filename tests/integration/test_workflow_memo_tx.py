@@ -353,7 +353,7 @@ def test_what_a_step_has_spent_is_saved_by_each_answer_of_the_memo(app, worker):
 def test_a_step_is_told_of_its_timeout_and_tried_again(app, worker):
     ran = []
 
-    @app.step(name="hangs", timeout=0.05, retries=1, backoff=0)
+    @app.step(name="hangs", timeout=1, retries=1, backoff=0)
     def hangs() -> str:
         ran.append(ctx.attempt)
         while ctx.attempt == 1:

@@ -10,4 +10,4 @@ errbacks = [app.signature("shop.told", ("told",)), app.signature("shop.errback",
 with start_worker(app, perform_ping_check=False) as worker:
     print(*sorted(name for name in worker.consumer.strategies if name.startswith("liteq.")))
     app.send_task("shop.boom", ("x",), task_id="broken", link_error=errbacks)
-    print(app.AsyncResult("old").get(timeout=30))
+    print(app.AsyncResult("old").get(timeout=60))

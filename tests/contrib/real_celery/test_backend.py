@@ -61,7 +61,7 @@ def test_a_lost_lease_stores_no_result(shop: Shop) -> None:
     shop.app.backend.mark_as_done(result.id, "stale", stale)
     assert result.state == "PENDING"
     shop.app.backend.mark_as_done(result.id, "fresh", fresh)
-    assert result.get(timeout=5) == "fresh"
+    assert result.get(timeout=60) == "fresh"
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_results_in_other_forms(shop: Shop, serializer: str, compression: str | 
     )
     result = shop.send("add", 1, 1)
     shop.app.backend.mark_as_done(result.id, {"a": [1, "x"]}, begun(shop))
-    assert result.get(timeout=5) == {"a": [1, "x"]}
+    assert result.get(timeout=60) == {"a": [1, "x"]}
     assert shop.record(result.id).result[:1] == b"\x01"
 
 
@@ -89,7 +89,7 @@ def test_states_of_ids_that_no_worker_runs(shop: Shop) -> None:
     backend.store_result("failed", ValueError("no"), "FAILURE", traceback="in line 1")
     backend.store_result("own", {"percent": 3}, "PROGRESS")
     result = shop.app.AsyncResult
-    assert (result("done").get(timeout=5), result("own").state, result("own").info) == (
+    assert (result("done").get(timeout=60), result("own").state, result("own").info) == (
         {"n": 1},
         "PROGRESS",
         {"percent": 3},
@@ -159,7 +159,7 @@ def test_an_outcome_waits_for_a_disk_that_is_full(shop: Shop, monkeypatch: pytes
 
     monkeypatch.setattr(storage, "settle", refuses)
     shop.app.backend.mark_as_done(result.id, "kept", request)
-    assert result.get(timeout=5) == "kept"
+    assert result.get(timeout=60) == "kept"
     assert next(refused, None) is None
     shop.wait(lambda: not shop.app.backend.file.short)  # the leases' thread has found that there is space
 

@@ -45,42 +45,42 @@ def group(shop: Shop, *members: Any) -> Any:
 
 def test_the_body_takes_the_results_in_the_order_of_the_header_and_nothing_looks_for_them(shop: Shop) -> None:
     sent = chord(shop, [shop.sig("add", n, n) for n in range(5)], shop.sig("same")).delay()
-    assert sent.get(timeout=40) == [0, 2, 4, 6, 8]
+    assert sent.get(timeout=60) == [0, 2, 4, 6, 8]
     assert shop.liteq.storage.reader.find_group(sent.parent.id).remaining == 0
     assert "chord_unlock[" not in shop.log()
-    assert chord(shop, [shop.sig("add", 1, 1)], shop.sig("add", 2, 3, immutable=True)).delay().get(timeout=40) == 5
+    assert chord(shop, [shop.sig("add", 1, 1)], shop.sig("add", 2, 3, immutable=True)).delay().get(timeout=60) == 5
 
 
 def test_chords_in_chords_and_chains_and_groups_in_them(shop: Shop) -> None:
     add, same = shop.sig("add", 1), shop.sig("same")
     inner = chord(shop, [shop.sig("add", 1, 1), shop.sig("add", 2, 2)], same)
     deeper = chord(shop, [inner, shop.sig("same", 7)], same)
-    assert chord(shop, [deeper, shop.sig("same", 9)], same).delay().get(timeout=40) == [[[2, 4], 7], 9]
+    assert chord(shop, [deeper, shop.sig("same", 9)], same).delay().get(timeout=60) == [[[2, 4], 7], 9]
     ends_in_group = chain(shop, shop.sig("add", 1, 1), group(shop, add, shop.sig("add", 2)))
     sent = chord(shop, [ends_in_group, chain(shop, shop.sig("add", 5, 5), add)], same).delay()
-    assert sent.get(timeout=40) == [[3, 4], 11]
+    assert sent.get(timeout=60) == [[3, 4], 11]
     first, second = group(shop, shop.sig("same", 1), shop.sig("same", 2)), group(shop, same, same)
-    assert chain(shop, first, second).delay().get(timeout=40) == [[1, 2], [1, 2]]
+    assert chain(shop, first, second).delay().get(timeout=60) == [[1, 2], [1, 2]]
     steps = chain(shop, shop.sig("same", 3), group(shop, add, shop.sig("add", 2)), same, shop.sig("same"))
-    assert steps.delay().get(timeout=40) == [4, 5]
+    assert steps.delay().get(timeout=60) == [4, 5]
     body = chord(shop, [same, same], same)
-    assert chord(shop, [shop.sig("same", 1)], body).delay().get(timeout=40) == [[1], [1]]
+    assert chord(shop, [shop.sig("same", 1)], body).delay().get(timeout=60) == [[1], [1]]
 
 
 def test_a_task_that_replaces_itself_stays_a_member_and_what_is_behind_it_stays(shop: Shop) -> None:
-    assert shop.send("by_group", 3).get(timeout=40) == [0, 1, 2]
-    assert shop.send("by_chain", 3).get(timeout=40) == 5
+    assert shop.send("by_group", 3).get(timeout=60) == [0, 1, 2]
+    assert shop.send("by_chain", 3).get(timeout=60) == 5
     header = [shop.sig("by_group", 2), shop.sig("by_chain", 3), shop.sig("same", 1)]
-    assert chord(shop, header, shop.sig("same")).delay().get(timeout=40) == [[0, 1], 5, 1]
+    assert chord(shop, header, shop.sig("same")).delay().get(timeout=60) == [[0, 1], 5, 1]
     steps = chain(shop, shop.sig("by_chain", 1), shop.sig("add", 10), shop.sig("add", 100))
-    assert steps.delay().get(timeout=40) == 113
+    assert steps.delay().get(timeout=60) == 113
 
 
 def test_a_chord_takes_one_more_task_and_a_generator_s(shop: Shop) -> None:
     sent = chord(shop, [shop.sig("one_more"), shop.sig("same", 2)], shop.sig("same")).delay()
-    assert sent.get(timeout=40) == ["one", 2, "more"]
+    assert sent.get(timeout=60) == ["one", 2, "more"]
     sent = chord(shop, (shop.sig("same", n) for n in range(3)), shop.sig("same")).delay()
-    assert sent.get(timeout=40) == [0, 1, 2]
+    assert sent.get(timeout=60) == [0, 1, 2]
 
 
 def test_a_chord_that_is_sent_again_runs_again(shop: Shop) -> None:
@@ -88,7 +88,7 @@ def test_a_chord_that_is_sent_again_runs_again(shop: Shop) -> None:
     sig = chord(shop, [shop.sig("same", 1)], shop.sig("body", str(ran)))
     sig.freeze()
     for times in (1, 2):
-        assert sig.apply_async().get(timeout=40) == [1]
+        assert sig.apply_async().get(timeout=60) == [1]
         shop.wait(lambda: len(shop.lines("again")) == times)
 
 
@@ -103,13 +103,13 @@ def test_a_failing_header_fails_the_body_and_calls_each_errback_once(shop: Shop)
     inner = chord(shop, [shop.sig("boom"), shop.sig("same", 1)], told(shop.sig("same")))
     outer = chord(shop, [inner, shop.sig("same", 2)], told(shop.sig("same"))).delay()
     with pytest.raises((ChordError, KeyError), match="no such crate"):  # that of its parent, if it is seen first
-        outer.get(timeout=40)
+        outer.get(timeout=60)
     broken = chord(shop, [shop.sig("same", 1)], told(shop.sig("boom"))).delay()
     with pytest.raises(KeyError):
-        broken.get(timeout=40)
+        broken.get(timeout=60)
     rest = chain(shop, group(shop, shop.sig("boom"), shop.sig("same", 1)), shop.sig("same"), shop.sig("same")).delay()
     with pytest.raises((ChordError, KeyError)):
-        rest.get(timeout=40)
+        rest.get(timeout=60)
     shop.wait(lambda: len(shop.lines("ids")) == 3 and len(shop.lines("all")) == 3)
     assert sorted(shop.lines("ids")) == sorted(line.split()[0] for line in shop.lines("all"))
     assert sorted(line.split(" ", 1)[1] for line in shop.lines("all")) == [

@@ -25,31 +25,31 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
 def test_inspect_and_control_reach_both_kinds_of_worker_whoever_asks(shop: Shop) -> None:
     theirs, mine = shop.start(), shop.start_liteq()
     control = shop.liteq.control
-    answered = shop.wait(lambda: len(found := control.inspect(timeout=2).ping() or {}) == 2 and found)
+    answered = shop.wait(lambda: len(found := control.inspect(timeout=60).ping() or {}) == 2 and found)
     celery = f"w0@{gethostname()}"
     (liteq,) = answered.keys() - {celery}
     for command in (
-        ("liteq", "-b", f"sqlite:///{shop.path}", "inspect", "ping"),
+        ("liteq", "-b", f"sqlite:///{shop.path}", "inspect", "ping", "-t", "60"),
         ("celery", "-A", "app_of_shop", "inspect", "ping", "-t", "3"),
     ):
-        said = shop.command(*command)
-        assert (said.count("pong"), celery in said, liteq in said) == (2, True, True), said
-    one = shop.app.control.inspect(destination=[liteq], timeout=20)
+        said = shop.wait(lambda: (said := shop.command(*command)).count("pong") == 2 and said)
+        assert (celery in said, liteq in said) == (True, True), said
+    one = shop.app.control.inspect(destination=[liteq], timeout=60)
     assert one.ping() == {liteq: {"ok": "pong"}}
     assert "shop.ledger" in one.registered()[liteq]
     assert len(shop.liteq.storage.reader.workers()) == 2  # who asks is none
-    both = control.inspect(timeout=20).registered()
+    both = control.inspect(timeout=60).registered()
     assert "shop.boom" in both[celery]
     assert "shop.boom" not in both[liteq]
-    assert shop.app.control.rate_limit("shop.ledger", "5/s", destination=[liteq], reply=True, timeout=20) == [
+    assert shop.app.control.rate_limit("shop.ledger", "5/s", destination=[liteq], reply=True, timeout=60) == [
         {liteq: {"ok": "new rate limit set successfully"}}
     ]
-    assert control.rate_limit("shop.add", "5/s", reply=True, timeout=20)
+    assert control.rate_limit("shop.add", "5/s", reply=True, timeout=60)
     shop.app.control.shutdown(destination=[liteq])
-    assert mine.wait(timeout=40) == 0
+    assert mine.wait(timeout=60) == 0
     assert theirs.poll() is None
     control.shutdown()
-    assert theirs.wait(timeout=40) == 0
+    assert theirs.wait(timeout=60) == 0
 
 
 def test_purge_empties_the_queue(shop: Shop) -> None:
@@ -67,7 +67,7 @@ def test_beat_sends(shop: Shop) -> None:
         shop.wait(lambda: shop.path.exists() and shop.liteq.storage.reader.waiting(["celery"], limit=9) >= 2)
     finally:
         beat.terminate()
-        beat.wait(timeout=40)
+        beat.wait(timeout=60)
 
 
 def test_events_are_dumped(shop: Shop) -> None:
@@ -81,7 +81,7 @@ def test_events_are_dumped(shop: Shop) -> None:
     shop.workers.append(dump)
 
     def told() -> bool:
-        shop.send("add", 1, 1).get(timeout=40)
+        shop.send("add", 1, 1).get(timeout=60)
         return "task succeeded" in shop.log(1)
 
     shop.wait(told)

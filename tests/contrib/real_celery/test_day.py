@@ -49,10 +49,10 @@ def test_a_day_of_restarts_leaves_no_descriptor_row_or_listener(shop: Shop) -> N
         shop.wait(lambda: " ready." in shop.log(len(shop.workers) - 1))
         sent = [shop.send("late", n, n) for n in range(10)] + [shop.send("quiet", str(shop.folder / "quiet"))]
         rows.extend(one.id for one in sent[:-1])
-        assert len(shop.app.control.ping(limit=2, timeout=20)) == 2
+        assert len(shop.app.control.ping(limit=2, timeout=60)) == 2
         shop.kill(other) if n % 2 else other.terminate()
-        other.wait(timeout=40)
-        assert [one.get(timeout=40) for one in sent[:-1]] == [2 * n for n in range(10)]
+        other.wait(timeout=60)
+        assert [one.get(timeout=60) for one in sent[:-1]] == [2 * n for n in range(10)]
         shop.wait(lambda: len(shop.liteq.storage.reader.workers()) == 1)
 
     turn(0)
@@ -76,8 +76,8 @@ def test_a_day_of_restarts_leaves_no_descriptor_row_or_listener(shop: Shop) -> N
 def test_no_eta_is_in_a_worker_s_memory(shop: Shop) -> None:
     shop.start(children=1)
     sent = [shop.send("late", n, n, countdown=600) for n in range(200)]
-    assert shop.send("late", 1, 1).get(timeout=40) == 2  # it has looked since
-    inspect = shop.app.control.inspect(timeout=20, limit=1)
+    assert shop.send("late", 1, 1).get(timeout=60) == 2  # it has looked since
+    inspect = shop.app.control.inspect(timeout=60, limit=1)
     assert [list(one.values()) for one in (inspect.scheduled(), inspect.reserved())] == [[[]], [[]]]
     found = shop.liteq.storage.reader.find_many([one.id for one in sent])
     assert {one.state for one in found.values()} == {State.SCHEDULED}

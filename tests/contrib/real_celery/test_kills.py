@@ -31,7 +31,7 @@ def test_a_killed_worker_s_late_tasks_run_elsewhere(shop: Shop) -> None:
     shop.kill(worker)
     go.touch()
     shop.start()
-    assert [result.get(timeout=40) for result in results] == ["done"] * 5
+    assert [result.get(timeout=60) for result in results] == ["done"] * 5
     assert len(shop.lines("began")) == 7  # the two that ran when it was killed run twice
 
 
@@ -47,7 +47,7 @@ def test_a_run_and_an_eta_longer_than_the_visibility_timeout_run_once(shop: Shop
     shop.wait(lambda: shop.liteq.clock.now_ms() > due_ms - 500)  # the lease is older than the timeout
     assert shop.record(long.id).token == token
     go.touch()
-    assert [one.get(timeout=40) for one in (long, behind, later)] == ["done", 2, 4]
+    assert [one.get(timeout=60) for one in (long, behind, later)] == ["done", 2, 4]
     assert (shop.lines("began"), shop.record(behind.id).reaps) == ([shop.lines("began")[0]], 0)
 
 
@@ -56,7 +56,7 @@ def test_a_child_that_dies_gives_its_task_back_and_poison_is_a_dead_letter(shop:
     once, poison = shop.folder / "once", shop.folder / "poison"
     survived = shop.send("late_killed", str(once), 1)
     dead = shop.send("late_killed", str(poison), 100)
-    assert survived.get(timeout=40) == "survived"
+    assert survived.get(timeout=60) == "survived"
     shop.wait(lambda: shop.record(dead.id).state is State.DEAD)
     assert (len(shop.lines("once")), len(shop.lines("poison"))) == (2, 3)
 
@@ -67,8 +67,8 @@ def test_a_loss_after_an_early_ack_is_told(shop: Shop) -> None:
     shop.start()
     result = shop.send("killed", str(shop.folder / "killed"), 1, link_error=shop.sig("errback", task_id="told"))
     with pytest.raises(WorkerLostError):
-        result.get(timeout=40)
-    assert shop.app.AsyncResult("told").get(timeout=40) == ["told of", result.id]
+        result.get(timeout=60)
+    assert shop.app.AsyncResult("told").get(timeout=60) == ["told of", result.id]
     assert len(shop.lines("killed")) == 1
 
 
@@ -80,7 +80,7 @@ def test_a_worker_that_ends_gives_back_what_it_did_not_begin(shop: Shop) -> None
     worker.terminate()
     shop.wait(lambda: "Warm shutdown" in shop.log() or "warm shutdown" in shop.log())
     go.touch()
-    assert worker.wait(timeout=40) == 0
+    assert worker.wait(timeout=60) == 0
     states = [shop.record(one.id).state for one in results]
     assert states == [State.SUCCEEDED, State.PENDING, State.PENDING]
     assert shop.record(results[1].id).crashes == 0
@@ -93,10 +93,10 @@ def test_other_pools_run_and_end(shop: Shop, pool: str) -> None:
     where = shop.folder / "flaky"
     results = [shop.send("add", n, n) for n in range(6)] + [shop.send("late", n, n) for n in range(6)]
     flaky = shop.send("flaky", 1, str(where))
-    assert [one.get(timeout=40) for one in results] == [2 * n for n in range(6)] * 2
-    assert flaky.get(timeout=40) == 1
+    assert [one.get(timeout=60) for one in results] == [2 * n for n in range(6)] * 2
+    assert flaky.get(timeout=60) == 1
     worker.terminate()
-    assert worker.wait(timeout=40) == 0
+    assert worker.wait(timeout=60) == 0
 
 
 def test_a_task_that_was_acknowledged_early_runs_once_though_its_worker_is_killed(shop: Shop) -> None:
@@ -112,7 +112,7 @@ def test_a_task_that_was_acknowledged_early_runs_once_though_its_worker_is_kille
     ends = []
     for result in running:
         try:
-            ends.append(result.get(timeout=40))
+            ends.append(result.get(timeout=60))
         except WorkerLostError:
             ends.append("lost")
     assert sorted(ends) == ["done", "done", "lost", "lost"]
@@ -135,8 +135,8 @@ def test_the_errbacks_and_the_chain_of_what_died_with_its_worker_are_told(shop: 
     shop.start()
     for result in (lost, middle, last):
         with pytest.raises(WorkerLostError):
-            result.get(timeout=40)
-    assert shop.app.AsyncResult("old").get(timeout=40) == ["told of", lost.id]
+            result.get(timeout=60)
+    assert shop.app.AsyncResult("old").get(timeout=60) == ["told of", lost.id]
     shop.wait(lambda: shop.lines("told"))
     assert shop.lines("told") == [f"{lost.id} WorkerLostError {began}"]
 
@@ -150,7 +150,7 @@ def test_an_errback_runs_once_where_the_worker_lives(shop: Shop) -> None:
     shop.wait(lambda: shop.lines("told"))
     assert shop.lines("told") == [f"{died.id} WorkerLostError {where}"]
     well = shop.send("add", 1, 2, link_error=told)
-    assert well.get(timeout=40) == 3
+    assert well.get(timeout=60) == 3
     assert (shop.record(errback_id(well.id)), len(shop.lines("told"))) == (None, 1)
 
 
@@ -163,7 +163,7 @@ def test_an_early_task_that_would_begin_after_its_lease_does_not_run(shop: Shop)
     shop.start(children=1)
     shop.wait(lambda: shop.lines("second"))  # its lease in the stopped worker is over, and the other one has it
     (shop.folder / "go").touch()
-    assert second.get(timeout=40) == "done"
+    assert second.get(timeout=60) == "done"
     os.killpg(worker.pid, signal.SIGCONT)
     shop.wait(lambda: "does not run: its lease is over" in shop.log())
     assert (first.state, len(shop.lines("second"))) == ("FAILURE", 1)

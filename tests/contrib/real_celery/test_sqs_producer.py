@@ -123,7 +123,7 @@ def test_a_chord_behind_a_task_comes_as_a_whole_and_joins(app: LiteQ, sent: dict
         return list(args)
 
     drain(app)
-    assert app.AsyncResult(sent["behind"]).get(timeout=20) == [[2, 4]]
+    assert app.AsyncResult(sent["behind"]).get(timeout=60) == [[2, 4]]
 
 
 def test_a_worker_of_liteq_carries_its_chain_through(app: LiteQ, sent: dict[str, Any]) -> None:

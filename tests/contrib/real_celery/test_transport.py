@@ -151,16 +151,16 @@ def test_no_more_are_delivered_than_the_prefetch_limit_and_an_ack_makes_room(con
         channel, got = connection.channel(), list[Any]()
         with Consumer(channel, [Queue("many")], on_message=got.append) as consumer:
             consumer.qos(prefetch_count=2)
-            connection.drain_events(timeout=5)
+            connection.drain_events(timeout=60)
             with pytest.raises(socket.timeout):
                 connection.drain_events(timeout=0.1)
             assert [one.payload for one in got] == [0, 1]
             got[0].ack()
-            connection.drain_events(timeout=5)
+            connection.drain_events(timeout=60)
             assert [one.payload for one in got] == [0, 1, 2]
             for one in got[1:]:
                 one.ack()
-            connection.drain_events(timeout=5)
+            connection.drain_events(timeout=60)
             assert len(got) == 5
 
 
@@ -274,7 +274,7 @@ def test_two_durabilities_for_one_file_are_refused(shop: Shop, connect: Any) -> 
 def test_a_file_that_cannot_be_used_ends_a_worker_at_once(shop: Shop) -> None:
     shop.path.write_bytes(b"this is no database " * 500)
     worker = shop.start()
-    assert worker.wait(timeout=40) != 0
+    assert worker.wait(timeout=60) != 0
     assert "not a database" in shop.log()
 
 
@@ -292,13 +292,13 @@ def test_the_leases_thread_rests_while_nothing_is_held_and_goes_on_with_the_next
     with connect(durability="relaxed") as connection:
         queue = connection.SimpleQueue("parcels")
         queue.put("one")
-        message = queue.get(timeout=20)
+        message = queue.get(timeout=60)
         holder = connection.transport.file.held
         shop.wait(lambda: not holder._resting)
         message.ack()
         shop.wait(lambda: holder._resting)
         queue.put("two")
-        queue.get(timeout=20)
+        queue.get(timeout=60)
         assert not holder._resting
         queue.close()
 

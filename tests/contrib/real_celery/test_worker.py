@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -29,9 +28,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 def test_a_result_is_the_row_and_liteq_reads_it_as_its_own(shop: Shop) -> None:
     result = shop.send("add", 2, 3)
-    assert result.get(timeout=40) == 5
+    assert result.get(timeout=60) == 5
     assert (result.state, result.date_done is not None) == ("SUCCESS", True)
-    assert shop.liteq.AsyncResult(result.id).get(timeout=5) == 5
+    assert shop.liteq.AsyncResult(result.id).get(timeout=60) == 5
     record = shop.record(result.id)
     assert (record.task, record.state, record.queue, record.payload) == (
         "shop.add",
@@ -39,20 +38,20 @@ def test_a_result_is_the_row_and_liteq_reads_it_as_its_own(shop: Shop) -> None:
         "celery",
         b"[[2,3],{}]",
     )
-    assert shop.send("late", 4, 5).get(timeout=40) == 9
+    assert shop.send("late", 4, 5).get(timeout=60) == 9
 
 
 def test_values_beyond_json_come_through_as_themselves(shop: Shop) -> None:
     now = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
-    assert shop.send("add", [now], [Decimal("1.5")]).get(timeout=40) == [now, Decimal("1.5")]
-    assert shop.send("add", 2**80, 1).get(timeout=40) == 2**80 + 1
-    assert shop.send("add", "x" * 100_000, "y").get(timeout=40) == "x" * 100_000 + "y"
+    assert shop.send("add", [now], [Decimal("1.5")]).get(timeout=60) == [now, Decimal("1.5")]
+    assert shop.send("add", 2**80, 1).get(timeout=60) == 2**80 + 1
+    assert shop.send("add", "x" * 100_000, "y").get(timeout=60) == "x" * 100_000 + "y"
 
 
 def test_an_error_comes_back_with_its_traceback_and_is_a_dead_letter(shop: Shop) -> None:
     result = shop.send("boom")
     with pytest.raises(KeyError, match="no such crate"):
-        result.get(timeout=40)
+        result.get(timeout=60)
     assert (result.state, "no such crate" in result.traceback) == ("FAILURE", True)
     assert shop.record(result.id).state is State.DEAD
 
@@ -60,14 +59,14 @@ def test_an_error_comes_back_with_its_traceback_and_is_a_dead_letter(shop: Shop)
 def test_a_retry_is_the_same_row_again(shop: Shop) -> None:
     where = shop.folder / "flaky"
     result = shop.send("flaky", 2, str(where))
-    assert result.get(timeout=40) == 2
+    assert result.get(timeout=60) == 2
     assert shop.lines("flaky") == ["0", "1", "2"]
     assert shop.record(result.id).retries == 2
 
 
 def test_a_replacement_is_the_same_row_again(shop: Shop) -> None:
     result = shop.send("replaced", 0)
-    assert result.get(timeout=40) == 3
+    assert result.get(timeout=60) == 3
 
 
 def test_its_own_state_is_seen_while_it_runs(shop: Shop) -> None:
@@ -76,7 +75,7 @@ def test_its_own_state_is_seen_while_it_runs(shop: Shop) -> None:
     shop.wait(lambda: result.state == "HALF")
     assert result.info == {"percent": 50}
     go.touch()
-    assert result.get(timeout=40) == "whole"
+    assert result.get(timeout=60) == "whole"
 
 
 def test_what_keeps_no_result_leaves_no_row(shop: Shop) -> None:
@@ -112,7 +111,7 @@ def test_an_eta_waits_in_the_file(shop: Shop) -> None:
     result = shop.send("add", 1, 1, countdown=0.7)
     assert shop.record(result.id).state is State.SCHEDULED
     due_ms = shop.record(result.id).due_ms
-    assert result.get(timeout=40) == 2
+    assert result.get(timeout=60) == 2
     assert shop.record(result.id).started_ms or shop.record(result.id).finished_ms >= due_ms
 
 
@@ -120,21 +119,21 @@ def test_canvases_run(shop: Shop) -> None:
     from celery import chain, chord, group
 
     steps = chain(shop.sig("add", 1, 2), shop.sig("add", 10), shop.sig("late", 100), app=shop.app)
-    assert steps.delay().get(timeout=40) == 113
+    assert steps.delay().get(timeout=60) == 113
     many = group([shop.sig("add", n, n) for n in range(4)], app=shop.app).delay()
-    assert many.get(timeout=40) == [0, 2, 4, 6]
+    assert many.get(timeout=60) == [0, 2, 4, 6]
     summed = chord([shop.sig("add", n, n) for n in range(3)], shop.sig("add", [9]), app=shop.app)
-    assert summed.delay().get(timeout=40) == [0, 2, 4, 9]
+    assert summed.delay().get(timeout=60) == [0, 2, 4, 9]
     many.save()
-    assert shop.app.GroupResult.restore(many.id).get(timeout=5) == [0, 2, 4, 6]
+    assert shop.app.GroupResult.restore(many.id).get(timeout=60) == [0, 2, 4, 6]
 
 
 def test_callbacks_and_errbacks_run(shop: Shop) -> None:
     linked = shop.send("add", 1, 1, link=shop.sig("add", 5, task_id="linked"))
-    assert linked.get(timeout=40) == 2
-    assert shop.app.AsyncResult("linked").get(timeout=40) == 7
+    assert linked.get(timeout=60) == 2
+    assert shop.app.AsyncResult("linked").get(timeout=60) == 7
     shop.send("boom", link_error=shop.sig("errback", task_id="told"), task_id="broken")
-    assert shop.app.AsyncResult("told").get(timeout=40) == ["told of", "broken"]
+    assert shop.app.AsyncResult("told").get(timeout=60) == ["told of", "broken"]
 
 
 def test_the_rest_of_a_broken_chain_has_failed(shop: Shop) -> None:
@@ -142,14 +141,14 @@ def test_the_rest_of_a_broken_chain_has_failed(shop: Shop) -> None:
 
     last = chain(shop.sig("boom"), shop.sig("add", 1), shop.sig("add", 1), app=shop.app).delay()
     with pytest.raises(KeyError):
-        last.get(timeout=40)
+        last.get(timeout=60)
     shop.wait(lambda: last.parent.state == "FAILURE")
 
 
 def test_a_request_is_what_its_sender_said(shop: Shop) -> None:
     options = {"priority": 4, "headers": {"who": "ann"}, "time_limit": 30, "soft_time_limit": 20}
     result = shop.send("seen", **options)
-    seen = result.get(timeout=40)
+    seen = result.get(timeout=60)
     assert (seen["id"], seen["queue"], seen["priority"], seen["who"]) == (result.id, "celery", 4, "ann")
     assert (seen["timelimit"], seen["redelivered"], seen["root"]) == ([30, 20], False, result.id)
 
@@ -172,31 +171,33 @@ def test_a_liteq_worker_runs_what_celery_sent_and_celery_what_liteq_sent(shop: S
     try:
         result = other.send("add", 20, 3, expires=60)
         drain(other.liteq)
-        assert result.get(timeout=10) == 23
+        assert result.get(timeout=60) == 23
     finally:
         other.close()
     sent = shop.liteq.send_task("shop.add", (4, 4))
-    assert sent.get(timeout=40) == 8
+    assert sent.get(timeout=60) == 8
     from liteq import chain as liteq_chain
 
     steps = liteq_chain(
         shop.liteq.signature("shop.add", (1, 1)), shop.liteq.signature("shop.late", (10,)), app=shop.liteq
     )
-    assert steps.delay().get(timeout=40) == 12
+    assert steps.delay().get(timeout=60) == 12
 
 
-def test_it_takes_no_longer_than_a_ring(shop: Shop) -> None:
-    """A net of a second is behind the bell: ten calls one after the other would take ten seconds by it."""
-    shop.send("add", 0, 0).get(timeout=40)
-    began = time.monotonic()
-    for n in range(12):
-        assert shop.send("add", n, n).get(timeout=40) == 2 * n
-    assert time.monotonic() - began < 11
+def test_a_call_is_begun_by_its_ring(tmp_path: Path) -> None:
+    """The net behind the bell is wider here than the wait for a result."""
+    shop = Shop(tmp_path, polling_interval=90)
+    try:
+        shop.start(children=1)
+        for n in range(5):
+            assert shop.send("add", n, n).get(timeout=60) == 2 * n
+    finally:
+        shop.close()
 
 
 def test_control_and_inspect_reach_every_worker(shop: Shop) -> None:
-    inspect = shop.app.control.inspect(timeout=1.5)
-    assert [list(one.values()) for one in shop.app.control.ping(timeout=1.5)] == [[{"ok": "pong"}]]
+    inspect = shop.app.control.inspect(timeout=60, limit=1)
+    assert [list(one.values()) for one in shop.app.control.ping(timeout=60, limit=1)] == [[{"ok": "pong"}]]
     (name,) = inspect.ping()
     assert "shop.add" in inspect.registered()[name]
     assert [queue["name"] for queue in inspect.active_queues()[name]] == ["celery"]
@@ -222,22 +223,22 @@ def test_events_reach_a_listener(shop: Shop) -> None:
     with shop.app.connection() as connection:
         receiver = shop.app.events.Receiver(connection, handlers={"*": lambda event: seen.append(event["type"])})
         with receiver.consumer_context() as (listening, _, _):
-            assert shop.send("add", 1, 1).get(timeout=40) == 2
+            assert shop.send("add", 1, 1).get(timeout=60) == 2
             while "task-succeeded" not in seen:
-                listening.drain_events(timeout=20)
+                listening.drain_events(timeout=60)
     assert {"task-received", "task-started", "task-succeeded"} <= set(seen)
 
 
 def test_the_results_that_a_task_has_made_are_its_children(shop: Shop) -> None:
     linked = shop.send("add", 1, 1, link=shop.sig("add", 5, task_id="child"))
-    assert linked.get(timeout=40) == 2
+    assert linked.get(timeout=60) == 2
     assert [child.id for child in linked.children] == ["child"]
     assert [value for _, value in linked.collect()] == [2, 7]
 
 
 def test_liteq_s_tools_show_celery_s_tasks(shop: Shop) -> None:
     result, broken = shop.send("late", 6, 6), shop.send("boom")
-    assert result.get(timeout=40) == 12
+    assert result.get(timeout=60) == 12
     shop.wait(broken.ready)
 
     def said(*command: str) -> str:

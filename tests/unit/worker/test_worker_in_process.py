@@ -178,7 +178,7 @@ def test_a_thread_outlives_what_would_end_a_process(app, run):
 
 
 def test_threads_run_side_by_side(app, run):
-    barrier = threading.Barrier(4, timeout=10)
+    barrier = threading.Barrier(4, timeout=60)
 
     @app.task
     def meet() -> int:
