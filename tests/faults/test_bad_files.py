@@ -276,7 +276,7 @@ def test_a_log_that_is_deleted_under_running_processes_is_noticed_and_loses_noth
     with pytest.raises(StorageCorrupt, match=f"{suffix} was deleted while .*stop all of them"):
         send_for_long(drill, storage, accepted)
     if suffix == "-wal":
-        assert drill.worker(name="newcomer").wait(timeout=20) == 65, "who comes now must not begin a new log"
+        assert drill.worker(name="newcomer").wait(timeout=60) == 65, "who comes now must not begin a new log"
     wait_for(lambda: f"{suffix} was deleted while" in drill.log())
     worker.send_signal(signal.SIGQUIT)
     assert worker.wait(timeout=60) == 1
@@ -292,7 +292,7 @@ def test_a_log_that_is_deleted_under_running_processes_is_noticed_and_loses_noth
 
 
 def send_for_long(drill: Drill, storage: Storage, accepted: list[str]) -> None:
-    give_up = time.monotonic() + 5
+    give_up = time.monotonic() + 60
     while time.monotonic() < give_up:
         accepted.append(drill.send(storage, "work", 1))
 
@@ -316,11 +316,13 @@ def test_a_worker_whose_file_turns_bad_goes_on_trying_calmly(tmp_path: Path) -> 
         # That its index is gone, or, where it looked in between, that this is no database.
         wait_for(lambda: "the queue cannot be used at the moment" in drill.log())
         go.touch()
-        used_s, until = cpu_s(worker.pid), time.monotonic() + 2.5
-        wait_for(lambda: time.monotonic() > until or worker.poll() is not None)
+        used_s, lines, began = cpu_s(worker.pid), drill.log().count("\n"), time.monotonic()
+        wait_for(lambda: time.monotonic() > began + 2.5 or worker.poll() is not None)
         assert worker.poll() is None
-        assert cpu_s(worker.pid) - used_s < 0.8
-        assert drill.log().count("\n") < 60
+        used_s, lines = cpu_s(worker.pid) - used_s, drill.log().count("\n") - lines
+        watched_s = time.monotonic() - began
+        assert used_s < 0.35 * watched_s
+        assert lines < 20 * watched_s
         worker.send_signal(signal.SIGQUIT)
         assert worker.wait(timeout=60) == 1
     finally:

@@ -67,8 +67,8 @@ def test_a_child_that_dies_gives_its_task_back_within_a_second(drill: Drill, tmp
     took_s = sorted(float(decode(r.result or b"null")) for r in records.values())
     # It is back, and even running, within a second; the stragglers are those of a machine that others use, as the other
     # tests of the default run do.
-    assert took_s[len(took_s) // 2] < (1.0 if NIGHTLY else 10.0), took_s[-5:]
-    assert took_s[len(took_s) * 9 // 10] < (3.0 if NIGHTLY else 20.0), took_s[-5:]
+    assert took_s[len(took_s) // 2] < (1.0 if NIGHTLY else 20.0), took_s[-5:]
+    assert took_s[len(took_s) * 9 // 10] < (3.0 if NIGHTLY else 40.0), took_s[-5:]
     assert drill.stop(worker) == 0
     storage.close()
 
@@ -83,7 +83,7 @@ def test_a_killed_childs_task_is_back_within_a_second(drill: Drill) -> None:
     killed_at = time.monotonic()
     os.kill(child, signal.SIGKILL)
     wait_for(lambda: drill.ledger()[task] == 2)
-    assert time.monotonic() - killed_at < (3.0 if NIGHTLY else 20.0), (
+    assert time.monotonic() - killed_at < (3.0 if NIGHTLY else 50.0), (
         "a second, and what a busy machine adds; its lease is far longer"
     )
     storage.close()

@@ -251,7 +251,7 @@ def test_an_interrupt_while_waiting_for_the_gate_gives_the_place_up(app: LiteQ) 
         signal.signal(signal.SIGALRM, before)
     began = time.monotonic()
     assert not place.acquire(30.0)
-    assert time.monotonic() - began < 10, "a second thread of this process waits in a queue that does not move"
+    assert time.monotonic() - began < 25, "a second thread of this process waits in a queue that does not move"
     place.leave()
     held.leave()
     wait_for(lambda: not gate._left)  # the thread that was left behind has had its turn, and let go

@@ -45,7 +45,7 @@ def test_every_file_is_its_owners_alone_whatever_the_umask_allows(drill: Drill) 
     storage = drill.storage()
     drill.send(storage, "work", 1)
     drill.wait_until_settled()
-    assert drill.start(*app, "backup", str(drill.db.parent / "copy.db"), name="backup").wait(timeout=20) == 0
+    assert drill.start(*app, "backup", str(drill.db.parent / "copy.db"), name="backup").wait(timeout=60) == 0
     found = {path.name: path.lstat().st_mode for path in drill.db.parent.iterdir()}
     assert {"drill.db", "drill.db-wal", "drill.db-shm", "drill.db-gate", "drill.db-ballast", "copy.db"} <= found.keys()
     open_to_others = {name: oct(mode) for name, mode in found.items() if mode & 0o077 and stat.S_ISREG(mode)}

@@ -311,7 +311,7 @@ def test_a_terminated_run_loses_its_process_and_undoes_nothing(flows: Flows) -> 
     flows.start_run("cancelled", id_="order")
     pid = flows.wait_noted("held", "order")
     flows.run("order").terminate("enough")
-    wait_for(lambda: not Path(f"/proc/{pid}").exists(), within_s=5)
+    wait_for(lambda: not Path(f"/proc/{pid}").exists(), within_s=15)
     assert flows.run("order").status == "cancelled"
     with pytest.raises(RunCancelled, match="enough"):
         flows.run("order").result()
