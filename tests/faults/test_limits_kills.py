@@ -24,6 +24,7 @@ HOLDERS = size("LIMITS_HOLDERS", 5, 100)
 AHEAD = size("LIMITS_AHEAD", 2_000, 100_000)
 RUNS = size("LIMITS_RUNS", 16, 400)
 STEPS = 3
+LATER_S = 3.0  # that a refusal asks for
 ROUNDS = size("LIMITS_ROUNDS", 1, 10)
 USERS = ("ada", "bob", "cy")
 
@@ -79,7 +80,7 @@ def test_runs_and_their_steps_keep_to_their_limits_whatever_is_killed(crew_of: N
 
 @pytest.mark.parametrize("what", ["a child", "a parent", "a worker"])
 def test_a_killed_holder_frees_its_place_within_a_second(crew_of: NewCrew, what: str) -> None:
-    crew = crew_of(3, 1)
+    crew = crew_of(3, 1, LITEQ_VISIBILITY_TIMEOUT="60")
     for _ in range(3):
         crew.module.hold.delay("ada")
     crew.wait_for_lines("start", 1)
@@ -100,9 +101,9 @@ def test_a_killed_holder_frees_its_place_within_a_second(crew_of: NewCrew, what:
         waits.append(time.monotonic() - before - usual)
         if what != "a child":
             crew.workers[crew.workers.index(worker)] = crew.start()
-    # Beside the other tests of the default run a second says little; a lease is of five.
-    assert median(waits) < (1.0 if NIGHTLY else 4.0), waits
-    assert max(waits) < (4.0 if NIGHTLY else 30.0), waits
+    # Beside the other tests of the default run a second says little; a lease is of sixty.
+    assert median(waits) < (1.0 if NIGHTLY else 20.0), waits
+    assert max(waits) < (4.0 if NIGHTLY else 50.0), waits
     (crew.drill.folder / "go").touch()
     crew.settle()
     assert crew.ledger.greatest()["holder:ada"] == 1
@@ -157,21 +158,22 @@ def test_retry_after_holds_for_all_processes_and_no_burst_follows(crew_of: NewCr
     crew = crew_of(3, 2)
     crew.app.limits.set("api", rate="20/s")
     sent = [crew.module.call.delay(n).id for n in range(5)]  # of which some are on their way
-    refused = crew.module.call.delay(0, 1.5).id
+    refused = crew.module.call.delay(0, LATER_S).id
     wait_for(lambda: crew.storage.limits.get("api").paused_until is not None)
     paused = time.monotonic()
+    placed = {id_ for (id_,) in crew.ask("SELECT id FROM liteq_messages WHERE state = 'leased'")}
     sent += [crew.module.call.delay(n).id for n in range(1, 30)]
     crew.settle()
     (refusal,) = crew.ledger.lines("refused")
-    starts = sorted(line.at_s for line in crew.ledger.lines("start", "api"))
-    late = [at for at in starts if at > paused]
-    assert min(late) - refusal.at_s >= 1.4, "nobody calls before the time that was told"
-    assert min(late) - refusal.at_s < 15
+    # One that had its token already may begin behind the pause, on a busy machine.
+    starts = (line for line in crew.ledger.lines("start", "api") if line.name not in placed - {refused})
+    late = sorted(line.at_s for line in starts if line.at_s > paused)
+    assert min(late) - refusal.at_s >= LATER_S - 0.1, "nobody calls before the time that was told"
     # 20 a second from then on: of ten in a row the last is 0.45 s behind the first, less what one was late.
     spans = [b - a for a, b in zip(late, late[9:], strict=False)]
     if NIGHTLY:  # on a busy machine each starts late by another time
         assert min(spans) > 0.3, spans
-    assert late[-1] - late[0] > len(late) / 20 - 1
+    assert late[-1] - refusal.at_s - LATER_S > len(late) / 20 - 1
     assert set(crew.states([refused, *sent]).values()) == {State.SUCCEEDED}
     record = crew.storage.reader.find(refused)
     assert (record.retries, record.crashes) == (0, 0), "a refusal is no attempt"
