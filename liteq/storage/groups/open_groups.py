@@ -77,7 +77,9 @@ def open_group(
             return False
     inner = [group.group_id for group in batch.groups]
     groups = [replace(group, size=1 + inner.count(group.id)) for group in batch.groups]
-    place(tx, Batch([*batch.messages, *placeholders], groups), now_ms=now_ms, again=again)
+    placed = place(tx, Batch([*batch.messages, *placeholders], groups), now_ms=now_ms, again=again)
+    if any(group.id in placed.standing for group in groups):  # another has opened it since the look above
+        return False
     tx.executemany(FORGET, [(group.id,) for group in groups])
     rows = [(one.id, one.group_id, UNPLACED, now_ms) for one in placeholders]
     tx.executemany(PUT, rows + [(id_, *seat, now_ms) for id_, seat in places.items()])
@@ -114,7 +116,7 @@ def enter(
     for m in batch.messages:
         seat = None if m.group_id in own else _there(tx, m.id, again)
         if seat is None and m.group_id not in own:
-            seat = take_seat(tx, m.id, m.group_id, m.position, patience_ms=patience_ms, now_ms=now_ms)
+            seat = take_seat(tx, m.id, m.group_id, m.position, patience_ms=patience_ms, now_ms=now_ms, again=again)
             if seat is not None:
                 came.setdefault(seat.group_id or "", set()).add(m.id)
         if seat is not None and seat.group_id is not None:
@@ -136,17 +138,21 @@ def _there(tx: Transaction, id_: str, again: Collection[str]) -> Seat | None:
 
 
 def take_seat(
-    tx: Transaction, member: str, group_id: str | None, position: int, *, patience_ms: int, now_ms: int
-) -> Seat | None:
+    tx: Transaction, member: str, group_id: str | None, position: int, *, patience_ms: int, now_ms: int,
+    again: Collection[str] = (),
+) -> Seat | None:  # fmt: skip
     """The place of `member`, which is about to come: that which is kept for it, else in an open group the one named.
 
-    An open group counts it from now on. None where no place is kept for it, or its group has finished.
+    An open group counts it from now on; not again where it has come since the caller's look. None where no place is
+    kept for it, or its group has finished.
     """
     kept = seat_of(tx, member)
     wanted = group_id if kept is None else kept.group_id
     if wanted is None or not _is_unfinished(tx, wanted):
         return None
     kept = seat_of(tx, member)  # again: the group is locked now
+    if kept is None and (there := _there(tx, member, again)) is not None:
+        return there
     placeholder = next((id_ for (id_,) in tx.execute(PLACEHOLDER, (wanted,))), None)
     if placeholder is not None:
         due = {"due_ms": now_ms + patience_ms, "delay_ms": patience_ms, "half_ms": now_ms + patience_ms // 2}

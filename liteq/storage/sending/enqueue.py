@@ -31,6 +31,7 @@ __all__ = [
     "enqueue_one",
     "may_be_new",
     "place",
+    "stand_behind",
 ]
 
 # ON CONFLICT DO NOTHING without a target: the same id again (a caller that repeats an enqueue which raised) and a
@@ -138,7 +139,7 @@ def enqueue_new(tx: Transaction, batch: Batch, *, now_ms: int, again: Collection
     if not _write_whole(tx, batch, now_ms, again):
         raise Collided
     for awaited in _outside(batch):
-        _behind(tx, awaited, now_ms)
+        stand_behind(tx, awaited, now_ms=now_ms)
     return [node.id for node in batch.nodes()]
 
 
@@ -175,7 +176,7 @@ def place(
                 tx.execute(UNDO)
             placed = _by_parts(tx, batch, now_ms, again, waiter)
         for awaited in _outside(batch):
-            _behind(tx, awaited, now_ms)
+            stand_behind(tx, awaited, now_ms=now_ms)
     except CanvasConflict:  # the transaction may go on: that of a worker, in which a task has asked for it
         if canvas:
             tx.execute(UNDO)
@@ -290,7 +291,7 @@ def _write_one(tx: Transaction, message: Message, now_ms: int) -> bool:
     return True
 
 
-def _behind(tx: Transaction, awaited: str, now_ms: int) -> None:
+def stand_behind(tx: Transaction, awaited: str, *, now_ms: int) -> None:
     """Let rows follow that stand behind `awaited`, which was there before them. Raises CanvasConflict: it is not."""
     if not tx.execute(IS_GROUP, (awaited,)):
         if not tx.execute(IS_MESSAGE, (awaited,)):

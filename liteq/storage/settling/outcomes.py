@@ -102,6 +102,7 @@ class Plan:
         self.runs: list[tuple[Lease, Suspend | ContinueAsNew | Park | Release]] = []
         self.limited: list[tuple[Lease, Limited]] = []
         self.ended_runs: list[Lease] = []
+        self.awaited: list[str] = []  # by messages that run again behind something
         self.vanishing: list[Params] = []  # rows with places
         self.bodies: list[tuple[int, bytes]] = []
         self.children: list[tuple[int, bytes]] = []
@@ -207,6 +208,7 @@ class Plan:
         else:
             waits = retry.awaits is not None  # then a result comes before the arguments
             state, more = ("blocked", Flag.TAKES_INPUT * retry.takes_input) if waits else (state, 0)
+            self.awaited += [retry.awaits] if retry.awaits is not None else []
             told = (*kind, *changed, flags, more, wait_ms, cause, retry.keys)
             self.write(RETRY_AS, lease, state, due_ms, retry.error, *told)
         self.attempt(lease, "retried")

@@ -21,6 +21,7 @@ from liteq.storage.limits import places
 from liteq.storage.limits.meeting import meet
 from liteq.storage.rows import payloads
 from liteq.storage.sending import unique
+from liteq.storage.sending.enqueue import stand_behind
 from liteq.storage.settling.endings import cancel_children, end_run
 from liteq.storage.settling.outcomes import (
     ACK,
@@ -183,6 +184,8 @@ def _finish(tx: Transaction, plan: Plan, leases: places.Leases, woken: places.Wo
         cursors.forget(tx, plan.done)
     for lease in plan.back:
         unique.come_back(tx, lease.seq, now_ms=now_ms)
+    for awaited in plan.awaited:
+        stand_behind(tx, awaited, now_ms=now_ms)
     for lease, replacement in plan.follow_ups:
         if not tx.execute(FLAGS, (lease.seq, lease.token)):
             raise StaleBatch
