@@ -1,4 +1,4 @@
-"""What is done under a lease while somebody ends it: begun, put behind, sent with the end, children of a result."""
+"""Verbs under a lease while somebody ends it: begin, put behind, what is sent with an end, children of a result."""
 
 from __future__ import annotations
 

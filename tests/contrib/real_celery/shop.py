@@ -38,10 +38,13 @@ class Shop:
         self.path = folder / "shop.db"
         self.url = f"liteq:///{self.path}"
         self.options = {"durability": "relaxed", **options}
+        self.modules = ("app_of_shop", "liteq_shop")  # of the apps of Celery's and liteq's workers
         self.env = {
-            **os.environ, "SHOP_QUEUE": self.url, "SHOP_OPTIONS": json.dumps(self.options), "PYTHONPATH": str(HERE),
+            **os.environ, "SHOP_QUEUE": self.url, "SHOP_OPTIONS": json.dumps(self.options),
+            "PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]),
         }  # fmt: skip
         self.workers: list[subprocess.Popen[bytes]] = []
+        self._started = 0  # workers, of which some may have been taken off the list
         self._app: Any = None
         self.liteq = LiteQ("shop", broker=f"sqlite:///{self.path}", set_as_current=False)
 
@@ -65,10 +68,10 @@ class Shop:
 
     def start(self, *options: str, children: int = 2, pool: str = "prefork", **env: str) -> subprocess.Popen[bytes]:
         """Start a worker of Celery's, in a process group of its own."""
-        log = self.folder / f"worker-{len(self.workers)}.log"
-        command = [sys.executable, "-m", "celery", "-A", "app_of_shop", "worker", "-P", pool, "-c", str(children)]
+        log = self._next_log()
+        command = [sys.executable, "-m", "celery", "-A", self.modules[0], "worker", "-P", pool, "-c", str(children)]
         quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "INFO"]
-        name = ["-n", f"w{len(self.workers)}@%h"]
+        name = ["-n", f"w{self._started - 1}@%h"]
         with log.open("wb") as out:
             worker = subprocess.Popen(
                 [*command, *quiet, *name, *options], env={**self.env, **env}, cwd=self.folder, stdout=out,
@@ -79,13 +82,17 @@ class Shop:
 
     def start_liteq(self) -> subprocess.Popen[bytes]:
         """Start a worker of liteq's on the same file, with tasks of the same names."""
-        command = [sys.executable, "-m", "liteq", "-A", "liteq_shop", "worker", "-c", "1", "-l", "WARNING"]
-        with (self.folder / f"worker-{len(self.workers)}.log").open("wb") as out:
+        command = [sys.executable, "-m", "liteq", "-A", self.modules[1], "worker", "-c", "1", "-l", "WARNING"]
+        with self._next_log().open("wb") as out:
             worker = subprocess.Popen(
                 command, env=self.env, cwd=HERE, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
             )
         self.workers.append(worker)
         return worker
+
+    def _next_log(self) -> Path:
+        self._started += 1
+        return self.folder / f"worker-{self._started - 1}.log"
 
     def command(self, *words: str) -> str:
         """The output of a command of Celery's or liteq's: it has to succeed."""
@@ -105,7 +112,7 @@ class Shop:
         until = time.monotonic() + within_s
         while not (found := fact()):
             if time.monotonic() > until:
-                logs = "\n".join(self.log(n)[-2000:] for n in range(len(self.workers)))
+                logs = "\n".join(self.log(n)[-2000:] for n in range(self._started)[-4:])
                 raise AssertionError(f"not within {within_s} s; the workers said:\n{logs}")
             time.sleep(0.02)
         return found
