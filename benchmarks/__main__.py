@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +18,7 @@ from benchmarks.contestants import CONTESTANTS
 from benchmarks.results import Results
 from benchmarks.runner import take_turns
 from benchmarks.scenarios import SCENARIOS
+from benchmarks.targets import CELERY_TARGETS, TARGETS
 
 RESULTS = Path(__file__).parent / "results"
 PUBLISHED = RESULTS / "reference"
@@ -111,6 +113,7 @@ def setup(peers: list[str]) -> None:
 
 @main.command()
 @click.option("--all", "all_of_it", is_flag=True, help="All that the published tables and pictures are made of.")
+@click.option("--celery", is_flag=True, help="Celery on a liteq file beside Celery on Redis.")
 @click.option("--peers", callback=names(CONTESTANTS, ALL_PEERS), help="Of: " + ", ".join(CONTESTANTS) + ".")
 @click.option("--measures", callback=names(SCENARIOS, ALL_SCENARIOS), help="Of: " + ", ".join(SCENARIOS) + ".")
 @click.option("--durability", callback=names(DURABILITIES, "relaxed"), help="Of: " + ", ".join(DURABILITIES) + ".")
@@ -123,6 +126,7 @@ def setup(peers: list[str]) -> None:
 @set_sizes
 def run(
     all_of_it: bool,
+    celery: bool,
     peers: list[str],
     measures: list[str],
     durability: list[str],
@@ -136,7 +140,13 @@ def run(
 ) -> None:
     """Contestants in turn, into a folder: JSON, Markdown, plots. What the folder has is not measured again, so an
     interrupted run goes on where it was."""
-    blocks = list(plan.everything(reps, big=big) if all_of_it else plan.chosen(peers, measures, durability, reps))
+    if all_of_it:
+        chosen = plan.everything(reps, big=big)
+    elif celery:
+        chosen = plan.beside_celery(reps)
+    else:
+        chosen = plan.chosen(peers, measures, durability, reps)
+    blocks = list(chosen)
     results = Results.load(out)
     todo = blocks if again else [block for block in blocks if not results.has(block)]
     known = estimate.known([Results.load(PUBLISHED), results])
@@ -172,7 +182,10 @@ def report_command(path: Path, docs: bool, check: bool, plots: bool) -> None:
     if docs:
         for written in pages.write(results):
             click.echo(f"written: {written}")
-        _draw(results, pages.IMAGES, "performance", ("svg",))
+        if find_spec("matplotlib"):
+            _draw(results, pages.IMAGES, "performance", ("svg",))
+        else:
+            click.echo("the pictures stay as they are: they need matplotlib")
 
 
 @main.command()
@@ -196,7 +209,8 @@ def reads(rows: int, file: Path | None) -> None:
 def _write(path: Path, results: Results, plots: bool) -> None:
     path.mkdir(parents=True, exist_ok=True)
     (path / "results.md").write_text(report.markdown(results))
-    click.echo(pages.targets(results))
+    has_liteq = any(run.contestant == "liteq" for run in results.runs)
+    click.echo(pages.targets(results, TARGETS if has_liteq else CELERY_TARGETS))
     click.echo(f"tables: {path / 'results.md'}")
     if plots:
         _draw(results, path, "plot", ("png", "svg"))

@@ -38,6 +38,7 @@ class Contestant:
     pace: int = 5_000  # tasks that keep it busy for about two seconds; rates are compared, so the slow get fewer
     syncs: dict[str, str] = field(default_factory=dict)  # durability: what that is here, where it is not the usual
     postgresql: bool = False
+    checkout: bool = False  # this checkout is installed beside what it requires: it is liteq under another library
     python: str = ""  # another one than the tool's own, by its name: such a contestant runs only when asked for
 
     @property
@@ -48,7 +49,7 @@ class Contestant:
     @property
     def is_liteq(self) -> bool:
         """Whether it is liteq in another setting, and so no peer."""
-        return self.adapter.startswith("liteq")
+        return self.adapter.startswith("liteq") or self.checkout
 
     def sizes(self, measure: str, durability: str) -> dict[str, Any]:
         """Its own sizes of a measure, where they are not everybody's; fewer tasks where each waits for the disk."""
@@ -56,6 +57,7 @@ class Contestant:
         own = {
             "drain": {"tasks": pace},
             "cores": {"tasks": pace},
+            "through": {"tasks": pace},
             "enqueue_many": {"at_once": min(pace, 10_000)},
             "sleeps": {"tasks": min(pace, 1_000)},
             "backlog": {"tasks": min(pace, 40_000)},
@@ -72,6 +74,7 @@ class Contestant:
 
 LITEQ = tuple(tomllib.loads(PYPROJECT.read_text())["project"]["dependencies"])
 CELERY = ("celery[redis]==5.7.0", "redis==8.1.0")
+CELERY_ON_FILE = ("celery==5.7.0", "gevent==26.9.0")
 RQ = ("rq==3.0.0", "redis==8.1.0")
 DRAMATIQ = ("dramatiq[redis]==2.2.1", "redis==8.1.0")
 HUEY = ("huey==3.5.4", "redis==8.1.0")
@@ -84,6 +87,7 @@ DBOS = ("dbos==3.4.0", "psycopg[binary]==3.3.9")
 DJANGO_TASKS = ("django-tasks-db==0.13.0", "django-tasks==0.12.0", "django==5.2.19")
 MOTO = ("moto[server]==5.2.5", "boto3==1.44.8", "orjson")
 DBOS_SYNCS = {"durable": "rollback journal, FULL"}  # as shipped
+ON_FILE_SYNCS = {"durable": "WAL, FULL for what is accepted"}
 HUEY_SYNCS = {"relaxed": "WAL, OFF", "durable": "WAL, FULL"}  # it has nothing between
 
 CONTESTANTS: dict[str, Contestant] = {
@@ -100,13 +104,23 @@ CONTESTANTS: dict[str, Contestant] = {
         "bare loop", "bare", durabilities=SQLITE, setting="one process, one task a transaction", pace=20_000
     ),
     "celery-redis": Contestant(
-        "Celery + Redis", "celery_redis", "celery", CELERY, REDIS, True, {}, "prefork, 2 children", 2_000
+        "Celery + Redis", "celery_any", "celery", CELERY, REDIS, True, {"storage": "redis"},
+        "prefork, 2 children", 2_000,
     ),
     "celery-redis-tuned": Contestant(
-        "Celery + Redis, tuned", "celery_redis", "celery", CELERY, REDIS, True,
-        {"conf": {"worker_prefetch_multiplier": 128, "task_send_sent_event": False},
+        "Celery + Redis, tuned", "celery_any", "celery", CELERY, REDIS, True,
+        {"storage": "redis",
+         "conf": {"worker_prefetch_multiplier": 128, "task_send_sent_event": False},
          "worker": ["--without-gossip", "--without-mingle", "--without-heartbeat"]},
         "prefork, 2 children, prefetch 128, no gossip, mingle or heartbeat", 2_000,
+    ),
+    "celery-liteq": Contestant(
+        "Celery + a liteq file", "celery_any", "celery-liteq", CELERY_ON_FILE, SQLITE, False, {"storage": "liteq"},
+        "prefork, 2 children", 2_000, ON_FILE_SYNCS, checkout=True,
+    ),
+    "celery-liteq-gevent": Contestant(
+        "Celery + a liteq file, gevent", "celery_any", "celery-liteq", CELERY_ON_FILE, SQLITE, False,
+        {"storage": "liteq", "gevent": True}, "sends by greenlets", 2_000, ON_FILE_SYNCS, checkout=True,
     ),
     "rq": Contestant("RQ + Redis", "rq_redis", "rq", RQ, REDIS, True, {}, "pool of 2, a fork a job", 300),
     "rq-simple": Contestant(

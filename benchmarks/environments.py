@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.contestants import CONTESTANTS, Contestant
+from benchmarks.contestants import CONTESTANTS, LITEQ, PYPROJECT, Contestant
 
 __all__ = ["cache_dir", "checkout", "make", "python_of", "versions"]
 
@@ -26,14 +26,17 @@ def make(contestant: Contestant) -> None:
     """
     folder = cache_dir() / contestant.environment
     mark = folder / "requires.txt"
-    wanted = "\n".join(contestant.requires)
+    packages = list(contestant.requires)
+    if contestant.checkout:  # as it is: a change of its code needs no new environment
+        packages += [*LITEQ, "-e", str(PYPROJECT.parent)]
+    wanted = "\n".join(packages)
     if not contestant.requires or (mark.exists() and mark.read_text() == wanted):
         return
     python = shutil.which(contestant.python) if contestant.python else sys.executable
     if python is None:
         raise FileNotFoundError(f"{contestant.python} is not there")
     subprocess.run([python, "-m", "venv", "--clear", folder], check=True)
-    subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "-q", *contestant.requires], check=True)
+    subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "-q", *packages], check=True)
     mark.write_text(wanted)
 
 
@@ -59,7 +62,8 @@ def versions(names: list[str]) -> dict[str, str]:
             [python_of(contestant), "-m", "pip", "freeze", "--disable-pip-version-check"],
             check=True, capture_output=True, text=True,
         )  # fmt: skip
-        found[name] = ", ".join(said.stdout.split())
+        lines = [line for line in said.stdout.splitlines() if not line.startswith(("#", "-e"))]
+        found[name] = ", ".join([*lines, checkout()] if contestant.checkout else lines)
     return found
 
 

@@ -16,11 +16,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
+from benchmarks.celery_measures import CELERY_MEASURES
 from benchmarks.connection_measures import CONNECTION_MEASURES
 from benchmarks.coroutine_measures import COROUTINE_MEASURES
+from benchmarks.footprint_measures import FOOTPRINT_MEASURES
 from benchmarks.http_measures import HTTP_MEASURES
 from benchmarks.limit_measures import LIMIT_MEASURES
-from benchmarks.processes import NotOffered, Workers, cpu_s, pss_mib, with_descendants
+from benchmarks.processes import NotOffered, Workers, cpu_s, with_descendants
 from benchmarks.slots import Slots
 from benchmarks.workflow_measures import WORKFLOW_MEASURES
 
@@ -257,28 +259,6 @@ def chain(bench: Bench, links: int = 100) -> Figures:
     return {"ms_per_step": (end - before) * 1000 / links, **bench.counted(links)}
 
 
-def idle(bench: Bench, settle_s: float = 2.0, seconds: float = 4.0) -> Figures:
-    """Workers with nothing to do: their memory (with two children), and how much of one processor they use."""
-    with bench.workers() as workers:
-        time.sleep(settle_s)
-        tree = workers.tree()
-        before = cpu_s(tree)
-        time.sleep(seconds)
-        used = cpu_s(tree) - before
-        figures = {"pss_mib": pss_mib(tree), "processes": len(tree), "cpu_percent": used / seconds * 100}
-    if bench.server:
-        figures["server_pss_mib"] = pss_mib(with_descendants([bench.server]))
-    return figures
-
-
-def cold_start(bench: Bench) -> Figures:
-    """From the start of the worker's process to the start of the task that waits for it."""
-    bench.offer("send")(0)
-    before = time.monotonic()
-    with bench.workers(warm=False) as workers:
-        return {"seconds": workers.wait_for(0) - before}
-
-
 def payload(bench: Bench, size: int = 10_000, tasks: int = 1_000) -> Figures:
     """Arguments of `size` bytes: sent one call a task, then drained."""
     send, text = bench.offer("send_text"), "x" * size
@@ -313,24 +293,6 @@ def backlog(
         stamps = sorted(at for at in bench.slots.times(rows) if at)  # in whatever order they were done
     warm = len(stamps) // 8
     return {"drain_per_s": (len(stamps) - warm - 1) / (stamps[-1] - stamps[warm]), "drained": len(stamps), **figures}
-
-
-def soak(bench: Bench, rounds: int = 10, tasks: int = 100_000) -> Figures:
-    """Rounds of tasks through the same workers: the memory of their tree after the last beside that after the first."""
-    many, measured = bench.offer("send_many"), []
-    with bench.workers() as workers:
-        for done in range(1, rounds + 1):
-            many(0, tasks)
-            workers.wait_for_runs(tasks, done)
-            time.sleep(0.5)  # what was freed is given back
-            measured.append(pss_mib(workers.tree()))
-    return {
-        "growth": measured[-1] / measured[0],
-        "first_mib": measured[0],
-        "last_mib": measured[-1],
-        "most_mib": max(measured),
-        "tasks": rounds * tasks,
-    }
 
 
 def mixed(bench: Bench, producers: int = 2, tasks: int = 2_000) -> Figures:
@@ -384,15 +346,14 @@ MEASURES: dict[str, Callable[..., Figures]] = {
     "sleeps": sleeps,
     "chord": chord,
     "chain": chain,
-    "idle": idle,
-    "cold_start": cold_start,
     "payload": payload,
     "backlog": backlog,
     "mixed": mixed,
-    "soak": soak,
     **WORKFLOW_MEASURES,
     **LIMIT_MEASURES,
     **COROUTINE_MEASURES,
     **CONNECTION_MEASURES,
     **HTTP_MEASURES,
+    **CELERY_MEASURES,
+    **FOOTPRINT_MEASURES,
 }

@@ -14,14 +14,16 @@ from benchmarks.contestants import CONTESTANTS, MAIN, YARDSTICKS
 from benchmarks.report import better_by, label, number, row
 from benchmarks.results import Point, Results
 from benchmarks.scenarios import SCENARIOS
-from benchmarks.targets import Met, Target, measured
+from benchmarks.targets import CELERY_TARGETS, TARGETS, Met, Target, measured
 
-__all__ = ["IMAGES", "PAGES", "fill", "stale", "targets", "write"]
+__all__ = ["CELERY", "IMAGES", "PAGES", "fill", "stale", "targets", "write"]
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (ROOT / "docs/explanation/performance.md", ROOT / "README.md")
+CELERY = ROOT / "benchmarks/results/celery"  # the results of `run --celery`, a call of the tool of its own
 IMAGES = ROOT / "docs/explanation/images"
 WIDTH = 118
+Better = Callable[[Results, str, str, str], float | None]
 PART = re.compile(r"(<!-- benchmarks:([\w-]+) -->\n).*?(<!-- /benchmarks:\2 -->)", re.DOTALL)
 COLUMNS = {
     "drain": "drain, tasks/s",
@@ -51,16 +53,26 @@ KEYED = {
     "held-0": "none held, tasks/s",
     "held-100k": "100,000 held by a key, tasks/s",
 }
+ON_A_FILE = {
+    "enqueue": "send, calls/s",
+    "through": "send and run, tasks/s",
+    "drain": "drain, tasks/s",
+    "roundtrip": "send and wait p50, ms",
+    "latency": "idle latency p50, ms",
+    "chord-150": "chord of 150, s",
+    "chain-100": "chain, ms a link",
+    "idle": "idle PSS, MiB",
+}
 SYNCED = {name: COLUMNS[name] for name in ("drain", "enqueue", "latency")}
 NO_YARDSTICKS = tuple(name for name in CONTESTANTS if name not in YARDSTICKS)
 TUNED = {name: COLUMNS[name] for name in ("drain", "latency", "roundtrip", "sleeps")}
 
 
-def targets(results: Results) -> str:
+def targets(results: Results, rows: tuple[Target, ...] = TARGETS) -> str:
     """The table of the targets."""
     lines = [row(["measure", "target", "measured", "of target", ""]), row(["---"] * 5)]
     measure = ""
-    for target, met in measured(results):
+    for target, met in measured(results, rows):
         measure, said = target.measure or measure, measure
         if target.target is None:
             continue
@@ -101,22 +113,22 @@ def _value(met: Met) -> str:
     return f"{ratio}: {number(met.own)} beside {number(met.beside_value)} ({met.beside})"
 
 
-def _overview(results: Results, columns: dict[str, str], who: list[tuple[str, str]]) -> str:
-    """Contestants beside columns, with how much better liteq is in brackets."""
+def _overview(results: Results, columns: dict[str, str], who: list[tuple[str, str]], better: Better = better_by) -> str:
+    """Contestants beside columns, with how much better liteq is in brackets, or what `better` says."""
     columns = {name: words for name, words in columns.items() if any(r.scenario == name for r in results.runs)}
     if not columns:
         return "Not measured yet."
     lines = [row(["", *columns.values()]), row(["---"] * (len(columns) + 1))]
     for contestant, durability in who:
-        cells = [_cell(results, name, contestant, durability) for name in columns]
+        cells = [_cell(results, name, contestant, durability, better) for name in columns]
         if any(cell != "-" for cell in cells):
             title = label(results, contestant, durability)
-            mark = "**" if contestant == "liteq" else "*" if contestant in YARDSTICKS else ""
+            mark = "**" if contestant in {"liteq", "celery-liteq"} else "*" if contestant in YARDSTICKS else ""
             lines.append(row([f"{mark}{title}{mark}", *cells]))
     return "\n".join(lines)
 
 
-def _cell(results: Results, name: str, contestant: str, durability: str) -> str:
+def _cell(results: Results, name: str, contestant: str, durability: str, better_than: Better) -> str:
     point = Point(name, contestant, durability)
     try:
         value = results.value(point)
@@ -125,7 +137,7 @@ def _cell(results: Results, name: str, contestant: str, durability: str) -> str:
     words = number(value.median)
     if name == "idle":
         words += _server_memory(results, point)
-    better = better_by(results, name, contestant, durability)
+    better = better_than(results, name, contestant, durability)
     if better is None or name == "sleeps":  # of its own ideal: no ratio to another's
         return words
     return f"{words} ({number(better)} x)"
@@ -150,6 +162,21 @@ def _synced(results: Results) -> list[tuple[str, str]]:
         for name in (("liteq",) if kind == "strict" else MAIN)
         if kind in CONTESTANTS[name].durabilities
     ]
+
+
+def _on_a_file(results: Results) -> str:
+    """Celery on a liteq file and on Redis, with how much better each is than Celery on a Redis that keeps nothing."""
+    who = [(name, kind) for name in ("celery-liteq", "celery-redis") for kind in ("none", "relaxed", "durable")]
+    return _overview(results, ON_A_FILE, who, _than_redis)
+
+
+def _than_redis(results: Results, scenario: str, contestant: str, durability: str) -> float | None:
+    redis, own = Point(scenario, "celery-redis", "none"), Point(scenario, contestant, durability)
+    try:
+        ratio = results.ratio(own, redis) if SCENARIOS[scenario].higher else results.ratio(redis, own)
+    except LookupError:
+        return None
+    return None if own == redis else ratio.median
 
 
 def _behind(results: Results) -> str:
@@ -183,6 +210,21 @@ def _machine(results: Results) -> str:
         f"of what takes long; those of a drain differed by up to {_noise(results):.0%} of their median, so a factor "
         f"smaller than that is not shown. In {runs} runs of liteq in which the executions were counted {lost} tasks "
         f"were lost and {twice} run twice; of the peers: {peers}."
+    )
+    return textwrap.fill(words, WIDTH)
+
+
+def _machine_of_celery(results: Results) -> str:
+    if not results.runs:
+        return "Not measured yet."
+    machine, sessions = results.about["machine"], list(results.about["sessions"].values())
+    runs, lost, twice = results.executions("celery-liteq")
+    words = (
+        f"{machine['processors']} processors, {machine['system']}, Python {machine['python']}, Redis "
+        f"{results.about.get('redis', '').rpartition('v=')[2]}; "
+        f"{', '.join(dict.fromkeys(said['liteq'] for said in sessions)).replace('this checkout,', 'liteq at')}, on "
+        f"{sessions[-1]['date']}; {1 + max(run.rep for run in results.runs)} repetitions. In {runs} runs on a file in "
+        f"which the executions were counted {lost} tasks were lost and {twice} run twice."
     )
     return textwrap.fill(words, WIDTH)
 
@@ -227,6 +269,9 @@ PARTS: dict[str, Callable[[Results], str]] = {
     "limits": lambda results: _overview(results, KEYED, _relaxed(MAIN)),
     "durability": lambda results: _overview(results, SYNCED, _synced(results)),
     "tuned": lambda results: _overview(results, TUNED, _relaxed(NO_YARDSTICKS)),
+    "celery": _on_a_file,
+    "celery-targets": lambda results: targets(results, CELERY_TARGETS),
+    "celery-machine": _machine_of_celery,
     "behind": _behind,
     "summary": _summary,
 }
@@ -234,7 +279,13 @@ PARTS: dict[str, Callable[[Results], str]] = {
 
 def fill(text: str, results: Results) -> str:
     """`text` with each of its parts made anew. Raises KeyError for a part that nobody makes."""
-    return PART.sub(lambda found: f"{found[1]}{PARTS[found[2]](results)}\n{found[3]}", text)
+    beside_celery = Results.load(CELERY)
+
+    def made(found: re.Match[str]) -> str:
+        of = beside_celery if found[2].startswith("celery") else results
+        return f"{found[1]}{PARTS[found[2]](of)}\n{found[3]}"
+
+    return PART.sub(made, text)
 
 
 def stale(results: Results) -> list[Path]:

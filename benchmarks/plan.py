@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from benchmarks.contestants import CONTESTANTS, MAIN
 from benchmarks.scenarios import SCENARIOS
 
-__all__ = ["Block", "Call", "chosen", "everything"]
+__all__ = ["Block", "Call", "beside_celery", "chosen", "everything"]
 
 HTTP = ("liteq", "gateway", "gateway-sqs", "moto", "wsgi", "wsgiref")
 VARIANTS = tuple(name for name, one in CONTESTANTS.items() if name not in {*MAIN, *HTTP} and not one.python)
@@ -25,7 +25,10 @@ ONLY: dict[str, tuple[str, ...]] = {
     "backlog-100k": ("liteq", "bare", "huey-redis", "huey-sqlite", "taskito"),
     "backlog-1m": ("liteq", "liteq-postgresql", "bare"),
     "backlog-10m": ("liteq",),
+    "chord-150": ("liteq", "celery-redis", "celery-liteq"),
     "chord-100000": ("liteq",),
+    "through": ("liteq", "celery-redis", "celery-liteq"),
+    "senders": ("celery-liteq", "celery-liteq-gevent"),
     "crowd-1": ("liteq",),
     "crowd-8": ("liteq",),
     "crowd-64": ("liteq",),
@@ -47,6 +50,8 @@ ONLY: dict[str, tuple[str, ...]] = {
     "soak-1m": ("liteq",),
     "soak-10m": ("liteq",),
 }
+SYNCED = ("relaxed", "durable")
+ON_A_FILE = ("enqueue", "through", "drain", "roundtrip", "latency", "chord-150", "chain-100", "idle")
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,14 @@ def everything(reps: int, *, big: bool = False) -> Iterator[Block]:
     """The runs behind the published tables and pictures. `big`: also those of many minutes and gigabytes."""
     names = (name for name, scenario in SCENARIOS.items() if big or not scenario.big)
     return _blocks([call for name in names for call in _all_calls(name)], reps)
+
+
+def beside_celery(reps: int) -> Iterator[Block]:
+    """Celery on a liteq file beside Celery on Redis, which keeps nothing (its fastest) or waits for the disk."""
+    kinds = [("celery-redis", "none"), ("celery-redis", "durable"), *(("celery-liteq", kind) for kind in SYNCED)]
+    calls = [Call(name, scenario, kind) for scenario in ON_A_FILE for name, kind in kinds]
+    calls += [Call(name, "senders", kind) for kind in SYNCED for name in ONLY["senders"]]
+    return _blocks(calls, reps)
 
 
 def _all_calls(scenario: str) -> Iterator[Call]:

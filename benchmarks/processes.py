@@ -11,7 +11,7 @@ from typing import Self
 
 from benchmarks.slots import Slots
 
-__all__ = ["NotOffered", "Workers", "cpu_s", "pss_mib", "ticks_s", "with_descendants"]
+__all__ = ["NotOffered", "Workers", "cpu_s", "pss_mib", "ticks_s", "wake_ups", "with_descendants"]
 
 ROOT = Path(__file__).resolve().parent.parent
 PROC = Path("/proc")
@@ -120,6 +120,16 @@ def pss_mib(pids: list[int]) -> float:
             if line.startswith("Pss:"):
                 total += int(line.split()[1])
     return total / 1024
+
+
+def wake_ups(pids: list[int]) -> int:
+    """How often the threads of these processes have gone to sleep so far, and so were woken."""
+    total = 0
+    for pid in pids:
+        for thread in (PROC / str(pid) / "task").iterdir():
+            status = (thread / "status").read_text()
+            total += int(status.partition("\nvoluntary_ctxt_switches:")[2].split(maxsplit=1)[0])
+    return total
 
 
 def cpu_s(pids: list[int]) -> float:

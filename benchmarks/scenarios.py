@@ -108,6 +108,9 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "chord-1000": _chord(1_000),
     "chain-100": _chain(100),
+    "chord-150": _chord(150),
+    "through": _rate("through", "Send one by one while 2 children run, to the end of the last task", about_s=8),
+    "senders": _rate("senders", "20 senders in one process and 1 in another, at once", about_s=6),
     "idle": Scenario(
         "idle", "pss_mib", "MiB", False, "Memory of idle workers with 2 children (PSS; server apart)", about_s=8
     ),

@@ -9,7 +9,7 @@ from benchmarks.contestants import CONTESTANTS, YARDSTICKS
 from benchmarks.results import Point, Results, Spread
 from benchmarks.scenarios import SCENARIOS
 
-__all__ = ["TARGETS", "Met", "Target", "gated", "measured"]
+__all__ = ["CELERY_TARGETS", "TARGETS", "Met", "Target", "gated", "measured"]
 
 BEST = "the best peer"
 
@@ -129,6 +129,40 @@ TARGETS: tuple[Target, ...] = (
     Target("lost", Point("drain", figure="lost"), "<=", None, "tasks", floor=0),
     Target("executed twice", Point("drain", figure="duplicated"), "<=", None, "tasks", floor=0),
 )  # fmt: skip
+
+# Celery on a liteq file; beside it Celery on a Redis that keeps nothing, the fastest that there is, at either level.
+ON_REDIS = "celery-redis"
+
+
+def _on_file(measure: str, scenario: str, sign: str, relaxed: float, durable: float, unit: str) -> tuple[Target, ...]:
+    beside = _beside(scenario, ON_REDIS, "none")
+    return (
+        Target(measure, _beside(scenario, ON_FILE), sign, relaxed, unit, beside),
+        Target("the same, durable", _beside(scenario, ON_FILE, "durable"), sign, durable, unit, beside),
+    )
+
+
+ON_FILE = "celery-liteq"
+CELERY_TARGETS: tuple[Target, ...] = (
+    *_on_file("send, one a call", "enqueue", ">=", 1.2, 0.6, "x"),
+    Target("send and run", _beside("through", ON_FILE), ">=", 1.5, "x", _beside("through", ON_REDIS, "none")),
+    Target("drain, sent before", _beside("drain", ON_FILE), ">=", 1.5, "x", _beside("drain", ON_REDIS, "none")),
+    *_on_file("delay().get(), p50", "roundtrip", "<=", 0.7, 0.7, "x the time of"),
+    *_on_file("chord of 150, send to body", "chord-150", "<=", 0.7, 0.7, "x the time of"),
+    *_on_file("chain of 100, a link", "chain-100", "<=", 1.1, 1.1, "x the time of"),
+    *(
+        row
+        for kind, more in (("relaxed", ""), ("durable", ", durable"))
+        for row in (
+            Target(f"idle worker{more}: wake-ups", Point("idle", ON_FILE, kind, "wakes_per_s"), "<=", 2, "a second"),
+            Target(f"idle worker{more}: send to start, p50", Point("latency", ON_FILE, kind), "<=", 10, "ms"),
+        )
+    ),
+    *(
+        Target(words, Point("senders", "celery-liteq-gevent", kind), ">=", 0.5, "x", Point("senders", ON_FILE, kind))
+        for kind, words in (("relaxed", "20 greenlets and a process send"), ("durable", "the same, durable"))
+    ),
+)
 
 
 def gated() -> tuple[Target, ...]:

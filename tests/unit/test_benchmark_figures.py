@@ -78,6 +78,55 @@ def test_every_target_says_whether_it_is_met(tool, results):
     assert "| cold start to the first task | at most 0.25 s | not measured |  |  |" in lines
 
 
+@pytest.fixture
+def beside_celery(tool, run):
+    """On a file: twice as fast as on a Redis that keeps nothing, and half as fast where it waits for the disk."""
+    rates = {("celery-redis", "none"): 1_000, ("celery-liteq", "relaxed"): 2_000, ("celery-liteq", "durable"): 500}
+    made = [run(*who, "enqueue", 0, {"tasks_per_s": rate}) for who, rate in rates.items()]
+    made += [run(*who, "roundtrip", 0, {"p50_ms": 4_000 / rate}) for who, rate in rates.items()]
+    made += [run("celery-liteq", "relaxed", "idle", 0, {"pss_mib": 50.0, "wakes_per_s": 1.5})]
+    return tool("results").Results(made, {"redis": "Redis server v=7.0.15"})
+
+
+def test_celery_on_a_file_has_targets_of_its_own_beside_a_redis_that_keeps_nothing(tool, beside_celery):
+    lines = tool("pages").targets(beside_celery, tool("targets").CELERY_TARGETS).splitlines()
+    assert (
+        "| send, one a call | at least 1.2 x Celery + Redis | 2 x: 2,000 beside 1,000 (Celery + Redis) | 1.67 | met |"
+        in lines
+    )
+    assert (
+        "| the same, durable | at least 0.6 x Celery + Redis | 0.5 x: 500 beside 1,000 (Celery + Redis) | 0.83 |"
+        " **not met** |"
+    ) in lines
+    assert "| idle worker: wake-ups | at most 2 a second | 1.5 a second | 1.33 | met |" in lines
+
+
+def test_celery_on_a_file_is_shown_with_its_ratio_whichever_way_the_figure_goes(tool, beside_celery):
+    table = tool("pages").PARTS["celery"](beside_celery)
+    assert "a liteq file; WAL, NORMAL** | 2,000 (2 x) | 2 (2 x) | 50 |" in table
+    assert "| Celery 5.7.0 + Redis 7.0.15; no persistence | 1,000 | 4 | - |" in table
+
+
+def test_the_plan_beside_celery_has_what_each_of_its_targets_names(tool):
+    calls = {call for block in tool("plan").beside_celery(1) for call in block.calls}
+    for row in tool("targets").CELERY_TARGETS:
+        for point in (row.of, row.over):
+            if point is not None:
+                assert tool("plan").Call(point.contestant, point.scenario, point.durability) in calls
+
+
+def test_an_environment_with_this_checkout_is_made_of_it(tool, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(tool("environments").subprocess, "run", lambda command, **_: asked.append(command))
+    (tmp_path / "celery-liteq").mkdir()
+    tool("environments").make(tool("contestants").CONTESTANTS["celery-liteq"])
+    assert asked[-1][-2:] == ["-e", str(ROOT)]
+    made = len(asked)
+    tool("environments").make(tool("contestants").CONTESTANTS["celery-liteq"])
+    assert len(asked) == made, "it is there"
+
+
 def test_the_gate_names_the_floors_that_are_not_held(tool, results):
     gate, targets = tool("gate"), tool("targets")
     rows = [met for _, met in targets.measured(results, targets.gated()) if met]

@@ -1,4 +1,7 @@
-"""Celery with Redis as broker and result backend. Tuned: the larger prefetch that its guide names for short tasks."""
+"""Celery with its queue and its results in Redis, or in a liteq file: one app, one worker, two URLs.
+
+Tuned: the larger prefetch that its guide names for short tasks.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,14 @@ from celery import Celery
 from celery import chain as make_chain
 from celery import chord as make_chord
 
-from benchmarks.peers.surroundings import OPTIONS, REDIS
+from benchmarks.peers.surroundings import DURABILITY, FOLDER, OPTIONS, REDIS
 from benchmarks.slots import attach
 
-app = Celery("benchmarks", broker=f"{REDIS}/0", backend=f"{REDIS}/1")
+if OPTIONS["storage"] == "redis":
+    app = Celery("benchmarks", broker=f"{REDIS}/0", backend=f"{REDIS}/1")
+else:
+    app = Celery("benchmarks", broker=f"liteq:///{FOLDER}/bench.db", backend=f"liteq:///{FOLDER}/bench.db")
+    app.conf.broker_transport_options = {"durability": DURABILITY}
 app.conf.update(broker_connection_retry_on_startup=True, **OPTIONS.get("conf", {}))
 slots = attach()
 
@@ -63,8 +70,14 @@ def moody(self, i, fails):
 
 
 def workers(n):
-    command = [sys.executable, "-m", "celery", "-A", "benchmarks.peers.celery_redis", "worker", "-c", str(n)]
+    command = [sys.executable, "-m", "celery", "-A", "benchmarks.peers.celery_any", "worker", "-c", str(n)]
     return [[*command, "-l", "warning", "-Q", "celery,second", *OPTIONS.get("worker", [])]]
+
+
+def senders(greenlets, first, tasks):
+    """The command of a process that sends `tasks` tasks by `greenlets` greenlets at once, or by as many threads."""
+    kind = "greenlets" if OPTIONS.get("gevent") else "threads"
+    return [sys.executable, "-m", "benchmarks.peers.celery_senders", kind, str(greenlets), str(first), str(tasks)]
 
 
 def send(i):
