@@ -18,13 +18,13 @@ import orjson
 from liteq import LiteQ
 from liteq.message import new_id
 from liteq.monitor import documents
-from liteq.monitor.limits import limit, limits
 from liteq.monitor.overview import overview
-from liteq.monitor.queues import queue
-from liteq.monitor.tasks import task, tasks
-from liteq.monitor.why import explain
-from liteq.monitor.workflow_list import workflows
-from liteq.monitor.workflows import workflow
+from liteq.monitor.runs.workflow_list import workflows
+from liteq.monitor.runs.workflows import workflow
+from liteq.monitor.tasks.limits import limit, limits
+from liteq.monitor.tasks.queues import queue
+from liteq.monitor.tasks.tasks import task, tasks
+from liteq.monitor.tasks.why import explain
 from liteq.serialization import encode_error
 
 HOUR_MS = 3_600_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from liteq.monitor.rights import RIGHTS, ROLES
-from liteq.monitor.sight import Sight
+from liteq.monitor.access.rights import RIGHTS, ROLES
+from liteq.monitor.access.sight import Sight
 from liteq.utils.misspelt import meant
 
 __all__ = ["ANYBODY", "RIGHTS", "ROLES", "Viewer"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from liteq.monitor.search import quoted
-from liteq.monitor.tasks import task, tasks
+from liteq.monitor.tasks.search import quoted
+from liteq.monitor.tasks.tasks import task, tasks
 from liteq.utils.json_text import to_json
 from liteq_dashboard.http import Reader
 

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-from liteq.monitor.tasks import tasks
+from liteq.monitor.tasks.tasks import tasks
 from liteq.utils.json_text import to_json
 from liteq_dashboard.http import Reader, Response
 

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from liteq.monitor.graph import MARKS, Node, Series, call_name
-from liteq.monitor.graph_svg import STRIP, cut, text_of
-from liteq.monitor.graph_text import look
+from liteq.monitor.graphs.graph import MARKS, Node, Series, call_name
+from liteq.monitor.graphs.graph_svg import STRIP, cut, text_of
+from liteq.monitor.graphs.graph_text import look
 from liteq.utils.text import span
 
 __all__ = ["Attempt", "Bar", "Chart", "Lane", "Scale", "as_svg", "chart", "lanes", "root_causes"]

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from liteq.monitor.graph import Node, Parallel, Series, title
-from liteq.monitor.graph_svg import as_svg
-from liteq.monitor.graph_text import as_dot, as_mermaid
-from liteq.monitor.workflows import Workflow
+from liteq.monitor.graphs.graph import Node, Parallel, Series, title
+from liteq.monitor.graphs.graph_svg import as_svg
+from liteq.monitor.graphs.graph_text import as_dot, as_mermaid
+from liteq.monitor.runs.workflows import Workflow
 from liteq_dashboard.http import Response
 from liteq_dashboard.links import link
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from liteq.monitor.sight import Sight
+from liteq.monitor.access.sight import Sight
 
 if TYPE_CHECKING:
     from liteq import LiteQ

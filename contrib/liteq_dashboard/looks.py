@@ -14,7 +14,7 @@ from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from liteq.clock import from_ms
-from liteq.monitor.search import quoted
+from liteq.monitor.tasks.search import quoted
 from liteq.utils.json_text import to_json
 from liteq.utils.text import iso_time, span
 from liteq_dashboard.http import Request

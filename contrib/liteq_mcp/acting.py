@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from liteq.exceptions import LiteqError
-from liteq.monitor.queues import queue as queue_document
 from liteq.monitor.schedules import schedule as schedule_document
+from liteq.monitor.tasks.queues import queue as queue_document
 from liteq.operating import Actor, act
 from liteq.operating.commands import command_words
 from liteq.utils.async_threads import looking, writing

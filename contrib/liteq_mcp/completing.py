@@ -6,7 +6,7 @@ from typing import Final
 
 from mcp.types import CompleteRequestParams, Completion, ResourceTemplateReference
 
-from liteq.monitor.queues import queues
+from liteq.monitor.tasks.queues import queues
 from liteq.utils.names import is_built_in
 from liteq_mcp.pages import pages
 from liteq_mcp.tools import Call

@@ -13,8 +13,8 @@ from mcp.types import HEADER_MISMATCH, INVALID_PARAMS, MISSING_REQUIRED_CLIENT_C
 from pydantic import Field
 
 from liteq.exceptions import LiteqError
-from liteq.monitor.sight import Sight
-from liteq.monitor.telling import progress_document
+from liteq.monitor.access.sight import Sight
+from liteq.monitor.tasks.telling import progress_document
 from liteq.operating import Actor, act
 from liteq.states import FINISHED, State
 from liteq.storage.reading.inspect import Record

@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from liteq.monitor.failures import cause, failures
 from liteq.monitor.file import file
 from liteq.monitor.findings import findings
 from liteq.monitor.overview import overview
-from liteq.monitor.queues import queues
 from liteq.monitor.schedules import schedules
-from liteq.monitor.tasks import task, tasks
+from liteq.monitor.tasks.failures import cause, failures
+from liteq.monitor.tasks.queues import queues
+from liteq.monitor.tasks.tasks import task, tasks
 from liteq.utils.async_threads import looking
 from liteq_mcp.bounds import LONGEST_RESULT, size_of
 from liteq_mcp.outcomes import LONGEST_WAIT_S, outcome, wait

@@ -8,9 +8,9 @@ from liteq import states
 from liteq.exceptions import LiteqError
 from liteq.message import Flag
 from liteq.monitor import messages
-from liteq.monitor.failing import error_document
-from liteq.monitor.sight import Sight
-from liteq.monitor.telling import progress_document
+from liteq.monitor.access.failing import error_document
+from liteq.monitor.access.sight import Sight
+from liteq.monitor.tasks.telling import progress_document
 from liteq.result.hub import finished
 from liteq.result.reading import state_of
 from liteq.states import FINISHED, State

@@ -16,9 +16,9 @@ from mcp.types import (
 )
 
 from liteq.monitor.overview import overview
-from liteq.monitor.tasks import task
-from liteq.monitor.telling import stream
-from liteq.monitor.types import task_type
+from liteq.monitor.tasks.tasks import task
+from liteq.monitor.tasks.telling import stream
+from liteq.monitor.tasks.types import task_type
 from liteq.utils.json_text import to_json
 from liteq_mcp.bounds import bounded
 from liteq_mcp.looking import one_task

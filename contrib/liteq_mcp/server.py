@@ -33,7 +33,7 @@ from mcp.types import (
 
 from liteq._version import __version__
 from liteq.exceptions import LiteqError
-from liteq.monitor.sight import Sight
+from liteq.monitor.access.sight import Sight
 from liteq.utils.async_threads import looking
 from liteq.utils.json_text import to_json
 from liteq_dashboard.access import Viewer

@@ -12,7 +12,7 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.extension import Extension, MethodBinding, ToolBinding
 from mcp.types import CallToolRequestParams
 
-from liteq.monitor.sight import ALL, Sight
+from liteq.monitor.access.sight import ALL, Sight
 from liteq.utils.async_threads import writing
 from liteq_mcp.handles import EXTENSION, Handles, accepts_handles
 from liteq_mcp.signatures import doc_of

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from liteq.monitor.approvals import HIDDEN
-from liteq.monitor.runs import run_document, value, waiting_line
-from liteq.monitor.tasks import times
-from liteq.monitor.workflow_list import workflows
-from liteq.monitor.workflows import Workflow, look, workflow_document
+from liteq.monitor.runs.approvals import HIDDEN
+from liteq.monitor.runs.runs import run_document, value, waiting_line
+from liteq.monitor.runs.workflow_list import workflows
+from liteq.monitor.runs.workflows import Workflow, look, workflow_document
+from liteq.monitor.tasks.tasks import times
 from liteq.operating.choosing import Choice, page_of
 from liteq_mcp.tools import Call, Refused
 

@@ -54,9 +54,9 @@ def main() -> None:
 
 
 def _names(queue: Any) -> dict[str, str]:
-    from liteq.monitor.failures import failures
-    from liteq.monitor.tasks import tasks
-    from liteq.monitor.workflow_list import workflows
+    from liteq.monitor.runs.workflow_list import workflows
+    from liteq.monitor.tasks.failures import failures
+    from liteq.monitor.tasks.tasks import tasks
 
     roots = (one for one in workflows(queue)["items"] if one["name"] == "shop.images.thumbnail")
     return {

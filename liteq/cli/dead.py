@@ -19,7 +19,7 @@ from liteq.cli.result import NoSuchMessage
 from liteq.cli.session import Session, pass_session
 from liteq.cli.where import chosen, search_of, where_option
 from liteq.monitor import messages
-from liteq.monitor.search import Search
+from liteq.monitor.tasks.search import Search
 from liteq.operating import preview
 from liteq.states import State
 from liteq.storage.storage import Storage

@@ -18,7 +18,7 @@ from liteq.cli.remote import arguments_of, ask, commands_of, list_commands, show
 from liteq.cli.session import Session, pass_session
 from liteq.cli.where import chosen, search_of, where_option
 from liteq.monitor.messages import document
-from liteq.monitor.search import Texts
+from liteq.monitor.tasks.search import Texts
 from liteq.monitor.workers import OFFSET, documents
 from liteq.states import State
 from liteq.storage import describe_url

@@ -9,7 +9,7 @@ from liteq.cli.exits import Exit
 from liteq.cli.group import Group
 from liteq.cli.output import counted, emit, say, table
 from liteq.cli.session import Session, pass_session
-from liteq.monitor.runs import memo_document, memo_entry_document
+from liteq.monitor.runs.runs import memo_document, memo_entry_document
 from liteq.workflow.duration import seconds
 
 __all__ = ["memo"]

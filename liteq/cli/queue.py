@@ -11,7 +11,7 @@ from liteq.cli.exits import Exit
 from liteq.cli.group import Group
 from liteq.cli.output import age, emit, say, table
 from liteq.cli.session import Session, pass_session
-from liteq.monitor.queues import pause_document
+from liteq.monitor.tasks.queues import pause_document
 from liteq.policy.durations import seconds
 from liteq.storage.claiming.pauses import Pause
 from liteq.storage.operating.audit import Actor

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from liteq.cli.session import Session
-from liteq.monitor.matching import find_all
-from liteq.monitor.search import BadSearch, Search, Texts, parse
+from liteq.monitor.tasks.matching import find_all
+from liteq.monitor.tasks.search import BadSearch, Search, Texts, parse
 from liteq.states import State
 from liteq.storage.reading.browse import Line
 

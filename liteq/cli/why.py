@@ -9,7 +9,7 @@ from liteq.cli.group import Command
 from liteq.cli.output import emit, json_text, say
 from liteq.cli.result import NoSuchMessage
 from liteq.cli.session import Session, pass_session
-from liteq.monitor.why import explain
+from liteq.monitor.tasks.why import explain
 
 __all__ = ["why"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from liteq.exceptions import ImproperlyConfigured
-from liteq.monitor.rights import RIGHTS as PAGES
-from liteq.monitor.rights import ROLES
+from liteq.monitor.access.rights import RIGHTS as PAGES
+from liteq.monitor.access.rights import ROLES
 from liteq.utils.misspelt import meant
 from liteq.utils.records import NamedTuple
 from liteq.utils.token_file import WORK, Entry, found_by, hash_of, read_token_file

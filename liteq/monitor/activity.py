@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from liteq.context import App
-from liteq.monitor.keys import shown_key
-from liteq.monitor.sight import ALL, Sight
+from liteq.monitor.access.keys import shown_key
+from liteq.monitor.access.sight import ALL, Sight
 from liteq.storage.operating.audit import Audited
 from liteq.utils.text import iso_time
 

@@ -12,8 +12,8 @@ from itertools import islice
 
 from liteq.context import App
 from liteq.context.living import as_of_ms, living, takes_from
+from liteq.monitor.access.sight import ALL, Sight
 from liteq.monitor.messages import error_line
-from liteq.monitor.sight import ALL, Sight
 from liteq.storage.claiming.workers import WorkerRecord
 from liteq.storage.reading.backlog import COUNTED, Backlog
 from liteq.utils.names import is_built_in

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from liteq.context import App
-from liteq.monitor.sight import ALL, Sight
+from liteq.monitor.access.sight import ALL, Sight
 from liteq.storage.operating.operations import Operation
 from liteq.utils.text import iso_time
 

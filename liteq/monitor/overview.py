@@ -8,13 +8,13 @@ from typing import Any, Final
 from liteq.context import App
 from liteq.context.living import living
 from liteq.monitor import messages
-from liteq.monitor.failures import failures
+from liteq.monitor.access.sight import ALL, Sight
 from liteq.monitor.findings import Finding, findings
-from liteq.monitor.pace import Pace, pace
-from liteq.monitor.queues import count, queue_documents
-from liteq.monitor.sight import ALL, Sight
-from liteq.monitor.tasks import line_document
-from liteq.monitor.telling import progress_document
+from liteq.monitor.tasks.failures import failures
+from liteq.monitor.tasks.pace import Pace, pace
+from liteq.monitor.tasks.queues import count, queue_documents
+from liteq.monitor.tasks.tasks import line_document
+from liteq.monitor.tasks.telling import progress_document
 from liteq.states import State
 from liteq.storage.reading.overview import Bounded, Overview
 from liteq.utils.text import span

@@ -15,7 +15,7 @@ from liteq.clock import from_ms, to_ms
 from liteq.context import App
 from liteq.context.display import redacted
 from liteq.exceptions import LiteqError
-from liteq.monitor.sight import ALL, Sight
+from liteq.monitor.access.sight import ALL, Sight
 from liteq.schedules import BaseSchedule, NeverDue, from_document
 from liteq.serialization import decode
 from liteq.storage.sending.periodic import ScheduleRecord

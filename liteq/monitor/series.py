@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from liteq.context import App
-from liteq.monitor.sight import ALL, Sight
+from liteq.monitor.access.sight import ALL, Sight
 from liteq.storage.statistics.stats import Stat, Tally, quantile
 from liteq.utils.misspelt import nearest
 

@@ -11,7 +11,7 @@ from typing import Any
 from liteq.context import App
 from liteq.context.identity import boot_id
 from liteq.context.living import LATE_MS, late_ms, living
-from liteq.monitor.sight import ALL, Sight
+from liteq.monitor.access.sight import ALL, Sight
 from liteq.storage.claiming.workers import WorkerRecord
 from liteq.utils.names import is_built_in
 from liteq.utils.text import iso_time

@@ -10,7 +10,7 @@ from liteq.clock import to_ms
 from liteq.context import App
 from liteq.exceptions import MessageNotFound
 from liteq.message import new_id
-from liteq.monitor.sight import ALL, Sight
+from liteq.monitor.access.sight import ALL, Sight
 from liteq.operating.commands import command_of
 from liteq.operating.resend import again
 from liteq.storage.operating.acting import OF_RUNS, STATES, refusal

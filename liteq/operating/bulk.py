@@ -13,8 +13,8 @@ import orjson
 from liteq.context import App
 from liteq.exceptions import MessageNotFound, NotEligible
 from liteq.message import new_id
+from liteq.monitor.access.sight import ALL, Sight
 from liteq.monitor.operations import interrupted, is_seen
-from liteq.monitor.sight import ALL, Sight
 from liteq.operating.acts import check_action, checked
 from liteq.operating.preview import preview
 from liteq.operating.runner import run

@@ -12,10 +12,10 @@ from functools import partial
 
 from liteq.context import App
 from liteq.exceptions import RunNotFound
-from liteq.monitor.matching import find
-from liteq.monitor.runs import STATUSES
-from liteq.monitor.search import BadSearch, parse
-from liteq.monitor.sight import Sight
+from liteq.monitor.access.sight import Sight
+from liteq.monitor.runs.runs import STATUSES
+from liteq.monitor.tasks.matching import find
+from liteq.monitor.tasks.search import BadSearch, parse
 from liteq.states import State
 from liteq.storage.operating.acting import STATES
 from liteq.utils.misspelt import nearest

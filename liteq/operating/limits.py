@@ -7,7 +7,7 @@ from shlex import join
 from typing import Any, Final
 
 from liteq.context import App
-from liteq.monitor.sight import ALL, Sight
+from liteq.monitor.access.sight import ALL, Sight
 from liteq.operating.acts import Done
 from liteq.policy.durations import limit_s
 from liteq.storage.limits.rules import queue_of

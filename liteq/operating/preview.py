@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from liteq.context import App
-from liteq.monitor.sight import ALL, Sight
+from liteq.monitor.access.sight import ALL, Sight
 from liteq.operating.acts import check_action, checked
 from liteq.operating.choosing import Choice, check, page_of
 from liteq.operating.commands import operation_command

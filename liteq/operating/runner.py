@@ -10,7 +10,7 @@ import orjson
 
 from liteq.context import App
 from liteq.exceptions import ReadTimeout, StorageBusy
-from liteq.monitor.sight import Sight
+from liteq.monitor.access.sight import Sight
 from liteq.operating.choosing import Choice, Page, page_of
 from liteq.policy.rates import per_second
 from liteq.storage.facades.operations import Chunk, Did

@@ -107,7 +107,7 @@ class WorkflowTest:
 
     def _write(self, path: Path) -> None:
         """Write the runs of this test, for the next ones."""
-        from liteq.monitor.run_export import exported, line_of
+        from liteq.monitor.runs.run_export import exported, line_of
 
         lines = [line_of(exported(self._app, id_)) for id_ in self._begun]
         path.parent.mkdir(parents=True, exist_ok=True)

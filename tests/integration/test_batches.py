@@ -12,8 +12,8 @@ import pytest
 
 from liteq.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from liteq.message import new_id
-from liteq.monitor.tasks import task
-from liteq.monitor.why import explain
+from liteq.monitor.tasks.tasks import task
+from liteq.monitor.tasks.why import explain
 from liteq.states import State
 
 from .worker_process import Site, children_of, wait_for

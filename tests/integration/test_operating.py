@@ -12,8 +12,8 @@ from liteq import LiteQ
 from liteq.exceptions import MessageNotFound, NotEligible, StorageBusy
 from liteq.message import Ack, DeadLetter, WorkerIdentity, new_id
 from liteq.monitor import activity, operations
-from liteq.monitor.search import BadSearch
-from liteq.monitor.sight import Sight
+from liteq.monitor.access.sight import Sight
+from liteq.monitor.tasks.search import BadSearch
 from liteq.operating import Actor, act, bulk, offered, preview, resume_operation, runner, start, stop
 from liteq.serialization import decode, encode_error
 from liteq.states import State

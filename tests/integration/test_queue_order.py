@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from liteq.monitor.why import explain
+from liteq.monitor.tasks.why import explain
 from liteq.monitor.workers import workers
 from liteq.states import State
 

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from liteq.clock import from_ms
-from liteq.monitor.run_replay import compared
+from liteq.monitor.runs.run_replay import compared
 from liteq.workflow import actx, ctx
 
 

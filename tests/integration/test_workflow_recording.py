@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from liteq import LiteQ
-from liteq.monitor.run_export import exported, line_of
+from liteq.monitor.runs.run_export import exported, line_of
 from liteq.testing import NotRecorded, WorkflowTest
 from liteq.workflow import StepOptions, actx, ctx
 

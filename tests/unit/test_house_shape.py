@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "liteq"
@@ -15,7 +14,26 @@ SHIPPED = [SOURCE, *sorted((ROOT / "contrib").glob("liteq_*"))]
 WRITTEN = [*SHIPPED, *(ROOT / name for name in ("benchmarks", "contrib/examples", "docs/generate", "tests"))]
 
 # The most modules that may stand flat in a folder: a room that is full asks for a room inside it.
-MODULES = {"": 9, "worker": 12, "app": 16, "storage": 10}
+MODULES = 16
+FEWER = {"liteq": 9, "liteq/worker": 12, "liteq/storage": 10}
+# Rooms that are fuller: each may only shrink, and its number with it. `utils` and `cli` are lists, each file by itself.
+MORE = {
+    "contrib/liteq_dashboard": 34,
+    "contrib/liteq_dashboard/pages": 22,
+    "contrib/liteq_django": 28,
+    "contrib/liteq_flow": 35,
+    "contrib/liteq_flow/running": 17,
+    "contrib/liteq_kombu": 20,
+    "contrib/liteq_mcp": 24,
+    "contrib/liteq_postgres": 21,
+    "liteq/cli": 67,
+    "liteq/execution": 19,
+    "liteq/sending": 24,
+    "liteq/storage/facades": 35,
+    "liteq/storage/sqlite": 41,
+    "liteq/utils": 20,
+    "liteq/workflow": 53,
+}
 LINES_OF_A_FILE = 400
 # At the begin of a line, as a docstring stands; by text, since to parse all that is written takes half a minute.
 MANNERED = re.compile(r'^[ ]*"""(?:What|Who|Whoever|Whatever)\b.*', re.MULTILINE)
@@ -36,10 +54,11 @@ def trees(folders: list[Path] = SHIPPED) -> Iterator[tuple[Path, ast.Module]]:
         yield path, ast.parse(path.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("folder", MODULES)
-def test_a_room_has_no_more_modules_than_a_newcomer_can_take_in(folder):
-    flat = sorted(path.stem for path in (SOURCE / folder).glob("*.py"))
-    assert len(flat) <= MODULES[folder], flat
+def test_a_room_has_no_more_modules_than_a_newcomer_can_take_in():
+    flat = Counter(name(path.parent) for path in files())
+    allowed = dict.fromkeys(flat, MODULES) | FEWER | MORE
+    assert {room: n for room, n in flat.items() if n > allowed[room]} == {}
+    assert {room: flat[room] for room, n in MORE.items() if flat[room] < n} == {}, "smaller now: so is its number"
 
 
 def test_a_file_ends_before_it_holds_two_rooms():

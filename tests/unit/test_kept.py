@@ -15,8 +15,8 @@ from liteq.context import LEAVING
 from liteq.exceptions import LeaseLost, PayloadTooLarge, StorageError, TaskInterrupted
 from liteq.execution import cursors
 from liteq.message import Flag, Lease
-from liteq.monitor.tasks import task as task_document
-from liteq.monitor.tasks import tasks
+from liteq.monitor.tasks.tasks import task as task_document
+from liteq.monitor.tasks.tasks import tasks
 from liteq.operating.resend import again
 from liteq.storage.operating.audit import Actor
 from liteq.testing import FakeClock, drain

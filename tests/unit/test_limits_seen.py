@@ -9,12 +9,12 @@ import pytest
 
 from liteq import LiteQ
 from liteq.context import identity
-from liteq.monitor.limits import limit, limits
+from liteq.monitor.access.sight import ALL, Sight
 from liteq.monitor.messages import document
-from liteq.monitor.queues import queue
-from liteq.monitor.sight import ALL, Sight
-from liteq.monitor.tasks import task, tasks
-from liteq.monitor.why import REASONS, explain
+from liteq.monitor.tasks.limits import limit, limits
+from liteq.monitor.tasks.queues import queue
+from liteq.monitor.tasks.tasks import task, tasks
+from liteq.monitor.tasks.why import REASONS, explain
 from liteq.operating import Actor
 from liteq.operating.limits import act_on_limit
 from liteq.testing import FakeClock

@@ -13,9 +13,9 @@ from liteq.clock import from_ms
 from liteq.context import identity
 from liteq.monitor import documents
 from liteq.monitor import overview as overview_module
+from liteq.monitor.access.sight import Sight
 from liteq.monitor.overview import overview
-from liteq.monitor.queues import queue, queues
-from liteq.monitor.sight import Sight
+from liteq.monitor.tasks.queues import queue, queues
 from liteq.storage.reading import overview as counting
 from liteq.storage.statistics.stats import Tally
 from liteq.testing import FakeClock

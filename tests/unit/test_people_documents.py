@@ -11,9 +11,9 @@ from liteq import LiteQ
 from liteq.clock import FakeClock
 from liteq.context.identity import boot_id, start_time
 from liteq.message import WorkerIdentity, new_id
+from liteq.monitor.access.sight import Sight
 from liteq.monitor.file import file
 from liteq.monitor.schedules import queue_of_call, schedule, schedules
-from liteq.monitor.sight import Sight
 from liteq.monitor.workers import worker, workers
 from liteq.schedules import crontab
 from liteq.testing import drain

@@ -9,10 +9,10 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from liteq.message import StepRow
-from liteq.monitor.graph_svg import as_svg
-from liteq.monitor.graph_text import as_mermaid, as_text
-from liteq.monitor.run_graph import graph
-from liteq.monitor.run_timeline import MOST, bars
+from liteq.monitor.graphs.graph_svg import as_svg
+from liteq.monitor.graphs.graph_text import as_mermaid, as_text
+from liteq.monitor.graphs.run_graph import graph
+from liteq.monitor.graphs.run_timeline import MOST, bars
 from liteq.storage.runs.records import RunRecord, RunStep
 
 START = 1_000_000

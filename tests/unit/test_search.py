@@ -8,11 +8,11 @@ import pytest
 
 from liteq import LiteQ
 from liteq.clock import START_MS
-from liteq.monitor import matching
-from liteq.monitor.matching import find, find_all
-from liteq.monitor.search import BadSearch, parse
-from liteq.monitor.sight import ALL, Sight
-from liteq.monitor.tasks import tasks
+from liteq.monitor.access.sight import ALL, Sight
+from liteq.monitor.tasks import matching
+from liteq.monitor.tasks.matching import find, find_all
+from liteq.monitor.tasks.search import BadSearch, parse
+from liteq.monitor.tasks.tasks import tasks
 from liteq.states import State
 from liteq.testing import FakeClock, drain
 

@@ -8,11 +8,11 @@ import pytest
 
 from liteq import LiteQ
 from liteq.context import identity
+from liteq.monitor.access.sight import Sight
 from liteq.monitor.overview import overview
-from liteq.monitor.sight import Sight
-from liteq.monitor.tasks import task, tasks
-from liteq.monitor.telling import stream
-from liteq.monitor.why import explain
+from liteq.monitor.tasks.tasks import task, tasks
+from liteq.monitor.tasks.telling import stream
+from liteq.monitor.tasks.why import explain
 from liteq.serialization import encode
 from liteq.testing import FakeClock
 

@@ -10,9 +10,9 @@ from liteq import Debounce, LiteQ, Throttle, Unique
 from liteq.canvas import chain
 from liteq.context import identity
 from liteq.message import Ack
-from liteq.monitor.sight import Sight
-from liteq.monitor.tasks import task
-from liteq.monitor.why import REASONS, explain
+from liteq.monitor.access.sight import Sight
+from liteq.monitor.tasks.tasks import task
+from liteq.monitor.tasks.why import REASONS, explain
 from liteq.testing import FakeClock
 
 

@@ -11,9 +11,9 @@ import pytest
 from liteq import LiteQ
 from liteq.canvas import chain, chord, group
 from liteq.context import identity
-from liteq.monitor.sight import Sight
-from liteq.monitor.tasks import task, tasks
-from liteq.monitor.why import REASONS, explain
+from liteq.monitor.access.sight import Sight
+from liteq.monitor.tasks.tasks import task, tasks
+from liteq.monitor.tasks.why import REASONS, explain
 from liteq.testing import FakeClock, drain
 from liteq.workflow import ctx
 

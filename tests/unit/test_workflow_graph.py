@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from liteq.canvas import Signature, chain, chord, group
 from liteq.message import Flag, Group, Message
-from liteq.monitor.canvas_graph import canvas_graph
-from liteq.monitor.graph import CELLS, DRAWN, FOLDED, Node, Parallel, Series, cells_of, fold, nodes
-from liteq.monitor.graph_layout import Picture, layout
-from liteq.monitor.graph_svg import as_svg
-from liteq.monitor.graph_text import as_dot, as_mermaid, as_text
+from liteq.monitor.graphs.canvas_graph import canvas_graph
+from liteq.monitor.graphs.graph import CELLS, DRAWN, FOLDED, Node, Parallel, Series, cells_of, fold, nodes
+from liteq.monitor.graphs.graph_layout import Picture, layout
+from liteq.monitor.graphs.graph_svg import as_svg
+from liteq.monitor.graphs.graph_text import as_dot, as_mermaid, as_text
 from liteq.sending.compile import compile_signature
 
 

@@ -9,17 +9,17 @@ from liteq import metrics
 from liteq.exceptions import ImproperlyConfigured
 from liteq.monitor import documents
 from liteq.monitor.activity import activity
-from liteq.monitor.failures import cause, failures
 from liteq.monitor.operations import operation, operations
 from liteq.monitor.overview import overview
-from liteq.monitor.queues import queue, queues
 from liteq.monitor.schedules import schedule, schedules
-from liteq.monitor.search import BadSearch
 from liteq.monitor.series import series
-from liteq.monitor.tasks import task, tasks
-from liteq.monitor.telling import stream
-from liteq.monitor.types import task_type
-from liteq.monitor.why import explain
+from liteq.monitor.tasks.failures import cause, failures
+from liteq.monitor.tasks.queues import queue, queues
+from liteq.monitor.tasks.search import BadSearch
+from liteq.monitor.tasks.tasks import task, tasks
+from liteq.monitor.tasks.telling import stream
+from liteq.monitor.tasks.types import task_type
+from liteq.monitor.tasks.why import explain
 from liteq.monitor.workers import worker, workers
 from liteq.utils.json_text import to_json
 from liteq_dashboard.charts import RANGES

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from liteq.exceptions import AlreadyDecided, LiteqError, NoSuchApproval, RunNotFound
-from liteq.monitor.approvals import approval, approvals, decision
-from liteq.monitor.sight import Sight
+from liteq.monitor.access.sight import Sight
+from liteq.monitor.runs.approvals import approval, approvals, decision
 from liteq_dashboard.acting import note
 from liteq_dashboard.http import Reader, Request, Response, Route
 from liteq_dashboard.links import link

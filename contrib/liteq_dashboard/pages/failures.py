@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from liteq.monitor.failures import cause as document_of
-from liteq.monitor.failures import failures as documents_of
-from liteq.monitor.tasks import tasks
+from liteq.monitor.tasks.failures import cause as document_of
+from liteq.monitor.tasks.failures import failures as documents_of
+from liteq.monitor.tasks.tasks import tasks
 from liteq_dashboard.http import Reader, Request, Response, Route
 from liteq_dashboard.render import html, problem
 from liteq_dashboard.texts import TEXTS

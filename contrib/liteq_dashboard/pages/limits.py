@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from liteq.monitor.keys import is_plain
-from liteq.monitor.limits import is_declared
-from liteq.monitor.limits import limit as document_of
-from liteq.monitor.limits import limits as documents_of
+from liteq.monitor.access.keys import is_plain
+from liteq.monitor.tasks.limits import is_declared
+from liteq.monitor.tasks.limits import limit as document_of
+from liteq.monitor.tasks.limits import limits as documents_of
 from liteq.operating.limits import act_on_limit, limit_words, may_change
 from liteq_dashboard.acting import actor, body_of, tried
 from liteq_dashboard.asking import Asked, Field, confirm

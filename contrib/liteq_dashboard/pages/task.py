@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from liteq.monitor.tasks import task as document_of
+from liteq.monitor.tasks.tasks import task as document_of
 from liteq.operating import offered
 from liteq_dashboard.acting import RIGHTS
 from liteq_dashboard.compare import compare

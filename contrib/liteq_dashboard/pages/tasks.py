@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from liteq.monitor.search import BadSearch, quoted
-from liteq.monitor.tasks import tasks as document_of
+from liteq.monitor.tasks.search import BadSearch, quoted
+from liteq.monitor.tasks.tasks import tasks as document_of
 from liteq_dashboard.http import Reader, Request, Response, Route
 from liteq_dashboard.links import link
 from liteq_dashboard.render import html

@@ -11,9 +11,9 @@ import orjson
 from liteq import LiteQ
 from liteq.exceptions import LiteqError
 from liteq.monitor.schedules import queue_of_call
-from liteq.monitor.search import quoted
-from liteq.monitor.tasks import tasks
-from liteq.monitor.types import task_type as document_of
+from liteq.monitor.tasks.search import quoted
+from liteq.monitor.tasks.tasks import tasks
+from liteq.monitor.tasks.types import task_type as document_of
 from liteq_dashboard.asking import carry_out
 from liteq_dashboard.charts import RANGES, charts_of, range_of
 from liteq_dashboard.http import Reader, Request, Response, Route

@@ -7,8 +7,8 @@ from typing import Any
 
 from liteq import LiteQ
 from liteq.exceptions import closest
-from liteq.monitor.search import quoted
-from liteq.monitor.tasks import tasks
+from liteq.monitor.tasks.search import quoted
+from liteq.monitor.tasks.tasks import tasks
 from liteq.monitor.workers import worker as document_of
 from liteq.monitor.workers import workers as documents_of
 from liteq_dashboard.asking import Asked, Field, carry_out, confirm

@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from liteq.exceptions import LiteqError
 from liteq.message import new_id
-from liteq.monitor.workflow_list import workflows
-from liteq.monitor.workflows import Workflow, look, workflow_document
+from liteq.monitor.runs.workflow_list import workflows
+from liteq.monitor.runs.workflows import Workflow, look, workflow_document
 from liteq.operating import act
 from liteq.states import State
 from liteq_dashboard import gantt

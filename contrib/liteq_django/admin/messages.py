@@ -11,9 +11,9 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path
 
-from liteq.monitor.matching import find, find_all
 from liteq.monitor.messages import HIDDEN, error_line, failure, result, shown
-from liteq.monitor.search import BadSearch, Search, Texts
+from liteq.monitor.tasks.matching import find, find_all
+from liteq.monitor.tasks.search import BadSearch, Search, Texts
 from liteq.states import FINISHED, State
 from liteq.storage.reading.browse import Line
 from liteq.storage.reading.inspect import Record

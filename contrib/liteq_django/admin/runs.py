@@ -14,8 +14,8 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
 from liteq.exceptions import LiteqError, RunNotFound, WorkflowError
-from liteq.monitor import runs as shown
-from liteq.monitor.run_timeline import bars
+from liteq.monitor.graphs.run_timeline import bars
+from liteq.monitor.runs import runs as shown
 from liteq.storage.runs.records import Approval, RunRecord
 from liteq.utils.json_text import to_json
 from liteq_django.admin.base import Action, Page, QueueAdmin, Row, when

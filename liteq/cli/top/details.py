@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from liteq.context import App
-from liteq.monitor.failures import cause
-from liteq.monitor.limits import limit
-from liteq.monitor.queues import queue
-from liteq.monitor.tasks import task
-from liteq.monitor.why import explain
-from liteq.monitor.workflows import workflow
+from liteq.monitor.runs.workflows import workflow
+from liteq.monitor.tasks.failures import cause
+from liteq.monitor.tasks.limits import limit
+from liteq.monitor.tasks.queues import queue
+from liteq.monitor.tasks.tasks import task
+from liteq.monitor.tasks.why import explain
 from liteq.utils.text import printable
 
 __all__ = ["opened", "why"]

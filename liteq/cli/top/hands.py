@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from liteq.context import App
 from liteq.exceptions import LiteqError, NotEligible
-from liteq.monitor.limits import limit
-from liteq.monitor.sight import ALL
+from liteq.monitor.access.sight import ALL
+from liteq.monitor.tasks.limits import limit
 from liteq.operating import Actor, act, start
 from liteq.operating.limits import act_on_limit
 from liteq.utils.records import NamedTuple

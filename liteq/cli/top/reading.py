@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from liteq.context import App
-from liteq.monitor.failures import failures
-from liteq.monitor.limits import limits
+from liteq.monitor.access.sight import ALL, Sight
 from liteq.monitor.overview import overview
+from liteq.monitor.runs.workflow_list import workflows
 from liteq.monitor.schedules import schedules
-from liteq.monitor.sight import ALL, Sight
-from liteq.monitor.tasks import tasks
+from liteq.monitor.tasks.failures import failures
+from liteq.monitor.tasks.limits import limits
+from liteq.monitor.tasks.tasks import tasks
 from liteq.monitor.workers import workers
-from liteq.monitor.workflow_list import workflows
 from liteq.storage import describe_url
 
 __all__ = ["read"]

@@ -15,7 +15,7 @@ from liteq.cli.output import counted, emit, say
 from liteq.cli.session import Session, pass_session
 from liteq.cli.workflow.choosing import Choice, choosing, chosen, found, matching
 from liteq.exceptions import MessageNotFound, NotEligible
-from liteq.monitor.runs import ENDED, STATUSES
+from liteq.monitor.runs.runs import ENDED, STATUSES
 from liteq.operating import act
 
 __all__ = ["BULK"]

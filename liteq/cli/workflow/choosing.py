@@ -13,7 +13,7 @@ from liteq.cli.names import one_of
 from liteq.cli.session import Session
 from liteq.clock import to_ms
 from liteq.exceptions import RunNotFound
-from liteq.monitor.runs import STATUSES
+from liteq.monitor.runs.runs import STATUSES
 from liteq.storage.runs.records import RunRecord
 from liteq.workflow.duration import to_span_ms
 

@@ -13,8 +13,8 @@ from liteq.cli.names import one_of
 from liteq.cli.output import age, emit, say, table
 from liteq.cli.session import Session, pass_session
 from liteq.cli.workflow.choosing import Choice, choosing, chosen, found, matching, unknown_run
-from liteq.monitor import runs as shown
-from liteq.monitor.graph import call_name
+from liteq.monitor.graphs.graph import call_name
+from liteq.monitor.runs import runs as shown
 from liteq.storage.runs.records import RunRecord, RunStep
 from liteq.utils.json_text import to_json
 from liteq.utils.text import span
@@ -130,7 +130,7 @@ def _inline(value: Any) -> str:
 
 
 def _write_timeline(run: RunRecord, steps: Sequence[RunStep], now_ms: int) -> None:
-    from liteq.monitor.run_timeline import bars
+    from liteq.monitor.graphs.run_timeline import bars
 
     lines = bars(run, steps, now_ms=now_ms)
     if lines and lines[0].n > 1:
@@ -203,9 +203,9 @@ def graph(session: Session, /, id_: str, form: str, depth: int) -> int:
     \b
     JSON: [{"id", "format", "graph"}]
     """
-    from liteq.monitor.graph_svg import as_svg
-    from liteq.monitor.graph_text import as_dot, as_mermaid, as_text
-    from liteq.monitor.workflows import look
+    from liteq.monitor.graphs.graph_svg import as_svg
+    from liteq.monitor.graphs.graph_text import as_dot, as_mermaid, as_text
+    from liteq.monitor.runs.workflows import look
 
     _ = session.storage
     workflow = look(session.app, id_, depth=depth)

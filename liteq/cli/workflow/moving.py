@@ -30,7 +30,7 @@ def export(session: Session, /, ids: tuple[str, ...], whole: bool) -> int:
     Arguments that the workflow calls sensitive are hidden, also where results and errors quote them. Without -A all
     arguments are, as only the app's code says which are sensitive. A run that is to go on elsewhere needs --sensitive.
     """
-    from liteq.monitor.run_export import exported, line_of
+    from liteq.monitor.runs.run_export import exported, line_of
 
     names = [found(session, id_).name for id_ in ids]  # all or none
     if not whole:

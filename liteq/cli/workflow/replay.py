@@ -36,7 +36,7 @@ def replay(session: Session, /, ids: tuple[str, ...], check: bool, file: IO[byte
     \b
     JSON: [{"id", "name", "status", "steps", "ok", "position", "recorded", "found", "error"}]
     """
-    from liteq.monitor.run_replay import compared
+    from liteq.monitor.runs.run_replay import compared
 
     if not session.has_app:
         raise click.UsageError("name the app whose code is to be checked with -A")

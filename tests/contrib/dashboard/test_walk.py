@@ -15,7 +15,7 @@ from liteq import LiteQ
 from liteq import operating as hands
 from liteq.message import WorkerIdentity, new_id
 from liteq.monitor.documents import Ends
-from liteq.monitor.failures import failures
+from liteq.monitor.tasks.failures import failures
 from liteq.operating import Actor
 from liteq.storage.driver import Promise
 from liteq.storage.statistics.stats import Tally, add

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liteq.monitor.graph import Hung, Node, Parallel, Series, Times
+from liteq.monitor.graphs.graph import Hung, Node, Parallel, Series, Times
 from liteq_dashboard.compare import differences
 from liteq_dashboard.gantt import FOLD, LABELS, MOST, WIDTH, Attempt, Bar, as_svg, chart, lanes, scale
 from liteq_dashboard.schema_form import Wrong, data_of, fields

@@ -269,7 +269,7 @@ def test_outside_of_a_run_it_is_the_sdks_own(look):
 
 
 def test_a_recorded_agent_is_a_test_without_a_model(app, worker, look, tmp_path):
-    from liteq.monitor.run_export import exported, line_of
+    from liteq.monitor.runs.run_export import exported, line_of
 
     model = ScriptedModel([calls(("look", {"place": "Rome"})), says("It is fine.")])
     agent = Agent(name="a", model=model, tools=[look])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from liteq.message import new_id
-from liteq.monitor.failures import failures
-from liteq.monitor.tasks import tasks
-from liteq.monitor.workflow_list import workflows
+from liteq.monitor.runs.workflow_list import workflows
+from liteq.monitor.tasks.failures import failures
+from liteq.monitor.tasks.tasks import tasks
 from liteq_dashboard.links import link
 
 __all__ = ["paths"]

@@ -76,8 +76,8 @@ def hostile_site(hostile):
 
 def links(app):
     """A path of each page on each of the corpus."""
-    from liteq.monitor.failures import failures
-    from liteq.monitor.tasks import tasks
+    from liteq.monitor.tasks.failures import failures
+    from liteq.monitor.tasks.tasks import tasks
     from liteq_dashboard.links import link
 
     found = [

@@ -13,10 +13,10 @@ from typing import Any, Final
 import orjson
 
 from liteq.context import App
-from liteq.monitor.keys import Bearer, is_plain, key_document
-from liteq.monitor.queues import count
-from liteq.monitor.sight import ALL, Sight
-from liteq.monitor.tasks import times
+from liteq.monitor.access.keys import Bearer, is_plain, key_document
+from liteq.monitor.access.sight import ALL, Sight
+from liteq.monitor.tasks.queues import count
+from liteq.monitor.tasks.tasks import times
 from liteq.policy.rates import Bucket
 from liteq.storage.limits.rules import Rule, Rules
 from liteq.storage.reading.holding import FAIR, OF_NO_LIMIT, Holding, KeyRow, PlaceTaken

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from liteq.monitor.graph import Hung, Node, Parallel, Series, nodes
+from liteq.monitor.graphs.graph import Hung, Node, Parallel, Series, nodes
 from liteq.utils.text import iso_time
 
 __all__ = ["edges_document", "series_document"]

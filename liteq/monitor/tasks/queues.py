@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from liteq.context import App
 from liteq.context.living import living, takes_from
-from liteq.monitor.keys import Bearer, shown_key
-from liteq.monitor.pace import Pace, pace
-from liteq.monitor.sight import ALL, Sight
-from liteq.monitor.tasks import times
+from liteq.monitor.access.keys import Bearer, shown_key
+from liteq.monitor.access.sight import ALL, Sight
+from liteq.monitor.tasks.pace import Pace, pace
+from liteq.monitor.tasks.tasks import times
 from liteq.storage.claiming.pauses import Pause
 from liteq.storage.claiming.workers import WorkerRecord
 from liteq.storage.reading.holding import FAIR

@@ -6,9 +6,9 @@ from typing import Any
 
 from liteq.context import App
 from liteq.message import Flag
-from liteq.monitor.keys import shown_key
-from liteq.monitor.sight import Sight
-from liteq.monitor.tasks import times
+from liteq.monitor.access.keys import shown_key
+from liteq.monitor.access.sight import Sight
+from liteq.monitor.tasks.tasks import times
 from liteq.policy.unique import Debounce, Throttle, unique_of
 from liteq.states import FINISHED, State
 from liteq.storage.reading.inspect import Record

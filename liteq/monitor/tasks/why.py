@@ -8,13 +8,13 @@ from typing import Any, Final
 from liteq.context import App
 from liteq.context.living import living, takes_from
 from liteq.message import Flag
-from liteq.monitor.exclusion import duplicate_of, put_off
-from liteq.monitor.failing import error_document, first_failure
-from liteq.monitor.held import held_back
-from liteq.monitor.runs import value, waiting_line
-from liteq.monitor.sight import ALL, Sight
-from liteq.monitor.tasks import batch_of, times
-from liteq.monitor.telling import progress_document
+from liteq.monitor.access.failing import error_document, first_failure
+from liteq.monitor.access.sight import ALL, Sight
+from liteq.monitor.runs.runs import value, waiting_line
+from liteq.monitor.tasks.exclusion import duplicate_of, put_off
+from liteq.monitor.tasks.held import held_back
+from liteq.monitor.tasks.tasks import batch_of, times
+from liteq.monitor.tasks.telling import progress_document
 from liteq.serialization import decode_error
 from liteq.states import FINISHED, State
 from liteq.storage.claiming.workers import WorkerRecord

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from liteq.context import App
 from liteq.exceptions import RunNotFound
+from liteq.monitor.access.sight import ALL, Sight
 from liteq.monitor.messages import error_line
-from liteq.monitor.runs import waiting_line
-from liteq.monitor.sight import ALL, Sight
-from liteq.monitor.workflows import OUTCOMES, canvas_status, runs_seen
+from liteq.monitor.runs.runs import waiting_line
+from liteq.monitor.runs.workflows import OUTCOMES, canvas_status, runs_seen
 from liteq.states import State
 from liteq.storage.reading.lineage import Kin, Lineage
 from liteq.storage.runs.records import RunRecord

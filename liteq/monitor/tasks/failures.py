@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from liteq.context import App
 from liteq.context.display import REDACTED
-from liteq.monitor.failing import masked_text
+from liteq.monitor.access.failing import masked_text
+from liteq.monitor.access.sight import ALL, Sight
 from liteq.monitor.messages import failure, masked
-from liteq.monitor.sight import ALL, Sight
-from liteq.monitor.tasks import times
+from liteq.monitor.tasks.tasks import times
 from liteq.storage.statistics.causes import CauseRecord
 from liteq.storage.statistics.stats import Number
 

@@ -10,12 +10,12 @@ from liteq.context import App
 from liteq.exceptions import LiteqError
 from liteq.message import Flag
 from liteq.monitor import messages
-from liteq.monitor.failing import error_document, masked_text
-from liteq.monitor.keys import shown_key
+from liteq.monitor.access.failing import error_document, masked_text
+from liteq.monitor.access.keys import shown_key
+from liteq.monitor.access.sight import ALL, Sight
 from liteq.monitor.links import links
-from liteq.monitor.matching import Found, find
-from liteq.monitor.search import Search, parse
-from liteq.monitor.sight import ALL, Sight
+from liteq.monitor.tasks.matching import Found, find
+from liteq.monitor.tasks.search import Search, parse
 from liteq.states import State
 from liteq.storage.reading.browse import Line
 from liteq.storage.reading.holding import FAIR, OF_NO_LIMIT
@@ -88,7 +88,7 @@ def times(**ms: int | None) -> dict[str, Any]:
 
 def line_documents(app: App, lines: Sequence[Line], see: Sight) -> list[dict[str, Any]]:
     """Tasks in a list: of those that run, what they have told of their progress."""
-    from liteq.monitor.telling import progress_document
+    from liteq.monitor.tasks.telling import progress_document
 
     told = app.storage.views.progress_of([one.id for one in lines if one.state == State.LEASED])
     return [{**line_document(app, one, see), "progress": progress_document(told.get(one.id), see)} for one in lines]
@@ -127,7 +127,7 @@ def _waits_for(app: App, line: Line, see: Sight) -> str | None:
 
 def record_document(app: App, record: Record, see: Sight = ALL) -> dict[str, Any]:
     """A task with its arguments and its result, where `see` allows these."""
-    from liteq.monitor.telling import progress_document
+    from liteq.monitor.tasks.telling import progress_document
 
     error = messages.failure(record)
     found: dict[str, Any] = {
@@ -182,10 +182,10 @@ def task(app: App, id_: str, see: Sight = ALL) -> dict[str, Any] | None:
     `duplicate_of`, the `batch` in which it ran, the `limits` that it goes by, its `tags`, its `streams` with their last
     chunks (its log is one), and `links`, the addresses where other tools have it.
     """
-    from liteq.monitor.exclusion import duplicate_of, uniqueness_of
-    from liteq.monitor.limits import limits_of
-    from liteq.monitor.telling import streams_of
-    from liteq.monitor.why import explain_record
+    from liteq.monitor.tasks.exclusion import duplicate_of, uniqueness_of
+    from liteq.monitor.tasks.limits import limits_of
+    from liteq.monitor.tasks.telling import streams_of
+    from liteq.monitor.tasks.why import explain_record
 
     record = app.storage.reader.find(id_)
     if record is None or not see.sees(record.queue):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from liteq.context import App
-from liteq.monitor.sight import ALL, Sight
+from liteq.monitor.access.sight import ALL, Sight
 from liteq.storage.statistics.stats import Number, Tally, quantile
 from liteq.utils.records import NamedTuple
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from liteq.monitor.graph import LOOKS, MARKS, Node, Parallel, Series
+from liteq.monitor.graphs.graph import LOOKS, MARKS, Node, Parallel, Series
 from liteq.utils.text import printable
 
 __all__ = ["COLOURS", "as_dot", "as_mermaid", "as_text"]

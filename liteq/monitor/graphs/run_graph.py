@@ -10,7 +10,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from liteq.monitor.graph import FOLDED, Hung, Inside, Node, Parallel, Series, Times, cells_of, nodes, tally, worst
+from liteq.monitor.graphs.graph import (
+    FOLDED,
+    Hung,
+    Inside,
+    Node,
+    Parallel,
+    Series,
+    Times,
+    cells_of,
+    nodes,
+    tally,
+    worst,
+)
 from liteq.storage.runs.records import RunRecord, RunStep
 
 __all__ = ["body", "graph", "neighbours"]

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from liteq.context import App
-from liteq.monitor.keys import shown_key
-from liteq.monitor.limits import holders, is_declared, lacks, rule_document
-from liteq.monitor.sight import Sight
-from liteq.monitor.tasks import times
+from liteq.monitor.access.keys import shown_key
+from liteq.monitor.access.sight import Sight
+from liteq.monitor.tasks.limits import holders, is_declared, lacks, rule_document
+from liteq.monitor.tasks.tasks import times
 from liteq.storage.reading.holding import FAIR, OF_NO_LIMIT, Waits
 from liteq.storage.reading.inspect import Record
 from liteq.utils.text import iso_time, span

@@ -12,13 +12,13 @@ from typing import Any, Final
 from liteq.context import App
 from liteq.exceptions import RunNotFound
 from liteq.message import Flag
-from liteq.monitor import runs as shown
-from liteq.monitor.canvas_graph import canvas_graph
-from liteq.monitor.graph import Hung, Node, Parallel, Series, fold, nodes
-from liteq.monitor.graph_document import edges_document, series_document
+from liteq.monitor.access.sight import ALL, Sight
+from liteq.monitor.graphs.canvas_graph import canvas_graph
+from liteq.monitor.graphs.graph import Hung, Node, Parallel, Series, fold, nodes
+from liteq.monitor.graphs.graph_document import edges_document, series_document
+from liteq.monitor.graphs.run_graph import body, graph
 from liteq.monitor.messages import masked
-from liteq.monitor.run_graph import body, graph
-from liteq.monitor.sight import ALL, Sight
+from liteq.monitor.runs import runs as shown
 from liteq.serialization import decode_error
 from liteq.states import FINISHED, State
 from liteq.storage.reading.lineage import Kin

@@ -15,10 +15,10 @@ import orjson
 
 from liteq.context import App
 from liteq.exceptions import LiteqError
-from liteq.monitor.failing import masked_text
+from liteq.monitor.access.failing import masked_text
+from liteq.monitor.access.sight import ALL, Sight
 from liteq.monitor.messages import error_line, shown
-from liteq.monitor.search import Argument, BadSearch, Search
-from liteq.monitor.sight import ALL, Sight
+from liteq.monitor.tasks.search import Argument, BadSearch, Search
 from liteq.states import State
 from liteq.storage.reading.browse import LAST, SEEN, WALK_OF, WALKS, Line, Mark, Whole
 from liteq.utils.json_text import to_json

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from liteq.monitor.graph import Hung, Node, Parallel, Series
+from liteq.monitor.graphs.graph import Hung, Node, Parallel, Series
 
 __all__ = ["Box", "Frame", "Line", "Picture", "layout"]
 

@@ -10,8 +10,8 @@ from typing import Any, Final, Protocol
 
 from liteq.context import App
 from liteq.context.display import REDACTED
+from liteq.monitor.access.sight import Sight
 from liteq.monitor.messages import masked
-from liteq.monitor.sight import Sight
 from liteq.storage.reading.inspect import Record
 from liteq.utils.records import NamedTuple
 

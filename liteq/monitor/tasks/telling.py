@@ -7,9 +7,9 @@ from typing import Any, Final
 from liteq.context import App
 from liteq.exceptions import LiteqError
 from liteq.message import Flag
+from liteq.monitor.access.sight import ALL, Sight
 from liteq.monitor.messages import masked
-from liteq.monitor.sight import ALL, Sight
-from liteq.monitor.tasks import times
+from liteq.monitor.tasks.tasks import times
 from liteq.result.progress import progress_from
 from liteq.serialization import decode, kind_of
 from liteq.storage.kept.streams import Chunk

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from html import escape
 
-from liteq.monitor.graph import MARKS, Node, Series, fold, title
-from liteq.monitor.graph_layout import Box, Frame, Line, Picture, layout
-from liteq.monitor.graph_text import COLOURS, look
+from liteq.monitor.graphs.graph import MARKS, Node, Series, fold, title
+from liteq.monitor.graphs.graph_layout import Box, Frame, Line, Picture, layout
+from liteq.monitor.graphs.graph_text import COLOURS, look
 from liteq.utils.text import printable
 
 __all__ = ["Link", "as_svg", "cut", "text_of"]

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from liteq.context import App
 from liteq.exceptions import RunNotFound
-from liteq.monitor.runs import value
-from liteq.monitor.sight import ALL, Sight
-from liteq.monitor.workflows import runs_seen
+from liteq.monitor.access.sight import ALL, Sight
+from liteq.monitor.runs.runs import value
+from liteq.monitor.runs.workflows import runs_seen
 from liteq.storage.runs.records import Approval, RunRecord
 from liteq.utils.text import iso_time
 

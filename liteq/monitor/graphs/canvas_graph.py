@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from liteq.message import Flag
-from liteq.monitor.graph import Hung, Node, Parallel, Series, Times, strip
+from liteq.monitor.graphs.graph import Hung, Node, Parallel, Series, Times, strip
 
 __all__ = ["GroupRow", "MessageRow", "canvas_graph"]
 

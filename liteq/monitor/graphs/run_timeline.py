@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from liteq.monitor.graph import MARKS, call_name, worst
-from liteq.monitor.run_graph import neighbours
+from liteq.monitor.graphs.graph import MARKS, call_name, worst
+from liteq.monitor.graphs.run_graph import neighbours
 from liteq.storage.runs.records import RunRecord, RunStep
 from liteq.utils.text import span
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from liteq.context import App
-from liteq.monitor.failures import failures
-from liteq.monitor.search import quoted
-from liteq.monitor.sight import ALL, Sight
-from liteq.monitor.tasks import tasks
+from liteq.monitor.access.sight import ALL, Sight
+from liteq.monitor.tasks.failures import failures
+from liteq.monitor.tasks.search import quoted
+from liteq.monitor.tasks.tasks import tasks
 from liteq.storage.statistics.stats import Stat, Tally, quantile
 
 __all__ = ["task_type"]

@@ -1,0 +1,1 @@
+"""Graphs of canvases and runs: one form, and its ways to be drawn."""

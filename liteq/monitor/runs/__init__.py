@@ -1,0 +1,1 @@
+"""Runs of workflows as documents: one, the newest, their approvals, their export."""
