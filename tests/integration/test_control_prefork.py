@@ -69,7 +69,7 @@ def worker(app, tmp_path, started):
             stdout=log,
             stderr=log,
         )
-    eventually(lambda: app.control.ping(timeout=60))
+    eventually(lambda: app.control.ping(timeout=5))
     yield process
     process.send_signal(signal.SIGTERM)
     process.wait(60)

@@ -39,7 +39,7 @@ async def heard(site: Site, id_: str) -> list[object]:
 def test_all_go_on_when_the_server_is_back(
     site: Site, postgresql_server: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    site.worker("-c", "1")
+    site.worker("-c", "1", WORKER_TEST_VISIBILITY_S="600")
     beat = Beat(site.app)
     beat.turn()
     go = site.folder / "go"

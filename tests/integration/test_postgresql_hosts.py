@@ -124,9 +124,9 @@ def test_a_killed_worker_is_followed_by_another_that_has_its_task_at_once(
         task = site.send("until", str(go))
         child = site.wait_started(task)
         os.kill(worker.pid, signal.SIGKILL)
-        wait_for(lambda: not lives(child), within_s=20, what="its child has died with it")
+        wait_for(lambda: not lives(child), what="its child has died with it")
         site.worker("-c", "1")
-        again = site.wait_started(task, times=2, within_s=30)  # its lease is one of a minute
+        again = site.wait_started(task, times=2, within_s=50)  # its lease is one of a minute
         go.touch()
         assert site.get(task) == again
         assert (site.record(task).crashes, site.record(task).reaps) == (0, 1)

@@ -82,7 +82,7 @@ def test_nobody_listening_costs_nothing(app):
 
 def test_a_silent_stream_has_a_heartbeat_and_ends(app):
     async def test():
-        stream = Broadcaster(app, look_s=3600, heartbeat_s=SOON_S, life_s=5 * SOON_S).changes()
+        stream = Broadcaster(app, look_s=3600, heartbeat_s=SOON_S, life_s=50 * SOON_S).changes()
         found = [event async for event in stream]
         assert found[0] == b"retry: 2000\n\n"
         assert set(found[1:]) == {b": alive\n\n"}

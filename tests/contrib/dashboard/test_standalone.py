@@ -40,7 +40,7 @@ def ask(port, method, path, *, cookie="", headers=None, body=None):
     sent = {**(headers or {}), **({"Cookie": cookie} if cookie else {})}
     if body is not None:
         sent["Content-Type"] = "application/x-www-form-urlencoded"
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
         connection.request(method, path, body=body, headers=sent)
         return Answer(connection.getresponse())
 
@@ -110,7 +110,7 @@ def test_read_only_takes_no_act(queue, tmp_path):
 def test_changes_are_streamed(queue, tmp_path):
     with served(tmp_path) as link:
         port, cookie = entered(link)
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
             connection.request("GET", "/live", headers={"Cookie": cookie})
             stream = connection.getresponse()
             assert stream.getheader("content-type") == "text/event-stream"
@@ -282,7 +282,7 @@ def test_below_a_prefix_all_works_whether_the_proxy_strips_it_or_not(proxied, qu
     assert (
         ask(port, "POST", "/ops/look", cookie=cookie, headers={"Origin": "http://evil.example"}, body="").status == 403
     )
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
         connection.request("GET", "/ops/live", headers={"Cookie": cookie})
         stream = connection.getresponse()
         assert stream.readline() == b"retry: 2000\n"  # nothing is held back on the way

@@ -102,7 +102,7 @@ class Site:
         self.env = {**os.environ, "PYTHONPATH": path, **env}
         self.started: list[subprocess.Popen] = []
 
-    def manage(self, *args: str, timeout: float = 30) -> subprocess.CompletedProcess:
+    def manage(self, *args: str, timeout: float = 120) -> subprocess.CompletedProcess:
         return subprocess.run(
             [sys.executable, str(SITE / "manage.py"), *args],
             env=self.env, cwd=self.folder, capture_output=True, text=True, timeout=timeout, start_new_session=True,

@@ -58,7 +58,7 @@ def test_a_worker_runs_what_a_transaction_has_sent_once_that_is_committed(new_si
         "print(sent.get(timeout=60)); order.refresh_from_db(); print(order.paid)"
     )
     assert said.stdout.split() == ["1", "True"], said.stderr
-    status = site.manage("liteq", "status")
+    status = site.manage("liteq", "status", "-t", "60")
     assert status.returncode == 0, status.stderr
     assert "liteq@" in status.stdout
 

@@ -26,7 +26,7 @@ def test_manage_py_starts_a_worker_that_finds_the_tasks_of_all_apps(shop, site):
     assert {c.state for c in shop.storage.reader.counts()} == {State.SUCCEEDED, State.DEAD}  # nothing was sent
 
     assert had_connection.delay().get(timeout=60) is False  # without CONN_MAX_AGE a task opens its own
-    status = site.manage("liteq", "status")
+    status = site.manage("liteq", "status", "-t", "60")
     assert status.returncode == 0, status.stderr
     assert "1 worker" in status.stdout or "liteq@" in status.stdout
 

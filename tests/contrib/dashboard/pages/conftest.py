@@ -84,7 +84,7 @@ def _chromium(folder: Path, preferences: dict[str, Any] | None = None) -> Iterat
     # It writes beside its profile too.
     opened = webdriver.Chrome(options=options, service=Service(driver, env={**os.environ, "HOME": str(folder)}))
     try:
-        opened.set_page_load_timeout(30)
+        opened.set_page_load_timeout(90)
         opened.set_script_timeout(60)
         yield opened
     finally:
