@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from liteq.exceptions import LeaseLost
 from liteq.message import Ack, Batch, DeadLetter, Flag, Group, RetryAt
 from liteq.serialization import decode_error
 from liteq.states import State
+from liteq.storage.driver import Bell, Promise
 from liteq.storage.groups.append_members import GIVE_UP
 from liteq.storage.groups.ended import Ended
 from liteq.storage.groups.open_groups import Seat
@@ -213,6 +216,23 @@ def test_what_follows_is_sent_with_the_end_of_a_lease_or_not_at_all(
     assert storage.settle([(a, Ack(b"1"))], also=Batch([row("b")])) == []
     assert storage.settle([(stale, Ack(b"1"))], also=Batch([row("c")]), ended=[Ended("d", ERROR)]) == [stale]
     assert [state(name) for name in ("a", "b", "c", "d")] == [State.SUCCEEDED, State.PENDING, None, None]
+
+
+def test_what_follows_is_heard_of_before_the_disk_has_it(
+    storage: Storage, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.enqueue(Batch([row("a")]))
+    lease = worker.claim_one()
+    asked: list[tuple[Promise, Bell | None]] = []
+    write = storage.driver.write
+
+    def noted(promise: Promise, bell: Bell | None = None) -> Any:
+        asked.append((promise, bell))
+        return write(promise, bell)
+
+    monkeypatch.setattr(storage.driver, "write", noted)
+    assert storage.settle([(lease, Ack(b"1"))], also=Batch([row("b")])) == []
+    assert asked == [(Promise.ACCEPTED, Bell.WORK)]  # a transaction rings its bell before it waits for the disk
 
 
 def test_what_follows_enters_its_group(storage: Storage, worker: FakeWorker, run: Run) -> None:

@@ -77,15 +77,17 @@ class Leases(Facade):
         except _settle.StaleBatch:
             done, woke = self._settle(_settle.settle_current, settled, terms, also, ended, events)
         self._driver.ring(Bell.DONE)
-        self._ring(work=done.woke or woke or bool(done.freed))
+        self._ring(work=not also.messages and (done.woke or woke or bool(done.freed)))  # else it has rung
         return done.lost
 
     def _settle(
         self, settle: _settle.Settle, settled: Sequence[tuple[Lease, Outcome]], terms: Terms, also: Batch,
         ended: Sequence[Ended], events: Sequence[bytes],
     ) -> tuple[_settle.Settled, bool]:  # fmt: skip
-        """Settle, and where no lease was lost, send and end; whether these woke something."""
-        with self._driver.write(Promise.ACCEPTED if also.messages else Promise.PROGRESS) as tx:
+        """Settle, and where no lease was lost, send and end; whether the end of these woke something."""
+        # What is sent is heard of before the disk has it: the next link of a chain does not wait for that.
+        promise, bell = (Promise.ACCEPTED, Bell.WORK) if also.messages else (Promise.PROGRESS, None)
+        with self._driver.write(promise, bell) as tx:
             done = settle(tx, settled, terms) if settled else _settle.NOTHING
             if done.lost:
                 return done, False
@@ -94,4 +96,4 @@ class Leases(Facade):
             woke = _ended.end(tx, ended, now_ms=terms.now_ms)
             if events:
                 _event_log.write(tx, events, now_ms=terms.now_ms)
-        return done, woke or bool(also.messages)
+        return done, woke
