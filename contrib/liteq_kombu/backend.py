@@ -84,9 +84,10 @@ class LiteqBackend(SyncBackendMixin, Backend):
         """Store the result; for the task that runs here that is its acknowledgement, too."""
         run = self._run(task_id, request)
         with ending(run, state):
-            if run is not None and run.lease.flags & Flag.LINKED:  # somebody takes the result, though no reader may
-                self.store_result(task_id, result, state, request=request)
             super().mark_as_done(task_id, result, request=request, store_result=store_result, state=state)
+            # Somebody takes the result, though no reader may.
+            if run is not None and run.lease.flags & Flag.LINKED and run.outcome is None:
+                self.store_result(task_id, result, state, request=request)
         if run is not None:
             run.settle(Ack())
 

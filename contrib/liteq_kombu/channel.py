@@ -94,6 +94,7 @@ class Channel(virtual.Channel):
         self._passing = PassingQueues(self._file)
         self._without_ack: set[str] = set()
         self._turns = 0
+        self._more = True  # the last look did not ask for all that there may be, or got as much as it asked for
         self.due_ms: int | None = None  # when the next message of the file comes due, as of the last look
 
     # -- publish -----------------------------------------------------------------------------------------------------
@@ -186,7 +187,8 @@ class Channel(virtual.Channel):
         """Claim what fits, and deliver it; how many messages."""
         if not self._consumers:
             return 0
-        delivered = self._deliver_passing(callback) if self._passing else 0
+        self._more = True  # before the room is counted: what an acknowledgement frees meanwhile has it look again
+        delivered = passed = self._deliver_passing(callback) if self._passing else 0
         limit = AT_ONCE
         if self.qos.prefetch_count:
             limit = min(self.qos.can_consume_max_estimate() or 0, 4 * AT_ONCE)
@@ -196,7 +198,7 @@ class Channel(virtual.Channel):
             payload, queue = self._ready.popleft()
             delivered += 1
             callback(payload, queue)
-        if delivered and self.qos.can_consume():
+        if passed or (delivered and self._more and self.qos.can_consume()):
             self.connection.wake()  # there may be more
         return delivered
 
@@ -241,6 +243,7 @@ class Channel(virtual.Channel):
             file.out_of_space(exc)
             return
         self.due_ms = turn.due_ms
+        self._more = len(turn.leases) >= limit  # else there is no more, and the bell rings when there is
         settled: list[tuple[Lease, Outcome]] = []
         for lease in turn.leases:
             payload = self._payload(lease)
@@ -297,13 +300,13 @@ class Channel(virtual.Channel):
     # -- the end of a message ----------------------------------------------------------------------------------------
 
     def acknowledge(self, tag: str, *, end: bool = False) -> None:
-        """End the message where nobody else does; `end`: in any case. Wakes the consumer, which has room."""
+        """End the message where nobody else does; `end`: in any case. Wakes the consumer, which has room for more."""
         holder = self._file.held
         lease = holder.get(tag) if holder is not None else None
         if lease is not None and holder is not None and (end or not self._file.results or not holder.is_task(tag)):
             holder.drop(tag)
             self._file.storage.settle([(lease, Ack())])
-        if self.connection is not None:
+        if self._more and self.connection is not None:
             self.connection.wake()
 
     def reject(self, tag: str, *, requeue: bool) -> None:

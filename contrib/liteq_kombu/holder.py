@@ -49,6 +49,7 @@ class Holder:
         self._resting = False  # the thread: nothing was held at its last look
         self._thread: threading.Thread | None = None
         self._synced = -1
+        self._looked_up = -1
 
     def number(self, queues: Iterable[str]) -> int:
         """The worker's number that leases of `queues` bear; the process enters with the first call."""
@@ -133,14 +134,18 @@ class Holder:
         beat = self._beat
         if beat is None or beat.monotonic() < beat.due_at:
             return
+        for lease in beat.beat(self._not_settled()):
+            logger.warning("the lease on %s[%s] is over; its outcome will be dropped", lease.task, lease.id)
+            self.drop(f"{lease.seq}.{lease.token}")
+
+    def _not_settled(self) -> list[Lease]:
+        """The leases that are on; most have been settled by a child: a read finds that without the lock."""
         held = dict(self._leases)
-        for tag, lease in list(held.items()):  # most have been settled meanwhile: a read finds that without the lock
+        for tag, lease in list(held.items()):
             if self._file.storage.leases.find(lease.seq, lease.token) is None:
                 self.drop(tag)
                 del held[tag]
-        for lease in beat.beat(list(held.values())):
-            logger.warning("the lease on %s[%s] is over; its outcome will be dropped", lease.task, lease.id)
-            self.drop(f"{lease.seq}.{lease.token}")
+        return list(held.values())
 
     def _look_after_others(self) -> None:
         self._file.look_for_space()
@@ -148,12 +153,18 @@ class Holder:
             self._beat.look_after_others()
 
     def _sync(self) -> None:
-        """Have what was committed, by children too, on the disk: with relaxed durability nobody else waits for it."""
+        """Have what was committed, by children too, on the disk: with relaxed durability nobody else waits for it.
+
+        Once nobody commits any more, what has been settled is held no longer, and the thread comes to rest.
+        """
         version = self._file.storage.driver.version()
         if version != self._synced or self._file.storage.driver.unsynced_since < inf:
             self._synced = version
             self._file.storage.driver.unsynced_since = inf
             self._file.storage.driver.sync()
+        elif version != self._looked_up:
+            self._looked_up = version
+            self._not_settled()
 
     # -- the end -----------------------------------------------------------------------------------------------------
 

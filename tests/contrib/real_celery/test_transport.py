@@ -303,6 +303,46 @@ def test_the_leases_thread_rests_while_nothing_is_held_and_goes_on_with_the_next
         queue.close()
 
 
+def test_a_lease_that_its_child_has_settled_keeps_the_thread_from_its_rest_no_longer(shop: Shop, connect: Any) -> None:
+    from liteq.message import Ack
+
+    with connect(durability="relaxed") as connection:
+        queue = connection.SimpleQueue("parcels")
+        queue.put("one")
+        queue.get(timeout=20)
+        holder = connection.transport.file.held
+        (lease,) = holder._leases.values()
+        shop.wait(lambda: not holder._resting)
+        shop.liteq.storage.settle([(lease, Ack())])
+        shop.wait(lambda: holder._resting)
+        assert not holder._leases
+        queue.close()
+
+
+def test_a_consumer_looks_again_only_where_there_may_be_more(connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bell rings with what comes; a look too many costs as much as a delivery."""
+    from kombu import Consumer, Queue
+
+    with connect() as connection:
+        channel, got, looks = connection.channel(), list[Any](), list[int]()
+        with Consumer(channel, [Queue("few")], on_message=got.append) as consumer:
+            consumer.qos(prefetch_count=2)
+            monkeypatch.setattr(connection.transport, "wake", lambda: looks.append(len(got)))
+            for n in range(3):
+                connection.Producer().publish(n, routing_key="few")
+            assert channel.deliver(connection.transport._deliver) == 2
+            got[0].ack()
+            assert looks == [2], "as many as it asked for: an ack makes room for the next"
+            assert channel.deliver(connection.transport._deliver) == 1
+            for message in got[1:]:
+                message.ack()
+            assert looks == [2, 3, 3], "again as many"
+            connection.Producer().publish(3, routing_key="few")
+            assert channel.deliver(connection.transport._deliver) == 1
+            got[3].ack()
+            assert looks == [2, 3, 3], "it asked for two and got one"
+
+
 def test_a_durable_send_is_on_the_disk_by_one_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     syncs: list[int] = []
     flush = files._flush
