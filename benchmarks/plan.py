@@ -51,6 +51,7 @@ ONLY: dict[str, tuple[str, ...]] = {
     "soak-10m": ("liteq",),
 }
 SYNCED = ("relaxed", "durable")
+WAITS = ("latency", "idle")  # of these two the disk of a Redis is no part
 ON_A_FILE = ("enqueue", "through", "drain", "roundtrip", "latency", "chord-150", "chain-100", "idle")
 
 
@@ -95,7 +96,12 @@ def everything(reps: int, *, big: bool = False) -> Iterator[Block]:
 def beside_celery(reps: int) -> Iterator[Block]:
     """Celery on a liteq file beside Celery on Redis, which keeps nothing (its fastest) or waits for the disk."""
     kinds = [("celery-redis", "none"), ("celery-redis", "durable"), *(("celery-liteq", kind) for kind in SYNCED)]
-    calls = [Call(name, scenario, kind) for scenario in ON_A_FILE for name, kind in kinds]
+    calls = [
+        Call(name, scenario, kind)
+        for scenario in ON_A_FILE
+        for name, kind in kinds
+        if (name, kind) != ("celery-redis", "durable") or scenario not in WAITS
+    ]
     calls += [Call(name, "senders", kind) for kind in SYNCED for name in ONLY["senders"]]
     return _blocks(calls, reps)
 
