@@ -43,6 +43,8 @@ MODEL = "test_simulation.py::test_the_file_and_the_model_never_diverge"
 SEALING = "../unit/test_sealing.py::"
 SEALED = "../integration/test_sealed_queue.py::"
 SERVER = "../integration/test_postgresql.py::"
+MEETING = "../conformance/interleaved/"
+CELERY = "../contrib/real_celery/"
 MUTANTS = [
     without(
         "no value stands in the file in the open", "liteq/storage/sealed.py",
@@ -2673,5 +2675,77 @@ MUTANTS = [
         "the same signed request does nothing twice", "liteq/edge/sqs/signature.py",
         "            if signature in self._seen:\n                return False\n", "",
         "../integration/test_gateway_sqs.py::test_the_same_request_does_nothing_twice",
+    ),
+    without(
+        "a member of an open group that two send or end at once is counted once", "liteq/storage/groups/open_groups.py",
+        "if kept is None and (there :=", "if False and (there :=",
+        MEETING + "test_open_groups.py::test_a_member_that_comes_twice_at_once_is_counted_once",
+    ),
+    without(
+        "of two that open a group at once, one is told that it did not", "liteq/storage/groups/open_groups.py",
+        "if any(group.id in placed.standing for group in groups):", "if False:",
+        MEETING + "test_open_groups.py::test_of_two_that_open_a_group_one_does",
+    ),
+    without(
+        "what is to run behind a group that has ended runs", "liteq/storage/settling/settle.py",
+        "for awaited in plan.awaited:", "for awaited in ():",
+        MEETING + "test_open_groups.py::test_what_a_running_message_becomes_awaits_a_group_that_ends_meanwhile",
+    ),
+    without(
+        "a task of Celery's that was acknowledged early begins under its lease", "contrib/liteq_kombu/backend.py",
+        "        if not task.acks_late:\n", "        if False:\n",
+        CELERY + "test_kills.py::test_a_task_that_was_acknowledged_early_runs_once_though_its_worker_is_killed",
+    ),
+    without(
+        "no body of Celery's runs that was to begin after its lease", "contrib/liteq_kombu/telling.py",
+        "if run is not None and run.over:", "if False:",
+        CELERY + "test_kills.py::test_an_early_task_that_would_begin_after_its_lease_does_not_run",
+    ),
+    without(
+        "a row tells of what died with a worker of Celery's", "contrib/liteq_kombu/running.py",
+        "behind = Batch([errback_of(self.lease)]) if embeds else None", "behind = None",
+        CELERY + "test_kills.py::test_the_errbacks_and_the_chain_of_what_died_with_its_worker_are_told",
+    ),
+    without(
+        "a lease of a long task of Celery's is extended", "contrib/liteq_kombu/holder.py",
+        "if beat is None or beat.monotonic() < beat.due_at:", "if beat is not None:",
+        CELERY + "test_kills.py::test_a_run_and_an_eta_longer_than_the_visibility_timeout_run_once",
+    ),
+    without(
+        "a task that kills Celery's children is a dead letter in time", "contrib/liteq_kombu/files.py",
+        "max_crashes=options.max_deliveries", "max_crashes=1_000_000",
+        CELERY + "test_guarantees.py::test_poison_runs_as_often_as_it_may_and_is_replayed_from_the_dead_letters",
+    ),
+    without(
+        "what Celery sends at the end of a task is written with that end", "contrib/liteq_kombu/running.py",
+        "if file.results and (run is ending_here(file) or sent_by_tracer()):", "if False:",
+        CELERY + "test_backend.py::test_what_comes_next_is_written_with_the_end_or_not_at_all",
+    ),
+    without(
+        "the results of a chord's header have the order of the header", "contrib/liteq_kombu/chords.py",
+        "seats[str(result.id)] = Seat(id_, at)", "seats[str(result.id)] = Seat(id_, -at)",
+        CELERY + "test_chords.py::"
+        "test_the_body_takes_the_results_in_the_order_of_the_header_and_nothing_looks_for_them",
+    ),
+    without(
+        "what a channel of kombu's has not acknowledged comes back", "contrib/liteq_kombu/channel.py",
+        "        if tags and self._pid == os.getpid():\n", "        if False:\n",
+        CELERY + "test_transport.py::"
+        "test_what_is_not_acknowledged_comes_back_when_the_channel_closes_and_counts_as_nothing",
+    ),
+    without(
+        "a consumer of kombu's hears the bell", "contrib/liteq_kombu/waking.py",
+        "if fd >= 0]", "if fd == self._reader]",
+        CELERY + "test_transport.py::test_a_sleeping_consumer_wakes_with_the_send",
+    ),
+    without(
+        "a revoke of Celery's cancels what waits", "contrib/liteq_kombu/control.py",
+        'if request["method"] == "revoke":', "if False:",
+        CELERY + "test_worker.py::test_a_revoke_cancels_what_waits_and_stays_in_the_file",
+    ),
+    without(
+        "what Celery's workers settle is counted", "contrib/liteq_kombu/running.py",
+        "self.file.counter.settled(lease, outcome, took)", "pass",
+        CELERY + "test_worker.py::test_liteq_s_tools_show_celery_s_tasks",
     ),
 ]  # fmt: skip

@@ -3,6 +3,9 @@
 python -m tests.faults.mutants            # all; exit code 1 when one goes unnoticed
 python -m tests.faults.mutants fencing    # those whose name contains a word
 python -m tests.faults.mutants --list     # as the table of tests/faults/README.md
+
+The tests of Celery itself run by the Python that `LITEQ_TEST_CELERY_PYTHON` names, such as .tox/celery/bin/python;
+without it they are skipped, and that is told.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from pathlib import Path
 from .defences import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
+OF_CELERY = "../contrib/real_celery/"
 COPIED = ("liteq", "contrib", "tests", "pyproject.toml")
 
 
@@ -56,7 +60,10 @@ def try_out(mutant: Mutant) -> str:
 
 def run_in(copy: Path, test: str) -> str:
     """Whether `test` fails in a copy of the sources: noticed or unnoticed."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--timeout", "120"]
+    python = (
+        os.environ.get("LITEQ_TEST_CELERY_PYTHON", sys.executable) if test.startswith(OF_CELERY) else sys.executable
+    )
+    command = [python, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--timeout", "120"]
     env = {**os.environ, "PYTHONPATH": f"{copy}{os.pathsep}{copy / 'contrib'}", "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run([*command, f"tests/faults/{test}"], cwd=copy, env=env, capture_output=True, text=True)
     if done.returncode == 0 and " skipped" in done.stdout and " passed" not in done.stdout:

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -35,6 +35,7 @@ from liteq.message import (
 from liteq.serialization import encode_error
 from liteq.states import State
 from liteq.storage.driver import Bell
+from liteq.storage.groups.open_groups import Seat
 from liteq.storage.storage import Storage, open_storage
 
 PAYLOAD = b"[[],{}]"
@@ -42,7 +43,8 @@ ERROR = encode_error(ValueError("no"))
 QUEUES = ["q", "purged"]
 LEASE_S = 0.5
 RATE_PER_S, PLACES = 100, 2
-KINDS, LEAST = 9, 60  # of what is sent; messages of a producer, however slow the machine is
+KINDS, LEAST = 10, 60  # of what is sent; messages of a producer, however slow the machine is
+EACH = 7  # by their tokens: of so many leases one is begun, one ends with something that follows
 RATED, PLACED = '[null,"rate"]', '[null,"places"]'
 
 
@@ -99,6 +101,18 @@ def nested_chord() -> Batch:
     return Batch([*members, linked(outer, 0), *bodies], groups)
 
 
+def send_one_by_one(me: Actor) -> list[str]:
+    """Open a group, send its members, one of them twice, and close it; the ids of its messages."""
+    group, members = new_id(), [message(flags=Flag.LINKED) for _ in range(3)]
+    body = message(awaits=group, flags=Flag.TAKES_INPUT)
+    places = {one.id: Seat(group, n) for n, one in enumerate(members)}
+    me.storage.groups.open(Batch([body], [Group(group, 0)]), places, queue="q")
+    for one in (*members, members[0]):
+        me.storage.groups.enter(Batch([one]))
+    me.storage.groups.close(group, len(members))
+    return [one.id for one in (*members, body)]
+
+
 def produce(me: Actor) -> None:
     """Send all kinds, as fast as it goes, but no further ahead of the workers than some hundred."""
     ids: list[str] = []
@@ -128,6 +142,9 @@ def produce(me: Actor) -> None:
             me.storage.enqueue_many(many)
             me.note("sent", ids=[one.id for one in many])
             continue
+        elif kind == 7:
+            me.note("sent", ids=send_one_by_one(me))
+            continue
         else:
             batch = Batch([message(queue=me.random.choice(QUEUES))])
         try:
@@ -144,12 +161,41 @@ def produce(me: Actor) -> None:
 def outcome(me: Actor, lease: Lease) -> Outcome:
     dice = me.random.random() if me.acts else 0.0
     if dice < 0.75:
-        return Ack(b"1")
+        return Ack(b"1", children=b"[]" if lease.token % EACH == 1 else None)
     if dice < 0.83:
         return DeadLetter(ERROR)
     if dice < 0.92 and lease.retries < 3:
-        return RetryAt(me.storage.clock.now_ms() + me.random.randrange(100), ERROR)
+        due_ms = me.storage.clock.now_ms() + me.random.randrange(100)
+        if lease.token % 2:
+            return RetryAt(due_ms, ERROR, task="another", retries=lease.retries + 1)
+        return RetryAt(due_ms, ERROR)
     return Release()
+
+
+def begin(me: Actor, leases: Sequence[Lease]) -> list[Lease]:
+    """Let some begin, which run at most once from then on; those that are not over."""
+    chosen = [lease for lease in leases if lease.token % EACH == 0]
+    begun = me.storage.leases.begin(chosen) if chosen else []
+    if begun:
+        me.note("begun", n=len(begun))
+    return [lease for lease in leases if lease.token % EACH] + begun
+
+
+def follow_up(me: Actor, leases: Sequence[Lease]) -> list[Lease]:
+    """End some with a message that follows, which is there with that end or not at all; the others."""
+    rest = []
+    for lease in leases:
+        if lease.token % EACH != 2 or not me.acts:
+            rest.append(lease)
+            continue
+        after, began = message(), time.monotonic_ns()
+        if not me.storage.settle([(lease, Ack(b"1"))], also=Batch([after])):
+            me.note("ended", id=lease.id, token=lease.token, began=began)
+            me.note("sent", ids=[after.id])
+            me.note("followed", id=after.id)
+        else:
+            me.note("dropped", id=after.id)
+    return rest
 
 
 def work(me: Actor) -> None:
@@ -175,11 +221,13 @@ def work(me: Actor) -> None:
             if lease.token not in lost:
                 how = type(end).__name__
                 me.note("settled", id=lease.id, token=lease.token, how=how, began=began, event=told[lease.token])
+        leases = begin(me, turn.leases)
         for lease in turn.leases:
             me.note("claimed", id=lease.id, token=lease.token, began=began, ended=ended)
-        stalls = [lease for lease in turn.leases if me.acts and me.random.random() < 0.04]
+        leases = follow_up(me, leases)
+        stalls = [lease for lease in leases if me.acts and me.random.random() < 0.04]
         stalled += [(time.monotonic() + 1.2 * LEASE_S, lease) for lease in stalls]
-        held = [lease for lease in turn.leases if lease not in stalls]
+        held = [lease for lease in leases if lease not in stalls]
         if not held:
             ear.wait(0.02)
     ear.close()
@@ -201,6 +249,8 @@ def operate(me: Actor) -> None:
         name = f"{os.getpid()}-{next(numbers)}"
         storage.commands.send(name, b"{}", None, wants_reply=False, expires_s=600)
         me.note("command", name=name)
+        if storage.exchanges.send("all", name.encode()):
+            me.note("passed", name=name)
         time.sleep(me.random.random() * 0.02)
 
 
@@ -212,8 +262,9 @@ def reap(me: Actor) -> None:
 
 
 def follow(me: Actor) -> None:
-    """Read each event and each command behind the last one seen."""
+    """Read each event, each command and each message that passes behind the last one seen."""
     event = command = 0
+    place = me.storage.exchanges.listen("all", "follower", patience_s=600)
     goes_on = True
     while goes_on:
         goes_on = me.goes_on  # one look more, when all have ended
@@ -223,6 +274,10 @@ def follow(me: Actor) -> None:
         for one in me.storage.commands.after(command):
             command = one.id
             me.note("seen", name=one.name)
+        for passed in me.storage.exchanges.after("all", place):
+            place = passed.place
+            me.note("heard", name=passed.body.decode())
+        me.storage.exchanges.renew("all", "follower", place, patience_s=600)
         time.sleep(0.002)
 
 

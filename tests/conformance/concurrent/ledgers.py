@@ -51,6 +51,8 @@ class Facts:
             "starts beyond the rate": self.starts_beyond_the_rate(),
             "places beyond the limit": self.places_beyond_the_limit(),
             "not seen by the follower": self.unseen(),
+            "passed by unheard": self.unheard(),
+            "there without the end that it follows": self.dropped(),
         }
         return {name: trouble for name, trouble in found.items() if trouble}
 
@@ -64,7 +66,8 @@ class Facts:
             "sends": notes["sent"], "claims": notes["claimed"], "claims of what somebody had before": again,
             "replays": replayed, "leases reaped": reaped, "messages purged": purged, "events seen": notes["event"],
             "commands seen": notes["seen"], "groups": len(self.groups), "rated": len(self.rated),
-            "placed": len(self.placed),
+            "placed": len(self.placed), "begun": notes["begun"], "ends with more": notes["followed"],
+            "messages heard as they passed": notes["heard"],
         }  # fmt: skip
 
     # -- what must not be ----------------------------------------------------------------------------------------------
@@ -86,10 +89,11 @@ class Facts:
 
     def acknowledged_twice(self) -> list[str]:
         ends = Counter(note["id"] for note in self.of("settled") if note["how"] == "Ack")
+        ends.update(note["id"] for note in self.of("ended"))
         return [id_ for id_, n in ends.items() if n > 1]
 
     def settled_twice(self) -> list[int]:
-        ends = Counter(note["token"] for note in self.of("settled"))
+        ends = Counter(note["token"] for what in ("settled", "ended") for note in self.of(what))
         return [token for token, n in ends.items() if n > 1]
 
     def lost(self) -> set[str]:
@@ -101,6 +105,7 @@ class Facts:
     def acknowledged_otherwise(self) -> dict[str, State | None]:
         """Messages that ended in another way than the worker was told."""
         told = {note["id"] for note in self.of("settled") if note["how"] == "Ack"}
+        told |= {note["id"] for note in self.of("ended")}
         return {id_: self.states.get(id_) for id_ in told if self.states.get(id_) is not State.SUCCEEDED}
 
     def unfinished(self) -> dict[str, State]:
@@ -118,7 +123,7 @@ class Facts:
 
     def places_beyond_the_limit(self) -> int:
         """How many more than may held a place at once, by what the workers know for sure."""
-        ends = {note["token"]: note["began"] for note in self.of("settled")}
+        ends = {note["token"]: note["began"] for what in ("settled", "ended") for note in self.of(what)}
         changes: list[tuple[int, int]] = []
         for note in self.of("claimed"):
             if note["id"] in self.placed:
@@ -136,6 +141,14 @@ class Facts:
         """Events and commands that were written, and that the follower has not seen."""
         written = {note["event"] for note in self.of("settled")} | {note["name"] for note in self.of("command")}
         return written - {note["text"] for note in self.of("event")} - {note["name"] for note in self.of("seen")}
+
+    def unheard(self) -> set[str]:
+        """Messages that passed while the follower listened, and that it has not heard."""
+        return {note["name"] for note in self.of("passed")} - {note["name"] for note in self.of("heard")}
+
+    def dropped(self) -> set[str]:
+        """Messages that were to follow the end of a lease that was over already."""
+        return {note["id"] for note in self.of("dropped")} & self.states.keys()
 
     def _claims(self) -> dict[str, list[dict[str, Any]]]:
         found: dict[str, list[dict[str, Any]]] = defaultdict(list)

@@ -1,7 +1,8 @@
 """Several processes on one store for a moment (`LITEQ_TEST_CONCURRENT_SECONDS`: for longer), each with a ledger.
 
 Singles with and without delay, chains, nested chords, followers of what may have finished, unique keys, bulk, cancels,
-purges, replays, rates, places, retries, workers that stall past their lease, and reapers.
+purges, replays, rates, places, retries, workers that stall past their lease, and reapers; groups whose members come one
+by one, tasks that run at most once, ends that bring something with them, and messages that pass.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from .ledgers import run
 
 # Whether the operator meets a dead letter, a worker stalls: so little time does not say.
 BY_CHANCE = {"replays", "leases reaped", "messages purged", "claims of what somebody had before"}
+BY_CHANCE |= {"messages heard as they passed"}  # whether the follower listens in time
 LONG_S = 10
 SECONDS = size("CONCURRENT_SECONDS", 2, 60)
 

@@ -149,6 +149,13 @@ def same(x):
     return x
 
 
+@app.task(name="shop.sends")
+def sends(first, n):
+    for k in range(n):
+        add.apply_async((first, k), task_id=f"{first}-{k}")
+    return n
+
+
 @app.task(name="shop.counted", acks_late=True, reject_on_worker_lost=True)
 def counted(where, n):
     time.sleep(0.01)

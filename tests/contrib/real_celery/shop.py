@@ -44,6 +44,7 @@ class Shop:
             "PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]),
         }  # fmt: skip
         self.workers: list[subprocess.Popen[bytes]] = []
+        self.within_s = WITHIN_S
         self._started = 0  # workers, of which some may have been taken off the list
         self._app: Any = None
         self.liteq = LiteQ("shop", broker=f"sqlite:///{self.path}", set_as_current=False)
@@ -107,8 +108,9 @@ class Shop:
         """The log of the worker that was started as the n-th."""
         return (self.folder / f"worker-{n}.log").read_text(encoding="utf-8", errors="replace")
 
-    def wait(self, fact: Callable[[], Any], within_s: float = WITHIN_S) -> Any:
+    def wait(self, fact: Callable[[], Any], within_s: float | None = None) -> Any:
         """The first true value of `fact`."""
+        within_s = self.within_s if within_s is None else within_s
         until = time.monotonic() + within_s
         while not (found := fact()):
             if time.monotonic() > until:
