@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 from liteq.policy.durations import seconds
@@ -28,9 +28,7 @@ def texts(value: Any) -> tuple[str, ...]:
 def seconds_of(value: Any) -> float:
     """Seconds, or text with a unit; "2h30m" and "2d12h" too. Raises ValueError."""
     try:
-        if isinstance(value, str) and not value.strip().isdigit():
-            return sum(seconds(part) for part in _units(value))
-        return seconds(float(value))
+        return seconds(value)
     except (ValueError, TypeError):
         what = f"{value!r} is no time; write seconds, or a number with a unit: 500ms, 30s, 5m, 2h30m, 1d"
         raise ValueError(what) from None
@@ -43,16 +41,6 @@ def span_s(value: Any, path: Path, tell: Tell) -> float | None:
     except ValueError as exc:
         tell(path, str(exc))
         return None
-
-
-def _units(text: str) -> Iterator[str]:
-    part = ""
-    for char in text.strip():
-        if char.isdigit() and part and part[-1].isalpha():
-            yield part
-            part = ""
-        part += char
-    yield part
 
 
 def number_text(spot: Spot) -> str:

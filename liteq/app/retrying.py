@@ -14,6 +14,7 @@ from liteq.sending.keys import KEYED_BY_CALL, changed_keys
 from liteq.sending.options import check_options
 from liteq.serialization import as_json, encode
 from liteq.serialization.failures import meta_of_exception
+from liteq.utils.durations import seconds
 
 __all__ = ["options_of", "progress_document", "replacement", "retry_of"]
 
@@ -60,7 +61,7 @@ def retry_of(
     limit = task.max_retries if max_retries is None else max_retries
     if limit is not None and request.retries + 1 > limit:
         raise _too_many(task, request, again) if exc is None else exc
-    at: Any = datetime.fromisoformat(when) if isinstance(when, str) else when
+    at: Any = _when(when) if isinstance(when, str) else when
     retry = Retry(
         exc=exc,
         when=task.default_retry_delay if at is None else at,
@@ -69,6 +70,14 @@ def retry_of(
     )
     retry.changes = changes
     return retry
+
+
+def _when(text: str) -> datetime | float:
+    """The `countdown` or `eta` of a retry that is a text: a time in ISO format, or a span."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return seconds(text, "the time of a retry, one in ISO format or a span, which")
 
 
 def _too_many(task: Any, request: Request, again: Any) -> BaseException:

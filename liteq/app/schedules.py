@@ -19,7 +19,6 @@ from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured, closest
 from liteq.message import Batch, new_id
 from liteq.policy.overlap import Rules
-from liteq.policy.times import LONGEST_S
 from liteq.routing.routes import queue_name
 from liteq.schedules import BaseSchedule, NeverDue, from_document, maybe_schedule, to_document
 from liteq.schedules import schedule as interval
@@ -28,6 +27,7 @@ from liteq.sending.options import OF_A_CALL, check_options
 from liteq.serialization import decode, encode
 from liteq.storage.operating.audit import Actor
 from liteq.storage.sending.periodic import Entry, ScheduleRecord
+from liteq.utils.durations import LONGEST_S, numeric_s
 from liteq.utils.misspelt import nearest, unexpected
 
 __all__ = ["Periodic", "due_ms", "run_id"]
@@ -69,10 +69,14 @@ def check_entry(name: str, config: Mapping[str, Any]) -> None:
     if (config.get("options") or {}).get("replicated"):
         raise ImproperlyConfigured(f"beat_schedule: the entry {name!r} cannot be `replicated`: beat waits for no copy")
     given = config["schedule"]
-    if isinstance(given, bool) or not (isinstance(given, (int, float, timedelta)) or hasattr(given, "is_due")):
-        raise ImproperlyConfigured(
-            f"beat_schedule: the schedule of {name!r} is seconds, a timedelta or crontab(...), not {given!r}"
-        )
+    if not hasattr(given, "is_due"):
+        try:
+            given = numeric_s(given, "the schedule")
+        except (TypeError, ValueError):
+            raise ImproperlyConfigured(
+                f"beat_schedule: the schedule of {name!r} is seconds, a timedelta or crontab(...), or a span as '10m', "
+                f"not {given!r}"
+            ) from None
     every = given.run_every if isinstance(given, interval) else given
     seconds = every.total_seconds() if isinstance(every, timedelta) else every
     if isinstance(seconds, (int, float)) and not SHORTEST_S <= seconds < LONGEST_S:

@@ -30,7 +30,7 @@ from liteq.schedules import BaseSchedule, NeverDue, from_document
 from liteq.serialization import decode
 from liteq.storage.sending.periodic import ScheduleRecord
 from liteq.storage.storage import Storage
-from liteq.utils.repeated import Repeated
+from liteq.utils.lines import Repeated
 
 __all__ = ["Beat"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from liteq.cli.asking import confirm_deletion
+from liteq.cli.asking import SURE, acting, confirm_deletion
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
 from liteq.cli.names import one_of
@@ -24,7 +24,7 @@ __all__ = ["act", "arguments_of", "with_arguments"]
 def with_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of the actions that take something beside the message."""
     for option in (
-        click.option("--reason", default="", metavar="TEXT", help="The reason, for the audit."),
+        acting,
         click.option("--step", metavar="STEP", help="rewind: the step's name or number."),
         click.option("--at", metavar="TIME", help="run-at: a time in ISO format (without a zone: UTC), or ms."),
         click.option("--priority", type=int, metavar="N", help="move: the new priority."),
@@ -49,9 +49,9 @@ def arguments_of(action: str, options: dict[str, Any]) -> dict[str, Any]:
 @with_arguments
 @click.option("--args", metavar="JSON", callback=from_json, help="resend: a list of other positional arguments.")
 @click.option("--kwargs", metavar="JSON", callback=from_json, help="resend: an object of other named arguments.")
-@click.option("-y", "--yes", "-f", "--force", "sure", is_flag=True, help="Do not ask before a deletion.")
+@SURE
 @pass_session
-def act(session: Session, /, action: str, ids: tuple[str, ...], reason: str, sure: bool, **options: Any) -> int:
+def act(session: Session, /, action: str, ids: tuple[str, ...], sure: bool, **options: Any) -> int:
     """Do ACTION to messages, where the state of each allows it. The audit keeps your name and --reason.
 
     \b
@@ -79,7 +79,7 @@ def act(session: Session, /, action: str, ids: tuple[str, ...], reason: str, sur
     told: list[dict[str, Any]] = []
     for id_ in dict.fromkeys(ids):
         try:
-            done = do(session.app, action, id_, by=session.actor(reason), **arguments)
+            done = do(session.app, action, id_, by=session.actor(), **arguments)
         except (MessageNotFound, NotEligible) as error:
             told.append({"id": id_, "done": False, "message": str(error)})
         except ValueError as error:

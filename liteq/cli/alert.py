@@ -29,7 +29,7 @@ __all__ = ["alert"]
     help="A URL, mailto:ADDRESS, or a command of the shell; may be given several times. Default: the setting alert_to.",
 )  # fmt: skip
 @click.option(
-    "--every", metavar="TIME", callback=span_option, help="Time between two looks: 30s, 1m. Default: alert_every."
+    "--every", metavar="SPAN", callback=span_option, help="Time between two looks: 30s, 1m. Default: alert_every."
 )
 @click.option("--once", is_flag=True, help="Look once, tell, and exit: for cron.")
 @click.option("--test", is_flag=True, help="Send a test to each target, and exit; with 1 where one was not told.")

@@ -1,12 +1,19 @@
-"""The question before something is done to many things, or is deleted for good."""
+"""Parts of commands that act: the question before a deletion, and who acts and why, for the audit."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import click
 
-__all__ = ["agreed", "confirm", "confirm_deletion"]
+from liteq.cli.session import Session
+
+__all__ = ["SURE", "acting", "agreed", "by_option", "confirm", "confirm_deletion"]
+
+SURE = click.option("-y", "--yes", "-f", "--force", "sure", is_flag=True, help="Do not ask.")
+"""The option of each command that asks; the parameter is `sure`."""
 
 
 def agreed(question: str, refusal: str, *, sure: bool, option: str) -> bool:
@@ -30,3 +37,32 @@ def confirm(question: str, refusal: str, *, sure: bool, option: str) -> None:
 def confirm_deletion(what: str, *, sure: bool, option: str) -> None:
     """Ask whether to delete `what`, as `confirm`."""
     confirm(f"Delete {what} for good?", f"this deletes {what} for good", sure=sure, option=option)
+
+
+# -- who acts, and why: the options `--by` and `--reason` ---------------------------------------------------------
+
+Function = Callable[..., Any]
+
+
+def _keep(name: str) -> Callable[[click.Context, click.Parameter, str], None]:
+    """A callback that keeps the value on the session, for `Session.actor`."""
+
+    def keep(ctx: click.Context, _param: click.Parameter, value: str) -> None:
+        setattr(ctx.find_root().ensure_object(Session), name, value)
+
+    return keep
+
+
+def by_option(command: Function) -> Function:
+    """The option `--by`, for `Session.actor`."""
+    text = "The person or program that does it; default: this user."
+    return click.option("--by", default="", metavar="NAME", expose_value=False, callback=_keep("by"), help=text)(
+        command
+    )
+
+
+def acting(command: Function) -> Function:
+    """The options `--by` and `--reason`, for `Session.actor`."""
+    text, keep = "The reason, for the audit.", _keep("reason")
+    command = by_option(command)
+    return click.option("--reason", default="", metavar="TEXT", expose_value=False, callback=keep, help=text)(command)

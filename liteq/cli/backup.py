@@ -30,7 +30,7 @@ AGAIN_S = 60.0  # until a backup that failed is tried again, if the next one is 
 @click.command(cls=Command)
 @click.argument("target", type=click.Path(path_type=Path), required=False)
 @click.option("--to", "folder", metavar="DIR", type=click.Path(path_type=Path), help="Into this folder, named by time.")
-@click.option("--every", metavar="TIME", callback=span_option, help="With --to: now, then again after 30m, 1h, 1d, ...")
+@click.option("--every", metavar="SPAN", callback=span_option, help="With --to: now, then again after 30m, 1h, 1d, ...")
 @click.option("--keep", metavar="N", type=click.IntRange(min=1), help="With --to: remove all but the N newest.")
 @db_option("Copy")
 @pass_session

@@ -14,6 +14,7 @@ from liteq.cli.output import counted
 from liteq.cli.process_options import ProcessCommand, become, idle_options, log_level, note_idle, process_options
 from liteq.cli.service import manager_of
 from liteq.cli.session import Session, pass_session
+from liteq.cli.spans import SPAN
 
 if TYPE_CHECKING:
     from liteq.app import LiteQ
@@ -35,7 +36,7 @@ WITHOUT_EFFECT = {
 
 
 @click.command(cls=ProcessCommand)
-@click.option("--max-interval", type=float, metavar="SECONDS", help="Look at the schedule at least this often.")
+@click.option("--max-interval", type=SPAN, help="Look at the schedule at least this often.")
 @click.option(
     "--db",
     multiple=True,
@@ -55,7 +56,7 @@ WITHOUT_EFFECT = {
 @process_options(
     logfile="Log to this file, not to stderr.",
     pidfile="Write the process id to this file; exits with 73 if another live process has it.",
-    detach=("--detach",),
+    detach=("-D", "--detach"),
     background="Run in the background.",
 )
 @idle_options(WITHOUT_EFFECT)

@@ -13,7 +13,9 @@ from liteq.cli.group import Command
 from liteq.cli.output import emit, without_none
 from liteq.cli.result import show_result
 from liteq.cli.session import Session, pass_session
+from liteq.cli.spans import SPAN
 from liteq.exceptions import NotRegistered
+from liteq.policy.durations import seconds
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -39,8 +41,8 @@ def _json(kind: type, word: str, example: str) -> Callback:
     return read
 
 
-def _moment(*, seconds: bool) -> Callback:
-    """Reads a time in ISO format or, where they are taken, seconds from now."""
+def _moment(*, spans: bool) -> Callback:
+    """Reads a time in ISO format or, where they are taken, a span from now."""
 
     def read(_ctx: click.Context, _param: click.Parameter, text: str | None) -> float | datetime | None:
         if text is None:
@@ -48,9 +50,15 @@ def _moment(*, seconds: bool) -> Callback:
         from datetime import datetime
 
         try:
-            return float(text) if seconds and "-" not in text[1:] else datetime.fromisoformat(text)
+            return datetime.fromisoformat(text)
         except ValueError:
-            wanted = "seconds or a time in ISO format" if seconds else "a time in ISO format"
+            pass
+        try:
+            if spans:
+                return seconds(text)
+            raise ValueError(text)
+        except ValueError:
+            wanted = "a span, as 90 or 2h, or a time in ISO format" if spans else "a time in ISO format"
             raise click.BadParameter(f"{text!r} is not {wanted}, such as 2030-01-31T12:00:00+00:00") from None
 
     return read
@@ -72,22 +80,22 @@ def accepted(*names: str) -> Callable[[Any], Any]:
 @click.option(
     "--eta",
     metavar="TIME",
-    callback=_moment(seconds=False),
+    callback=_moment(spans=False),
     help="Run it at this time at the earliest: ISO format, UTC by default.",
 )
-@click.option("--countdown", type=float, metavar="SECONDS", help="Run it after this many seconds at the earliest.")
+@click.option("--countdown", type=SPAN, help="Run it after this time at the earliest: 90, 30s, 2h.")
 @click.option(
     "--expires",
     metavar="TIME",
-    callback=_moment(seconds=True),
-    help="Do not start it later: seconds from now, or as --eta.",
+    callback=_moment(spans=True),
+    help="Do not start it later: a span from now, as 90 or 2h, or as --eta.",
 )
-@click.option("--queue", help="Send it to this queue.")
-@click.option("--routing-key", help="As --queue, where no queue is given.")
+@click.option("-Q", "--queue", metavar="NAME", help="Send it to this queue.")
+@click.option("--routing-key", metavar="NAME", help="As --queue, where no queue is given.")
 @click.option("--priority", type=int, help="Higher goes first.")
-@click.option("--task-id", help="The message's id; sent twice with one id, it runs once.")
+@click.option("--task-id", metavar="ID", help="The message's id; sent twice with one id, it runs once.")
 @click.option("--wait", is_flag=True, help="Wait for the result.")
-@click.option("--timeout", type=float, help="With --wait: give up after this many seconds.")
+@click.option("--timeout", type=SPAN, help="With --wait: give up after this time: 30s, 5m.")
 @accepted("--serializer")
 @accepted("--exchange")
 @pass_session

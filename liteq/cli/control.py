@@ -7,11 +7,13 @@ from typing import Any
 import click
 
 from liteq.app.control import flatten_reply
+from liteq.cli.asking import acting
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
 from liteq.cli.names import names, unknown
 from liteq.cli.remote import arguments_of, ask, commands_of, list_commands, show_answers
 from liteq.cli.session import Session, pass_session
+from liteq.cli.spans import SPAN
 
 __all__ = ["control"]
 
@@ -31,8 +33,9 @@ def _list(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
 @click.option(
     "--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="The commands, explained."
 )
-@click.option("-t", "--timeout", type=float, default=1.0, show_default=True, help="Seconds to wait for answers.")
+@click.option("-t", "--timeout", type=SPAN, default=1.0, show_default=True, help="How long to wait for answers.")
 @click.option("-d", "--destination", metavar="NAMES", help="Only these workers, comma-separated.")
+@acting
 @pass_session
 def control(
     session: Session, /, command: str, arguments: tuple[str, ...], timeout: float, destination: str | None

@@ -29,7 +29,13 @@ PORT = 8765
 
 @click.command(cls=Command)
 @click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="The port; 0: any.")
-@click.option("--host", default=LOOPBACK, show_default=True, help="The address; another needs tokens or a proxy.")
+@click.option(
+    "--host",
+    default=LOOPBACK,
+    show_default=True,
+    metavar="ADDRESS",
+    help="The address; another needs tokens or a proxy.",
+)
 @click.option("--read-only", is_flag=True, help="Nobody may act.")
 @click.option(
     "--token-file",
@@ -43,7 +49,7 @@ PORT = 8765
     help="The rights of users that the proxy names and the token file does not: roles or rights, comma-separated.",
 )  # fmt: skip
 @click.option("--root-path", metavar="PATH", default="", help="The path below which a proxy shows it: /ops.")
-@click.option("--db", metavar="GLOB", multiple=True, help="Files of several queues: 'tenants/*.db'. May be repeated.")
+@click.option("--db", metavar="PATHS", multiple=True, help="Files of several queues: 'tenants/*.db'. May be repeated.")
 @pass_session
 def dashboard(
     session: Session, /, port: int, host: str, read_only: bool, token_file: Path | None, user_header: str | None,

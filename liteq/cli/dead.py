@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from liteq.cli.asking import confirm_deletion
+from liteq.cli.asking import SURE, acting, confirm_deletion
 from liteq.cli.exits import Exit
 from liteq.cli.group import Group
 from liteq.cli.operations import do
@@ -115,6 +115,7 @@ def _not_dead(id_: str, state: State) -> click.UsageError:
 @click.argument("ids", nargs=-1)
 @filters
 @click.option("--all", "every", is_flag=True, help="All of them.")
+@acting
 @pass_session
 def requeue(
     session: Session, /, ids: tuple[str, ...], task: str | None, queue: str | None, where: str, every: bool
@@ -164,7 +165,8 @@ def _why_refused(storage: Storage, id_: str) -> str:
 @click.argument("ids", nargs=-1)
 @filters
 @click.option("--all", "every", is_flag=True, help="All of them.")
-@click.option("-f", "--force", "--yes", "-y", "sure", is_flag=True, help="Do not ask.")
+@SURE
+@acting
 @pass_session
 def drop(
     session: Session, /, ids: tuple[str, ...], task: str | None, queue: str | None, where: str, every: bool, sure: bool

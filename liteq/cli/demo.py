@@ -37,7 +37,15 @@ class DemoFailed(LiteqError):
 
 @click.command(cls=Command)
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=SOURCES)
-@click.option("-c", "--concurrency", type=click.IntRange(min=1), default=2, show_default=True, help="Worker processes.")
+@click.option(
+    "-c",
+    "--concurrency",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=2,
+    show_default=True,
+    help="Worker processes.",
+)
 @click.option("--durability", type=click.Choice(["durable", "strict", "relaxed"]), default="durable", show_default=True)
 @click.option("--keep", is_flag=True, help="Keep the queue's file.")
 @click.option("--dashboard", is_flag=True, help="Show the work in a browser, and go on with it until Ctrl-C.")

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from liteq._version import __version__
-from liteq.cli.asking import agreed
+from liteq.cli.asking import SURE, agreed
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
 from liteq.cli.many import db_option, each_file
@@ -43,7 +43,7 @@ class Treated(NamedTuple):
 
 @click.command(cls=Command)
 @click.option("--fix", is_flag=True, help="Set right what can be without a loss: says what, asks, and does it.")
-@click.option("--yes", "sure", is_flag=True, help="With --fix: do all of it, without a question.")
+@SURE
 @db_option("Check")
 @pass_session
 def doctor(session: Session, /, fix: bool, sure: bool, db: tuple[str, ...]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from liteq.cli.asking import acting
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
 from liteq.cli.output import emit, say
@@ -13,6 +14,7 @@ __all__ = ["epoch"]
 
 
 @click.command(cls=Command)
+@acting
 @pass_session
 def epoch(session: Session, /) -> int:
     """Begin a new epoch, after a server's point-in-time recovery or any copy that came back by other tools.

@@ -15,6 +15,7 @@ from liteq.cli.group import Command
 from liteq.cli.output import say
 from liteq.cli.process_options import become, log_level, process_options
 from liteq.cli.session import Session, pass_session
+from liteq.cli.spans import SPAN
 from liteq.clock import from_ms
 from liteq.settings import import_object
 
@@ -28,10 +29,12 @@ OF_ALL = frozenset({"type", "timestamp", "hostname", "uuid", "name", "args", "kw
 @click.option("-d", "--dump", is_flag=True, help="Write each event as a line.")
 @click.option("-c", "--camera", metavar="CLASS", help="Take snapshots with this class: module.Class.")
 @click.option(
-    "-F", "--frequency", "--freq", type=float, default=1.0, show_default=True, help="Seconds between two snapshots."
+    "-F", "--frequency", "--freq", type=SPAN, default=1.0, show_default=True, help="Time between two snapshots."
 )
 @click.option("-r", "--maxrate", metavar="RATE", help="At most so many snapshots: 10/m.")
-@click.option("-l", "--loglevel", default="WARNING", callback=log_level, metavar="LEVEL", help="The camera's log.")
+@click.option(
+    "-l", "--loglevel", "--log-level", default="WARNING", callback=log_level, metavar="LEVEL", help="The camera's log."
+)
 @process_options(
     logfile="Log to this file, not to stderr.",
     pidfile="Write the process id to this file; exits with 73 if another live process has it.",

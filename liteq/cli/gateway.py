@@ -23,7 +23,9 @@ PORT = 9324
 
 @click.command(cls=Command)
 @click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="The port; 0: any.")
-@click.option("--host", default=LOOPBACK, show_default=True, help="The address; another one needs --key-file.")
+@click.option(
+    "--host", default=LOOPBACK, show_default=True, metavar="ADDRESS", help="The address; another one needs --key-file."
+)
 @click.option(
     "--key-file",
     type=click.Path(dir_okay=False, path_type=Path),

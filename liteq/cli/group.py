@@ -32,6 +32,13 @@ COMMANDS = (
     "restore", "litestream", "epoch", "migrate", "move", "codec", "demo", "report", "upgrade-check", "version",
 )  # fmt: skip
 
+# Groups that are called by the other number too: not listed, as a name that a person may guess.
+OTHER_NUMBER = {
+    "queues": "queue", "limit": "limits", "operation": "operations", "activities": "activity", "schedule": "schedules",
+    "workflows": "workflow", "flows": "flow", "memos": "memo", "codecs": "codec", "alerts": "alert", "log": "logs",
+    "metric": "metrics", "event": "events", "results": "result", "backups": "backup", "epochs": "epoch",
+}  # fmt: skip
+
 # What `celery` has and `liteq` does not, and what to do instead.
 ELSEWHERE = {
     "amqp": "there is no AMQP here",
@@ -49,6 +56,9 @@ class Command(click.Command):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         completed(self.name, self.params)
+        for one in self.params:
+            if isinstance(one.type, click.types.IntParamType) and one.metavar is None:
+                one.metavar = "N"  # in place of INTEGER RANGE
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         return [*super().get_params(ctx), *HIDDEN_GLOBAL_OPTIONS]
@@ -91,6 +101,7 @@ class LiteqGroup(Known):
         return list(COMMANDS)
 
     def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        name = OTHER_NUMBER.get(name, name)
         if name not in COMMANDS:
             return None
         module_name = name.replace("-", "_")

@@ -16,6 +16,7 @@ from liteq.cli.names import names, one_of, unknown
 from liteq.cli.output import age, emit, json_text, say, table
 from liteq.cli.remote import arguments_of, ask, commands_of, list_commands, show_answers
 from liteq.cli.session import Session, pass_session
+from liteq.cli.spans import SPAN
 from liteq.cli.where import chosen, search_of, where_option
 from liteq.monitor.messages import document
 from liteq.monitor.tasks.search import Texts
@@ -181,11 +182,22 @@ def _list(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
 @where_option
 @click.option("-d", "--destination", metavar="NAMES", help="Only these workers, comma-separated.")
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Show at most this many messages."
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=100,
+    show_default=True,
+    help="Show at most this many messages.",
 )
 @click.option("--offset", type=click.IntRange(min=0), default=0, help="With `messages`: skip this many first.")
-@click.option("--args", is_flag=True, help="Show the arguments too; sensitive ones are hidden, all are without -A.")
-@click.option("-t", "--timeout", type=float, default=1.0, show_default=True, help="Seconds to wait for workers.")
+@click.option(
+    "--with-args",
+    "--args",
+    "args",
+    is_flag=True,
+    help="Show the arguments too; sensitive ones are hidden, all are without -A.",
+)
+@click.option("-t", "--timeout", type=SPAN, default=1.0, show_default=True, help="How long to wait for workers.")
 @db_option("Of")
 @pass_session
 def inspect(

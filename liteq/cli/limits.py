@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from liteq.app.control.pausing import end_s
+from liteq.cli.asking import acting
 from liteq.cli.exits import Exit
 from liteq.cli.group import Group
 from liteq.cli.output import age, counted, emit, say, table
@@ -56,8 +58,9 @@ def list_(session: Session, /) -> int:
 @limits.command("set")
 @click.argument("key")
 @click.option("--rate", metavar="RATE", help="How many may start: 10/s, 100/m, 5/h, 1000/d.")
-@click.option("--concurrent", type=click.IntRange(min=1), metavar="N", help="How many run at once.")
+@click.option("--concurrent", type=click.IntRange(min=1), help="How many run at once.")
 @click.option("--tokens", metavar="RATE", help="How many tokens of models its steps may take: 200k/m, 5M/d.")
+@acting
 @pass_session
 def set_(session: Session, /, key: str, rate: str | None, concurrent: int | None, tokens: str | None) -> int:
     """Limit KEY, at once and for all workers. An option that is left out is no limit.
@@ -83,6 +86,7 @@ def set_(session: Session, /, key: str, rate: str | None, concurrent: int | None
 
 @limits.command()
 @click.argument("key")
+@acting
 @pass_session
 def delete(session: Session, /, key: str) -> int:
     """Forget the limit of KEY; messages it held go on. One that the code declares comes back when a worker starts.
@@ -99,13 +103,15 @@ def delete(session: Session, /, key: str) -> int:
 
 @limits.command()
 @click.argument("key")
-@click.argument("seconds", metavar="SECONDS")
-@click.option("--reason", default="", metavar="TEXT", help="The reason, which is shown with the pause.")
+@click.argument("span", metavar="[SPAN]", required=False)
+@click.option("--until", metavar="TIME", help="The pause ends then: 2026-11-30T08:00, or after 90s, 10m, 2h.")
+@click.option("--for", "for_", metavar="SPAN", help="The pause ends after this span: 90s, 10m, 2h.")
+@acting
 @pass_session
-def pause(session: Session, /, key: str, seconds: str, reason: str) -> int:
-    """Let no message of KEY start for SECONDS (or 90s, 10m, 2h), in any worker; the first starts after that are slow.
+def pause(session: Session, /, key: str, span: str | None, until: str | None, for_: str | None) -> int:
+    """Let no message of KEY start for SPAN (90s, 10m, 2h), in any worker; the first starts after that are slow.
 
-    Messages that run go on. Of several pauses, the one that ends last counts.
+    Give SPAN, --for or --until. Messages that run go on. Of several pauses, the one that ends last counts.
 
     \b
     JSON: {"key", "rate", "concurrent", "running", "held", "paused_until", "paused_until_iso", "reason", "tokens"}
@@ -113,17 +119,20 @@ def pause(session: Session, /, key: str, seconds: str, reason: str) -> int:
     from liteq.operating.limits import checked
 
     with _usage():
-        wait_s = checked("pause", {"seconds": seconds})["seconds"]
-        session.storage.limits.pause(key, wait_s, reason, by=session.actor(reason))
+        wait_s = checked("pause", {"seconds": _wait_s(session, span, until, for_)})["seconds"]
+        actor = session.actor()
+        session.storage.limits.pause(key, wait_s, actor.reason, by=actor)
+    said = f"until {until}" if until else f"for {span or for_}"
     now = session.storage.limits.get(key)
     waits = f"; {counted(now.held, 'message')} of it wait" if now.held else ""
-    emit(session, _document(now), lambda: say(f"{key} is paused for {seconds}{waits}."))
+    emit(session, _document(now), lambda: say(f"{key} is paused {said}{waits}."))
     _note_unknown(session, key, known=now.held > 0)
     return Exit.OK
 
 
 @limits.command()
 @click.argument("key")
+@acting
 @pass_session
 def resume(session: Session, /, key: str) -> int:
     """End the pause of KEY.
@@ -136,6 +145,17 @@ def resume(session: Session, /, key: str) -> int:
     emit(session, {"key": key, "resumed": resumed}, lambda: say(text))
     _note_unknown(session, key, known=resumed)
     return Exit.OK if resumed else Exit.FAILED
+
+
+def _wait_s(session: Session, span: str | None, until: str | None, for_: str | None) -> float | str:
+    """The time of a pause. Raises UsageError unless one of the three says it."""
+    given = [one for one in (span, until, for_) if one is not None]
+    if len(given) != 1:
+        raise click.UsageError("say once when the pause ends: SPAN as 10m, --for SPAN or --until TIME")
+    if until is None:
+        return given[0]
+    end = end_s(until, session.app.clock) or 0.0
+    return end - session.app.clock.now_ms() / 1000
 
 
 def _note_unknown(session: Session, key: str, *, known: bool) -> None:

@@ -34,10 +34,12 @@ PACKAGES = ("mcp", "starlette", "uvicorn")
 @click.option(
     "--allow", metavar="RIGHTS", help="Rights or roles, comma-separated, or all; default: view,payloads.",
 )  # fmt: skip
-@click.option("--queues", metavar="GLOBS", help="Only these queues are there, comma-separated.")
-@click.option("--tasks", metavar="GLOBS", help="Tasks that get a tool of their own, run_NAME, comma-separated.")
-@click.option("--workflows", metavar="GLOBS", help="Workflows that may be started, comma-separated.")
-@click.option("--yes", "unasked", metavar="ACTIONS", multiple=True, help="Ask no person before these: delete,purge.")
+@click.option("--queues", metavar="NAMES", help="Only these queues are there, comma-separated.")
+@click.option("--tasks", metavar="NAMES", help="Tasks that get a tool of their own, run_NAME, comma-separated.")
+@click.option("--workflows", metavar="NAMES", help="Workflows that may be started, comma-separated.")
+@click.option(
+    "--unasked", "--yes", "unasked", metavar="ACTIONS", multiple=True, help="Ask no person before these: delete,purge."
+)
 @click.option(
     "--token-file",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import click
 
-from liteq.cli.asking import confirm_deletion
+from liteq.cli.asking import SURE, confirm_deletion
 from liteq.cli.exits import Exit
 from liteq.cli.group import Group
 from liteq.cli.output import counted, emit, say, table
 from liteq.cli.session import Session, pass_session
+from liteq.cli.spans import SPAN
 from liteq.monitor.runs.runs import memo_document, memo_entry_document
-from liteq.workflow.duration import seconds
 
 __all__ = ["memo"]
 
 NAME = click.option("--name", metavar="NAME", help="Of this step alone.")
 SCOPE = click.option("--scope", metavar="TAG", help="Of steps with a memo_scope, of this tag alone: tenant:a.")
-OLDER = click.option("--older", metavar="SPAN", help="Kept since then at least: 12h, 7d.")
+OLDER = click.option("--older-than", "--older", "older_s", type=SPAN, help="Kept since then at least: 12h, 7d.")
 
 
 @click.group(cls=Group)
@@ -49,14 +49,14 @@ def stats(session: Session, /) -> int:
 @OLDER
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many.")
 @pass_session
-def list_(session: Session, /, name: str | None, scope: str | None, older: str | None, limit: int) -> int:
+def list_(session: Session, /, name: str | None, scope: str | None, older_s: float | None, limit: int) -> int:
     """List the results that the memo keeps, the newest first.
 
     \b
     JSON: [{"key", "name", "scope", "bytes", "hits", "saved", "created", "expires"}]
     """
     storage = session.storage.runs
-    kept = storage.memo_entries(name=name, scope=scope, older_s=_span_s(older), limit=limit)
+    kept = storage.memo_entries(name=name, scope=scope, older_s=older_s, limit=limit)
     found = [memo_entry_document(one) for one in kept]
     head = ("key", "scope", "bytes", "hits", "saved", "created", "expires")
     rows = [tuple("" if one[field] is None else one[field] for field in head) for one in found]
@@ -93,10 +93,10 @@ def show(session: Session, /, key: str) -> int:
 @SCOPE
 @OLDER
 @click.option("--all", "every", is_flag=True, help="Of all steps, as without a filter.")
-@click.option("-y", "--yes", "-f", "--force", "sure", is_flag=True, help="Do not ask.")
+@SURE
 @pass_session
 def clear(
-    session: Session, /, named: str | None, name: str | None, scope: str | None, older: str | None, every: bool,
+    session: Session, /, named: str | None, name: str | None, scope: str | None, older_s: float | None, every: bool,
     sure: bool,
 ) -> int:  # fmt: skip
     """Forget results: of a step, of a tag, of an age, or all. The next run that asks pays anew.
@@ -109,10 +109,9 @@ def clear(
     if named is not None and name is not None:
         raise click.UsageError("give the step once: NAME or --name NAME")
     name = named or name
-    older_s = _span_s(older)
-    narrowed = name is not None or scope is not None or older is not None
+    narrowed = name is not None or scope is not None or older_s is not None
     if every and narrowed:
-        raise click.UsageError("give --all, or say which results: NAME, --scope, --older")
+        raise click.UsageError("give --all, or say which results: NAME, --scope, --older-than")
     storage = session.storage.runs
     if not narrowed:
         confirm_deletion("all results of the memo", sure=sure, option="--yes")
@@ -121,12 +120,3 @@ def clear(
     cleared = storage.clear_memo(name, scope=scope, older_s=older_s)
     emit(session, [{"cleared": cleared}], lambda: say(f"{counted(cleared, 'result')} cleared."))
     return Exit.OK
-
-
-def _span_s(text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        return seconds(text, "--older")
-    except ValueError as exc:
-        raise click.UsageError(str(exc)) from None

@@ -36,7 +36,7 @@ LOOPBACK = "127.0.0.1"
     "--textfile", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
     help="Write them to FILE, which is replaced as a whole: for node_exporter, or where no port may be opened.",
 )  # fmt: skip
-@click.option("--every", metavar="TIME", callback=span_option, help="With --textfile: write again each 30s, 1m, ...")
+@click.option("--every", metavar="SPAN", callback=span_option, help="With --textfile: write again each 30s, 1m, ...")
 @click.option("--names", multiple=True, metavar="NAMES", help="Add the names of other exporters: celery, flower.")
 @click.option("--per-worker", is_flag=True, help="Label workers by their whole names, with the machine's or pod's.")
 @db_option("Those of")

@@ -27,7 +27,7 @@ TELL_S = 2.0  # between two words on how far it is
 @click.command(cls=Command)
 @click.option("--from", "source", metavar="URL", required=True, help="The queue whose messages go.")
 @click.option("--to", "target", metavar="URL", help="The store that they go to; it is made where it is not there.")
-@click.option("--dry-run", is_flag=True, help="Say what would go, and change nothing.")
+@click.option("-n", "--dry-run", is_flag=True, help="Say what would go, and change nothing.")
 @click.option("--give-up", is_flag=True, help="Open the source again, after a move that cannot be finished.")
 @pass_session
 def move(session: Session, /, source: str, target: str | None, dry_run: bool, give_up: bool) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from liteq.cli.act import arguments_of, with_arguments
-from liteq.cli.asking import confirm, confirm_deletion
+from liteq.cli.asking import SURE, acting, confirm, confirm_deletion
 from liteq.cli.exits import Exit
 from liteq.cli.group import Group
 from liteq.cli.names import one_of
@@ -86,11 +86,9 @@ def _show(session: Session, id_: str) -> int:
 @with_arguments
 @click.option("--rate", default="", metavar="RATE", help="No more than so many: 50/s, 1000/m.")
 @click.option("-n", "--dry-run", is_flag=True, help="Only tell what would be done.")
-@click.option("-y", "--yes", "-f", "--force", "sure", is_flag=True, help="Do not ask.")
+@SURE
 @pass_session
-def start_(
-    session: Session, /, action: str, q: str, reason: str, rate: str, dry_run: bool, sure: bool, **options: Any
-) -> int:
+def start_(session: Session, /, action: str, q: str, rate: str, dry_run: bool, sure: bool, **options: Any) -> int:
     """Do ACTION to all messages that a search finds, at most 500 a transaction. Shows what it finds, and asks first.
 
     The search has the words of the pages: `state:dead queue:mail task:shop.* error:CardError since:1h`. One for runs of
@@ -103,7 +101,7 @@ def start_(
         seen = look(session, action, q, **arguments_of(action, options))
         emit(session, seen.document, lambda: say(told(seen)))
         return Exit.OK
-    return do(session, action, q, reason=reason, rate=rate, sure=sure, **arguments_of(action, options))
+    return do(session, action, q, rate=rate, sure=sure, **arguments_of(action, options))
 
 
 def look(session: Session, action: str, q: str, **arguments: Any) -> Preview:
@@ -127,7 +125,7 @@ def told(seen: Preview) -> str:
 
 
 def do(
-    session: Session, action: str, q: str, *, reason: str = "", rate: str = "", sure: bool = False, **arguments: Any
+    session: Session, action: str, q: str, *, rate: str = "", sure: bool = False, **arguments: Any
 ) -> int:  # fmt: skip
     """Show what a search finds, ask, and do `action` to it as an operation in this process, up to its end."""
     seen = look(session, action, q, **arguments)
@@ -139,7 +137,7 @@ def do(
     else:
         confirm(f"{action} {what}?", f"this is to {action} {what}", sure=sure, option="--yes")
     try:
-        id_ = start(session.app, action, q, by=session.actor(reason), rate=rate, wait=True, **arguments)
+        id_ = start(session.app, action, q, by=session.actor(), rate=rate, wait=True, **arguments)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     return _show(session, id_)
@@ -147,29 +145,29 @@ def do(
 
 @operations.command("stop")
 @click.argument("id_", metavar="ID")
-@click.option("--reason", default="", metavar="TEXT", help="The reason, for the audit.")
+@acting
 @pass_session
-def stop_(session: Session, /, id_: str, reason: str) -> int:
+def stop_(session: Session, /, id_: str) -> int:
     """Ask an operation to stop after its current chunk, in whichever process it runs. It can be continued.
 
     \b
     JSON: as `show`
     """
     _ = session.storage
-    stop(session.app, id_, by=session.actor(reason))
+    stop(session.app, id_, by=session.actor())
     return _show(session, id_)
 
 
 @operations.command("continue")
 @click.argument("id_", metavar="ID")
-@click.option("--reason", default="", metavar="TEXT", help="The reason, for the audit.")
+@acting
 @pass_session
-def continue_(session: Session, /, id_: str, reason: str) -> int:
+def continue_(session: Session, /, id_: str) -> int:
     """Go on in this process with an operation that was stopped, has failed, or was interrupted.
 
     \b
     JSON: as `show`
     """
     _ = session.storage
-    resume_operation(session.app, id_, by=session.actor(reason), wait=True)
+    resume_operation(session.app, id_, by=session.actor(), wait=True)
     return _show(session, id_)

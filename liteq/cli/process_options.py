@@ -56,7 +56,7 @@ def octal(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
 def process_options(*, logfile: str, pidfile: str, detach: tuple[str, ...], background: str) -> Decorator:
     """--logfile, --pidfile, --detach, --uid, --gid, --umask; the arguments are what differs between the commands."""
     made = (
-        click.option("-f", "--logfile", metavar="FILE", help=logfile),
+        click.option("-f", "--logfile", "--log-file", metavar="FILE", help=logfile),
         click.option(
             "--log-format",
             envvar="LITEQ_LOG_FORMAT",
@@ -65,7 +65,7 @@ def process_options(*, logfile: str, pidfile: str, detach: tuple[str, ...], back
             expose_value=False,
             help="plain, by the settings; json, as with --json; or pretty, with the fields behind each text.",
         ),
-        click.option("--pidfile", metavar="FILE", help=pidfile),
+        click.option("--pidfile", "--pid-file", metavar="FILE", help=pidfile),
         click.option(*detach, is_flag=True, help=background),
         click.option("--uid", metavar="USER", help="Run as this user."),
         click.option("--gid", metavar="GROUP", help="Run as this group."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from liteq.cli.asking import confirm_deletion
+from liteq.cli.asking import SURE, acting, confirm_deletion
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
 from liteq.cli.names import names
@@ -16,11 +16,12 @@ __all__ = ["purge"]
 
 
 @click.command(cls=Command)
-@click.option("-f", "--force", "--yes", "-y", is_flag=True, help="Do not ask.")
+@SURE
 @click.option("-Q", "--queues", metavar="NAMES", help="These queues, comma-separated; else all.")
 @click.option("-X", "--exclude-queues", metavar="NAMES", help="All queues but these.")
+@acting
 @pass_session
-def purge(session: Session, /, force: bool, queues: str | None, exclude_queues: str | None) -> int:
+def purge(session: Session, /, sure: bool, queues: str | None, exclude_queues: str | None) -> int:
     """Delete all messages that wait to run, for good.
 
     Those that are due, and those that are not yet. Tasks that run, finished ones and dead letters stay. A message that
@@ -33,7 +34,7 @@ def purge(session: Session, /, force: bool, queues: str | None, exclude_queues: 
     known = sorted({count.queue for count in storage.reader.counts()})
     excluded = names(exclude_queues) or []
     chosen = [queue for queue in names(queues) or known if queue not in excluded]
-    confirm_deletion(f"all messages that wait in {', '.join(chosen) or 'no queue'}", sure=force, option="--force")
+    confirm_deletion(f"all messages that wait in {', '.join(chosen) or 'no queue'}", sure=sure, option="--force")
     purged = storage.operations.purge(chosen, by=session.actor())
     emit(
         session,

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from liteq.app.control.pausing import end_s
+from liteq.cli.asking import acting
 from liteq.cli.exits import Exit
 from liteq.cli.group import Group
 from liteq.cli.output import age, emit, say, table
@@ -14,13 +15,10 @@ from liteq.cli.session import Session, pass_session
 from liteq.monitor.tasks.queues import pause_document
 from liteq.policy.durations import seconds
 from liteq.storage.claiming.pauses import Pause
-from liteq.storage.operating.audit import Actor
 from liteq.utils.globs import is_glob
 from liteq.utils.misspelt import nearest
 
 __all__ = ["queue"]
-
-BY = click.option("--by", default="", metavar="NAME", help="The person or program that does it; default: this user.")
 
 
 @click.group(cls=Group)
@@ -32,10 +30,9 @@ def queue() -> None:
 @click.argument("queue_", metavar="QUEUE")
 @click.option("--until", metavar="TIME", help="The pause ends then: 2026-11-30T08:00, or after 90s, 10m, 2h.")
 @click.option("--for", "for_", metavar="SPAN", help="The pause ends after this span: 90s, 10m, 2h.")
-@click.option("--reason", default="", metavar="TEXT", help="The reason, which is shown with the pause.")
-@BY
+@acting
 @pass_session
-def pause(session: Session, /, queue_: str, until: str | None, for_: str | None, reason: str, by: str) -> int:
+def pause(session: Session, /, queue_: str, until: str | None, for_: str | None) -> int:
     """Let no worker take messages from QUEUE, a name or a glob such as 'mail.*'.
 
     This holds at once for all workers, also those that start later; tasks that run go on. A glob pauses each queue that
@@ -46,7 +43,7 @@ def pause(session: Session, /, queue_: str, until: str | None, for_: str | None,
     """
     if until is not None and for_ is not None:
         raise click.UsageError("--until and --for say the same: give one of them")
-    actor = _actor(session, reason, by)
+    actor = session.actor()
     try:
         if for_ is not None:
             seconds(for_, "--for")
@@ -64,16 +61,15 @@ def pause(session: Session, /, queue_: str, until: str | None, for_: str | None,
 
 @queue.command()
 @click.argument("queue_", metavar="QUEUE")
-@click.option("--reason", default="", metavar="TEXT", help="The reason, for the audit.")
-@BY
+@acting
 @pass_session
-def resume(session: Session, /, queue_: str, reason: str, by: str) -> int:
+def resume(session: Session, /, queue_: str) -> int:
     """Let workers take from QUEUE again. A glob ends all pauses that fit it.
 
     \b
     JSON: {"queue", "resumed", "paused"}; `paused`: it is so all the same, by a glob
     """
-    actor, queues = _actor(session, reason, by), session.storage.queues
+    actor, queues = session.actor(), session.storage.queues
     resumed = queues.resume(queue_, actor=actor.name, reason=actor.reason, source=actor.source)
     left = queues.paused().of(queue_)
     text = f"{queue_} goes on." if resumed else f"{queue_} was not paused."
@@ -113,9 +109,3 @@ def _note_unknown(session: Session, queue: str) -> None:
     known = {count.queue for count in session.storage.reader.counts()}
     if queue not in known and not is_glob(queue) and (near := nearest(queue, known)):
         session.note(f"no message is in a queue {queue!r}; the nearest is {near!r}")
-
-
-def _actor(session: Session, reason: str, by: str) -> Actor:
-    """The one to be noted: `by`, else the user of this command."""
-    actor = session.actor(reason)
-    return actor._replace(name=by) if by else actor

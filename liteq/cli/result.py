@@ -13,6 +13,7 @@ from liteq.cli.exits import Exit
 from liteq.cli.group import Command
 from liteq.cli.output import emit, json_text, say
 from liteq.cli.session import Session, pass_session
+from liteq.cli.spans import SPAN
 from liteq.exceptions import LiteqError, TimeoutError
 
 __all__ = ["result", "show_result"]
@@ -26,14 +27,14 @@ class NoSuchMessage(LiteqError):
 
 
 @click.command(cls=Command)
-@click.argument("task_id")
+@click.argument("task_id", metavar="ID")
 @click.option("-t", "--task", expose_value=False, hidden=True)
 @click.option("--traceback", is_flag=True, help="If it failed, print the worker's traceback too.")
 @click.option("--wait", is_flag=True, help="Wait until it has finished.")
-@click.option("--timeout", type=float, help="With --wait: give up after this many seconds.")
+@click.option("--timeout", type=SPAN, help="With --wait: give up after this time: 30s, 5m.")
 @pass_session
 def result(session: Session, /, task_id: str, traceback: bool, wait: bool, timeout: float | None) -> int:
-    """Print the return value of TASK_ID as JSON, or its exception.
+    """Print the return value of ID as JSON, or its exception.
 
     Of one that runs, its state and what it tells of its progress (`update_state`).
 

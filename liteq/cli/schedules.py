@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from liteq.cli.asking import acting
 from liteq.cli.exits import Exit
 from liteq.cli.group import Group
 from liteq.cli.names import unknown
@@ -73,6 +74,7 @@ def next_(session: Session, /, name: str, count: int) -> int:
 
 @schedules.command()
 @click.argument("names", nargs=-1, required=True)
+@acting
 @pass_session
 def pause(session: Session, /, names: tuple[str, ...]) -> int:
     """Let no run of NAMES begin until `resume`, also across restarts.
@@ -85,6 +87,7 @@ def pause(session: Session, /, names: tuple[str, ...]) -> int:
 
 @schedules.command()
 @click.argument("names", nargs=-1, required=True)
+@acting
 @pass_session
 def resume(session: Session, /, names: tuple[str, ...]) -> int:
     """Let NAMES run again, from their next time on; missed runs are not made up.
@@ -97,6 +100,7 @@ def resume(session: Session, /, names: tuple[str, ...]) -> int:
 
 @schedules.command()
 @click.argument("name")
+@acting
 @pass_session
 def run(session: Session, /, name: str) -> int:
     """Send a run of NAME at once, paused or not, and print its id. When it is due next stays as it was.

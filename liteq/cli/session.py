@@ -35,6 +35,8 @@ class Session:
     quiet: bool = False
     json: bool = False
     log_format: str | None = None  # of a command that logs
+    by: str = ""  # the person or program that acts; "": this user
+    reason: str = ""  # for the audit
     started_in: str | None = None  # where the process was before --workdir
 
     @cached_property
@@ -137,12 +139,15 @@ class Session:
         return self.storage
 
     def actor(self, reason: str = "") -> Actor:
-        """The user of this command, for the audit."""
+        """The user of this command, or the one that `--by` names, for the audit."""
         import getpass
         import socket
 
         from liteq.storage.operating.audit import Actor
 
+        reason = reason or self.reason
+        if self.by:
+            return Actor(self.by, "cli", reason)
         try:
             user = getpass.getuser()
         except (KeyError, OSError):  # no entry for this number, as in a container

@@ -11,6 +11,7 @@ from liteq.cli.names import names
 from liteq.cli.output import age, counted, emit, say
 from liteq.cli.remote import ask, show_answers
 from liteq.cli.session import Session, pass_session
+from liteq.cli.spans import SPAN
 from liteq.storage.reading.backlog import COUNTED
 from liteq.utils.text import iso_time
 
@@ -19,7 +20,7 @@ __all__ = ["status"]
 
 @click.command(cls=Command)
 @click.option("-d", "--destination", metavar="NAMES", help="Only these workers, comma-separated.")
-@click.option("-t", "--timeout", type=float, default=1.0, show_default=True, help="Seconds to wait for workers.")
+@click.option("-t", "--timeout", type=SPAN, default=1.0, show_default=True, help="How long to wait for workers.")
 @db_option("Of")
 @pass_session
 def status(session: Session, /, destination: str | None, timeout: float, db: tuple[str, ...]) -> int:

@@ -27,8 +27,8 @@ PAGE = 1_000  # lines that are read at once
 @click.command(cls=Command)
 @click.argument("id_", metavar="ID")
 @click.option("-f", "--follow", is_flag=True, help="Go on with lines as they come, until the task has ended.")
-@click.option("-n", "--lines", "last", type=click.IntRange(min=1), metavar="N", help="Begin with the last N lines.")
-@click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="The lines of this attempt alone.")
+@click.option("-n", "--lines", "last", type=click.IntRange(min=1), help="Begin with the last N lines.")
+@click.option("--attempt", type=click.IntRange(min=1), help="The lines of this attempt alone.")
 @pass_session
 def logs(session: Session, /, id_: str, follow: bool, last: int | None, attempt: int | None) -> int:
     """Print what the task ID has logged and printed, as far as it is kept: with `log_keep=` of the task or the call.

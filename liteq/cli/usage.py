@@ -12,6 +12,7 @@ from liteq.cli.exits import Exit
 from liteq.cli.group import Command
 from liteq.cli.output import emit, table
 from liteq.cli.session import Session, pass_session
+from liteq.cli.spans import since
 
 __all__ = ["usage"]
 
@@ -24,32 +25,44 @@ FIELDS = (
 
 @click.command(cls=Command)
 @click.option(
+    "--per",
     "--by",
+    "by",
     type=click.Choice(["model", "workflow", "tag", "day"]),
     default="model",
     show_default=True,
-    help="What the sums are of. A run with several tags counts for each.",
+    help="What the sums are of. A run with several tags counts for each. --by is its old name.",
 )
-@click.option("--since", metavar="SPAN", help="Spent since then: 12h, 7d. Else all that is known, for 400 days.")
+@click.option(
+    "--since", "since_ms", callback=since, metavar="TIME",
+    help="Spent since then: 12h, 7d, or a date. Else all that is known, for 400 days.",
+)  # fmt: skip
 @pass_session
-def usage(session: Session, /, by: str, since: str | None) -> int:
+def usage(session: Session, /, by: str, since_ms: int | None) -> int:
     """Show what steps have spent, as `ctx.spend` told, the dearest first.
 
     A cost is `null` where the price of one of its answers is not known. `unknown` counts attempts that were killed: the
     other side may have them on its bill. Money is a text, so that it stays exact.
 
     \b
-    JSON: [{"model" (or what --by says), "requests", "input_tokens", "output_tokens", "cache_read_tokens",
+    JSON: [{"model" (or what --per says), "requests", "input_tokens", "output_tokens", "cache_read_tokens",
             "cache_write_tokens", "cost", "saved", "memo_hits", "unknown", "models"}]
     """
     kind: Any = by
     try:
-        found = [_document(one) for one in session.app.usage(since, kind)]
+        found = [_document(one) for one in session.app.usage(_span_s(session, since_ms), kind)]
     except ValueError as exc:
         raise click.UsageError(str(exc)) from None
     rows = [(one[by] or "", *(_shown(one[name]) for name in FIELDS)) for one in found]
     emit(session, found, lambda: table(session, (by, *HEAD), rows, empty="nothing was spent"))
     return Exit.OK
+
+
+def _span_s(session: Session, since_ms: int | None) -> float | None:
+    """The span up to now that --since asks for."""
+    if since_ms is None:
+        return None
+    return max(0, -since_ms if since_ms <= 0 else session.app.clock.now_ms() - since_ms) / 1000
 
 
 def _shown(value: object) -> object:

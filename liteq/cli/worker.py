@@ -23,6 +23,7 @@ from liteq.cli.names import names, one_of
 from liteq.cli.output import counted
 from liteq.cli.process_options import ProcessCommand, become, idle_options, log_level, note_idle, process_options
 from liteq.cli.session import Session, pass_session
+from liteq.cli.spans import SPAN
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured, LiteqError, StorageBusy
 from liteq.routing.taken import taken, without
@@ -152,11 +153,9 @@ def _values_of_own(ctx: click.Context, app: App) -> dict[str, Any]:
     "--purge", "--discard", is_flag=True, help="First delete for good all messages that wait in these queues; asks."
 )
 @click.option("--yes", "-y", "sure", is_flag=True, help="With --purge: do not ask.")
-@click.option("--time-limit", type=float, metavar="SECONDS", help="Kill the process of a task that runs longer.")
-@click.option(
-    "--soft-time-limit", type=float, metavar="SECONDS", help="Raise SoftTimeLimitExceeded in a task that runs longer."
-)
-@click.option("--max-tasks-per-child", type=click.IntRange(min=1), metavar="N", help="Replace a process after N tasks.")
+@click.option("--time-limit", type=SPAN, help="Kill the process of a task that runs longer.")
+@click.option("--soft-time-limit", type=SPAN, help="Raise SoftTimeLimitExceeded in a task that runs longer.")
+@click.option("--max-tasks-per-child", type=click.IntRange(min=1), help="Replace a process after N tasks.")
 @click.option(
     "--max-memory-per-child",
     type=click.IntRange(min=1),

@@ -34,6 +34,7 @@ from liteq.execution.plan import ExceptionInfo, Executed, Plan
 from liteq.message import Ack, Outcome
 from liteq.policy.retry import exhausted
 from liteq.policy.times import span_ms
+from liteq.utils.durations import Duration, numeric_s
 from liteq.utils.records import NamedTuple
 
 __all__ = ["BatchItem", "BatchPlan", "batch_request", "outcomes_of"]
@@ -100,13 +101,14 @@ class BatchItem:
             raise TypeError(f"fail() takes an exception, not {exc!r:.80}")
         self._settle(_Raised(exc))
 
-    def retry(self, countdown: float | None = None) -> None:
-        """Run the item again after `countdown` seconds, by default `default_retry_delay`; at most `max_retries` times.
+    def retry(self, countdown: Duration | None = None) -> None:
+        """Run the item again after `countdown`, by default `default_retry_delay`; at most `max_retries` times.
 
         Raises RuntimeError where it is settled already, and ValueError for an impossible time.
         """
         if countdown is not None:
-            span_ms(countdown, "the countdown of a retry")
+            countdown = numeric_s(countdown, what := "the countdown of a retry")
+            span_ms(countdown, what)
         self._settle(_Again(countdown))
 
     def _settle(self, ending: Ending) -> None:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import datetime, timedelta
+from datetime import datetime
 from inspect import iscoroutinefunction, unwrap
 from types import TracebackType
 from typing import Any, TypeVar
@@ -42,6 +42,7 @@ from liteq.result import ResultBase
 from liteq.result.record import line_as_tuple
 from liteq.serialization import encode, encode_error
 from liteq.serialization.content import Owner
+from liteq.utils.durations import Duration, numeric_s
 
 __all__ = [
     "ExceptionInfo",
@@ -291,9 +292,7 @@ def _retried_by_its_class(task: Any, plan: Plan, request: Request, exc: Exceptio
     )
 
 
-def retry_due_ms(
-    when: float | datetime | timedelta | None, default_s: float | None, clock: Clock
-) -> tuple[int, int | None]:
+def retry_due_ms(when: Duration | datetime | None, default_s: Duration | None, clock: Clock) -> tuple[int, int | None]:
     """The time to run again, in ms since the epoch: `when` in seconds from now or as a time, else after `default_s`.
 
     And the countdown that it is the end of, in ms; None for a time that was named. Raises ValueError for no possible
@@ -301,10 +300,8 @@ def retry_due_ms(
     """
     if isinstance(when, datetime):
         return to_ms(when), None
-    if isinstance(when, timedelta):
-        when = when.total_seconds()
-    seconds = when if when is not None else (default_s or 0)
-    delay_ms = span_ms(seconds, "the countdown of a retry")
+    what = "the countdown of a retry"
+    delay_ms = span_ms(numeric_s(when if when is not None else (default_s or 0), what), what)
     return clock.now_ms() + delay_ms, delay_ms
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from liteq.policy.keys import Key, compile_key
-from liteq.policy.times import LONGEST_S
+from liteq.utils.durations import LONGEST_S, numeric_s
 from liteq.utils.records import NamedTuple
 
 __all__ = ["BatchTerms", "any_call", "batch_terms", "check_body"]
@@ -41,8 +41,7 @@ def batch_terms(name: str | None, size: Any, wait_s: Any, key: Any) -> BatchTerm
         raise TypeError(f"{what}: batch is how many messages at most go into one call, not {size!r}")
     if not 1 <= size <= LARGEST:
         raise ValueError(f"{what}: batch is a number from 1 to {LARGEST:,}, not {size}")
-    if isinstance(wait_s, bool) or not isinstance(wait_s, (int, float)):
-        raise TypeError(f"{what}: batch_wait is a number of seconds, not {wait_s!r}")
+    wait_s = numeric_s(wait_s, f"{what}: batch_wait")
     if not 0 <= wait_s <= LONGEST_S:
         raise ValueError(f"{what}: batch_wait is a number of seconds from 0 on, not {wait_s!r}")
     if key is not None and not isinstance(key, str):

@@ -8,6 +8,7 @@ from math import isnan
 from typing import Any
 
 from liteq.exceptions import RateLimited
+from liteq.utils.durations import seconds
 from liteq.utils.records import NamedTuple
 
 __all__ = ["LONGEST_S", "UNNAMED_S", "Later", "is_own_fault", "later_of"]
@@ -95,7 +96,10 @@ def seconds_of(value: Any, now_ms: int) -> float | None:
         try:
             wait_s = _until(parsedate_to_datetime(str(value)), now_ms)
         except (TypeError, ValueError, OverflowError):
-            return None
+            try:
+                wait_s = seconds(value)
+            except (TypeError, ValueError):
+                return None
     if isnan(wait_s):
         return None
     return min(max(wait_s, 0.0), LONGEST_S)

@@ -8,6 +8,7 @@ from dataclasses import field
 from typing import Any
 
 from liteq.exceptions import TaskPredicate
+from liteq.utils.durations import numeric_s
 from liteq.utils.records import dataclass
 
 __all__ = ["RetryPolicy", "backoff_s", "decide", "exhausted", "is_retried", "retry_options"]
@@ -37,6 +38,9 @@ class RetryPolicy:
         for name in ("autoretry_for", "dont_autoretry_for"):
             classes = found.get(name) or ()
             found[name] = (classes,) if isinstance(classes, type) else tuple(classes)
+        for name in ("default_retry_delay", "retry_backoff", "retry_backoff_max"):
+            if not isinstance(found.get(name), (int, float, type(None))):  # True is one of the numbers
+                found[name] = numeric_s(found[name], name)
         found["retry_kwargs"] = found.get("retry_kwargs") or {}
         return cls(**found)
 

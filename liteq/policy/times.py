@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["LONGEST_S", "check_limits", "span_ms"]
+from liteq.utils.durations import LONGEST_S, Duration, numeric_s
 
-LONGEST_S = 1_000 * 366 * 86_400  # seconds; far beyond any use, and far below 2**63 microseconds since the epoch
+__all__ = ["LONGEST_S", "limits_s", "span_ms"]
 
 
 def span_ms(seconds: float, what: str) -> int:
@@ -17,14 +17,21 @@ def span_ms(seconds: float, what: str) -> int:
     return int(seconds * 1000)
 
 
-def check_limits(hard: float | None, soft: float | None) -> None:
-    """Raises TypeError or ValueError for time limits that are no seconds, and for a soft one that would never act."""
-    for name, limit in (("time_limit", hard), ("soft_time_limit", soft)):
-        if limit is None:
-            continue
-        if isinstance(limit, bool) or not isinstance(limit, (int, float)):
-            raise TypeError(f"{name} is a number of seconds, not {limit!r}")
-        if not 0 <= limit <= LONGEST_S:
-            raise ValueError(f"{name} is a number of seconds, none below 0 or above a thousand years, not {limit!r}")
+def limits_s(hard: Duration | None, soft: Duration | None) -> tuple[float | None, float | None]:
+    """The time limits in seconds.
+
+    Raises TypeError or ValueError for those that are no spans of time, and for a soft one that would never act.
+    """
+    hard, soft = _limit_s("time_limit", hard), _limit_s("soft_time_limit", soft)
     if hard is not None and soft is not None and soft > hard:
         raise ValueError(f"soft_time_limit must be less than or equal to time_limit, not {soft} s with {hard} s")
+    return hard, soft
+
+
+def _limit_s(name: str, limit: Duration | None) -> float | None:
+    if limit is None:
+        return None
+    limit = numeric_s(limit, name)
+    if not 0 <= limit <= LONGEST_S:  # also where it is NaN
+        raise ValueError(f"{name} is a number of seconds, none below 0 or above a thousand years, not {limit!r}")
+    return limit

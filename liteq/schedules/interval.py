@@ -8,6 +8,7 @@ from typing import Any
 
 from liteq.exceptions import ImproperlyConfigured
 from liteq.schedules.base import BaseSchedule, ClockAndSettings, schedstate
+from liteq.utils.durations import Duration, numeric_s
 
 __all__ = ["maybe_schedule", "schedule"]
 
@@ -22,7 +23,7 @@ RESOLUTIONS: tuple[tuple[int, dict[str, Any]], ...] = (
 
 
 class schedule(BaseSchedule):  # noqa: N801 - Celery's name
-    """Every `run_every` seconds (or a timedelta).
+    """Every `run_every` seconds (or a timedelta, or "10m").
 
     `relative`: rounded down to the unit of the interval: one of 2 hours is due at full hours, one of 3 days at
     midnight.
@@ -30,14 +31,16 @@ class schedule(BaseSchedule):  # noqa: N801 - Celery's name
 
     def __init__(
         self,
-        run_every: float | timedelta | None = None,
+        run_every: Duration | None = None,
         relative: bool = False,
         nowfun: Callable[[], datetime] | None = None,
         app: ClockAndSettings | None = None,
     ) -> None:
         if run_every is None:
             raise ImproperlyConfigured("a schedule needs its interval: schedule(run_every=30) is every 30 seconds")
-        self.run_every = run_every if isinstance(run_every, timedelta) else timedelta(seconds=run_every)
+        self.run_every = (
+            run_every if isinstance(run_every, timedelta) else timedelta(seconds=numeric_s(run_every, "run_every"))
+        )
         self.relative = relative
         super().__init__(nowfun=nowfun, app=app)
 
@@ -111,13 +114,13 @@ def humanize(seconds: float) -> str:
 
 
 def maybe_schedule(s: Any, relative: bool = False, app: ClockAndSettings | None = None) -> Any:
-    """`s` as a schedule: a number of seconds or a timedelta is an interval, a schedule stays what it is.
+    """`s` as a schedule: seconds, a timedelta or a span as "10m" is an interval, a schedule stays what it is.
 
     A schedule that has no app is given `app`.
     """
     if s is None:
         return None
-    if isinstance(s, (int, float, timedelta)):
+    if isinstance(s, (int, float, str, timedelta)):
         return schedule(s, relative, app=app)
     if getattr(s, "app", None) is None:
         s.app = app

@@ -6,7 +6,8 @@ The part that is the same for every call of a task is made once (`Defaults`) and
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ from liteq.clock import Clock, from_ms, to_ms
 from liteq.context import App, Observer
 from liteq.message import Flag, Message
 from liteq.policy.kept import checked_tags, log_keep_ms
-from liteq.policy.times import check_limits, span_ms
+from liteq.policy.times import limits_s, span_ms
 from liteq.routing.routes import Router
 from liteq.sending.destination import existing, queue_of
 from liteq.sending.kept import MORE_BY_CALL, mark_kept
@@ -31,6 +32,7 @@ from liteq.serialization import encode
 from liteq.serialization.content import Owner
 from liteq.serialization.serializers import JSON
 from liteq.storage.sending.enqueue_calls import Kind
+from liteq.utils.durations import Duration, numeric_s
 from liteq.utils.names import checked_key, checked_name, checked_priority
 
 __all__ = ["Defaults", "Publisher", "moment_ms"]
@@ -39,17 +41,14 @@ EMPTY: Mapping[str, Any] = {}
 UNIQUE = frozenset({"unique", "unique_key"})
 
 
-def moment_ms(when: float | str | datetime | timedelta, clock: Clock) -> int:
-    """`when` (seconds from now, a time, or one in ISO format) in ms since the epoch; a naive time is UTC."""
+def moment_ms(when: Duration | datetime, clock: Clock) -> int:
+    """`when` (a span from now, a time, or one in ISO format) in ms since the epoch; a naive time is UTC."""
     if isinstance(when, str):
-        when = datetime.fromisoformat(when)
+        with suppress(ValueError):
+            when = datetime.fromisoformat(when)
     if isinstance(when, datetime):
         return to_ms(when)
-    if isinstance(when, timedelta):
-        when = when.total_seconds()
-    if isinstance(when, bool) or not isinstance(when, (int, float)):
-        raise TypeError(f"a time is seconds, a datetime or an ISO string, not {when!r}")
-    return clock.now_ms() + span_ms(when, "a time from now")
+    return clock.now_ms() + span_ms(numeric_s(when, "a time, one in ISO format or a span, which"), "a time from now")
 
 
 class Defaults:
@@ -89,8 +88,7 @@ class Defaults:
         self.task = task
         self.unique = uniqueness(getattr(task, "unique", None), self.name, task)
         self.alike = self.static and self.expires is None and self.time_limits == (None, None) and self.unique is None
-        hard, soft = (getattr(task, key, None) for key in ("time_limit", "soft_time_limit"))
-        check_limits(hard, soft)
+        limits_s(getattr(task, "time_limit", None), getattr(task, "soft_time_limit", None))
         self.keyed = None if task is None else keyed_task(task)
         self.tags = checked_tags(getattr(task, "tags", None), f"task {self.name!r}")
         self.has_more = bool(self.tags) or (self.keyed is not None and self.keyed.has_keys)
@@ -294,8 +292,7 @@ class Publisher(RowMaker):
         documented = {key: options[key] for key in DOCUMENTED if options.get(key) is not None}
         hard, soft = options.get("time_limit"), options.get("soft_time_limit")
         if hard is not None or soft is not None:
-            check_limits(hard, soft)
-            documented["timelimit"] = [hard, soft]
+            documented["timelimit"] = limits_s(hard, soft)
         if keyed := document_of_keys(options):
             documented["keyed"] = {**document_before.get("keyed", EMPTY), **keyed}
         if documented:
@@ -358,17 +355,22 @@ def due(options: Mapping[str, Any], clock: Clock, *, blocked: bool) -> tuple[int
     """(due_ms, delay_ms) that `eta` and `countdown` ask for; of the two, `countdown` wins, as in Celery."""
     countdown, eta = options.get("countdown"), options.get("eta")
     if countdown is not None:
-        if isinstance(countdown, timedelta):
-            countdown = countdown.total_seconds()
-        if isinstance(countdown, bool) or not isinstance(countdown, (int, float)):
-            raise TypeError(f"countdown is a number of seconds, not {countdown!r}")
-        delay_ms = span_ms(countdown, "countdown")
+        delay_ms = span_ms(numeric_s(countdown, "countdown"), "countdown")
         return (None if blocked else clock.now_ms() + delay_ms), delay_ms
     if eta is None:
         return None, None
-    if isinstance(eta, (int, float)):
-        raise TypeError(f"eta is a datetime or an ISO string, not {eta!r}; for seconds from now use countdown")
-    return moment_ms(eta, clock), None
+    return to_ms(_moment(eta)), None
+
+
+def _moment(eta: Any) -> datetime:
+    """The `eta` of a call as a time."""
+    try:
+        found = datetime.fromisoformat(eta) if isinstance(eta, str) else eta
+    except ValueError:
+        found = None
+    if not isinstance(found, datetime):
+        raise TypeError(f"eta is a datetime or one in ISO format, not {eta!r}; for a span from now use countdown")
+    return found
 
 
 def document(options: Mapping[str, Any], d: Defaults, due_ms: int | None) -> bytes | None:
@@ -382,8 +384,7 @@ def document(options: Mapping[str, Any], d: Defaults, due_ms: int | None) -> byt
     hard = options.get("time_limit", d.time_limits[0])
     soft = options.get("soft_time_limit", d.time_limits[1])
     if hard is not None or soft is not None:
-        check_limits(hard, soft)
-        doc["timelimit"] = [hard, soft]
+        doc["timelimit"] = limits_s(hard, soft)
     if due_ms is not None:
         doc["eta"] = from_ms(due_ms).isoformat()
     if options.get("stamped_headers"):

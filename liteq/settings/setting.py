@@ -10,6 +10,7 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
 
 from liteq.exceptions import ImproperlyConfigured
+from liteq.utils.durations import numeric_s
 from liteq.utils.records import dataclass
 
 __all__ = ["Setting"]
@@ -19,7 +20,7 @@ _LONGEST_SHOWN = 80  # characters of a refused value in an error
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting. `unit` is "s", "bytes", "KiB" or ""; a timedelta is taken wherever the unit is "s".
+    """One setting. `unit` is "s", "bytes", "KiB" or ""; a timedelta and text as "5m" are taken where the unit is "s".
 
     `celery` is its name in Celery, None where it is liteq's own. `choices`, `minimum` and `maximum` say what it takes;
     `fields` make it an address with these names in braces.
@@ -54,8 +55,8 @@ class Setting:
         classes = self.classes
         if not classes or (value is None and NoneType in classes):
             return value
-        if self.unit == "s" and isinstance(value, timedelta):
-            value = value.total_seconds()
+        if self.unit == "s" and isinstance(value, (timedelta, str)):
+            value = self._seconds(value)
         if list in classes and isinstance(value, str):
             value = tuple(part.strip() for part in value.split(",") if part.strip())
         if not self._fits(value, classes):
@@ -63,6 +64,13 @@ class Setting:
         if not self._in_range(value):
             raise self._refused(value)
         return value
+
+    def _seconds(self, value: timedelta | str) -> Any:
+        """A span of time in seconds; the text of a number below 0 as it is, to be refused by its range."""
+        try:
+            return numeric_s(value, self.name)
+        except ValueError:
+            return value
 
     @staticmethod
     def _fits(value: Any, classes: tuple[type, ...]) -> bool:
@@ -110,7 +118,7 @@ class Setting:
             words += f" from {self.minimum:g}"
         if self.maximum is not None:
             words += f" up to {self.maximum:g}"
-        units = {"s": " (seconds)", "": ""}.get(self.unit, f" ({self.unit})")
+        units = {"s": " (seconds, or text as '5m')", "": ""}.get(self.unit, f" ({self.unit})")
         return words + units + (", or None" if NoneType in self.classes else "")
 
 

@@ -30,7 +30,7 @@ from liteq.storage.driver import Bell, Listener
 from liteq.storage.settling import settle
 from liteq.storage.statistics.stats import NO_SUMS
 from liteq.storage.storage import Storage, TaggedEvents, Turn
-from liteq.utils.repeated import Repeated
+from liteq.utils.lines import Repeated
 from liteq.worker.apart import settle_apart
 from liteq.worker.chores.counting import Counting
 from liteq.worker.chores.event_log import EventLog

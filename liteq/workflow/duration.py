@@ -1,4 +1,4 @@
-"""Durations, as workflows name them: the rule itself is also for tasks (liteq/policy/durations.py)."""
+"""Durations, as workflows name them: the rule itself is also for tasks and settings (liteq/utils/durations.py)."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def results(app: LiteQ, rows: list[Any]) -> list[Any]:
         ({"batch": "10"}, TypeError, "how many messages"),
         ({"batch": True}, TypeError, "how many messages"),
         ({"batch": 5, "batch_wait": -1}, ValueError, "from 0 on"),
-        ({"batch": 5, "batch_wait": "1s"}, TypeError, "number of seconds"),
+        ({"batch": 5, "batch_wait": "soon"}, ValueError, "batch_wait is a number"),
         ({"batch": 5, "batch_key": lambda shop: shop}, TypeError, "runs no code of yours"),
         ({"batch": 5, "batch_key": "{shop!r}"}, ValueError, "as it is"),
         ({"batch_key": "{shop}"}, TypeError, "give batch="),

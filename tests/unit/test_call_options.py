@@ -9,7 +9,11 @@ from uuid import uuid4
 import pytest
 
 from liteq import LiteQ, chain
-from liteq.worker.pool.limits import SoftLimit
+from liteq.execution.execute import retry_due_ms
+from liteq.policy.retry import RetryPolicy
+from liteq.schedules import maybe_schedule
+from liteq.serialization import decode
+from liteq.worker.pool.limits import SoftLimit, limits_of
 
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -33,8 +37,30 @@ def test_a_time_that_there_is_not(app, option, seconds):
             send((1, 2), **{option: seconds})
 
 
+@pytest.mark.parametrize("span", [90, "90", "90s", "1m30s", "1.5 min", timedelta(seconds=90)])
+def test_each_option_takes_a_span_in_each_of_its_forms(app, span):
+    @app.task(time_limit=span, soft_time_limit=span, default_retry_delay=span, retry_backoff_max=span)
+    def add(x, y):
+        return x + y
+
+    app.conf.result_expires = span
+    before = app.clock.now_ms()
+    sent = add.apply_async((1, 2), countdown=span, expires=span, time_limit=span)
+    row = app.storage.reader.find(sent.id)
+    assert app.conf.result_expires == 90
+    assert row.due_ms - before >= 90_000
+    assert row.expires_ms - before >= 90_000
+    assert row.due_ms - app.clock.now_ms() <= 90_000
+    assert decode(row.options)["timelimit"] == [90, None]
+    assert limits_of(add, (None, None), (None, None)) == (90, 90)
+    policy = RetryPolicy.of(add)
+    assert (policy.default_retry_delay, policy.retry_backoff_max) == (90, 90)
+    assert retry_due_ms(span, None, app.clock)[1] == 90_000
+    assert maybe_schedule(span).seconds == 90
+
+
 @pytest.mark.parametrize(
-    ("limit", "error"), [("60", TypeError), (True, TypeError), (-1, ValueError), (NAN, ValueError)]
+    ("limit", "error"), [("soon", ValueError), (True, TypeError), (-1, ValueError), (NAN, ValueError)]
 )
 @pytest.mark.parametrize("option", ["time_limit", "soft_time_limit"])
 def test_a_time_limit_that_is_none(app, option, limit, error):
@@ -44,7 +70,7 @@ def test_a_time_limit_that_is_none(app, option, limit, error):
     def add(x, y):
         return x + y
 
-    with pytest.raises(error, match=f"^{option} is a number of seconds"):
+    with pytest.raises(error, match=f"^{option} is a number"):
         add.apply_async((1, 2), **{option: limit})
 
 

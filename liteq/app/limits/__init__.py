@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from liteq.context import App
 from liteq.policy.rates import amount_in, per_second
 from liteq.sending.keys import keyed_task
+from liteq.utils.durations import numeric_s
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -76,13 +77,12 @@ class Limits:
         """
         return self._app.storage.limits.delete(_named(key))
 
-    def pause(self, key: str, seconds: float, reason: str = "") -> None:
-        """Let no message of `key` start for `seconds`; the first starts after that are slow.
+    def pause(self, key: str, seconds: Duration, reason: str = "") -> None:
+        """Let no message of `key` start for `seconds`, also "10m"; the first starts after that are slow.
 
         Of several pauses, the one that ends last counts.
         """
-        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-            raise TypeError(f"a pause is a number of seconds, not {seconds!r}")
+        seconds = numeric_s(seconds, "a pause")
         if not 0 <= seconds <= 366 * 86_400:
             raise ValueError(f"a pause is from 0 to {366 * 86_400:,} seconds, not {seconds!r}")
         self._app.storage.limits.pause(_named(key), seconds, reason)

@@ -57,8 +57,8 @@ def validate(session: Session, /, files: tuple[Path, ...]) -> int:
 @click.command(cls=Command)
 @click.argument("file", type=a_file)
 @click.option(
-    "--format", "form", default="mermaid", show_default=True, callback=one_of("format", FORMATS),
-    metavar="|".join(FORMATS), help="What for: Mermaid, Graphviz, or a drawing.",
+    "--format", "form", default="mermaid", show_default=True, metavar="FORMAT", callback=one_of("format", FORMATS),
+    help="mermaid, dot for Graphviz, or svg: a drawing.",
 )  # fmt: skip
 @pass_session
 def graph(_session: Session, /, file: Path, form: str) -> int:

@@ -22,7 +22,7 @@ AT_ONCE = 8
 here_options = (
     click.option("--here", is_flag=True, help="Bring a worker for it: one command is enough."),
     click.option(
-        "-c", "--concurrency", type=click.IntRange(min=1), metavar="N",
+        "-c", "--concurrency", type=click.IntRange(min=1),
         help=f"With --here: commands at once, {AT_ONCE} unless said.",
     ),
 )  # fmt: skip

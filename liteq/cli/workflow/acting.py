@@ -7,6 +7,7 @@ from typing import Any
 import click
 import orjson
 
+from liteq.cli.asking import acting, by_option
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
 from liteq.cli.output import emit, say
@@ -54,11 +55,11 @@ def send(session: Session, /, id_: str, name: str, payload: Any, dedup: str | No
 @click.argument("id_", metavar="ID")
 @click.argument("title")
 @click.option("--yes/--no", "ok", default=None, help="The decision.")
-@click.option("--by", metavar="NAME", help="The name of the person who decides; default: the user of this command.")
+@by_option
 @click.option("--comment", default="", metavar="TEXT", help="A comment, for the run to see.")
 @click.option("--data", callback=from_json, metavar="JSON", help="The data that the approval's form asks for.")
 @pass_session
-def approve(session: Session, /, id_: str, title: str, ok: bool | None, by: str | None, comment: str, data: Any) -> int:
+def approve(session: Session, /, id_: str, title: str, ok: bool | None, comment: str, data: Any) -> int:
     """Decide the oldest open approval TITLE of the run ID: --yes or --no. `liteq workflow pending` lists the open ones.
 
     The same decision again changes nothing. Another decision, or data that does not fit the form, exits with 1.
@@ -70,7 +71,7 @@ def approve(session: Session, /, id_: str, title: str, ok: bool | None, by: str 
         raise click.UsageError("say the decision: --yes or --no")
     found(session, id_)
     _import(session)
-    by = by or session.actor().name
+    by = session.actor().name
     try:
         decided = session.app.Run(id_).approve(title, ok, by=by, comment=comment, data=data)
     except ValueError as exc:
@@ -95,7 +96,7 @@ def _import(session: Session) -> None:
 @click.command("fork", cls=Command)
 @click.argument("id_", metavar="ID")
 @click.argument("step", metavar="STEP", type=click.IntRange(min=1))
-@click.option("--id", "new", metavar="NEW", help="The id of the new run.")
+@click.option("--id", "new", metavar="ID", help="The id of the new run.")
 @pass_session
 def fork(session: Session, /, id_: str, step: int, new: str | None) -> int:
     """Start a new run with the steps of the run ID before number STEP, and print its id. The original stays as it is.
@@ -112,6 +113,7 @@ def fork(session: Session, /, id_: str, step: int, new: str | None) -> int:
 @click.command("rewind", cls=Command)
 @click.argument("id_", metavar="ID")
 @click.argument("step", metavar="STEP", type=click.IntRange(min=1))
+@acting
 @pass_session
 def rewind(session: Session, /, id_: str, step: int) -> int:
     """Forget the steps of the run ID from number STEP on, and run them again. Refused while the run executes.

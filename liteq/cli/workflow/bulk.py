@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from liteq.cli.asking import confirm
+from liteq.cli.asking import SURE, acting, confirm
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
 from liteq.cli.output import counted, emit, say
@@ -27,22 +27,22 @@ UNFINISHED = frozenset(STATUSES) - ENDED
 class Verb:
     """Something that can be done to runs. `among`: the statuses in which a run can be told.
 
-    `act(session, ids, reason)`: the ids to which it was done, and by id why it was not.
+    `act(session, ids)`: the ids to which it was done, and by id why it was not.
     """
 
     name: str
     done: str
     among: Collection[str]
-    act: Callable[[Session, Sequence[str], str], tuple[list[str], dict[str, str]]]
+    act: Callable[[Session, Sequence[str]], tuple[list[str], dict[str, str]]]
 
 
-def _each(action: str) -> Callable[[Session, Sequence[str], str], tuple[list[str], dict[str, str]]]:
+def _each(action: str) -> Callable[[Session, Sequence[str]], tuple[list[str], dict[str, str]]]:
     """Do `action` to each run, noted in the audit."""
 
-    def each(session: Session, ids: Sequence[str], reason: str) -> tuple[list[str], dict[str, str]]:
+    def each(session: Session, ids: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         done: list[str] = []
         refused: dict[str, str] = {}
-        by = session.actor(reason)
+        by = session.actor()
         for id_ in ids:
             try:
                 act(session.app, action, id_, by=by)
@@ -63,15 +63,11 @@ RETRY = Verb("retry", "retried", {"failed"}, _each("requeue"))
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
-    command = click.option("-y", "--yes", "-f", "--force", "sure", is_flag=True, help="Do not ask.")(command)
+    command = acting(SURE(command))
     return click.argument("ids", nargs=-1, metavar="[ID]...")(choosing(command))
 
 
-def _reason(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--reason", default="", metavar="TEXT", help="The reason, which `result()` tells.")(command)
-
-
-def _do(session: Session, verb: Verb, ids: Sequence[str], options: dict[str, Any], reason: str = "") -> int:
+def _do(session: Session, verb: Verb, ids: Sequence[str], options: dict[str, Any]) -> int:
     """Do `verb` to the runs that are named or chosen, a page at a time; tell of it."""
     sure = options.pop("sure")
     choice = chosen(session, **options)
@@ -87,7 +83,7 @@ def _do(session: Session, verb: Verb, ids: Sequence[str], options: dict[str, Any
     else:
         pages = _asked(session, verb, choice, sure=sure)
     for page in pages:
-        changed, why = verb.act(session, page, reason)
+        changed, why = verb.act(session, page)
         done += changed
         refused |= why
     documents = [{"id": id_, "done": True, "why": None} for id_ in done]
@@ -114,9 +110,8 @@ def _asked(session: Session, verb: Verb, choice: Choice, *, sure: bool) -> list[
 
 @click.command("cancel", cls=Command)
 @_options
-@_reason
 @pass_session
-def cancel(session: Session, /, ids: tuple[str, ...], reason: str, **options: Any) -> int:
+def cancel(session: Session, /, ids: tuple[str, ...], **options: Any) -> int:
     """Cancel runs: their sagas and shields run, then they end as `cancelled`. A run that has not begun ends at once.
 
     Give IDs, or choose runs by --name, --status, --tag, --since. For chosen runs the command asks first.
@@ -124,14 +119,13 @@ def cancel(session: Session, /, ids: tuple[str, ...], reason: str, **options: An
     \b
     JSON: [{"id", "done", "why"}]
     """
-    return _do(session, CANCEL, ids, options, reason)
+    return _do(session, CANCEL, ids, options)
 
 
 @click.command("terminate", cls=Command)
 @_options
-@_reason
 @pass_session
-def terminate(session: Session, /, ids: tuple[str, ...], reason: str, **options: Any) -> int:
+def terminate(session: Session, /, ids: tuple[str, ...], **options: Any) -> int:
     """End runs at once, without their sagas. A process that executes a step of theirs is killed.
 
     Give IDs, or choose runs by --name, --status, --tag, --since. For chosen runs the command asks first.
@@ -139,7 +133,7 @@ def terminate(session: Session, /, ids: tuple[str, ...], reason: str, **options:
     \b
     JSON: [{"id", "done", "why"}]
     """
-    return _do(session, TERMINATE, ids, options, reason)
+    return _do(session, TERMINATE, ids, options)
 
 
 @click.command("pause", cls=Command)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from liteq.cli.names import one_of
 from liteq.cli.session import Session
-from liteq.clock import to_ms
+from liteq.cli.spans import since
 from liteq.exceptions import RunNotFound
 from liteq.monitor.runs.runs import STATUSES
 from liteq.storage.runs.records import RunRecord
-from liteq.workflow.duration import to_span_ms
 
 __all__ = ["PAGE", "Choice", "choosing", "chosen", "found", "matching", "unknown_run"]
 
@@ -46,25 +44,6 @@ class Choice:
         return " ".join(part for part in parts if part)
 
 
-def since(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
-    """A callback for a time in the past, in ms: a span up to now, as 2h, or a date in ISO format (without a zone: UTC).
-
-    A span is negative: it is counted back from the app's clock, which is known later.
-    """
-    if value is None:
-        return None
-    try:
-        return -to_span_ms(value)
-    except ValueError:
-        pass
-    try:
-        at = datetime.fromisoformat(value)
-    except ValueError:
-        text = f"{value!r} is neither a span, as 2h or 7d, nor a date, as 2026-11-28 or 2026-11-28T09:30"
-        raise click.BadParameter(text) from None
-    return to_ms(at if at.tzinfo else at.replace(tzinfo=UTC))
-
-
 def choosing(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options --name, --status, --tag and --since, as parameters of these names (tags, since_ms)."""
     for option in (
@@ -73,7 +52,7 @@ def choosing(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--status", metavar="STATUS", callback=one_of("status", STATUSES), help=f"One of {', '.join(STATUSES)}."
         ),
-        click.option("--name", metavar="WORKFLOW", help="Of this workflow."),
+        click.option("--name", metavar="NAME", help="Of this workflow."),
     ):
         command = option(command)
     return command

@@ -192,7 +192,12 @@ def _outcome(one: dict[str, Any]) -> str:
     help="text, mermaid, svg or dot.",
 )  # fmt: skip
 @click.option(
-    "--depth", type=click.IntRange(min=0), default=1, show_default=True, help="Draw children down to this depth."
+    "--depth",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="Draw children down to this depth.",
 )
 @pass_session
 def graph(session: Session, /, id_: str, form: str, depth: int) -> int:
@@ -262,7 +267,7 @@ def _names(session: Session, ids: Sequence[str]) -> dict[str, str]:
 
 
 @click.command("patches", cls=Command)
-@click.option("--name", metavar="WORKFLOW", help="Of this workflow.")
+@click.option("--name", metavar="NAME", help="Of this workflow.")
 @pass_session
 def patches(session: Session, /, name: str | None) -> int:
     """Count the unfinished runs that still need each `patched` marker and each version. At 0, delete the old code.

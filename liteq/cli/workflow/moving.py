@@ -6,16 +6,17 @@ from typing import IO
 
 import click
 
-from liteq.cli.asking import confirm_deletion
+from liteq.cli.asking import SURE, confirm_deletion
 from liteq.cli.exits import Exit
 from liteq.cli.group import Command
 from liteq.cli.output import counted, emit, say
 from liteq.cli.session import Session, pass_session
+from liteq.cli.spans import SPAN
 from liteq.cli.workflow.choosing import PAGE, found
 from liteq.exceptions import BadMessage
 from liteq.serialization import decode
 from liteq.storage.storage import Storage
-from liteq.workflow.duration import seconds
+from liteq.utils.text import span
 
 __all__ = ["MOVING", "bring"]
 
@@ -77,11 +78,15 @@ def bring(storage: Storage, file: IO[bytes]) -> list[str]:
 @click.command("gc", cls=Command)
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option(
-    "--older-than", metavar="SPAN", help="Delete runs that ended longer ago: 12h, 30d; default: workflow_expires."
+    "--older-than",
+    "--older",
+    "age_s",
+    type=SPAN,
+    help="Delete runs that ended longer ago: 12h, 30d; default: workflow_expires.",
 )
-@click.option("-y", "--yes", "-f", "--force", "sure", is_flag=True, help="Do not ask.")
+@SURE
 @pass_session
-def gc(session: Session, /, ids: tuple[str, ...], older_than: str | None, sure: bool) -> int:
+def gc(session: Session, /, ids: tuple[str, ...], age_s: float | None, sure: bool) -> int:
     """Delete ended runs and their histories: the runs of IDs, or all old ones. Workers do the latter by themselves.
 
     Asks first with --older-than.
@@ -89,7 +94,7 @@ def gc(session: Session, /, ids: tuple[str, ...], older_than: str | None, sure: 
     \b
     JSON: [{"deleted"}]
     """
-    if ids and older_than:
+    if ids and age_s is not None:
         raise click.UsageError("give IDs or --older-than, not both")
     storage = session.storage.runs
     if ids:
@@ -97,14 +102,11 @@ def gc(session: Session, /, ids: tuple[str, ...], older_than: str | None, sure: 
             found(session, id_)
         deleted = storage.delete(list(dict.fromkeys(ids)))
     else:
-        age_s = session.app.conf.workflow_expires
-        if older_than is not None:
-            try:
-                age_s = seconds(older_than, "--older-than")
-            except ValueError as exc:
-                raise click.UsageError(str(exc)) from None
+        if age_s is None:
+            age_s = session.app.conf.workflow_expires
+        else:
             age_s = age_s or 0.001  # 0 would mean: never
-            confirm_deletion(f"all runs that ended more than {older_than} ago", sure=sure, option="--yes")
+            confirm_deletion(f"all runs that ended more than {span(age_s)} ago", sure=sure, option="--yes")
         deleted = 0
         while n := storage.expire(age_s, limit=PAGE):
             deleted += n

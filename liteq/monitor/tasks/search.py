@@ -15,6 +15,7 @@ from typing import Final, NoReturn
 from liteq.clock import from_ms, to_ms
 from liteq.exceptions import LiteqError
 from liteq.states import State
+from liteq.utils.durations import seconds
 from liteq.utils.misspelt import nearest
 from liteq.utils.records import NamedTuple, dataclass
 
@@ -24,14 +25,12 @@ KEYS: Final = (
     "state", "queue", "task", "error", "worker", "since", "until", "run", "wait", "retries", "tag", "root", "cause",
     "limit", "priority", "args.0", "kwargs.NAME",
 )  # fmt: skip
-SPANS: Final = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 LONGEST: Final = 2_000  # characters of a search
 MOST_VALUES: Final = 100
 _TOKEN: Final = re.compile(r'\s*((?:[^\s"]|"(?:[^"\\]|\\.)*")+)')
 _KEY: Final = re.compile(r"(-?)([A-Za-z_][\w.-]*):(.*)", re.DOTALL)
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _BOUND: Final = re.compile(r"(>=|<=|>|<|=)?\s*(.+)", re.DOTALL)
-_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)")
 _CLOCK: Final = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
 
 
@@ -279,10 +278,12 @@ def _unknown(token: str, key: str) -> NoReturn:
 
 
 def _span_ms(text: str) -> float | None:
-    match = _SPAN.fullmatch(text)
-    if match is None or match[2] not in SPANS:
+    if not text[:1].isdigit() or not text[-1:].isalpha():  # a bare number is none here: it may be a year
         return None
-    return float(match[1]) * SPANS[match[2]] * 1_000
+    try:
+        return seconds(text) * 1_000
+    except ValueError:
+        return None
 
 
 def _number(text: str) -> float | None:

@@ -16,6 +16,7 @@ from liteq.app.control.replies import stamps_of
 from liteq.message import Cancel, Flag, Lease, Release
 from liteq.policy.rates import per_second
 from liteq.states import UNSTARTED
+from liteq.utils.durations import seconds
 from liteq.worker.control.panel import Panel, control_command
 from liteq.worker.revoking import has_stamp, signal_number
 
@@ -132,7 +133,7 @@ def _stop(
 
 
 @control_command(
-    args=[("task_name", str), ("soft", float), ("hard", float)], signature="<task_name> <soft_secs> [hard_secs]"
+    args=[("task_name", str), ("soft", seconds), ("hard", seconds)], signature="<task_name> <soft_secs> [hard_secs]"
 )
 def time_limit(
     state: Panel, task_name: str | None = None, hard: float | None = None, soft: float | None = None, **_kwargs: Any

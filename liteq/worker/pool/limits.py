@@ -23,6 +23,7 @@ from liteq.exceptions import BadMessage, SoftTimeLimitExceeded, StepTimeout
 from liteq.execution import telling
 from liteq.execution.execute import run_body
 from liteq.result import promises
+from liteq.utils.durations import numeric_s
 
 __all__ = ["SoftLimit", "StepLimit", "hold_back_in", "limits_of", "soft_limit_by_signal"]
 
@@ -45,7 +46,7 @@ def limits_of(task: Any, asked: Limits, default: Limits) -> Limits:
         raise BadMessage(f"time limits are numbers of seconds, not {asked!r:.80}")
     hard = asked[0] or task.time_limit or default[0]
     soft = asked[1] or task.soft_time_limit or default[1]
-    return hard, soft
+    return (hard and numeric_s(hard, "time_limit")), (soft and numeric_s(soft, "soft_time_limit"))
 
 
 def hold_back_in(module: str) -> None:

@@ -19,6 +19,10 @@ from liteq.workflow.duration import seconds, to_span_ms
         ("1d", 86_400.0),
         ("1w", 604_800.0),
         ("1.5 h", 5400.0),
+        ("2h30m", 9000.0),
+        ("1d 12h", 129_600.0),
+        ("3min", 180.0),
+        ("90", 90.0),
         (3, 3.0),
         (0.25, 0.25),
         (timedelta(minutes=2), 120.0),
@@ -28,7 +32,7 @@ def test_a_duration_is_seconds(duration, expected):
     assert seconds(duration) == expected
 
 
-@pytest.mark.parametrize("wrong", ["", "5", "5 parsecs", "-1s", "1h30m", float("nan"), float("inf"), -1])
+@pytest.mark.parametrize("wrong", ["", "5 parsecs", "5 m 3", "-1s", "-1", float("nan"), float("inf"), -1])
 def test_what_is_no_duration_is_refused_with_examples(wrong):
     with pytest.raises(ValueError, match="the timeout"):
         seconds(wrong, "the timeout")
