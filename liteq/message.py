@@ -21,8 +21,6 @@ LATER = b""  # the input of a lease that its executor reads by itself; no docume
 
 
 # Made once and never changed, yet not `frozen`: that triples the cost of the hottest thing a producer and a worker do.
-
-
 class Flag:
     """The properties of a row in one integer column. Plain integers: an IntFlag's operators cost 0.5 us each."""
 
@@ -144,6 +142,7 @@ class Batch:
 
     messages: list[Message] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
+    closing: Sequence[tuple[str, int | None]] = ()  # open groups that are whole with it: id, size (`Groups.close`)
 
     def nodes(self) -> list[Message | Group]:
         """The messages, then the groups."""

@@ -23,7 +23,6 @@ from liteq.states import State
 from liteq.storage.engines import describe_url
 from liteq.storage.groups.ended import Ended
 from liteq.storage.rows.results import Ending
-from liteq_kombu import errbacks
 from liteq_kombu.chords import is_plain, open_chord
 from liteq_kombu.documents import error_document, meta_of, read_value, value_document
 from liteq_kombu.files import File, files, open_file
@@ -60,7 +59,6 @@ class LiteqBackend(SyncBackendMixin, Backend):
         self._opened = False
         watch(app.loader)
         self.file.app = app
-        errbacks.register(app, self)
 
     @property
     def storage(self) -> Any:
@@ -251,11 +249,16 @@ class LiteqBackend(SyncBackendMixin, Backend):
         self, task_id: str, timeout: float | None = None, interval: float = 0.5, no_ack: bool = True,
         on_interval: Callable[[], Any] | None = None,
     ) -> dict[str, Any]:  # fmt: skip
-        """The result document of a task once it has ended. Raises TimeoutError after `timeout` seconds."""
+        """The result document of a task once it has ended. Raises TimeoutError after `timeout` seconds.
+
+        A failure that came from a parent ended both at once: `on_interval` raises the parent's own error first.
+        """
         self._ensure_not_eager()
         for _ in self._rings(timeout, on_interval):
             meta = self.get_task_meta(task_id)
             if meta["status"] in states.READY_STATES:
+                if on_interval is not None and meta["status"] in states.PROPAGATE_STATES:
+                    on_interval()
                 return dict(meta)
         raise TimeoutError("The operation timed out.")
 

@@ -23,11 +23,11 @@ from liteq.exceptions import ChordError, LiteqError, Reject, StorageFull
 from liteq.message import LATER, Ack, DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import encode_error, kind_of
 from liteq.storage.groups.append_members import GIVE_UP
-from liteq_kombu import control, errbacks, running
+from liteq_kombu import control, running
 from liteq_kombu.envelope import FACTS, payload_of, row_of
 from liteq_kombu.passing import MARK, PassingQueues, send_fanout, send_to
 from liteq_kombu.replacing import replaces, send
-from liteq_kombu.taking import taking_here
+from liteq_kombu.taking import as_called, taking_here
 
 if TYPE_CHECKING:
     from liteq_kombu.files import File
@@ -185,28 +185,41 @@ class Channel(virtual.Channel):
 
     def deliver(self, callback: Callable[[dict[str, Any], str], Any]) -> int:
         """Claim what fits, and deliver it; how many messages."""
+        self.look()
+        return self.deliver_passing(callback) + self.deliver_ready(callback)
+
+    def look(self) -> None:
+        """Claim what fits, to be delivered."""
         if not self._consumers:
-            return 0
+            return
         self._more = True  # before the room is counted: what an acknowledgement frees meanwhile has it look again
-        delivered = passed = self._deliver_passing(callback) if self._passing else 0
         limit = AT_ONCE
         if self.qos.prefetch_count:
             limit = min(self.qos.can_consume_max_estimate() or 0, 4 * AT_ONCE)
         if limit > 0 and not self._ready and (queues := self._queues()):  # who only listens is no worker
             self._claim(queues, limit)
-        while self._ready and self.qos.can_consume():
-            payload, queue = self._ready.popleft()
-            delivered += 1
-            callback(payload, queue)
-        if passed or (delivered and self._more and self.qos.can_consume()):
-            self.connection.wake()  # there may be more
-        return delivered
 
-    def _deliver_passing(self, callback: Callable[[dict[str, Any], str], Any]) -> int:
+    def deliver_passing(self, callback: Callable[[dict[str, Any], str], Any]) -> int:
+        """Deliver the messages that pass, as those of remote control; how many."""
+        if not self._consumers or not self._passing:
+            return 0
         found = [(one, queue) for queue in self._active_queues for one in self._passing.read(queue)]
         for payload, queue in found:
             callback(payload, queue)
+        if found:
+            self.connection.wake()  # there may be more
         return len(found)
+
+    def deliver_ready(self, callback: Callable[[dict[str, Any], str], Any]) -> int:
+        """Deliver what has been claimed; how many messages."""
+        delivered = 0
+        while self._consumers and self._ready and self.qos.can_consume():
+            payload, queue = self._ready.popleft()
+            delivered += 1
+            callback(payload, queue)
+        if delivered and self._more and self.qos.can_consume():
+            self.connection.wake()  # there may be more
+        return delivered
 
     def _queues(self) -> list[str]:
         """The queues of rows that are consumed from, another one first each time: none of them waits for the rest."""
@@ -273,7 +286,7 @@ class Channel(virtual.Channel):
             if kind is not None:
                 why = f"its content, {kind}, is read by liteq's workers"
             if not why:
-                lease = errbacks.as_called(file, lease)
+                lease = as_called(file, lease)
                 args = self._args(lease)
                 return payload_of(
                     lease, file.where, lower_first=file.options.lower_first, beside=beside, args=args

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from celery.canvas import maybe_signature
 from celery.result import GroupResult
 
-from liteq.message import Batch, Flag, Group, Message
+from liteq.message import Batch, Flag, Group, Message, depth_of
 from liteq.storage.groups.open_groups import Seat
 from liteq_kombu import running
 from liteq_kombu.envelope import JSON
-from liteq_kombu.replacing import close_all, own_of, retried_as, settle_with
+from liteq_kombu.replacing import closing_with, own_of, retried_as, settle_with
 from liteq_kombu.running import Run
-from liteq_kombu.taking import MARK, taking
+from liteq_kombu.taking import MARK, Taking, taking, taking_here
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -45,23 +45,39 @@ def open_chord(file: File, app: Celery, group_id: str, results: Iterable[Any], b
         body.apply_async((MARK,))
     run = running.current(file)
     own = own_of(run, taken.rows)
-    rows = [row for row in taken.rows if row is not own]
+    _note_depths(groups, taken, taking_here(file))
+    # Celery gives what follows a group to each task of it, under the same ids: here it comes once, after the first.
+    by_id: dict[str, Message] = {}
+    for row in taken.rows:
+        by_id.setdefault(row.id, row)
+    rows = [row for row in by_id.values() if row is not own]
     queue = taken.rows[0].queue if taken.rows else QUEUE
     # A sender that was killed sends once more: what it had sent has perhaps ended, and does not run again.
     again = [] if _ran_before(run) else [*(g.id for g in groups), *(row.id for row in rows)]
     at_once = all(row.group_id is None for row in rows)
     settling = (run.lease, retried_as(run, own)) if run is not None and own is not None else None
-    if run is not None and own is None and _is_there(file, rows):
+    groups_of_file = file.storage.groups
+    closing = closing_with(file, taken)
+    is_there = run is not None and own is None and _is_there(file, rows)
+    if is_there:
         pass  # its members have their places
     elif at_once:
-        settle_with(run, settling, lambda: file.storage.groups.open(
-            Batch(rows, groups), seats, queue=queue, again=again, body=settling
+        settle_with(run, settling, lambda: groups_of_file.open(
+            Batch(rows, groups, closing), seats, queue=queue, again=again, body=settling
         ))  # fmt: skip
-    elif file.storage.groups.open(Batch([], groups), seats, queue=queue, again=again):
-        file.storage.groups.enter(Batch(rows), again=again)  # the group is held: nothing follows it yet
+    elif groups_of_file.open(Batch([], groups), seats, queue=queue, again=again) or settling is not None:
+        # The group is held: nothing follows it yet. A run before this one may have died after any of the three.
+        groups_of_file.enter(Batch(rows, closing=closing), again=again)
         if settling is not None:
             settle_with(run, settling, lambda: not file.storage.settle([settling]))
-    close_all(file, taken)
+
+
+def _note_depths(groups: list[Group], body: Taking, outer: Taking | None) -> None:
+    """Say to `outer`, which takes the members down, how much deeper than the body they stand."""
+    if outer is not None:
+        depths = {"": depth_of(body.rows[0].flags) if body.rows else outer.depth}
+        for group in groups:  # each behind the one that it is in
+            depths[group.id] = outer.depths[group.id] = depths[group.group_id or ""] + 1
 
 
 def _is_there(file: File, rows: list[Message]) -> bool:
@@ -91,8 +107,7 @@ def _ran_before(run: Run | None) -> bool:
 
 
 def is_plain(conf: Mapping[str, Any], backend: Any) -> bool:
-    """Whether an app's arguments and results are JSON, which a row takes as its input."""
+    """Whether an app's arguments and results are JSON in protocol 2, which a row takes as its input."""
     serializers = (conf["task_serializer"], backend.serializer)
-    return all(one in ("json", JSON) for one in serializers) and not (
-        conf["task_compression"] or getattr(backend, "compression", None)  # Celery 5.7 has it
-    )
+    others = conf["task_protocol"] != 2 or conf["task_compression"] or getattr(backend, "compression", None)
+    return not others and all(one in ("json", JSON) for one in serializers)

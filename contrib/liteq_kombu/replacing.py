@@ -5,6 +5,7 @@ What follows it stays behind it, and what counts it goes on counting it, for it 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,9 @@ from liteq_kombu.taking import Taking, as_awaited, embedded, final_id, rows_behi
 if TYPE_CHECKING:
     from liteq_kombu.files import File
 
-__all__ = ["close", "close_all", "own_of", "replaces", "retried_as", "send", "settle_with"]
+__all__ = ["close", "closing_with", "own_of", "replaces", "retried_as", "send", "settle_with"]
+
+scope = threading.local()  # `whole`: the chords of which this thread is about to send the last member
 
 
 def own_of(run: Run | None, rows: list[Message]) -> Message | None:
@@ -59,14 +62,14 @@ def replaces(file: File, row: Message) -> bool:
     app = _app()
     taken = rows_behind(file, app, row.id, row.root_id or row.id, {"chain": embed["chain"]})
     own = own_of(run, taken.rows)
+    closing = closing_with(file, taken)
     there = file.storage.reader.find_many([one.id for one in taken.rows])  # behind it before it was replaced
     rows = [as_awaited(row, "chain"), *(one for one in taken.rows if one.id not in there)]
     if own is None:  # it is behind a chord in it, and has been written with that
-        file.storage.groups.enter(Batch(rows), again=[one.id for one in rows])
+        file.storage.groups.enter(Batch(rows, closing=closing), again=[one.id for one in rows])
     else:
         settling = (run.lease, retried_as(run, own))
-        settle_with(run, settling, lambda: file.storage.settle([settling], also=Batch(rows)))
-    close_all(file, taken)
+        settle_with(run, settling, lambda: file.storage.settle([settling], also=Batch(rows, closing=closing)))
     return True
 
 
@@ -78,34 +81,46 @@ def _app() -> Any:
 
 def send(file: File, row: Message) -> None:
     """Send a message of this process's own; it takes its place where it is a member of a chord."""
-    batch = Batch([row])
-    if row.group_id is None:
+    batch = Batch([row], closing=whole_now(file))
+    if row.group_id is None and not batch.closing:
         file.storage.enqueue(batch, again=(row.id,))
     else:
         file.storage.groups.enter(batch, again=(row.id,))
 
 
 def close(file: File, group_id: str, size: int) -> None:
-    """Say that the last member of a chord is about to be sent. What is sent with the end of a task closes with it."""
+    """Say that the last member of a chord is about to be sent: the chord closes in the transaction that sends it.
+
+    A sender that dies before has closed nothing, and the chord is given up. Else it would wait for a member that nobody
+    sends.
+    """
     # Where places are kept they say how many members there are; of a generator nobody knew.
-    known = None if group_id not in file.unplaced else size
+    whole = (group_id, None if group_id not in file.unplaced else size)
     file.unplaced.discard(group_id)
     taken = taking_here(file)
     if taken is not None:
-        taken.closing.append((group_id, known))
+        taken.closing.append(whole)
         return
     run = running.ending_here(file) or running.current(file)
     if run is not None and not run.settled and (run is running.ending_here(file) or running.sent_by_tracer()):
-        run.closing.append((group_id, known))
+        run.closing.append(whole)
         return
-    file.storage.groups.close(group_id, known)
+    scope.whole = [*getattr(scope, "whole", ()), (file, whole)]
 
 
-def close_all(file: File, taken: Taking) -> None:
-    """Close the groups of what was taken down and is sent now."""
+def whole_now(file: File) -> list[tuple[str, int | None]]:
+    """The chords of which this thread sends the last member now."""
+    waiting = getattr(scope, "whole", None)
+    if not waiting:
+        return []
+    scope.whole = [one for one in waiting if one[0] is not file]
+    return [whole for where, whole in waiting if where is file]
+
+
+def closing_with(file: File, taken: Taking) -> list[tuple[str, int | None]]:
+    """The groups that close with what was taken down, as that is sent now."""
     outer = taking_here(file)
     if outer is not None:
         outer.closing += taken.closing
-        return
-    for group_id, size in taken.closing:
-        file.storage.groups.close(group_id, size)
+        return []
+    return [*whole_now(file), *taken.closing]

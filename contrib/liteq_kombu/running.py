@@ -97,7 +97,7 @@ class Run:
         took = (self.began_ms, storage.clock.monotonic() - self._began)
         ran = {lease.token: took}
         following = self._make_room() if self.following else []
-        also = Batch(following) if following else None
+        also = Batch(following, closing=self.closing) if following or self.closing else None
         lost = self.file.patiently(lambda: storage.settle([(lease, outcome)], ran=ran, also=also, ended=self.ended))
         self.settled = True
         if lost:
@@ -107,8 +107,6 @@ class Run:
             )  # fmt: skip
         else:
             self.file.counter.settled(lease, outcome, took)
-            for group_id, size in self.closing:
-                storage.groups.close(group_id, size)
 
     def _make_room(self) -> list[Message]:
         """Those that follow and are not in the file: what awaits this task as a row has been sent.

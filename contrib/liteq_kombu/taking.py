@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from kombu.utils.json import loads as kombu_loads
 
-from liteq.message import Flag, Message
+from liteq.message import DEPTH_SHIFT, Flag, Lease, Message, depth_of
+from liteq_kombu import running
 from liteq_kombu.envelope import OPAQUE
+from liteq_kombu.running import ERRBACK
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -30,6 +32,7 @@ __all__ = [
     "Taking",
     "Untakable",
     "as_awaited",
+    "as_called",
     "embedded",
     "final_id",
     "rows_behind",
@@ -47,9 +50,15 @@ class Untakable(ValueError):
 
 
 class Taking:
-    """Messages sent while it is in force: `rows`, each behind `awaits`, and the groups that are `closing` with them."""
+    """Messages sent while it is in force: `rows`, each behind `awaits`, and the groups that are `closing` with them.
 
-    def __init__(self, file: File, app: Celery, awaits: str, flags: int = 0, *, at_a_time: bool = False) -> None:
+    `depth`: in how many groups its rows stand, but for the members of those in `depths`. By that the end of a group
+    tells whether its members failed, or something before it, which has called its errbacks (storage's continuation).
+    """
+
+    def __init__(
+        self, file: File, app: Celery, awaits: str, flags: int = 0, *, at_a_time: bool = False, depth: int = 0
+    ) -> None:
         self.file = file
         self.app = app
         self.rows: list[Message] = []
@@ -57,6 +66,8 @@ class Taking:
         self._awaits = awaits
         self._flags = flags
         self._at_a_time = at_a_time  # it was told when, and not how long after
+        self.depth = depth
+        self.depths: dict[str, int] = {}  # of the members of a group whose chord was taken down in it
 
     def put(self, row: Message) -> None:
         """Take `row` down, and what comes after it in turn. Raises Untakable."""
@@ -70,7 +81,11 @@ class Taking:
         if due_ms is not None and not self._at_a_time:  # a countdown counts from the end of what it awaits
             delay_ms, due_ms = max(due_ms - self.file.storage.clock.now_ms(), 0), None
         row = replace(row, payload=payload, flags=flags, awaits=self._awaits, due_ms=due_ms, delay_ms=delay_ms)
-        behind = rows_behind(self.file, self.app, row.id, row.root_id or row.id, embedded(row))
+        embed = embedded(row)
+        behind = rows_behind(self.file, self.app, row.id, row.root_id or row.id, embed)
+        last = final_id(self.app.signature(embed["chain"][0])) if embed.get("chain") else None
+        depth = next((depth_of(one.flags) for one in behind.rows if one.id == last), self.depth)
+        row = replace(row, flags=row.flags | self.depths.get(row.group_id or "", depth) << DEPTH_SHIFT)
         self.rows += [as_awaited(row, "chain", "errbacks") if behind.rows else row, *behind.rows]
         self.closing += behind.closing
 
@@ -88,7 +103,11 @@ def taking(file: File, app: Celery, awaits: str, flags: int = 0, *, at_a_time: b
     task = app.current_worker_task
     children = getattr(task.request, "children", None) if task is not None else None
     had = len(children) if children is not None else 0
-    scope.taking = made = Taking(file, app, awaits, flags, at_a_time=at_a_time)
+    run = running.current(file)
+    depth = depth_of(run.lease.flags) if run is not None else 0
+    scope.taking = made = Taking(file, app, awaits, flags, at_a_time=at_a_time, depth=depth)
+    if before is not None:
+        made.depths = before.depths
     try:
         yield made
     finally:
@@ -158,6 +177,21 @@ def takes_failure(app: Celery, name: str, args: Sequence[Any], kwargs: Mapping[s
         return bool(arity_greater(partial(header, *args, **kwargs) if args or kwargs else header, 1))
     except (TypeError, ValueError):
         return bool(arity_greater(header, 1))
+
+
+def as_called(file: File, lease: Lease) -> Lease:
+    """`lease` as the call that a worker of Celery's is to make: of an errback that takes more than an id, by a task.
+
+    Whether it does is known where its function is: in the worker that claims it.
+    """
+    wanted = Flag.TAKES_INPUT | Flag.ON_FAILURE
+    if lease.flags & wanted != wanted or file.app is None or lease.task == ERRBACK:
+        return lease
+    args, kwargs = orjson.loads(lease.payload)
+    if not takes_failure(file.app, lease.task, args, kwargs):
+        return lease
+    payload = orjson.dumps([[lease.awaits, lease.task, args, kwargs], {}])
+    return lease._replace(task=ERRBACK, payload=payload, flags=lease.flags & ~wanted)
 
 
 def final_id(sig: Any) -> str | None:

@@ -1,8 +1,12 @@
-"""A failure told by a row: errbacks, and the rest of a chain, of a task that was acknowledged before it ran.
+"""A failure told by a row, which wakes with it in the same transaction, whoever writes that; `liteq.errback` runs it.
 
-Celery's worker tells of a failure when it sees it, and one that has died sees nothing. So such a task has a row behind
-it from when it begins: the row wakes with the failure, in the same transaction, whoever writes that. Then a worker of
-Celery's does as its tracer would have done. The row vanishes when the task succeeds.
+Celery's worker tells of a failure when it sees it. One that has died sees nothing, and the body of a chord whose header
+failed ran nowhere. So there are rows behind these from the start, which vanish when the task succeeds:
+
+- a task that was acknowledged before it ran has one: it tells as Celery's tracer would have done, errbacks and the rest
+  of the chain;
+- what awaits a chord's header has one for each errback. It is a call of that errback, which liteq's workers run too. A
+  worker of Celery's runs it by this task where its function takes `(request, exc, traceback)` (`taking.as_called`).
 """
 
 from __future__ import annotations
@@ -47,18 +51,22 @@ def left_to_row(run: Run | None, request: Any) -> Iterator[None]:
 
 
 @shared_task(name=ERRBACK, bind=True, ignore_result=True, acks_late=True, reject_on_worker_lost=True)
-def tell(self: Any, id_: str) -> None:
-    """Tell the errbacks and the rest of the chain of the task `id_` that it has failed.
+def tell(self: Any, id_: str, errback: str = "", args: Any = (), kwargs: Any = None) -> Any:
+    """Tell of the failure of the task `id_`: all that its message names, or the task `errback` alone, with its result.
 
-    What it sends is written with its own end: nobody is told twice by a message.
+    What this sends is written with its own end: nobody is told twice by a message.
     """
     backend = self.backend
     record: Record | None = backend.storage.reader.find(id_)
+    if errback:
+        meta = backend.get_task_meta(id_)
+        request = Context(id=id_) if record is None else context_of(record, self.app, backend.file.where)
+        return self.app.tasks[errback](request, meta["result"], meta.get("traceback"), *args, **(kwargs or {}))
     run = run_of(self.request, backend.file)
     if run is None or record is None or record.state is not State.DEAD or record.error is None:
-        return
+        return None
     if decode_error(record.error).type == Reject.__name__:  # Celery tells nobody of a message that was refused
-        return
+        return None
     described, traceback = described_error(record.error)
     run.telling = id_
     with ending(run, states.FAILURE):
@@ -66,6 +74,7 @@ def tell(self: Any, id_: str) -> None:
             backend, id_, backend.exception_to_python(described), traceback=traceback,
             request=context_of(record, self.app, backend.file.where),
         )  # fmt: skip
+    return None
 
 
 def context_of(record: Record, app: Celery, where: str) -> Context:

@@ -93,8 +93,16 @@ class Transport(virtual.Transport):
             ear.wake()
 
     def deliver(self) -> int:
-        """Deliver what the channels may have now; how many messages."""
-        return sum(channel.deliver(self._deliver) for channel in list(self.channels))
+        """Deliver what the channels may have now; how many messages.
+
+        A revoke that was sent before a task is heard before it: it passes by another channel. So tasks are claimed,
+        then it is looked what passes, and then they are delivered.
+        """
+        channels = list(self.channels)
+        for channel in channels:
+            channel.look()
+        passed = sum(channel.deliver_passing(self._deliver) for channel in channels)
+        return passed + sum(channel.deliver_ready(self._deliver) for channel in channels)
 
     def _due_s(self) -> float:
         """Seconds until the next message of the file comes due."""

@@ -71,6 +71,33 @@ def test_a_group_that_is_whole_ends_as_it_is_closed(storage: Storage, run: Run) 
     assert not storage.groups.close("g"), "it is not open"
 
 
+def test_a_group_closes_in_the_transaction_that_sends_its_last_member(storage: Storage, run: Run) -> None:
+    opened(storage, "a", "b")
+    enter(storage, "a")
+    run()
+    storage.groups.enter(Batch([row("b", LINKED)], closing=[("g", 2)]))
+    assert (counts(storage), run()) == ((2, 1, 0), ["a", "b", "body"])
+    assert not storage.groups.close("g"), "it is not open"
+    inner = Batch([row("last", INPUT, awaits="h")], [Group("h", 0)], closing=[("h", None)])
+    assert storage.groups.open(inner, {"c": Seat("h", 0)}, queue="celery")
+    enter(storage, "c")
+    assert run()[-2:] == ["c", "last"]
+
+
+def test_a_group_closes_with_the_end_of_a_task_or_not_at_all(storage: Storage, worker: FakeWorker, run: Run) -> None:
+    opened(storage, "a")
+    storage.enqueue(Batch([row("sender"), row("late")]))
+    sender, late = worker.claim()
+    assert storage.settle([(late, Ack())]) == []
+    closing = Batch(closing=[("g", 1)])
+    assert storage.settle([(late, Ack())], also=closing) == [late], "its lease is over"
+    assert places(storage) == 2, "the place and the placeholder"
+    assert storage.settle([(sender, Ack())], also=closing) == []
+    assert places(storage) == 1
+    enter(storage, "a")
+    assert run() == ["a", "body"]
+
+
 def test_members_of_a_generator_have_the_places_that_they_name(storage: Storage, run: Run) -> None:
     assert storage.groups.open(Batch([BODY], [Group("g", 0)]), queue="celery")
     for at, name in enumerate("ab"):

@@ -104,7 +104,7 @@ class Groups(Facade):
         """Send `batch`, as `Storage.enqueue`; a message with a place in an opened group becomes its member.
 
         So does one that names an open group without places. Any other `group_id` is of a group that has finished, or
-        is none: the message is sent without.
+        is none: the message is sent without. The groups of `batch.closing` close with it.
         """
         from liteq.storage.groups import open_groups as _open_groups
 
@@ -114,6 +114,7 @@ class Groups(Facade):
             ids = _open_groups.enter(tx, batch, patience_ms=int(patience_s * 1000), now_ms=now_ms, again=again)
             if events:
                 _event_log.write(tx, events, now_ms=now_ms)
+        self._ring(done=bool(batch.closing))
         return ids
 
     def close(self, group_id: str, size: int | None = None) -> bool:

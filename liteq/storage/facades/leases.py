@@ -77,7 +77,9 @@ class Leases(Facade):
         except _settle.StaleBatch:
             done, woke = self._settle(_settle.settle_current, settled, terms, also, ended, events)
         self._driver.ring(Bell.DONE)
-        self._ring(work=not also.messages and (done.woke or woke or bool(done.freed)))  # else it has rung
+        self._ring(
+            work=not (also.messages or also.closing) and (done.woke or woke or bool(done.freed))
+        )  # else it has rung
         return done.lost
 
     def _settle(
@@ -86,12 +88,13 @@ class Leases(Facade):
     ) -> tuple[_settle.Settled, bool]:  # fmt: skip
         """Settle, and where no lease was lost, send and end; whether the end of these woke something."""
         # What is sent is heard of before the disk has it: the next link of a chain does not wait for that.
-        promise, bell = (Promise.ACCEPTED, Bell.WORK) if also.messages else (Promise.PROGRESS, None)
+        sends = bool(also.messages or also.closing)
+        promise, bell = (Promise.ACCEPTED, Bell.WORK) if sends else (Promise.PROGRESS, None)
         with self._driver.write(promise, bell) as tx:
             done = settle(tx, settled, terms) if settled else _settle.NOTHING
             if done.lost:
                 return done, False
-            if also.messages:
+            if sends:
                 _open_groups.enter(tx, also, patience_ms=_open_groups.PATIENCE_MS, now_ms=terms.now_ms)
             woke = _ended.end(tx, ended, now_ms=terms.now_ms)
             if events:

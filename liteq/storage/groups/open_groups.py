@@ -83,6 +83,8 @@ def open_group(
     tx.executemany(FORGET, [(group.id,) for group in groups])
     rows = [(one.id, one.group_id, UNPLACED, now_ms) for one in placeholders]
     tx.executemany(PUT, rows + [(id_, *seat, now_ms) for id_, seat in places.items()])
+    for group_id, size in batch.closing:
+        close(tx, group_id, size, now_ms=now_ms)
     return True
 
 
@@ -108,7 +110,7 @@ def enter(
 ) -> list[str]:  # fmt: skip
     """Write `batch`, of which messages may be members of groups that were opened; the ids that stand for its messages.
 
-    The placeholder of an open group waits for `patience_ms` from now on.
+    The placeholder of an open group waits for `patience_ms` from now on. Last the groups of `batch.closing` close.
     """
     own = {group.id for group in batch.groups}
     messages: list[Message] = []
@@ -126,6 +128,8 @@ def enter(
         messages.append(m)
     waiter = Waiter(*next(iter(came.items()))) if came else None
     placed = place(tx, Batch(messages, batch.groups), now_ms=now_ms, again=again, waiter=waiter)
+    for group_id, size in batch.closing:
+        close(tx, group_id, size, now_ms=now_ms)
     return [placed.stands.get(m.id, m.id) for m in messages]
 
 

@@ -118,6 +118,42 @@ def test_a_failing_header_fails_the_body_and_calls_each_errback_once(shop: Shop)
     assert {outer.id, broken.id} < set(shop.lines("ids"))
 
 
+def test_a_failure_asks_for_that_of_a_parent_first(shop: Shop) -> None:
+    """The header's failure and the body's come at once: Celery raises the former, which its own backends show first."""
+    sent = chord(shop, [shop.sig("boom"), shop.sig("same", 1)], shop.sig("same")).delay()
+    shop.wait(lambda: shop.app.AsyncResult(sent.id).state == "FAILURE")
+    asked: list[str] = []
+    found = shop.app.backend.wait_for(sent.id, timeout=40, on_interval=lambda: asked.append("parent"))
+    assert (type(found["result"]).__name__, asked) == ("ChordError", ["parent"])
+    with pytest.raises(KeyError, match="no such crate"):
+        sent.get(timeout=40)
+
+
+@pytest.mark.parametrize("broken", ["header", "body"])
+def test_an_errback_of_a_chain_with_groups_in_it_is_called_once(shop: Shop, broken: str) -> None:
+    """What stands behind the link that broke has failed with it, and tells nobody once more."""
+    told = f"chain-{broken}"
+    fails = shop.sig("boom", immutable=True)
+    first = shop.sig("boom", "?") if broken == "body" else shop.sig("same")
+    rest = chain(shop, first, group(shop, shop.sig("same"), shop.sig("same")), shop.sig("same"))
+    rest.link_error(shop.sig("told_id", str(shop.folder / told)))
+    header = [shop.sig("same", 1, immutable=True), *([fails] if broken == "header" else [])]
+    sent = chord(shop, [shop.sig("same", 1)], chain(shop, shop.sig("same"), chord(shop, header, rest))).delay()
+    shop.wait(lambda: sent.state == "FAILURE" and shop.lines(told))
+    waiting = {State.PENDING, State.SCHEDULED, State.LEASED, State.BLOCKED}
+    shop.wait(lambda: not any(shop.liteq.storage.reader.messages(state) for state in waiting))
+    assert len(shop.lines(told)) == 1
+
+
+def test_what_follows_a_body_that_is_a_group_runs_once(shop: Shop) -> None:
+    """Celery gives it to each task of the group, under the same ids."""
+    second = chord(shop, [shop.sig("same"), shop.sig("same")], shop.sig("body", str(shop.folder / "once")))
+    first = chord(shop, [shop.sig("same", 1)], group(shop, shop.sig("same"), shop.sig("same")))
+    sent = chain(shop, first, second).delay()
+    assert sent.get(timeout=40) == [[1], [1]]
+    assert shop.lines("once") == ["2"]
+
+
 def test_a_worker_of_celery_s_gives_up_a_group_whose_sender_has_died(shop: Shop) -> None:
     from liteq.message import Batch, Flag, Group, Message
 

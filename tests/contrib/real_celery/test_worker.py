@@ -100,7 +100,7 @@ def test_a_worker_in_a_thread_tells_errbacks_too(tmp_path: Path) -> None:
     other = Shop(tmp_path)
     try:
         said = other.command("embedded_shop").splitlines()
-        assert said == ["liteq.call_errback liteq.errback", "['told of', 'broken']"]
+        assert said == ["liteq.errback", "['told of', 'broken']"]
         assert other.lines("told") == ["broken KeyError x"]  # called before the other was sent
         assert [one.id for one in other.liteq.storage.reader.messages(State.DEAD)] == ["broken"]
     finally:
