@@ -58,6 +58,7 @@ class Flag:
     ASIDE = 1 << 52  # of PERHAPS: its options name what had its id before, and gets it back where this is not needed
     FILED = 1 << 53  # leased, in a pool that several files share: `Lease.run` has the file's URL before its own
     CHILDREN = 1 << 54  # the results that its body has made are kept beside its own (liteq_children)
+    CAUSE = 1 << 56  # it awaits a group: where that fails it has the error of the first member that did, no ChordError
     REPLICATED = 1 << 55  # its sender waits until its commit is at Litestream's remote (sending/replicated.py)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from celery.canvas import maybe_signature
+from celery.canvas import group, maybe_signature
 from celery.result import GroupResult
 
 from liteq.message import Batch, Flag, Group, Message, depth_of
@@ -41,7 +41,9 @@ def open_chord(file: File, app: Celery, group_id: str, results: Iterable[Any], b
         groups, seats = [Group(group_id, 0)], {}
         file.unplaced.add(group_id)
     body = maybe_signature(body, app=app).clone()
-    with taking(file, app, group_id, at_a_time=body.options.get("eta") is not None) as taken:
+    # The tasks of a body that is a group fail with the header's own error, as on Celery's backends.
+    flags = Flag.CAUSE if isinstance(body, group) else 0
+    with taking(file, app, group_id, flags, at_a_time=body.options.get("eta") is not None) as taken:
         body.apply_async((MARK,))
     run = running.current(file)
     own = own_of(run, taken.rows)
@@ -76,8 +78,8 @@ def _note_depths(groups: list[Group], body: Taking, outer: Taking | None) -> Non
     """Say to `outer`, which takes the members down, how much deeper than the body they stand."""
     if outer is not None:
         depths = {"": depth_of(body.rows[0].flags) if body.rows else outer.depth}
-        for group in groups:  # each behind the one that it is in
-            depths[group.id] = outer.depths[group.id] = depths[group.group_id or ""] + 1
+        for one in groups:  # each behind the one that it is in
+            depths[one.id] = outer.depths[one.id] = depths[one.group_id or ""] + 1
 
 
 def _is_there(file: File, rows: list[Message]) -> bool:

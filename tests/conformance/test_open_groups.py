@@ -98,6 +98,20 @@ def test_a_group_closes_with_the_end_of_a_task_or_not_at_all(storage: Storage, w
     assert run() == ["a", "body"]
 
 
+def test_what_asks_for_it_fails_with_the_error_of_the_member(storage: Storage, worker: FakeWorker) -> None:
+    """A row behind it hands that on; a row beside it has the ChordError."""
+    behind = row("behind", awaits="asks")
+    rows = [BODY, row("asks", Flag.CAUSE | LINKED, awaits="g"), behind]
+    assert storage.groups.open(Batch(rows, [Group("g", 0)]), {"a": Seat("g", 0)}, queue="celery")
+    storage.groups.enter(Batch([row("a", LINKED)], closing=[("g", 1)]))
+    storage.settle([(worker.claim_one(), DeadLetter(ERROR))])
+    found = storage.reader.find_many(["a", "asks", "behind", "body"])
+    assert {one.state for one in found.values()} == {State.DEAD, State.UPSTREAM_FAILED}
+    assert [found[name].error for name in ("a", "asks", "behind")] == [ERROR] * 3
+    assert found["body"].error is not None
+    assert decode_error(found["body"].error).type == "ChordError"
+
+
 def test_members_of_a_generator_have_the_places_that_they_name(storage: Storage, run: Run) -> None:
     assert storage.groups.open(Batch([BODY], [Group("g", 0)]), queue="celery")
     for at, name in enumerate("ab"):

@@ -60,6 +60,10 @@ FAIL = f"""
 UPDATE liteq_messages SET state = 'upstream_failed', error = :error, finished_ms = :now_ms
  WHERE awaits = :awaits AND state = 'blocked' AND flags & :errback = 0 AND {NOT_BEGUN}
 """
+CAUSED = f"""
+UPDATE liteq_messages SET error = :error
+ WHERE awaits = :awaits AND state = 'upstream_failed' AND flags & {Flag.CAUSE} <> 0
+"""
 WHOLE_ERROR = "UPDATE liteq_messages SET error = ? WHERE id = ?"
 SUCCEED_ALIAS = """
 UPDATE liteq_messages SET state = 'succeeded', result = :result, finished_ms = :now_ms
@@ -183,13 +187,33 @@ def _fail(tx: Transaction, end: End, waiting: list[Row], now_ms: int) -> Iterato
     tx.executemany(FAIL, [{"awaits": end.id, "error": error, "now_ms": now_ms, "errback": int(Flag.ON_FAILURE)}])
     if of_group and error is not end.error:  # a group has no row that could hold it
         tx.executemany(WHOLE_ERROR, [(end.error, first)])
+    cause = _cause(tx, end, error, followers) if of_group else error
     above = _level(tx, end)
     for _, id_, flags, group_id in followers:
         # An alias stands for what failed, so its errbacks are meant; so are those of a chord's body.
         own_too = end.errbacks and (of_group or bool(flags & Flag.ALIAS))
         depth = depth_of(flags)
         level = depth if above is None else min(above, depth)
-        yield End(id_, False, group_id, error, own_too, depth, level, bool(flags & Flag.CHILD))
+        yield End(
+            id_,
+            False,
+            group_id,
+            cause if flags & Flag.CAUSE else error,
+            own_too,
+            depth,
+            level,
+            bool(flags & Flag.CHILD),
+        )
+
+
+def _cause(tx: Transaction, group: End, error: bytes | None, followers: list[Row]) -> bytes | None:
+    """Give those that await `group` and ask for it (Flag.CAUSE) the error of its member in place of `error`; that."""
+    found = results.first_failure(tx, group.id) if any(row[2] & Flag.CAUSE for row in followers) else None
+    if found is None or found[1] is None:
+        return error
+    cause = results.passed_on(bytes(found[1]), found[0])
+    tx.executemany(CAUSED, [{"awaits": group.id, "error": cause}])
+    return cause
 
 
 def _succeed_aliases(tx: Transaction, end: End, waiting: list[Row], now_ms: int) -> Iterator[End]:

@@ -90,15 +90,24 @@ def group_bytes(tx: Transaction, node: str) -> int:
 
 def group_error(tx: Transaction, group: str) -> bytes:
     """The error for the rows behind a group that failed: a ChordError that names its first member that did."""
+    found = first_failure(tx, group)
+    if found is None:
+        return encode_error(ChordError(f"a member of group {group} failed"))
+    member, error = found
+    cause = decode_error(whole(tx, error)) if error else None
+    reason = f"{cause.type}({', '.join(map(repr, cause.args))})" if cause else "TaskRevokedError('revoked')"
+    return encode_error(ChordError(f"Dependency {member} raised {reason}"))
+
+
+def first_failure(tx: Transaction, group: str) -> tuple[str, bytes | None] | None:
+    """The first member of a group that failed, perhaps one of a group in it, and its error; None where none is kept."""
     inner = group
     while True:
         for member, error in tx.execute(FIRST_FAILED, {"id": inner}):
-            cause = decode_error(whole(tx, error)) if error else None
-            reason = f"{cause.type}({', '.join(map(repr, cause.args))})" if cause else "TaskRevokedError('revoked')"
-            return encode_error(ChordError(f"Dependency {member} raised {reason}"))
+            return member, error
         nested = tx.execute(FIRST_FAILED_GROUP, {"id": inner})
         if not nested:
-            return encode_error(ChordError(f"a member of group {group} failed"))
+            return None
         inner = nested[0][0]
 
 

@@ -129,9 +129,19 @@ def test_a_failure_asks_for_that_of_a_parent_first(shop: Shop) -> None:
         sent.get(timeout=40)
 
 
+def test_the_tasks_of_a_body_that_is_a_group_fail_with_the_error_of_the_header(shop: Shop) -> None:
+    tasks = [shop.sig("same").on_error(shop.sig("told_all", str(shop.folder / "of-group"))) for _ in range(2)]
+    sent = chord(shop, [shop.sig("boom"), shop.sig("same", 1)], group(shop, *tasks)).delay()
+    ids = [one.id for one in sent.results]
+    shop.wait(lambda: all(shop.app.AsyncResult(id_).state == "FAILURE" for id_ in ids))
+    assert [type(shop.app.AsyncResult(id_).result).__name__ for id_ in ids] == ["KeyError"] * 2
+    shop.wait(lambda: len(shop.lines("of-group")) == 2)
+    assert sorted(shop.lines("of-group")) == sorted(f"{id_} KeyError True" for id_ in ids)
+
+
 @pytest.mark.parametrize("broken", ["header", "body"])
 def test_an_errback_of_a_chain_with_groups_in_it_is_called_once(shop: Shop, broken: str) -> None:
-    """What stands behind the link that broke has failed with it, and tells nobody once more."""
+    """Links behind the one that broke have failed with it, and tell nobody once more."""
     told = f"chain-{broken}"
     fails = shop.sig("boom", immutable=True)
     first = shop.sig("boom", "?") if broken == "body" else shop.sig("same")
