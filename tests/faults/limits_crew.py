@@ -34,12 +34,12 @@ SETTINGS = {
 }
 
 
-def app_of(drill: Drill) -> Any:
-    """The module limits_app, over the file of this drill."""
+def app_of(drill: Drill, name: str = "limits_app") -> Any:
+    """The module of an app, over the file of this drill."""
     surroundings = {name: value for name, value in drill.env.items() if name.startswith("DRILL_")}
-    sys.modules.pop("limits_app", None)
+    sys.modules.pop(name, None)
     with mock.patch.dict(os.environ, surroundings), mock.patch.object(sys, "path", [str(HERE), *sys.path]):
-        return importlib.import_module("limits_app")
+        return importlib.import_module(name)
 
 
 class Crew:
