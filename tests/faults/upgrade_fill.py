@@ -31,7 +31,7 @@ NAMED = 5  # elements of the named send that were sent
 
 
 class Filling:
-    """What was sent, by what must become of it."""
+    """The ids of all that was sent, by what must become of it."""
 
     def __init__(self, module: Any, folder: Path) -> None:
         self.m, self.app, self.folder = module, module.app, folder
@@ -51,7 +51,7 @@ class Filling:
             return str(tx.execute("SELECT state FROM liteq_messages WHERE id = :id", {"id": id_})[0][0])
 
     def finish(self) -> None:
-        """What ends under the older one: results, small, large, of groups; dead letters with what waited for them."""
+        """Send and end under the older one: results, small, large, of groups; dead letters with what waited for them."""
         from liteq import chain, chord, group
 
         m, told = self.m, self.told
@@ -79,7 +79,7 @@ class Filling:
         wait_for(lambda: self.notes("shared") and self.notes("paced") and self.notes("failed"))
 
     def begin(self) -> None:
-        """What is under way: canvases half done, a chord in a chain, tasks under a lease."""
+        """Leave under way: canvases half done, a chord in a chain, tasks under a lease."""
         from liteq import chain, chord
 
         m, values = self.m, self.told["values"]
@@ -128,7 +128,7 @@ class Filling:
             wait_for(lambda: self.notes("cursor") == 1)
 
     def leave(self) -> None:
-        """What is sent when nobody is there to do it."""
+        """Send when nobody is there to do it."""
         m, told, values = self.m, self.told, self.told["values"]
         values[m.work.delay(11).id] = 11
         values[m.large.apply_async((12,), priority=5).id] = 12
