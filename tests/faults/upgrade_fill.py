@@ -51,7 +51,7 @@ class Filling:
             return str(tx.execute("SELECT state FROM liteq_messages WHERE id = :id", {"id": id_})[0][0])
 
     def finish(self) -> None:
-        """Send and end under the older one: results, small, large, of groups; dead letters with what waited for them."""
+        """Send and end under the older one: results, small, large, of groups; dead letters and their followers."""
         from liteq import chain, chord, group
 
         m, told = self.m, self.told
