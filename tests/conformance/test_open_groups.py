@@ -219,6 +219,16 @@ def test_a_running_message_may_become_what_awaits_the_group(storage: Storage, ru
     assert storage.reader.find_group("g2") is None
 
 
+def test_what_a_running_message_becomes_may_await_what_comes_with_that(
+    storage: Storage, run: Run, worker: FakeWorker
+) -> None:
+    storage.enqueue(Batch([row("self", LINKED)]))
+    becomes = RetryAt(0, task="other", payload=b"[[],{}]", retries=0, awaits="link")
+    assert storage.settle([(worker.claim_one(), becomes)], also=Batch([row("link", LINKED)])) == []
+    assert run() == ["link", "other"]
+    assert run.inputs["other"] == b'"link"'
+
+
 def test_what_a_running_message_becomes_need_not_take_the_result(
     storage: Storage, run: Run, worker: FakeWorker
 ) -> None:

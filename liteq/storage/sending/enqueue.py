@@ -291,10 +291,15 @@ def _write_one(tx: Transaction, message: Message, now_ms: int) -> bool:
     return True
 
 
-def stand_behind(tx: Transaction, awaited: str, *, now_ms: int) -> None:
-    """Let rows follow that stand behind `awaited`, which was there before them. Raises CanvasConflict: it is not."""
+def stand_behind(tx: Transaction, awaited: str, *, now_ms: int, may_come: bool = False) -> None:
+    """Let rows follow that stand behind `awaited`, which was there before them. Raises CanvasConflict: it is not.
+
+    `may_come`: this transaction may bring it later.
+    """
     if not tx.execute(IS_GROUP, (awaited,)):
         if not tx.execute(IS_MESSAGE, (awaited,)):
+            if may_come:
+                return
             raise CanvasConflict(f"nothing was sent: what it is to run after, {awaited!r}, is not in the queue")
         link(tx, awaited)
     continuation.catch_up(tx, awaited, now_ms=now_ms)

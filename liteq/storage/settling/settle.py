@@ -185,7 +185,7 @@ def _finish(tx: Transaction, plan: Plan, leases: places.Leases, woken: places.Wo
     for lease in plan.back:
         unique.come_back(tx, lease.seq, now_ms=now_ms)
     for awaited in plan.awaited:
-        stand_behind(tx, awaited, now_ms=now_ms)
+        stand_behind(tx, awaited, now_ms=now_ms, may_come=True)
     for lease, replacement in plan.follow_ups:
         if not tx.execute(FLAGS, (lease.seq, lease.token)):
             raise StaleBatch
