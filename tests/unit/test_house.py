@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import extras
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "liteq"
 ROOMS = ("docs", "benchmarks", "contrib", "tests")
@@ -187,6 +189,12 @@ def test_every_package_of_contrib_is_shipped_and_typed():
     found = {path.parent for path in ROOT.glob("contrib/*/__init__.py")}
     assert shipped == {"liteq"} | {path.relative_to(ROOT).as_posix() for path in found}
     assert all((path / "py.typed").exists() for path in [SOURCE, *found])
+
+
+def test_each_extra_is_installed_by_itself_somewhere():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert extras.LOADS.keys() == {*project["optional-dependencies"], ""}
+    assert {re.split(r"[<>=;\[]", one)[0] for one in project["dependencies"]} <= extras.CORE
 
 
 def test_every_state_is_explained():
