@@ -286,6 +286,18 @@ def test_what_follows_is_heard_of_before_the_disk_has_it(
     assert asked == [(Promise.ACCEPTED, Bell.WORK)]  # a transaction rings its bell before it waits for the disk
 
 
+def test_a_task_may_await_what_is_sent_with_its_end(storage: Storage, worker: FakeWorker, run: Run) -> None:
+    """A chain in the place of a task: its last link is the task's own row."""
+    storage.enqueue(Batch([row("a"), row("stale")]))
+    a, stale = worker.claim()
+    storage.settle([(stale, Ack(b"1"))])
+    again = RetryAt(0, None, payload=b"[[],{}]", awaits="first", takes_input=True)
+    assert storage.settle([(stale, again)], also=Batch([row("none", LINKED)])) == [stale]
+    assert storage.reader.find("none") is None
+    assert storage.settle([(a, again)], also=Batch([row("first", LINKED)])) == []
+    assert run() == ["first", "a"]
+
+
 def test_what_follows_enters_its_group(storage: Storage, worker: FakeWorker, run: Run) -> None:
     opened(storage, "b")
     storage.enqueue(Batch([row("a")]))

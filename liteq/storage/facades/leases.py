@@ -21,6 +21,10 @@ from liteq.storage.statistics import event_log as _event_log
 __all__ = ["Leases"]
 
 
+class _Lost(Exception):
+    """Raised to take back what was to be sent with leases of which one is over; it never leaves this module."""
+
+
 class Leases(Facade):
     """`seq` is a message's row number, `token` its lease's fencing token. `events_of`: of messages that are sent."""
 
@@ -75,11 +79,13 @@ class Leases(Facade):
         try:
             done, woke = self._settle(_settle.settle, settled, terms, also, ended, events)
         except _settle.StaleBatch:
-            done, woke = self._settle(_settle.settle_current, settled, terms, also, ended, events)
+            try:
+                done, woke = self._settle(_settle.settle_current, settled, terms, also, ended, events)
+            except _Lost:
+                done, woke = self._settle(_settle.settle_current, settled, terms, Batch(), (), ())
         self._driver.ring(Bell.DONE)
-        self._ring(
-            work=not (also.messages or also.closing) and (done.woke or woke or bool(done.freed))
-        )  # else it has rung
+        has_rung = also.messages or also.closing
+        self._ring(work=not has_rung and (done.woke or woke or bool(done.freed)))
         return done.lost
 
     def _settle(
@@ -91,11 +97,13 @@ class Leases(Facade):
         sends = bool(also.messages or also.closing)
         promise, bell = (Promise.ACCEPTED, Bell.WORK) if sends else (Promise.PROGRESS, None)
         with self._driver.write(promise, bell) as tx:
+            if sends:  # first: what is settled may await it from now on
+                _open_groups.enter(tx, also, patience_ms=_open_groups.PATIENCE_MS, now_ms=terms.now_ms)
             done = settle(tx, settled, terms) if settled else _settle.NOTHING
+            if done.lost and sends:
+                raise _Lost
             if done.lost:
                 return done, False
-            if sends:
-                _open_groups.enter(tx, also, patience_ms=_open_groups.PATIENCE_MS, now_ms=terms.now_ms)
             woke = _ended.end(tx, ended, now_ms=terms.now_ms)
             if events:
                 _event_log.write(tx, events, now_ms=terms.now_ms)
