@@ -16,7 +16,7 @@ from liteq.message import Batch, Flag, Group, Message, depth_of
 from liteq.storage.groups.open_groups import Seat
 from liteq_kombu import running
 from liteq_kombu.envelope import JSON
-from liteq_kombu.replacing import closing_with, own_of, retried_as, settle_with
+from liteq_kombu.replacing import closing_with, own_of, retried_as
 from liteq_kombu.running import Run
 from liteq_kombu.taking import MARK, Taking, taking, taking_here
 
@@ -57,21 +57,19 @@ def open_chord(file: File, app: Celery, group_id: str, results: Iterable[Any], b
     # A sender that was killed sends once more: what it had sent has perhaps ended, and does not run again.
     again = [] if _ran_before(run) else [*(g.id for g in groups), *(row.id for row in rows)]
     at_once = all(row.group_id is None for row in rows)
-    settling = (run.lease, retried_as(run, own)) if run is not None and own is not None else None
+    becomes = retried_as(run, own) if run is not None and own is not None else None
     groups_of_file = file.storage.groups
     closing = closing_with(file, taken)
     is_there = run is not None and own is None and _is_there(file, rows)
     if is_there:
         pass  # its members have their places
     elif at_once:
-        settle_with(run, settling, lambda: groups_of_file.open(
-            Batch(rows, groups, closing), seats, queue=queue, again=again, body=settling
-        ))  # fmt: skip
-    elif groups_of_file.open(Batch([], groups), seats, queue=queue, again=again) or settling is not None:
-        # The group is held: nothing follows it yet. A run before this one may have died after any of the three.
+        groups_of_file.open(Batch(rows, groups, closing), seats, queue=queue, again=again)
+    elif groups_of_file.open(Batch([], groups), seats, queue=queue, again=again) or becomes is not None:
+        # The group is held: nothing follows it yet. A run before this one may have died after either of the two.
         groups_of_file.enter(Batch(rows, closing=closing), again=again)
-        if settling is not None:
-            settle_with(run, settling, lambda: not file.storage.settle([settling]))
+    if run is not None and becomes is not None:
+        run.outcome = becomes  # its end, once all members are sent: killed before, it has its lease, and runs again
 
 
 def _note_depths(groups: list[Group], body: Taking, outer: Taking | None) -> None:

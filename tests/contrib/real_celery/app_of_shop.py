@@ -9,6 +9,7 @@ from pathlib import Path
 
 from celery import Celery, chain, group
 from celery.exceptions import Ignore, Reject
+from celery.signals import before_task_publish
 
 app = Celery("shop", broker=os.environ["SHOP_QUEUE"], backend=os.environ.get("SHOP_RESULTS", os.environ["SHOP_QUEUE"]))
 app.conf.update(
@@ -171,6 +172,20 @@ def body(found, where):
 
 @app.task(name="shop.by_group", bind=True)
 def by_group(self, n):
+    return self.replace(group(same.s(i) for i in range(n)))
+
+
+@app.task(name="shop.killed_by_group", bind=True, acks_late=True, reject_on_worker_lost=True)
+def killed_by_group(self, n, where):
+    note(where, "ran")
+    if len(Path(where).read_text(encoding="utf-8").splitlines()) == 1:
+        sent = iter(range(9))
+
+        def die(**_kwargs):
+            if next(sent) == 2:  # behind the body that it becomes, and the first of the group
+                os.kill(os.getpid(), 9)
+
+        before_task_publish.connect(die, weak=False)
     return self.replace(group(same.s(i) for i in range(n)))
 
 

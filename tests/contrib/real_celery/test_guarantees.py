@@ -102,6 +102,14 @@ def test_what_follows_a_task_that_ran_twice_is_sent_once(shop: Shop) -> None:
     assert counts == {State.SUCCEEDED: 3}, "nothing is there twice"
 
 
+def test_a_task_that_is_killed_while_it_replaces_itself_by_a_group_runs_again(shop: Shop) -> None:
+    """It ends when all of the group is sent: else its result would wait for members that nobody sends."""
+    shop.start(children=1)
+    replaced = shop.send("killed_by_group", 3, str(shop.folder / "ran"))
+    assert replaced.get(timeout=LONG_S) == [0, 1, 2]
+    assert shop.lines("ran") == ["ran", "ran"]
+
+
 @pytest.mark.parametrize("kind", ["gevent", "threads"])
 def test_twenty_senders_and_a_second_process_all_get_through(shop: Shop, kind: str) -> None:
     """A greenlet that waited natively for the write gate would stop the one that has it, and with it everybody."""
