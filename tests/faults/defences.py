@@ -1402,6 +1402,7 @@ MUTANTS = [
         "before_ms = now_ms - int(result_expires_s * 1000) if result_expires_s is not None else None",
         "../conformance/test_queue_verbs.py::test_an_age_of_none_or_0_keeps_all",
         "test_mix.py::test_the_mix_ends_clean",
+        "test_everything.py::test_everything_at_once_ends_clean",
     ),
     without(
         "a tracer called inside a traced task runs its own", "liteq/execution/tracing.py",

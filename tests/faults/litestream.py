@@ -81,6 +81,10 @@ class Litestream:
         place, mark, query = self._url.partition("?")
         self.source = Source(f"{place}/{self._lives}{mark}{query}")
         self._configuration.write_text(Configuration(str(self.db), self.source.replica, str(self.socket)).text())
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Start it for the same life of the queue, and wait until it takes commands."""
         with (self.db.parent / "litestream.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [program(), "replicate", "-config", str(self._configuration)], stdout=log, stderr=log

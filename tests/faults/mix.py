@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from liteq import LiteQ
 from liteq.cli.exits import Exit
@@ -54,11 +54,16 @@ SETTINGS = {
 class Mix:
     """One run. `run(seconds)`, then `settle()`, then `verdict()`, which is empty where all went well."""
 
+    APP = "mix_app"
+    SETTINGS: ClassVar[dict[str, str]] = {}  # beside those of all
+    PAUSE_S = 5.0  # at most: two leases and a half
+    FAULTS: ClassVar[tuple[Callable[[Any], None], ...]]  # see the end
+
     def __init__(self, folder: Path, seed: int) -> None:
         self.seed = seed
         self.rng = random.Random(seed)
         (folder / "clock").write_text("+0")
-        self.drill = Drill(folder, forked=True, settings={**SETTINGS, "MIX_FOLDER": str(folder)})
+        self.drill = Drill(folder, forked=True, settings={**SETTINGS, **self.SETTINGS, "MIX_FOLDER": str(folder)})
         self.clock = Offset()
         self.app = LiteQ("mix", broker=f"sqlite:///{self.drill.db}", clock=self.clock, set_as_current=False)
         self.app.storage.migrate()
@@ -80,7 +85,7 @@ class Mix:
         return f"{kind}-{self._started}"
 
     def _worker(self, pool: str) -> Process:
-        args = ["-m", "liteq", "-A", "mix_app", "worker", "-P", pool, "-c", POOLS[pool], "-n", f"{pool}@mix"]
+        args = ["-m", "liteq", "-A", self.APP, "worker", "-P", pool, "-c", POOLS[pool], "-n", f"{pool}@mix"]
         return self.drill.start(*args, name=self._name(pool))
 
     def _producer(self) -> Process:
@@ -89,7 +94,7 @@ class Mix:
         )
 
     def _beat(self) -> Process:
-        return self.drill.start("-m", "liteq", "-A", "mix_app", "beat", name=self._name("beat"))
+        return self.drill.start("-m", "liteq", "-A", self.APP, "beat", name=self._name("beat"))
 
     def _check_that_all_live(self) -> None:
         """A process that has ended was not killed here. One that met a file held up when it started is to try again."""
@@ -110,7 +115,7 @@ class Mix:
         began = time.monotonic()
         while time.monotonic() - began < seconds and not self.troubles:
             self._let_pass(self.rng.random() * 0.4)
-            fault = self.rng.choice(FAULTS)
+            fault = self.rng.choice(self.FAULTS)
             self.done.append(f"{time.monotonic() - began:6.2f} {fault.__name__}")
             with contextlib.suppress(LiteqError):  # the file is held up by one that was stopped
                 fault(self)
@@ -172,7 +177,7 @@ class Mix:
 
     def _pause(self, process: Process) -> None:
         os.killpg(process.pid, signal.SIGSTOP)
-        timer = threading.Timer(self.rng.random() * 5, resume, [process.pid])  # two leases and a half at most
+        timer = threading.Timer(self.rng.random() * self.PAUSE_S, resume, [process.pid])
         timer.start()
         self._stopped.append(timer)
 
@@ -249,11 +254,15 @@ class Mix:
             self._wait_until_nothing_is_left()
             self.app.storage.dead.requeue(self._dead())
         self._wait_until_nothing_is_left()
+        self.before_workers_end()
         for pool, worker in self.workers.items():
             wait_for(lambda p=worker: self._has_entered(p), within_s=60)  # type: ignore[misc]
             if status := self.drill.stop(worker):
                 self.troubles.append(f"{pool} ended with {status}")
         self.app.close()
+
+    def before_workers_end(self) -> None:
+        """All is done, and the workers still live."""
 
     def _has_entered(self, process: Process) -> bool:
         """Whether a worker is on the list, and so hears signals; a dead one of the same number may be there, too."""
@@ -332,6 +341,7 @@ FAULTS: list[Callable[[Mix], None]] = [
     *[Mix.limit_keys, Mix.limit_keys, Mix.pause_queue],
     *[Mix.revoke, Mix.revoke, Mix.revoke_what_runs, Mix.forget, Mix.forget, Mix.replay],
 ]
+Mix.FAULTS = tuple(FAULTS)
 
 
 def run_one(folder: Path, seed: int, seconds: float) -> tuple[list[str], dict[str, Any]]:
