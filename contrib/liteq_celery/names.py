@@ -96,7 +96,7 @@ MODULES: dict[str, Alias] = {
     ),
     "celery.app.trace": Alias("liteq.execution.tracing", is_replaceable=True),
     "celery.app.utils": Alias(
-        names=_from("liteq_celery.additions", "bugreport") | _from("liteq.cli.find_app", "find_app")
+        names=_from("liteq_celery.additions", "bugreport") | _from("liteq.cli.parts.find_app", "find_app")
     ),
     "celery.beat": Alias(
         names=_from("liteq.app.lazy_arguments", "BeatLazyFunc")
@@ -145,19 +145,19 @@ MODULES: dict[str, Alias] = {
     "celery.apps.beat": Alias(names=_from("liteq.beat", "Beat")),
     "celery.apps.worker": Alias(names={**_from("liteq.worker", "Worker"), "logger": "liteq.utils.log:worker_logger"}),
     "celery.bin": EMPTY,
-    "celery.bin.beat": Alias(names=_from("liteq.cli.beat", "beat")),
-    "celery.bin.call": Alias(names=_from("liteq.cli.call", "call")),
+    "celery.bin.beat": Alias(names=_from("liteq.cli.processes.beat", "beat")),
+    "celery.bin.call": Alias(names=_from("liteq.cli.tasks.call", "call")),
     "celery.bin.celery": Alias(names={**MAIN, "celery": "liteq.cli:main"}),
     "celery.bin.control": Alias(
-        names=_from("liteq.cli.control", "control")
-        | {"inspect": "liteq.cli.inspect:inspect", "status": "liteq.cli.status:status"}
+        names=_from("liteq.cli.watching.control", "control")
+        | {"inspect": "liteq.cli.watching.inspect:inspect", "status": "liteq.cli.watching.status:status"}
     ),
-    "celery.bin.events": Alias(names=_from("liteq.cli.events", "events")),
+    "celery.bin.events": Alias(names=_from("liteq.cli.watching.events", "events")),
     "celery.bin.multi": Alias(names=_from("liteq.cli.compat.multi", "multi")),
-    "celery.bin.purge": Alias(names=_from("liteq.cli.purge", "purge")),
-    "celery.bin.result": Alias(names=_from("liteq.cli.result", "result")),
+    "celery.bin.purge": Alias(names=_from("liteq.cli.tasks.purge", "purge")),
+    "celery.bin.result": Alias(names=_from("liteq.cli.tasks.result", "result")),
     "celery.bin.shell": Alias(names=_from("liteq.cli.compat.shell", "shell")),
-    "celery.bin.worker": Alias(names=_from("liteq.cli.worker", "worker")),
+    "celery.bin.worker": Alias(names=_from("liteq.cli.processes.worker", "worker")),
     "celery.worker": Alias(names={"WorkController": "liteq.worker:Worker"}),
     "celery.worker.request": Alias(names=_from("liteq.context", "Request")),
     "celery.worker.worker": Alias(names={"WorkController": "liteq.worker:Worker"}),

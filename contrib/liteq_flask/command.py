@@ -24,7 +24,7 @@ def command_of(queue: LiteQ) -> click.Command:
     @click.argument("args", nargs=-1, type=click.UNPROCESSED)
     def liteq(args: tuple[str, ...]) -> None:
         from liteq.cli import main
-        from liteq.cli.session import Session
+        from liteq.cli.parts.session import Session
 
         session = Session()
         session.app_name = queue

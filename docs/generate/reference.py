@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 
 from liteq.cli import main as liteq_command
-from liteq.cli.exits import MEANING as MEANING_OF_EXIT
+from liteq.cli.parts.exits import MEANING as MEANING_OF_EXIT
 from liteq.metrics.names import CELERY, FLOWER, LITEQ, Metric, series
 from liteq.settings import NO_EFFECT, SETTINGS, WHY_NO_EFFECT, Setting
 from liteq.states import LEGAL, State, celery_state

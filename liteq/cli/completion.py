@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from liteq.cli.session import Session
+from liteq.cli.parts.session import Session
 from liteq.utils.names import is_built_in
 
 if TYPE_CHECKING:
@@ -42,14 +42,14 @@ def _nodes(session: Session) -> Iterable[str]:
 
 
 def _subjects(_session: Session) -> Iterable[str]:
-    from liteq.cli.inspect import SUBJECTS
-    from liteq.cli.remote import commands_of
+    from liteq.cli.parts.remote import commands_of
+    from liteq.cli.watching.inspect import SUBJECTS
 
     return {*SUBJECTS, *commands_of("inspect")}
 
 
 def _commands(_session: Session) -> Iterable[str]:
-    from liteq.cli.remote import commands_of
+    from liteq.cli.parts.remote import commands_of
 
     return commands_of("control")
 

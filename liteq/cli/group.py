@@ -12,19 +12,29 @@ from typing import Any, NoReturn, cast
 import click
 
 from liteq.cli.completion import completed
-from liteq.cli.exits import Exit, code_of, described
-from liteq.cli.names import unknown
-from liteq.cli.session import GLOBAL_OPTIONS, HIDDEN_GLOBAL_OPTIONS, Session
-from liteq.cli.stdio import open_missing
-from liteq.cli.voice import VOICE
+from liteq.cli.parts.exits import Exit, code_of, described
+from liteq.cli.parts.names import unknown
+from liteq.cli.parts.session import GLOBAL_OPTIONS, HIDDEN_GLOBAL_OPTIONS, Session
+from liteq.cli.parts.stdio import open_missing
+from liteq.cli.parts.voice import VOICE
 from liteq.exceptions import LiteqError
 from liteq.utils.text import printable
 
 __all__ = ["Command", "Group", "main"]
 
-# Each is the function of that name in the file of that name (with `_` for `-`), which is in compat/ for these:
-OF_CELERY = frozenset({"multi", "shell", "upgrade-check"})
-FILES = {"logs": "task_log"}  # ... and has another name for these: `logs` sets up the log of a process
+# Each is the function of that name in the file of that name (with `_` for `-`), in one of these rooms ...
+ROOMS = {
+    "processes": {"worker", "beat", "relay"},
+    "serving": {"dashboard", "mcp", "gateway", "metrics", "alert", "health"},
+    "tasks": {"call", "result", "logs", "why", "purge", "dead", "act", "operations", "memo", "usage"},
+    "queues": {"queue", "limits", "schedules", "mark"},
+    "watching": {"status", "inspect", "control", "events", "activity"},
+    "files": {"doctor", "backup", "restore", "litestream", "epoch", "migrate", "move", "codec"},
+    "demo": {"demo"},
+    "compat": {"multi", "shell", "upgrade-check"},  # what only Celery's users call
+}
+PLACES = {name: f"liteq.cli.{room}" for room, names in ROOMS.items() for name in names}
+FILES = {"logs": "task_log"}  # ... or has another name: `logs` sets up the log of a process
 COMMANDS = (
     "worker", "beat", "multi", "call", "result", "logs", "status", "why", "top", "inspect", "control", "events",
     "purge", "queue", "limits", "dead", "act", "operations", "activity", "schedules", "workflow", "flow", "memo",
@@ -105,7 +115,7 @@ class LiteqGroup(Known):
         if name not in COMMANDS:
             return None
         module_name = name.replace("-", "_")
-        room = "liteq.cli.compat" if name in OF_CELERY else "liteq.cli"
+        room = PLACES.get(name, "liteq.cli")
         module = importlib.import_module(f"{room}.{FILES.get(name, module_name)}")
         return cast("click.Command", getattr(module, module_name))
 

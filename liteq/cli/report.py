@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from liteq.cli.exits import Exit
 from liteq.cli.group import Command
-from liteq.cli.output import emit, say
-from liteq.cli.session import Session, pass_session
+from liteq.cli.parts.exits import Exit
+from liteq.cli.parts.output import emit, say
+from liteq.cli.parts.session import Session, pass_session
 from liteq.cli.version import versions
 from liteq.context.display import shown_settings
 

@@ -9,10 +9,10 @@ from importlib.metadata import version as installed
 import click
 
 from liteq._version import __version__
-from liteq.cli.exits import Exit
 from liteq.cli.group import Command
-from liteq.cli.output import emit
-from liteq.cli.session import Session, pass_session
+from liteq.cli.parts.exits import Exit
+from liteq.cli.parts.output import emit
+from liteq.cli.parts.session import Session, pass_session
 
 __all__ = ["version", "versions"]
 

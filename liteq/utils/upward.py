@@ -29,7 +29,7 @@ UPWARD: dict[Key, str] = {
     "django_project": "liteq_django.project:app_of",
     "flows": "liteq_flow.installing:install",
     "log_setup": "liteq.cli.logs:set_up",
-    "session": "liteq.cli.session:Session",
+    "session": "liteq.cli.parts.session:Session",
     "versions": "liteq.cli.version:versions",
     "worker": "liteq.worker:Worker",
 }

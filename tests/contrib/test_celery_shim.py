@@ -424,7 +424,7 @@ def test_a_script_or_a_module_is_run_under_the_shim(project):
 
 
 def test_liteq_alone_does_not_import_the_shim():
-    code = "import liteq, liteq.cli.find_app, sys; sys.exit('liteq_celery' in sys.modules)"
+    code = "import liteq, liteq.cli.parts.find_app, sys; sys.exit('liteq_celery' in sys.modules)"
     subprocess.run(
         [sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     )

@@ -213,7 +213,7 @@ MUTANTS = [
         "test_a_rolling_restart_under_load_loses_nothing_runs_nothing_twice_and_makes_no_pause",
     ),
     without(
-        "the watchdog hears the loop, and nothing beside it", "liteq/cli/service.py",
+        "the watchdog hears the loop, and nothing beside it", "liteq/cli/processes/service.py",
         'if worker.pool_kind == "solo" and self._manager', "if self._manager",
         "../integration/test_as_a_service.py::test_the_watchdog_hears_nothing_of_a_loop_that_stands_still",
     ),
@@ -223,7 +223,7 @@ MUTANTS = [
         "../integration/test_as_a_service.py::test_a_locked_file_is_no_reason_to_kill_a_worker",
     ),
     without(
-        "a long task of the solo pool is no stuck worker", "liteq/cli/service.py",
+        "a long task of the solo pool is no stuck worker", "liteq/cli/processes/service.py",
         'if worker.pool_kind == "solo" and self._manager', "if not self._manager",
         "../integration/test_as_a_service.py::test_a_long_task_of_the_solo_pool_is_no_stuck_worker",
     ),
@@ -234,7 +234,7 @@ MUTANTS = [
         "../integration/test_as_a_service.py::test_a_program_of_a_task_cannot_speak_for_the_worker",
     ),
     without(
-        "a service of many files has no figures of one file", "liteq/cli/service.py",
+        "a service of many files has no figures of one file", "liteq/cli/processes/service.py",
         "if isinstance(consumer, Consumer):", "if consumer is not None:",
         "../integration/test_as_a_service.py::test_a_worker_of_many_files_tells_of_them",
     ),
@@ -316,7 +316,7 @@ MUTANTS = [
         "../unit/cli/test_cli_doctor.py::test_where_rows_are_damaged_nothing_is_written",
     ),
     without(
-        "the doctor ends no lease of a process that lives", "liteq/cli/doctor.py",
+        "the doctor ends no lease of a process that lives", "liteq/cli/files/doctor.py",
         " if is_dead(worker.identity, one_machine=here)]\n    if gone:", "]\n    if gone:",
         "../unit/cli/test_cli_doctor.py::test_leases_of_a_process_that_lives_stay",
     ),
@@ -2143,7 +2143,7 @@ MUTANTS = [
         "test_options_that_others_wrote_have_no_headers",
     ),
     without(
-        "a dead letter that fails again is not requeued twice", "liteq/cli/dead.py",
+        "a dead letter that fails again is not requeued twice", "liteq/cli/tasks/dead.py",
         "until_ms=now_ms if search.until_ms is None else min(now_ms, search.until_ms)", "until_ms=search.until_ms",
         "../unit/cli/test_cli_where.py::test_one_that_fails_again_meanwhile_is_left_where_it_is",
     ),
@@ -2566,7 +2566,7 @@ MUTANTS = [
         "../integration/test_read_only.py::test_a_log_that_is_damaged_at_its_start_is_no_empty_queue",
     ),
     without(
-        "the doctor writes nothing", "liteq/cli/doctor.py",
+        "the doctor writes nothing", "liteq/cli/files/doctor.py",
         "session.look_only()", "session.storage",
         "../integration/test_read_only.py::test_the_doctor_looks_at_a_new_file_and_makes_no_tables",
     ),

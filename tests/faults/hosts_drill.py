@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from liteq.cli.exits import Exit
+from liteq.cli.parts.exits import Exit
 from liteq.states import UNFINISHED
 from liteq.storage.storage import Storage, open_storage
 

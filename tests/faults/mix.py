@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from liteq import LiteQ
-from liteq.cli.exits import Exit
+from liteq.cli.parts.exits import Exit
 from liteq.context.identity import start_time
 from liteq.exceptions import LiteqError
 from liteq.serialization import decode

@@ -124,7 +124,7 @@ def become(args: list[str], env: dict[str, str], cwd: str, out: str, err: str) -
 
 
 def serve() -> None:
-    import liteq.cli.worker
+    import liteq.cli.processes.worker
     import liteq.worker.worker  # noqa: F401 - what a worker needs, imported once
 
     # A shell has what it starts in the background ignore it: one that comes right after the fork was lost otherwise.

@@ -36,7 +36,9 @@ def site(tmp_path: Path) -> Iterator[Site]:
 @pytest.fixture
 def manager(tmp_path: Path) -> Iterator[Manager]:
     with Manager(tmp_path, watchdog_s=WATCHDOG_S) as manager:
-        manager.env["WORKER_TEST_HURRY"] = "liteq.cli.service:STATUS_S=0.2"  # between two looks at what a worker does
+        manager.env["WORKER_TEST_HURRY"] = (
+            "liteq.cli.processes.service:STATUS_S=0.2"  # between two looks at what a worker does
+        )
         yield manager
 
 

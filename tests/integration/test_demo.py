@@ -68,7 +68,8 @@ def test_settings_around_it_are_not_its_own(folder, tmp_path):
 
 def test_a_wrong_answer_is_an_error(folder, monkeypatch, capsys):
     """The check bites: with a direct computation that miscounts, the demo says so and fails."""
-    from liteq.cli import demo_app, main
+    from liteq.cli import main
+    from liteq.cli.demo import demo_app
 
     real = demo_app.count
     monkeypatch.setattr(demo_app, "count", lambda path: [*real(path)[:3], 0])

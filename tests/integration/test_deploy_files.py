@@ -20,8 +20,8 @@ import pytest
 import yaml
 
 from liteq.cli import main
-from liteq.cli.exits import Exit
 from liteq.cli.group import COMMANDS
+from liteq.cli.parts.exits import Exit
 from liteq.metrics.names import LITEQ, series
 from liteq.storage import describe_url
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from liteq.cli import main
-from liteq.cli.exits import Exit
+from liteq.cli.parts.exits import Exit
 
 from .book import Reader, blocks
 from .worker_process import wait_for

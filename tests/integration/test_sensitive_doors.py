@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from liteq import chain, chord, group, signals
 from liteq.cli import main
-from liteq.cli.events import _line
+from liteq.cli.watching.events import _line
 from liteq.exceptions import NotSerializable
 from liteq.monitor import documents
 from liteq.testing import drain, start_worker

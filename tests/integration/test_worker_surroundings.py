@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from liteq.cli.daemon import holder as holder_of
+from liteq.cli.processes.daemon import holder as holder_of
 from liteq.exceptions import WorkerLostError
 
 from .worker_process import HERE, Site, lives, wait_for
@@ -131,7 +131,7 @@ def test_of_many_that_find_a_dead_worker_s_pidfile_one_takes_it(tmp_path):
     take = """
         import sys, time
         from pathlib import Path
-        from liteq.cli.daemon import claim_pidfile
+        from liteq.cli.processes.daemon import claim_pidfile
         sys.stdin.readline()
         claim_pidfile(Path("worker.pid"))
         print("mine", flush=True)
@@ -164,7 +164,7 @@ def test_a_pidfile_whose_number_is_another_program_s_is_taken_over(tmp_path, num
     with subprocess.Popen(["sleep", "600"]) as other:
         pidfile = tmp_path / "worker.pid"
         pidfile.write_text(f"{other.pid if number.startswith('another') else number}\n")
-        code = "import sys; from pathlib import Path; from liteq.cli.daemon import *; p = Path(sys.argv[1])\n"
+        code = "import sys; from pathlib import Path; from liteq.cli.processes.daemon import *; p = Path(sys.argv[1])\n"
         code += "assert holder(p) is None; claim_pidfile(p); print(p.read_text(), flush=True); input()"
         run = [sys.executable, "-c", code, str(pidfile)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

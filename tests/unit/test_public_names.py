@@ -211,7 +211,8 @@ def test_an_app_with_tasks_loads_no_pydantic_no_click_and_no_sqlite():
 def test_a_worker_loads_nothing_for_its_first_task_that_few_tasks_need():
     loaded = run(
         "import sys\n"
-        "import liteq.cli.logs, liteq.cli.worker, liteq.worker.compat.worker, liteq.worker.pool.prefork.pool\n"
+        "import liteq.cli.logs, liteq.cli.processes.worker\n"
+        "import liteq.worker.compat.worker, liteq.worker.pool.prefork.pool\n"
         "from liteq import LiteQ\n"
         "app = LiteQ('x', broker='sqlite:////tmp/never-opened/x.db')\n"
         "app.task(name='t')(lambda: 1)\n"

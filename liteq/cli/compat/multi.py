@@ -14,11 +14,11 @@ from typing import Any
 import click
 
 from liteq.cli.compat.nodes import Cluster, Node, expand, parse
-from liteq.cli.daemon import holder, lives
-from liteq.cli.exits import Exit
 from liteq.cli.group import Command
-from liteq.cli.names import unknown
-from liteq.cli.session import Session, pass_session
+from liteq.cli.parts.exits import Exit
+from liteq.cli.parts.names import unknown
+from liteq.cli.parts.session import Session, pass_session
+from liteq.cli.processes.daemon import holder, lives
 
 __all__ = ["multi"]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import click
 
-from liteq.cli.names import unknown
-from liteq.cli.worker import worker as worker_command
+from liteq.cli.parts.names import unknown
+from liteq.cli.processes.worker import worker as worker_command
 from liteq.utils.records import dataclass
 
 __all__ = ["Cluster", "Node", "expand", "parse"]

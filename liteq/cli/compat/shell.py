@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from liteq.cli.group import Command
-from liteq.cli.session import Session, pass_session
+from liteq.cli.parts.session import Session, pass_session
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
 from liteq.utils.names import is_built_in

@@ -10,10 +10,10 @@ from pathlib import Path
 import click
 
 from liteq.cli.compat.upgrade.facts import Finding, Severity
-from liteq.cli.exits import Exit
 from liteq.cli.group import Command
-from liteq.cli.output import counted, emit, say
-from liteq.cli.session import Session, pass_session
+from liteq.cli.parts.exits import Exit
+from liteq.cli.parts.output import counted, emit, say
+from liteq.cli.parts.session import Session, pass_session
 
 __all__ = ["upgrade_check"]
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from liteq.cli.exits import Exit
-from liteq.cli.flow_worker import package_is_there
 from liteq.cli.group import Command
-from liteq.cli.names import one_of
-from liteq.cli.output import counted, emit, json_text, say
-from liteq.cli.session import Session, pass_session
+from liteq.cli.parts.exits import Exit
+from liteq.cli.parts.names import one_of
+from liteq.cli.parts.output import counted, emit, json_text, say
+from liteq.cli.parts.session import Session, pass_session
+from liteq.cli.processes.flow_worker import package_is_there
 
 if TYPE_CHECKING:
     from liteq_flow import Problem

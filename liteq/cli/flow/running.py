@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from liteq.cli.exits import Exit
-from liteq.cli.flow_worker import package_is_there
 from liteq.cli.group import Command
-from liteq.cli.output import emit, say
-from liteq.cli.session import Session, pass_session
+from liteq.cli.parts.exits import Exit
+from liteq.cli.parts.output import emit, say
+from liteq.cli.parts.session import Session, pass_session
+from liteq.cli.processes.flow_worker import package_is_there
 from liteq.exceptions import NotSerializable, PayloadTooLarge, RunConflict, RunNotFound
 from liteq.utils.names import checked_id
 

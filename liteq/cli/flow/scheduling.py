@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from liteq.cli.exits import Exit
 from liteq.cli.flow.files import refused
-from liteq.cli.flow_worker import package_is_there
 from liteq.cli.group import Command
-from liteq.cli.names import unknown
-from liteq.cli.output import emit, table
-from liteq.cli.session import Session, pass_session
+from liteq.cli.parts.exits import Exit
+from liteq.cli.parts.names import unknown
+from liteq.cli.parts.output import emit, table
+from liteq.cli.parts.session import Session, pass_session
+from liteq.cli.processes.flow_worker import package_is_there
 
 __all__ = ["SCHEDULING"]
 

@@ -6,10 +6,10 @@ import os
 
 import click
 
-from liteq.cli.exits import Exit
 from liteq.cli.group import Command
-from liteq.cli.output import json_text
-from liteq.cli.session import Session, pass_session
+from liteq.cli.parts.exits import Exit
+from liteq.cli.parts.output import json_text
+from liteq.cli.parts.session import Session, pass_session
 from liteq.exceptions import ImproperlyConfigured
 
 __all__ = ["top"]

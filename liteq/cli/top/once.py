@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from liteq.cli.output import say, table
-from liteq.cli.session import Session
+from liteq.cli.parts.output import say, table
+from liteq.cli.parts.session import Session
 from liteq.cli.top.tables import MOST_ROWS, VIEWS, head, text
 
 __all__ = ["show"]

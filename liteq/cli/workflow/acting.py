@@ -7,11 +7,11 @@ from typing import Any
 import click
 import orjson
 
-from liteq.cli.asking import acting, by_option
-from liteq.cli.exits import Exit
 from liteq.cli.group import Command
-from liteq.cli.output import emit, say
-from liteq.cli.session import Session, pass_session
+from liteq.cli.parts.asking import acting, by_option
+from liteq.cli.parts.exits import Exit
+from liteq.cli.parts.output import emit, say
+from liteq.cli.parts.session import Session, pass_session
 from liteq.cli.workflow.choosing import found
 from liteq.operating import act
 

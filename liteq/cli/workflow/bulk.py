@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from liteq.cli.asking import SURE, acting, confirm
-from liteq.cli.exits import Exit
 from liteq.cli.group import Command
-from liteq.cli.output import counted, emit, say
-from liteq.cli.session import Session, pass_session
+from liteq.cli.parts.asking import SURE, acting, confirm
+from liteq.cli.parts.exits import Exit
+from liteq.cli.parts.output import counted, emit, say
+from liteq.cli.parts.session import Session, pass_session
 from liteq.cli.workflow.choosing import Choice, choosing, chosen, found, matching
 from liteq.exceptions import MessageNotFound, NotEligible
 from liteq.monitor.runs.runs import ENDED, STATUSES

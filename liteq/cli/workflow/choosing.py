@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from liteq.cli.names import one_of
-from liteq.cli.session import Session
-from liteq.cli.spans import since
+from liteq.cli.parts.names import one_of
+from liteq.cli.parts.session import Session
+from liteq.cli.parts.spans import since
 from liteq.exceptions import RunNotFound
 from liteq.monitor.runs.runs import STATUSES
 from liteq.storage.runs.records import RunRecord

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from liteq.cli.exits import Exit
 from liteq.cli.group import Command
-from liteq.cli.names import one_of
-from liteq.cli.output import age, emit, say, table
-from liteq.cli.session import Session, pass_session
+from liteq.cli.parts.exits import Exit
+from liteq.cli.parts.names import one_of
+from liteq.cli.parts.output import age, emit, say, table
+from liteq.cli.parts.session import Session, pass_session
 from liteq.cli.workflow.choosing import Choice, choosing, chosen, found, matching, unknown_run
 from liteq.monitor.graphs.graph import call_name
 from liteq.monitor.runs import runs as shown

@@ -6,12 +6,12 @@ from typing import IO
 
 import click
 
-from liteq.cli.asking import SURE, confirm_deletion
-from liteq.cli.exits import Exit
 from liteq.cli.group import Command
-from liteq.cli.output import counted, emit, say
-from liteq.cli.session import Session, pass_session
-from liteq.cli.spans import SPAN
+from liteq.cli.parts.asking import SURE, confirm_deletion
+from liteq.cli.parts.exits import Exit
+from liteq.cli.parts.output import counted, emit, say
+from liteq.cli.parts.session import Session, pass_session
+from liteq.cli.parts.spans import SPAN
 from liteq.cli.workflow.choosing import PAGE, found
 from liteq.exceptions import BadMessage
 from liteq.serialization import decode

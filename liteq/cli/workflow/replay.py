@@ -9,10 +9,10 @@ from typing import IO, Any
 
 import click
 
-from liteq.cli.exits import Exit
 from liteq.cli.group import Command
-from liteq.cli.output import counted, emit, say
-from liteq.cli.session import Session, pass_session
+from liteq.cli.parts.exits import Exit
+from liteq.cli.parts.output import counted, emit, say
+from liteq.cli.parts.session import Session, pass_session
 from liteq.cli.workflow.choosing import Choice, found, matching
 from liteq.cli.workflow.moving import bring
 from liteq.storage.runs.records import RunRecord

@@ -184,7 +184,7 @@ def test_query_task(inspect, held):
 @pytest.fixture
 def cli(app, worker):
     def call(*words, code=0):
-        from liteq.cli.session import Session
+        from liteq.cli.parts.session import Session
 
         session = Session()
         session.app_name = app

@@ -265,7 +265,7 @@ def test_versions_and_report(shop, liteq):
 
 
 def test_on_a_terminal_there_are_tables(shop, call, monkeypatch):
-    from liteq.cli.session import Session
+    from liteq.cli.parts.session import Session
 
     call("shop.add", "[1, 2]")
     monkeypatch.setattr(Session, "on_terminal", True)

@@ -56,7 +56,7 @@ def storage(shop):
 @pytest.fixture
 def terminal(monkeypatch) -> None:
     """Somebody is there to be asked."""
-    monkeypatch.setattr("liteq.cli.asking.sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    monkeypatch.setattr("liteq.cli.parts.asking.sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
 
 
 def fixes(shop) -> dict[str, str]:
@@ -217,7 +217,7 @@ def test_free_pages_go_back_to_the_disk(shop, project, storage):
     ("installed", "status"), [("2.9.1", "ok"), ("3.0.0", "warning"), (None, None)], ids=["tried", "newer", "none"]
 )
 def test_a_library_of_agents_stands_beside_the_version_that_was_tried(monkeypatch, installed, status):
-    doctor = importlib.import_module("liteq.cli.doctor")
+    doctor = importlib.import_module("liteq.cli.files.doctor")
     monkeypatch.setattr(doctor, "_installed", lambda name: installed if name == "mcp" else None)
     found = [(one.name, one.status, one.detail) for one in doctor._libraries()]
     tried = doctor.TRIED["mcp"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from liteq.cli.find_app import find_app
+from liteq.cli.parts.find_app import find_app
 from liteq.exceptions import ImproperlyConfigured
 
 APP = 'from liteq import LiteQ\n{name} = LiteQ("{main}", broker="sqlite:///x.db")\n'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from liteq._version import __version__
-from liteq.cli.exits import Exit
+from liteq.cli.parts.exits import Exit
 
 QUEUED = ("call", "shop.add", "-a", "[1, 2]")
 

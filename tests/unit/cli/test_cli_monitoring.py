@@ -79,7 +79,7 @@ def test_alert_without_a_target_shows_what_is_wrong(sent):
 
 def test_a_worker_loads_none_of_it():
     code = (
-        "import sys, json, liteq.cli.worker, liteq.worker, liteq.worker.worker, liteq.beat; "
+        "import sys, json, liteq.cli.processes.worker, liteq.worker, liteq.worker.worker, liteq.beat; "
         "print(json.dumps(sorted(sys.modules)))"
     )
     loaded = set(json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout))

@@ -131,7 +131,7 @@ def test_a_wrong_operation_says_what_is_right(
 def test_many_dead_letters_are_requeued_and_dropped_by_an_operation(
     shop: Callable[..., Any], dead: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from liteq.cli import dead as command
+    from liteq.cli.tasks import dead as command
 
     monkeypatch.setattr(command, "PAGE", 2)
     ids = dead(3)

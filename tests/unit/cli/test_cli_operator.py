@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from liteq.cli import daemon
+from liteq.cli.processes import daemon
 from liteq.storage.sqlite.log_check import check_log
 
 SCHEDULED = """
@@ -174,7 +174,7 @@ def test_status_and_doctor_tell_of_stuck_work(shop, call, work):
 
 
 def test_events_say_how_to_switch_them_on(shop, monkeypatch):
-    from liteq.cli import events
+    from liteq.cli.watching import events
 
     shop("migrate")
     monkeypatch.setattr(events, "_dump", lambda _session: None)

@@ -46,7 +46,7 @@ def test_requeueing_all_meets_each_once_and_the_oldest_first(shop, failed):
 
 
 def test_one_that_fails_again_meanwhile_is_left_where_it_is(shop, failed, work, monkeypatch):
-    from liteq.cli import dead
+    from liteq.cli.tasks import dead
     from liteq.monitor.tasks import matching
     from liteq.storage.facades.dead import DeadLetters
 

@@ -1,0 +1,1 @@
+"""The demonstration: `liteq demo`."""

@@ -1,0 +1,1 @@
+"""Commands on the file: copied, restored, moved, brought up to date, examined."""

@@ -1,0 +1,1 @@
+"""Parts that commands share: the session with its app and file, exit codes, output, questions."""

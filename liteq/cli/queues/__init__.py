@@ -1,0 +1,1 @@
+"""Commands on queues: paused, limited, filled by schedules."""

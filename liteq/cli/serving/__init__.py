@@ -1,0 +1,1 @@
+"""Commands that serve others: pages, a gateway, agents, metrics, alerts, a probe."""

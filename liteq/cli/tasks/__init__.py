@@ -1,0 +1,1 @@
+"""Commands on tasks: sent, read, acted on, explained."""

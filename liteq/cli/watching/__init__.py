@@ -1,0 +1,1 @@
+"""Commands that show the workers and what they do, and ask them for something."""
