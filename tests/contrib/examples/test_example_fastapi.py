@@ -51,7 +51,7 @@ def test_a_program_waits_for_the_result(start, tmp_path):
     )
     with urllib.request.urlopen(asked) as answer:
         id_ = json.load(answer)["id"]
-    with urllib.request.urlopen(f"{example.url}/reports/{id_}", timeout=30) as answer:
+    with urllib.request.urlopen(f"{example.url}/reports/{id_}", timeout=60) as answer:
         assert len(json.load(answer)["totals"]) == 12
 
 

@@ -42,7 +42,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     for program in started:  # of a test that failed
         if program.poll() is None:
             program.terminate()
-        program.communicate(timeout=30)
+        program.communicate(timeout=60)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
@@ -54,7 +54,7 @@ def test_it_ends_what_it_has_started(start, signum):
         assert line, said
         said += line
     program.send_signal(signum)
-    rest, _ = program.communicate(timeout=30)
+    rest, _ = program.communicate(timeout=60)
     assert program.returncode == 0, said + rest
     pids = [int(pid) for pid in re.findall(r"^\w+: process (\d+)", said, re.MULTILINE)]
     assert len(pids) == 2
@@ -67,7 +67,7 @@ def test_a_taken_port_ends_it_with_a_message(start):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         program = start("--port", str(port))
-        said, _ = program.communicate(timeout=30)
+        said, _ = program.communicate(timeout=60)
     assert program.returncode == 1
     assert said.startswith(f"port {port} cannot be used: ")
     assert "--port 0" in said
