@@ -14,6 +14,7 @@ from celery.result import GroupResult
 
 from liteq.message import Batch, Flag, Group, Message, depth_of
 from liteq.storage.groups.open_groups import Seat
+from liteq.utils.ids import ids_of
 from liteq_kombu import running
 from liteq_kombu.envelope import JSON
 from liteq_kombu.replacing import closing_with, own_of, retried_as
@@ -95,8 +96,10 @@ def _tree(group_id: str, results: list[Any]) -> tuple[list[Group], dict[str, Sea
         id_, members = todo.pop()
         for at, result in enumerate(members):
             if isinstance(result, GroupResult):
-                groups.append(Group(str(result.id), 0, id_, at))
-                todo.append((str(result.id), list(result.results)))
+                # Before Celery 5.7 a group at the end of a chain has the id of the header that it is in.
+                inner = str(result.id) if result.id != group_id else ids_of(f"group {id_} {at}", 0, 1)[0]
+                groups.append(Group(inner, 0, id_, at))
+                todo.append((inner, list(result.results)))
             else:
                 seats[str(result.id)] = Seat(id_, at)
     return groups, seats
