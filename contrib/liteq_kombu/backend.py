@@ -182,7 +182,8 @@ class LiteqBackend(SyncBackendMixin, Backend):
             and self.storage.reader.find(task_id) is None
         ):
             lease = broken.lease
-            broken.ended.append(Ended(task_id, error, task, root_id=lease.root_id or lease.id, parent_id=lease.id))
+            parent = broken.telling or lease.id  # the task that failed, also where a row tells of it
+            broken.ended.append(Ended(task_id, error, task, root_id=lease.root_id or lease.id, parent_id=parent))
             return
         stored = self.storage.store_result(task_id, Ending(FINAL[state], task, result=value, error=error))
         if not stored and state == states.REVOKED:
@@ -357,6 +358,7 @@ class LiteqBackend(SyncBackendMixin, Backend):
 def on_prerun(task: Any, **_: Any) -> None:
     """Note that a task begins. One that was acknowledged before never runs twice, and its loss is told."""
     for run in _runs(task.request):
+        run.started = True
         if not task.acks_late:
             run.begin(embeds=bool(task.request.chain or task.request.errbacks))
 

@@ -23,7 +23,8 @@ from liteq.exceptions import ChordError, LiteqError, Reject, StorageFull
 from liteq.message import LATER, Ack, DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import encode_error, kind_of
 from liteq.storage.groups.append_members import GIVE_UP
-from liteq_kombu import control, running
+from liteq_kombu import running
+from liteq_kombu.crossing import control, events
 from liteq_kombu.envelope import FACTS, payload_of, row_of
 from liteq_kombu.passing import MARK, PassingQueues, send_fanout, send_to
 from liteq_kombu.replacing import replaces, send
@@ -106,6 +107,9 @@ class Channel(virtual.Channel):
         if queue.startswith(control.ANSWER):
             control.answer(self._file, queue, message)
             return
+        if queue == events.EVENTS:
+            events.put(self._file, message)
+            return
         row = row_of(message, queue, lower_first=self._file.options.lower_first, results=self._file.results)
         taken = taking_here(self._file)
         if taken is not None:
@@ -127,6 +131,8 @@ class Channel(virtual.Channel):
         kind = self.typeof(exchange).type
         if kind == "fanout":
             self._passing.bind(exchange, queue)
+        elif queue in self._passing and events.is_events(exchange):
+            self._passing.hear(queue, self.exchange_types["topic"].key_to_pattern(routing_key or "#"))
         else:
             marked = MARK + queue if queue in self._passing else queue
             self._file.storage.exchanges.bind(exchange, routing_key or "", marked, kind=kind)
@@ -142,6 +148,8 @@ class Channel(virtual.Channel):
     def _lookup(self, exchange: str, routing_key: str, default: str | None = None) -> list[str]:
         if routing_key and routing_key.startswith(control.ANSWER):
             return [routing_key]  # to no queue: a request of liteq's is answered
+        if exchange and events.is_events(exchange):
+            return [events.EVENTS]  # likewise
         found: list[str] = super()._lookup(exchange, routing_key, default)
         return found
 

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 from liteq.exceptions import (
@@ -21,6 +22,7 @@ from liteq.exceptions import (
     StorageUnavailable,
 )
 from liteq.settings.schemes import scheme_of
+from liteq.storage.driver import Place
 from liteq.storage.engines import describe_url
 from liteq.storage.storage import Storage, open_storage
 from liteq_kombu.counting import Counter
@@ -29,10 +31,10 @@ from liteq_kombu.options import FORM, TransportOptions
 if TYPE_CHECKING:
     from celery import Celery
 
-    from liteq_kombu.control import Asked
+    from liteq_kombu.crossing.control import Asked
     from liteq_kombu.holder import Holder
 
-__all__ = ["File", "open_file"]
+__all__ = ["File", "checked", "open_file"]
 
 # A worker that waits for these would wait for ever: they are told of before it says that it is ready.
 NOT_BY_WAITING = (SchemaTooNew, StorageCorrupt, StorageUnavailable, ReadOnly, CodecError)
@@ -66,6 +68,9 @@ class File:
         self.app: Celery | None = None  # Celery's, whose results are kept here
         self.result_expires_s: float | None = 86_400.0
         self.short = False  # the disk is full
+        self.node: ModuleType | None = None  # where this process is a worker of Celery's: what it tells of itself
+        self.trims_events = self.told_of_events = False
+        self.trimmed_at = 0.0
         self.asked: dict[str, list[Asked]] = {}  # of liteq's workers by this process, by the queue of the answers
         self.storage: Storage = open_storage(
             url,
@@ -135,11 +140,16 @@ class File:
         return holder if holder is not None and holder.pid == os.getpid() else None
 
 
-def open_file(url: str, options: TransportOptions) -> File:
-    """The file of `url`. Raises ImproperlyConfigured for a URL that is none of a file's, and for two durabilities."""
+def checked(url: str) -> Place:
+    """Where the file of `url` is. Raises ImproperlyConfigured for a URL that is none of a file's."""
     if not url or scheme_of(url) != "liteq" or ";" in url:
         raise ImproperlyConfigured(f"{url!r} is not the URL of one liteq file: {FORM}")
-    place = describe_url(url)
+    return describe_url(url)
+
+
+def open_file(url: str, options: TransportOptions) -> File:
+    """The file of `url`. Raises ImproperlyConfigured for a URL that is none of a file's, and for two durabilities."""
+    place = checked(url)
     key = (place.where, place.through)
     with lock:
         found = files.get(key)

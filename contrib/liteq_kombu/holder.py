@@ -13,12 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from liteq.context.identity import expand_name, me
 from liteq.exceptions import StorageError
 from liteq.message import Lease
 from liteq.worker.chores.heartbeat import Heartbeat
+from liteq_kombu.crossing import events
 
 if TYPE_CHECKING:
     from liteq_kombu.files import File
@@ -50,6 +51,8 @@ class Holder:
         self._thread: threading.Thread | None = None
         self._synced = -1
         self._looked_up = -1
+        self._node: Any = None
+        self._told: object = None  # whether others know that it sends events of tasks
 
     def number(self, queues: Iterable[str]) -> int:
         """The worker's number that leases of `queues` bear; the process enters with the first call."""
@@ -62,13 +65,14 @@ class Holder:
 
     def _enter(self) -> Heartbeat:
         file = self._file
+        node = self._node = file.node
         beat = self._beat = Heartbeat(
             file.storage,
-            me(expand_name(f"celery-{self.pid}@%h")),
+            me((node and node.name()) or expand_name(f"celery-{self.pid}@%h")),
             visibility_s=file.options.visibility_timeout,
             result_expires_s=file.result_expires_s,
             dead_expires_s=DEAD_EXPIRES_S,
-            info=lambda: {"celery": True, "queues": sorted(self._queues), "active": len(self._leases)},
+            info=self._facts,
             patience_s=file.options.busy_timeout,
         )
         file.storage.driver.reserve()
@@ -77,6 +81,13 @@ class Holder:
         self._thread.start()
         atexit.register(self.leave)
         return beat
+
+    def _facts(self) -> dict[str, object]:
+        found = {"celery": True, "queues": sorted(self._queues), "active": len(self._leases)}
+        if self._node is not None:
+            found |= self._node.facts()
+        self._told = found.get("task_events")
+        return found
 
     # -- the leases --------------------------------------------------------------------------------------------------
 
@@ -132,6 +143,9 @@ class Holder:
 
     def _extend(self) -> None:
         beat = self._beat
+        news = self._node is not None and self._told not in (None, self._node.tells_of_tasks())
+        if beat is not None and news:
+            beat.soon()
         if beat is None or beat.monotonic() < beat.due_at:
             return
         for lease in beat.beat(self._not_settled()):
@@ -149,7 +163,9 @@ class Holder:
 
     def _look_after_others(self) -> None:
         self._file.look_for_space()
+        events.trim(self._file)
         if self._beat is not None:
+            self._beat.tell(ending=False, quiet=False, full=self._file.short)
             self._beat.look_after_others()
 
     def _sync(self) -> None:

@@ -1,19 +1,22 @@
 """Queues that live as long as their consumer, and fanout: messages that pass, and leave no rows.
 
-Celery's control, its replies and its events go this way. A queue that is exclusive or deletes itself has a channel of
-its own in the file, which is emptied as it is read. The queues of a fanout exchange read one log, each from its place.
-A binding names such a queue with a mark in front, so a sender knows it without a look.
+Celery's control and its replies go this way, and its events are heard beside them (crossing/events.py). A queue that is
+exclusive or deletes itself has a channel of its own in the file, which is emptied as it is read. The queues of a fanout
+exchange read one log, each from its place. A binding names such a queue with a mark in front, so a sender knows it
+without a look.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from liteq.serialization import decode, encode
 from liteq.utils.records import dataclass
-from liteq_kombu.control import answers, is_control, requests
+from liteq_kombu.crossing.control import answers, is_control, know_revokes, requests
+from liteq_kombu.crossing.events import Hearing
 from liteq_kombu.envelope import inside_of, opened
 
 if TYPE_CHECKING:
@@ -48,6 +51,8 @@ class PassingQueues:
     def __init__(self, file: File) -> None:
         self._file = file
         self._ears: dict[str, list[Ear]] = {}
+        self._hearing: dict[str, Hearing] = {}
+        self._tags = count()
         self._control: dict[str, tuple[str, int]] = {}  # of a queue for control: its exchange, the last request seen
 
     def __contains__(self, queue: str) -> bool:
@@ -67,8 +72,13 @@ class PassingQueues:
         self.declare(queue)
         if is_control(exchange) and queue not in self._control:
             self._control[queue] = (exchange, self._file.storage.commands.last_seen())
+            know_revokes(self._file)
         if all(ear.channel != LOG + exchange for ear in self._ears[queue]):
             self._listen(queue, LOG + exchange)
+
+    def hear(self, queue: str, pattern: str) -> None:
+        """Have `queue` hear the events whose routing key fits `pattern`, a regular expression."""
+        self._hearing.setdefault(queue, Hearing(self._file)).bind(pattern)
 
     def _listen(self, queue: str, channel: str) -> None:
         place = self._file.storage.exchanges.listen(channel, queue, patience_s=PATIENCE_S)
@@ -89,6 +99,8 @@ class PassingQueues:
             self._renew(ear, read=bool(passed) and ear.is_log)
         if queue in self._control:
             found += self._requests(queue)
+        if queue in self._hearing:
+            found += [opened(one, f"{queue}.{next(self._tags)}") for one in self._hearing[queue].news()]
         if queue in self._file.asked:
             found += [opened(one, f"{queue}.liteq") for one in answers(self._file, queue)]
         return found
@@ -116,6 +128,7 @@ class PassingQueues:
     def leave(self, queue: str) -> None:
         """Listen no more for `queue`, and forget its bindings."""
         self._control.pop(queue, None)
+        self._hearing.pop(queue, None)
         self._file.asked.pop(queue, None)
         if self._ears.pop(queue, None) is not None:
             self._file.storage.exchanges.leave(queue)

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -70,6 +71,7 @@ class Run:
         self.file = file
         self.lease = lease
         self.settled = False
+        self.started = False  # its body: one that was revoked or had expired did not run
         self.ending: str | None = None  # the state that the tracer is about to store as its end
         self.outcome: Outcome | None = None  # as the tracer has stored it, until it is settled
         self.again: Message | None = None
@@ -95,7 +97,9 @@ class Run:
             outcome = self.retry_as(self.again, getattr(outcome, "error", None))
         storage, lease = self.file.storage, self.lease
         took = (self.began_ms, storage.clock.monotonic() - self._began)
-        ran = {lease.token: took}
+        if isinstance(outcome, Ack):  # it alone bears when it ran
+            outcome = replace(outcome, ran=took)
+        ran = {} if isinstance(outcome, Cancel) and not self.started else {lease.token: took}
         following = self._make_room() if self.following else []
         also = Batch(following, closing=self.closing) if following or self.closing else None
         lost = self.file.patiently(lambda: storage.settle([(lease, outcome)], ran=ran, also=also, ended=self.ended))
@@ -106,7 +110,7 @@ class Run:
                 lease.task, lease.id,
             )  # fmt: skip
         else:
-            self.file.counter.settled(lease, outcome, took)
+            self.file.counter.settled(lease, outcome, ran.get(lease.token))
 
     def _make_room(self) -> list[Message]:
         """Those that follow and are not in the file: what awaits this task as a row has been sent.

@@ -77,6 +77,7 @@ class Taking:
         flags, payload = row.flags | self._flags, row.payload
         if args and args[0] == MARK:
             flags, payload = flags | Flag.TAKES_INPUT, orjson.dumps([args[1:], kwargs])
+            row = replace(row, options=shown_without_mark(row.options))
         due_ms, delay_ms = row.due_ms, row.delay_ms
         if due_ms is not None and not self._at_a_time:  # a countdown counts from the end of what it awaits
             delay_ms, due_ms = max(due_ms - self.file.storage.clock.now_ms(), 0), None
@@ -88,6 +89,14 @@ class Taking:
         row = replace(row, flags=row.flags | self.depths.get(row.group_id or "", depth) << DEPTH_SHIFT)
         self.rows += [as_awaited(row, "chain", "errbacks") if behind.rows else row, *behind.rows]
         self.closing += behind.closing
+
+
+def shown_without_mark(options: bytes | None) -> bytes | None:
+    """`options` whose text of the arguments has `...` in the place of what is awaited."""
+    doc = orjson.loads(options or b"{}")
+    if not isinstance(doc.get("argsrepr"), str):
+        return options
+    return orjson.dumps({**doc, "argsrepr": doc["argsrepr"].replace(repr(MARK), "...")})
 
 
 def taking_here(file: File) -> Taking | None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import suppress
+from functools import cached_property
 from time import monotonic
+from types import ModuleType
 from typing import Any
 
 from kombu.exceptions import ChannelError, ConnectionError
@@ -12,7 +15,7 @@ from kombu.transport import virtual
 
 from liteq.exceptions import ImproperlyConfigured, StorageError
 from liteq_kombu.channel import Channel
-from liteq_kombu.files import File, open_file
+from liteq_kombu.files import File, checked, open_file
 from liteq_kombu.options import FORM, options_of
 from liteq_kombu.running import look_for_results
 from liteq_kombu.waking import Ear
@@ -20,6 +23,7 @@ from liteq_kombu.waking import Ear
 __all__ = ["Transport"]
 
 ANSWERS_S = 0.05  # between two looks for answers
+WORKER = "celery.worker.consumer"  # loaded where a worker of Celery's is to start
 LOOKAHEAD_S = 3_600.0  # a timer is set for what comes due no later
 
 
@@ -41,12 +45,25 @@ class Transport(virtual.Transport):
         if len(urls) > 1:
             raise ImproperlyConfigured(f"a liteq queue is one file, and {len(urls)} URLs were given: {FORM}")
         self.options = options_of(client.transport_options)
-        self.file: File = open_file(client.hostname or "", self.options)
+        checked(client.hostname or "")
+        self._node: ModuleType | None = None
+        if WORKER in sys.modules:
+            from liteq_kombu.crossing import node  # it imports a worker
+
+            self._node = node
+            node.meet()
         super().__init__(client, **kwargs)
         self.polling_interval = self.options.polling_interval
         self._ear: Ear | None = None
         self._loop: Any = None
         self._timer: Any = None
+
+    @cached_property
+    def file(self) -> File:
+        """The file, opened where it is used: Celery makes transports to show a URL alone, without their options."""
+        file = open_file(self.client.hostname or "", self.options)
+        file.node = self._node or file.node
+        return file
 
     def driver_version(self) -> str:
         """Liteq's version."""

@@ -7,9 +7,10 @@ from functools import partial
 from liteq.context.app import App
 from liteq.context.identity import Presence, is_dead, presence
 from liteq.storage.claiming.workers import WorkerRecord
+from liteq.storage.storage import Storage
 from liteq.utils.globs import fits
 
-__all__ = ["LATE_MS", "RESTS", "as_of_ms", "late_after_ms", "late_ms", "living", "takes_from"]
+__all__ = ["LATE_MS", "RESTS", "as_of_ms", "late_after_ms", "late_ms", "living", "living_in", "takes_from"]
 
 RESTS = "rests"  # in a worker's facts: it beats only while there is work in the file, and serves others meanwhile
 LATE_MS = 30_000  # a worker beats at least each 10 s; three missed beats are no accident
@@ -38,13 +39,17 @@ def living(app: App) -> list[WorkerRecord]:
     files, which does not beat in those that rest, the kernel's word alone is enough. In a copy or a replica: those that
     lived when it was written.
     """
-    now_ms, late = as_of_ms(app), late_ms(app)
-    if app.storage.driver.age_s() is not None:
-        return [one for one in app.storage.reader.workers() if abs(now_ms - one.heartbeat_ms) <= late]
-    dead = partial(is_dead, one_machine=app.storage.driver.one_machine)
+    return living_in(app.storage, as_of_ms(app), late_ms(app))
+
+
+def living_in(storage: Storage, now_ms: int, late: int) -> list[WorkerRecord]:
+    """As `living`, of a queue without an app: those in `storage` whose heartbeat is no older than `late` ms."""
+    if storage.driver.age_s() is not None:
+        return [one for one in storage.reader.workers() if abs(now_ms - one.heartbeat_ms) <= late]
+    dead = partial(is_dead, one_machine=storage.driver.one_machine)
     return [
         worker
-        for worker in app.storage.reader.workers()
+        for worker in storage.reader.workers()
         # One of the future is from before the clock was set back: a living worker has sent another since.
         if (abs(now_ms - worker.heartbeat_ms) <= late and not dead(worker.identity)) or _is_at_rest(worker)
     ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from liteq.context import App
 from liteq.context.living import living
+from liteq.events.comings import Comings
 from liteq.message import new_id
 from liteq.serialization import decode
 
@@ -15,7 +15,6 @@ __all__ = ["EventReceiver"]
 
 LOOK_S = 1.0  # between looks at the workers' entries; also the delay after a lost ring
 PAGE = 500
-NOT_SEEN = -1  # the heartbeat of a worker that was there before the first look, ms
 
 Handler = Callable[[dict[str, Any]], object]
 
@@ -47,8 +46,7 @@ class EventReceiver:
         self.node_id = node_id or new_id()
         self.should_stop: bool = False
         self._last = app.storage.events.last()
-        # of the workers that were there at the last look: name, ms; of now none is known, so each is told of first
-        self._beats = {worker.name: NOT_SEEN for worker in living(app)}
+        self._comings = Comings(app.clock, living(app))
         self._beats_due = 0.0
 
     def capture(self, limit: int | None = None, timeout: float | None = None, wakeup: bool = True) -> None:
@@ -97,35 +95,9 @@ class EventReceiver:
     def _news(self) -> Iterator[dict[str, Any]]:
         if self.app.clock.monotonic() >= self._beats_due:
             self._beats_due = self.app.clock.monotonic() + LOOK_S
-            yield from self._of_workers()
+            yield from self._comings.news(living(self.app))
         for number, data in self.app.storage.events.after(self._last, PAGE):
             self._last = number  # handled once, also where a handler ends the capture by raising
             yield {**decode(data), "local_received": self.app.clock.now_ms() / 1000}
             if self.should_stop:
                 return
-
-    def _of_workers(self) -> Iterator[dict[str, Any]]:
-        """worker-online, -heartbeat and -offline, from changes in the workers' entries.
-
-        A worker that was killed is offline at the next look on its own machine, elsewhere when its heartbeat is late.
-        """
-        now_ms = self.app.clock.now_ms()
-        there = {worker.name: worker for worker in living(self.app)}
-        before, self._beats = self._beats, {name: worker.heartbeat_ms for name, worker in there.items()}
-        for name, worker in there.items():
-            if name not in before:
-                yield self._event("worker-online", name, worker.started_ms, worker)
-            elif before[name] != worker.heartbeat_ms:
-                yield self._event("worker-heartbeat", name, worker.heartbeat_ms, worker)
-        for name in before.keys() - there.keys():
-            yield self._event("worker-offline", name, now_ms, None)
-
-    def _event(self, type_: str, hostname: str, at_ms: int, worker: Any) -> dict[str, Any]:
-        info: dict[str, Any] = {} if worker is None else worker.facts
-        return {
-            "type": type_, "hostname": hostname, "timestamp": at_ms / 1000, "clock": at_ms, "utcoffset": 0,
-            "pid": worker.pid if worker is not None else None, "local_received": self.app.clock.now_ms() / 1000,
-            "freq": 10.0, "sw_ident": "py-liteq", "sw_ver": info.get("version"), "sw_sys": platform.system(),
-            "active": worker.leased if worker is not None else 0, "processed": info.get("processed", 0),
-            "loadavg": info.get("loadavg"),
-        }  # fmt: skip

@@ -2741,13 +2741,13 @@ MUTANTS = [
         "test_what_is_not_acknowledged_comes_back_when_the_channel_closes_and_counts_as_nothing",
     ),
     without(
-        "a revoke of Celery's cancels what waits", "contrib/liteq_kombu/control.py",
+        "a revoke of Celery's cancels what waits", "contrib/liteq_kombu/crossing/control.py",
         'if request["method"] == "revoke":', "if False:",
         CELERY + "test_worker.py::test_a_revoke_cancels_what_waits_and_stays_in_the_file",
     ),
     without(
         "what Celery's workers settle is counted", "contrib/liteq_kombu/running.py",
-        "self.file.counter.settled(lease, outcome, took)", "pass",
+        "self.file.counter.settled(lease, outcome, ran.get(lease.token))", "pass",
         CELERY + "test_worker.py::test_liteq_s_tools_show_celery_s_tasks",
     ),
 ]  # fmt: skip

@@ -23,7 +23,7 @@ MORE = {
     "contrib/liteq_django": 28,
     "contrib/liteq_flow": 35,
     "contrib/liteq_flow/running": 17,
-    "contrib/liteq_kombu": 19,
+    "contrib/liteq_kombu": 18,
     "contrib/liteq_mcp": 24,
     "contrib/liteq_postgres": 21,
     "liteq/execution": 19,

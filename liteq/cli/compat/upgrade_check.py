@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,12 @@ SCRIPTS = (
     "*.conf", "*.cfg", "*.ini", "*.yml", "*.yaml", "*.toml", "justfile", "*.env",
     "*requirements*.txt", "*requirements*.in",
 )  # fmt: skip
+USES = re.compile(r"^\s*(?:from|import)\s+celery\b", re.MULTILINE)
+FIRST_STEP = (
+    "keep Celery, and have a liteq file in the place of its broker and results: "
+    'broker_url = result_backend = "liteq:////var/lib/app/tasks.db", with liteq\'s extra `celery`; '
+    "nothing of what follows needs a change for that, and workers can move one by one: docs/howto/celery-transport.md"
+)
 LARGEST = 2 << 20  # bytes of a file that is still read
 
 
@@ -32,16 +39,19 @@ LARGEST = 2 << 20  # bytes of a file that is still read
 def upgrade_check(session: Session, /, folder: Path) -> int:
     """Read a Celery project, and list what works differently here and what is missing.
 
-    Nothing is imported or run. Exits with 1 when something is missing.
+    The first step comes first: Celery itself may stay, on a file of liteq's. The list is of what a move to liteq's own
+    workers meets. Nothing is imported or run. Exits with 1 when something is missing.
 
     \b
-    JSON: {"files", "counts", "findings": [{"file", "line", "severity", "what", "hint"}]}
+    JSON: {"files", "counts", "first_step", "findings": [{"file", "line", "severity", "what", "hint"}]}
+    `first_step` is null where no file imports Celery.
     """
     from liteq.cli.compat.upgrade.scripts import check_script
     from liteq.cli.compat.upgrade.sources import check_source
 
     findings: list[Finding] = []
     files = 0
+    uses = False
     for path in project_files(folder):
         try:
             if path.stat().st_size > LARGEST:
@@ -51,12 +61,15 @@ def upgrade_check(session: Session, /, folder: Path) -> int:
             session.note(f"{path} cannot be read: {exc.strerror}")
             continue
         files += 1
+        uses = uses or (path.suffix == ".py" and USES.search(text) is not None)
         name = str(path.relative_to(folder)) if folder.is_dir() else str(path)
         findings += check_source(name, text) if path.suffix == ".py" else check_script(name, text)
     findings = quieter(findings)
     counts = Counter(finding.severity.value for finding in findings)
 
     def show() -> None:
+        if uses:
+            say(f"first step: {FIRST_STEP}")
         for finding in findings:
             say(f"{finding.file}:{finding.line}: {finding.severity}: {finding.what}: {finding.hint}")
         told = ", ".join(f"{counts[severity.value]} {severity.value}" for severity in Severity)
@@ -65,6 +78,7 @@ def upgrade_check(session: Session, /, folder: Path) -> int:
     document = {
         "files": files,
         "counts": {severity.value: counts[severity.value] for severity in Severity},
+        "first_step": FIRST_STEP if uses else None,
         "findings": [finding._asdict() for finding in findings],
     }
     emit(session, document, show)

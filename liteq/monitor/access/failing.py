@@ -14,6 +14,7 @@ from liteq.storage.reading.inspect import Record
 __all__ = ["Failed", "error_document", "first_failure", "masked_text"]
 
 UPWARD: Final = 100  # messages on the way to the one that failed first
+FAILED: Final = frozenset({State.DEAD, State.CANCELLED})
 
 
 class Failed(Protocol):
@@ -33,7 +34,11 @@ def first_failure(app: App, record: Record) -> Record | None:
     """The message whose failure kept this one from running; None where it is not there any more."""
     at: Record | None = record
     for _ in range(UPWARD):
-        if at is None or at.state is not State.UPSTREAM_FAILED or at.awaits is None:
+        if at is None or at.state is not State.UPSTREAM_FAILED:
+            break
+        if at.awaits is None:  # the rest of a chain of Celery's, which was to be sent by the task that failed
+            parent = None if at.parent_id is None else app.storage.reader.find(at.parent_id)
+            at = parent if parent is not None and parent.state in FAILED else at
             break
         found = app.storage.reader.find(at.awaits)
         if found is None and (first := app.storage.views.failed_of(at.awaits)) is not None:

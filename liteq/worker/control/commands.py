@@ -316,8 +316,11 @@ def import_modules(modules: Iterable[str], *, reload: bool) -> None:
 
 @control_command
 def election(state: Panel, id: str, action: Any = None, **_kwargs: Any) -> None:  # noqa: A002
-    """Send the signature `action`, if this is the worker among the living that has been there longest."""
-    living = state.app.control.living()
+    """Send the signature `action`, if this is the worker among the living that has been there longest.
+
+    Workers of Celery's on the same file do not stand: they elect among themselves.
+    """
+    living = [worker for worker in state.app.control.living() if not worker.facts.get("celery")]
     if action is not None and min((worker.id for worker in living), default=None) == state.heartbeat.worker:
         logger.info("election %s: won by this worker", id)
         state.app.signature(action).apply_async()

@@ -46,6 +46,7 @@ def group(shop: Shop, *members: Any) -> Any:
 def test_the_body_takes_the_results_in_the_order_of_the_header_and_nothing_looks_for_them(shop: Shop) -> None:
     sent = chord(shop, [shop.sig("add", n, n) for n in range(5)], shop.sig("same")).delay()
     assert sent.get(timeout=60) == [0, 2, 4, 6, 8]
+    assert b"that is awaited" not in shop.record(sent.id).options  # the text of its arguments has no word of ours
     assert shop.liteq.storage.reader.find_group(sent.parent.id).remaining == 0
     assert "chord_unlock[" not in shop.log()
     assert chord(shop, [shop.sig("add", 1, 1)], shop.sig("add", 2, 3, immutable=True)).delay().get(timeout=60) == 5

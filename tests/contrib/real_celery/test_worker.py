@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 
+from liteq.monitor.tasks.why import explain
 from liteq.states import State
 
 from .shop import NEEDS_CELERY, Shop
@@ -250,7 +252,19 @@ def test_liteq_s_tools_show_celery_s_tasks(shop: Shop) -> None:
     assert "no such crate" in said("why", broken.id)
     shop.wait(lambda: ("shop.late", "celery", "succeeded") in totals(shop))
     worker = shop.liteq.storage.reader.workers()[0]
-    assert worker.identity.name.startswith("celery-")
+    assert worker.identity.name == f"w0@{gethostname()}"
+
+
+def test_liteq_says_what_is_true_of_what_did_not_run(shop: Shop) -> None:
+    broken = (shop.sig("boom") | shop.sig("add", 1)).apply_async()
+    ran, expired = shop.send("late", 1, 1), shop.send("late", 1, 1, expires=0.001)
+    for result in (broken, ran, expired):
+        shop.wait(result.ready)
+    why = explain(shop.liteq, broken.id)
+    assert why is not None
+    assert why["text"] == f"It did not run, because shop.boom ({broken.parent.id}) is dead: KeyError: 'no such crate'."
+    assert shop.record(ran.id).started_ms is not None
+    assert shop.liteq.storage.attempts(expired.id) == []  # it never began
 
 
 def totals(shop: Shop) -> list[tuple[str, str, str]]:

@@ -43,6 +43,23 @@ def test_an_ordinary_project_has_nothing_missing():
     assert any(f["file"].endswith("settings.py") and "broker_url" in f["what"] for f in found["findings"])
 
 
+def test_the_first_step_of_a_celery_project_is_to_keep_celery_on_a_file(tmp_path):
+    (tmp_path / "tasks.py").write_text("from celery import shared_task\n")
+    done = CliRunner().invoke(main, ["upgrade-check", str(tmp_path)])
+    first = done.output.splitlines()[0]
+    assert first.startswith("first step: keep Celery")
+    assert "docs/howto/celery-transport.md" in first
+    assert (Path(__file__).resolve().parents[3] / "docs" / "howto" / "celery-transport.md").exists()
+    as_json = json.loads(CliRunner().invoke(main, ["--json", "upgrade-check", str(tmp_path)]).output)
+    assert as_json["first_step"] in first
+
+
+def test_a_project_without_celery_has_no_first_step(tmp_path):
+    (tmp_path / "tasks.py").write_text("import celery_like\n")
+    done = CliRunner().invoke(main, ["--json", "upgrade-check", str(tmp_path)])
+    assert json.loads(done.output)["first_step"] is None
+
+
 def test_nothing_is_imported(check, tmp_path):
     code, _ = check(tasks__py=f"open({str(tmp_path / 'ran')!r}, 'w')\nimport no_such_module\n")
     assert code == 0
@@ -188,5 +205,5 @@ def test_for_people_it_is_a_line_each_with_file_and_line(tmp_path):
     (tmp_path / "m.py").write_text("from celery.bootsteps import Blueprint\n")
     done = CliRunner().invoke(main, ["upgrade-check", str(tmp_path)])
     assert done.exit_code == 1
-    assert done.output.startswith("m.py:1: missing: from celery.bootsteps import Blueprint: ")
+    assert done.output.splitlines()[1].startswith("m.py:1: missing: from celery.bootsteps import Blueprint: ")
     assert "1 file read: 1 missing, 0 differs, 0 note" in done.output

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from liteq.app.control import REVOKES_KEPT_S
 from liteq.serialization import decode, encode
 from liteq.storage.operating.commands import Command
 from liteq_kombu.envelope import JSON
@@ -25,20 +26,22 @@ from liteq_kombu.envelope import JSON
 if TYPE_CHECKING:
     from liteq_kombu.files import File
 
-__all__ = ["ANSWER", "Asked", "answer", "answers", "ask", "is_control", "requests"]
+__all__ = ["ANSWER", "Asked", "answer", "answers", "ask", "is_control", "know_revokes", "requests"]
 
 CONTROL: Final = ".pidbox"  # the end of the name of an exchange for control
 REPLY: Final = "reply."  # in front of it: the exchange of the answers
 ANSWER: Final = "liteq-command."  # in front of the number of a request of liteq's, as a routing key
 UNANSWERED_S: Final = 60.0  # a request without an answer is carried out by those that see it within this time
+ELECTION: Final = "election"
 LATE_S: Final = 1.0  # an answer is read for so long after the asker has stopped waiting
 
 
 class Asked:
-    """A request of this process's to workers of liteq's: its number, Celery's ticket for it, and who has answered."""
+    """A request of this process's to workers of liteq's: number, name, Celery's ticket for it, and who has answered."""
 
-    def __init__(self, number: int, ticket: str, within_s: float) -> None:
+    def __init__(self, number: int, name: str, ticket: str, within_s: float) -> None:
         self.number = number
+        self.name = name
         self.ticket = ticket
         self.until = time.monotonic() + within_s
         self.seen: set[int] = set()
@@ -60,7 +63,10 @@ def ask(file: File, exchange: str, message: Mapping[str, Any]) -> None:
     arguments = request.get("arguments") or {}
     if request["method"] == "revoke":
         ids = arguments.get("task_id")
-        file.storage.cancel([ids] if isinstance(ids, str) else list(ids or ()))
+        several = [ids] if isinstance(ids, str) else list(ids or ())
+        file.storage.commands.revoke(several, keep_s=REVOKES_KEPT_S)
+    elif request["method"] == ELECTION:  # of one worker of Celery's: they agree among themselves
+        return
     names = [one.name for one in file.storage.reader.workers() if not one.facts.get("celery")]
     names = [name for name in names if _is_meant(name, request)]
     if not names:
@@ -76,7 +82,7 @@ def ask(file: File, exchange: str, message: Mapping[str, Any]) -> None:
         queue = f"{back['routing_key']}.{back['exchange']}"
         now = time.monotonic()
         pending = [one for one in file.asked.get(queue, ()) if one.until + LATE_S > now]
-        file.asked[queue] = [*pending, Asked(number, ticket, within_s)]
+        file.asked[queue] = [*pending, Asked(number, request["method"], ticket, within_s)]
 
 
 def _request(message: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -108,7 +114,14 @@ def answers(file: File, queue: str) -> Iterator[dict[str, Any]]:
         for worker, name, data in file.storage.commands.replies(asked.number):
             if worker not in asked.seen:
                 asked.seen.add(worker)
-                yield _message(b"{%b:%b}" % (orjson.dumps(name), data), {"ticket": asked.ticket, "clock": 0})
+                told = _without_clock(data) if asked.name == "hello" else data
+                yield _message(b"{%b:%b}" % (orjson.dumps(name), told), {"ticket": asked.ticket, "clock": 0})
+
+
+def _without_clock(data: bytes) -> bytes:
+    """An answer to a worker that starts, which would set its clock by it: Celery's counts events, liteq's ms."""
+    answer = orjson.loads(data)
+    return orjson.dumps({**answer, "clock": None}) if isinstance(answer, dict) else data
 
 
 def _message(body: bytes, headers: dict[str, Any]) -> dict[str, Any]:
@@ -118,6 +131,15 @@ def _message(body: bytes, headers: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def know_revokes(file: File) -> None:
+    """Have a worker of Celery's that starts here know the ids that are kept as revoked, before it takes its first task.
+
+    One that nobody has sent yet, or that runs again, is not to start after a restart either.
+    """
+    if file.node is not None:
+        file.node.know_revoked(file.storage.commands.revoked_ids())
+
+
 # -- liteq asks --------------------------------------------------------------------------------------------------------
 
 
@@ -125,7 +147,8 @@ def requests(file: File, exchange: str, after: int) -> Iterator[tuple[int, dict[
     """(number, message) of each request of liteq's behind the number `after`, as Celery's workers have it."""
     now_ms = file.storage.clock.now_ms()
     for command in file.storage.commands.after(after):
-        body = _body(command, exchange) if now_ms <= command.expires_ms else None
+        is_for_them = now_ms <= command.expires_ms and command.name != ELECTION
+        body = _body(command, exchange) if is_for_them else None
         yield command.id, _message(orjson.dumps(body), {"clock": 0}) if body else {}
 
 

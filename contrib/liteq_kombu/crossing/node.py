@@ -1,0 +1,92 @@
+"""The worker of Celery's in this process: its name, and the figures that liteq's lists show of it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any, Final
+
+import celery
+from celery import signals
+from celery.utils.sysinfo import load_average
+from celery.worker import state
+from celery.worker.consumer.gossip import Gossip
+from celery.worker.consumer.mingle import Mingle
+
+from liteq.monitor.workers import published
+from liteq_kombu.envelope import OPAQUE
+
+__all__ = ["facts", "know_revoked", "meet", "name", "tells_of_tasks"]
+
+DRIVER: Final = "liteq"
+
+
+class Here:
+    """The consumer of this process, and the process."""
+
+    consumer: Any = None
+    pid = 0
+
+
+@signals.worker_ready.connect(weak=False)
+def on_ready(sender: Any = None, **_: Any) -> None:
+    """Note the worker before it takes its first task."""
+    Here.consumer, Here.pid = sender, os.getpid()
+
+
+def meet() -> None:
+    """Have Celery switch gossip and mingle on for this transport: it knows by name those that it does so for."""
+    for step in (Mingle, Gossip):
+        if DRIVER not in step.compatible_transports:
+            step.compatible_transports = {*step.compatible_transports, DRIVER}
+
+
+def know_revoked(ids: Iterable[str]) -> None:
+    """Have the worker start none of the tasks `ids`."""
+    for id_ in ids:
+        state.revoked.add(id_)
+
+
+def _consumer() -> Any:
+    return Here.consumer if Here.pid == os.getpid() else None
+
+
+def name() -> str | None:
+    """The name of the worker, as `-n` has it; None in a process that is none."""
+    consumer = _consumer()
+    return None if consumer is None else str(consumer.hostname)
+
+
+def tells_of_tasks() -> bool:
+    """Whether it sends events of tasks: it was started with `-E`, or was told to."""
+    dispatcher = getattr(_consumer(), "event_dispatcher", None)
+    return (
+        dispatcher is not None and bool(dispatcher.enabled) and (not dispatcher.groups or "task" in dispatcher.groups)
+    )
+
+
+def facts() -> dict[str, Any]:
+    """The figures that its entry in the file has beside its queues."""
+    consumer = _consumer()
+    if consumer is None:
+        return {}
+    pool: dict[str, Any] = {}
+    with suppress(AttributeError, RuntimeError):  # it is about to start, or to end
+        pool = consumer.pool.info
+    kind = str(pool.get("implementation", "")).partition(":")[0].rpartition(".")[2]
+    return {
+        "version": f"Celery {celery.__version__}",
+        "python": platform.python_version(),
+        "pool": "threads" if kind == "thread" else kind or None,
+        "concurrency": pool.get("max-concurrency"),
+        "pids": pool.get("processes") or [os.getpid()],
+        "processed": state.all_total_count[0],
+        "active": len(state.active_requests),
+        "loadavg": list(load_average()) if sys.platform != "win32" else None,
+        "task_events": tells_of_tasks(),
+        # A message that was kept whole is a row of the task OPAQUE, whatever task it names.
+        "tasks": None if (names := published(consumer.app._tasks)) is None else [*names, OPAQUE],
+    }
