@@ -17,7 +17,7 @@ from liteq.storage.groups.open_groups import Seat
 from liteq.utils.ids import ids_of
 from liteq_kombu import running
 from liteq_kombu.envelope import JSON
-from liteq_kombu.replacing import closing_with, own_of, retried_as
+from liteq_kombu.replacing import closing_with, hold_members, own_of, retried_as
 from liteq_kombu.running import Run
 from liteq_kombu.taking import MARK, Taking, taking, taking_here
 
@@ -69,6 +69,8 @@ def open_chord(file: File, app: Celery, group_id: str, results: Iterable[Any], b
     elif groups_of_file.open(Batch([], groups), seats, queue=queue, again=again) or becomes is not None:
         # The group is held: nothing follows it yet. A run before this one may have died after either of the two.
         groups_of_file.enter(Batch(rows, closing=closing), again=again)
+    if seats:
+        hold_members(file, [g.id for g in groups])
     if run is not None and becomes is not None:
         run.outcome = becomes  # its end, once all members are sent: killed before, it has its lease, and runs again
 

@@ -6,9 +6,9 @@ What follows it stays behind it, and what counts it goes on counting it, for it 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from liteq.exceptions import LeaseLost
 from liteq.message import Batch, Flag, Lease, Message, RetryAt
@@ -19,9 +19,44 @@ from liteq_kombu.taking import Taking, as_awaited, embedded, final_id, rows_behi
 if TYPE_CHECKING:
     from liteq_kombu.files import File
 
-__all__ = ["close", "closing_with", "own_of", "replaces", "retried_as", "send", "settle_with"]
+__all__ = ["close", "closing_with", "hold_members", "own_of", "replaces", "retried_as", "send", "settle_with"]
 
-scope = threading.local()  # `whole`: the chords of which this thread is about to send the last member
+HELD_ROWS: Final = 500
+HELD_BYTES: Final = 4_000_000
+HELD_CHORDS: Final = 100  # of a sender that failed in the middle of each: the oldest is forgotten
+
+# `whole`: the chords of which this thread is about to send the last member; `headers`: those that it sends
+scope = threading.local()
+
+
+class Header:
+    """The members of a chord that this thread sends, held back: one transaction, and one wait for the disk, for many.
+
+    Nobody has been told of them before the last is sent. A sender that dies or raises in between has sent less.
+    """
+
+    def __init__(self, file: File, groups: Iterable[str]) -> None:
+        self.file = file
+        self.groups = frozenset(groups)
+        self._rows: dict[str | None, dict[str, Message]] = {}  # by their groups, and ids: kombu tries again
+        self._count = self._bytes = 0
+
+    def hold(self, row: Message) -> None:
+        """Keep `row` until the rest comes; what is too much is sent."""
+        members = self._rows.setdefault(row.group_id, {})
+        if row.id not in members:
+            members[row.id] = row
+            self._count += 1
+            self._bytes += len(row.payload)
+        if self._count >= HELD_ROWS or self._bytes >= HELD_BYTES:
+            self.send()
+
+    def send(self) -> None:
+        """Send what is held. What could not be written is held on."""
+        for group_id, members in list(self._rows.items()):
+            self.file.storage.groups.enter(Batch(list(members.values())), again=list(members))
+            del self._rows[group_id]
+        self._count = self._bytes = 0
 
 
 def own_of(run: Run | None, rows: list[Message]) -> Message | None:
@@ -81,11 +116,30 @@ def _app() -> Any:
 
 def send(file: File, row: Message) -> None:
     """Send a message of this process's own; it takes its place where it is a member of a chord."""
-    batch = Batch([row], closing=whole_now(file))
-    if row.group_id is None and not batch.closing:
+    closing = whole_here(file)
+    batch = Batch([row], closing=closing)
+    if closing:
+        file.storage.groups.enter(batch, again=(row.id,))
+        forget_whole(file)  # it is written now: kombu tries again what raised
+    elif row.group_id is None:
         file.storage.enqueue(batch, again=(row.id,))
+    elif (header := _header_with(file, row.group_id)) is not None:
+        header.hold(row)
     else:
         file.storage.groups.enter(batch, again=(row.id,))
+
+
+def hold_members(file: File, groups: Iterable[str]) -> None:
+    """Hold the members of these groups, a header, back until the last of them is sent."""
+    run = running.ending_here(file) or running.current(file)
+    if taking_here(file) is None and (run is None or run.settled or run.ending is None):
+        headers = getattr(scope, "headers", [])
+        scope.headers = [*headers[-HELD_CHORDS + 1 :], Header(file, frozenset(groups))]
+
+
+def _header_with(file: File, group_id: str) -> Header | None:
+    headers = reversed(getattr(scope, "headers", ()))
+    return next((one for one in headers if one.file is file and group_id in one.groups), None)
 
 
 def close(file: File, group_id: str, size: int) -> None:
@@ -108,13 +162,20 @@ def close(file: File, group_id: str, size: int) -> None:
     scope.whole = [*getattr(scope, "whole", ()), (file, whole)]
 
 
-def whole_now(file: File) -> list[tuple[str, int | None]]:
-    """The chords of which this thread sends the last member now."""
-    waiting = getattr(scope, "whole", None)
-    if not waiting:
-        return []
-    scope.whole = [one for one in waiting if one[0] is not file]
-    return [whole for where, whole in waiting if where is file]
+def whole_here(file: File) -> list[tuple[str, int | None]]:
+    """The chords of which this thread sends the last member now. The others are sent before it."""
+    closing = [whole for where, whole in getattr(scope, "whole", ()) if where is file]
+    for group_id, _ in closing:
+        header = _header_with(file, group_id)
+        if header is not None:
+            header.send()
+            scope.headers.remove(header)
+    return closing
+
+
+def forget_whole(file: File) -> None:
+    """Note that the last members have been sent."""
+    scope.whole = [one for one in getattr(scope, "whole", ()) if one[0] is not file]
 
 
 def closing_with(file: File, taken: Taking) -> list[tuple[str, int | None]]:
@@ -123,4 +184,6 @@ def closing_with(file: File, taken: Taking) -> list[tuple[str, int | None]]:
     if outer is not None:
         outer.closing += taken.closing
         return []
-    return [*whole_now(file), *taken.closing]
+    closing = whole_here(file)
+    forget_whole(file)
+    return [*closing, *taken.closing]

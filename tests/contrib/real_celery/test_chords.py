@@ -93,6 +93,57 @@ def test_a_chord_that_is_sent_again_runs_again(shop: Shop) -> None:
         shop.wait(lambda: len(shop.lines("again")) == times)
 
 
+def test_a_header_is_written_at_once_and_not_at_all_where_it_breaks_off(tmp_path: Path) -> None:
+    from celery.signals import before_task_publish
+    from kombu.exceptions import EncodeError
+
+    shop = Shop(tmp_path)
+    try:
+        waiting = []
+
+        def look(**_: Any) -> None:
+            waiting.append(shop.liteq.storage.reader.waiting(["celery"], limit=100))
+
+        before_task_publish.connect(look, weak=False)
+        try:
+            sent = chord(shop, [shop.sig("same", n) for n in range(20)], shop.sig("same")).delay()
+        finally:
+            before_task_publish.disconnect(look)
+        assert set(waiting[:-1]) == {0}
+        assert shop.liteq.storage.reader.waiting(["celery"], limit=100) == 20
+        with pytest.raises(EncodeError):
+            chord(
+                shop, [shop.sig("same", 1), shop.sig("same", object()), shop.sig("same", 3)], shop.sig("same")
+            ).delay()
+        assert shop.liteq.storage.reader.waiting(["celery"], limit=100) == 20
+        again = chord(shop, [shop.sig("same", n) for n in range(3)], shop.sig("same")).delay()
+        shop.start()
+        assert (sent.get(timeout=60), again.get(timeout=60)) == (list(range(20)), [0, 1, 2])
+    finally:
+        shop.close()
+
+
+@pytest.mark.parametrize("fails", [1, 2])  # kombu tries once more: the members before the last, then the last
+def test_a_header_whose_writing_is_tried_again_is_whole(
+    shop: Shop, fails: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from liteq.exceptions import StorageError
+    from liteq.storage.facades.groups import Groups
+
+    enter, calls = Groups.enter, list[int]()
+
+    def enter_or_fail(self: Groups, batch: Any, **options: Any) -> list[str]:
+        calls.append(len(batch.messages))
+        if len(calls) == fails:
+            raise StorageError("the disk is away")
+        return enter(self, batch, **options)
+
+    monkeypatch.setattr(Groups, "enter", enter_or_fail)
+    sent = chord(shop, [shop.sig("same", n) for n in range(4)], shop.sig("same")).delay()
+    assert sent.get(timeout=60) == [0, 1, 2, 3]
+    assert calls == ([3, 3, 1] if fails == 1 else [3, 1, 1])
+
+
 def test_a_failing_header_fails_the_body_and_calls_each_errback_once(shop: Shop) -> None:
     from celery.exceptions import ChordError
 
