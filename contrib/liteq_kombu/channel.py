@@ -209,13 +209,14 @@ class Channel(virtual.Channel):
 
     def deliver_passing(self, callback: Callable[[dict[str, Any], str], Any]) -> int:
         """Deliver the messages that pass, as those of remote control; how many."""
-        if not self._consumers or not self._passing:
+        if not self._consumers or not self._passing or not self._passing.have_news():
             return 0
         found = [(one, queue) for queue in self._active_queues for one in self._passing.read(queue)]
         for payload, queue in found:
             callback(payload, queue)
         if found:
-            self.connection.wake()  # there may be more
+            self._passing.look_again()
+            self.connection.wake()
         return len(found)
 
     def deliver_ready(self, callback: Callable[[dict[str, Any], str], Any]) -> int:

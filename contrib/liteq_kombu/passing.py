@@ -28,6 +28,7 @@ MARK: Final = "passing:"  # in front of a queue's name, in a binding
 PATIENCE_S: Final = 60.0  # a listener that has not been heard of for so long is gone
 AT_ONCE: Final = 100
 LOG: Final = "fanout:"
+LOOK_S: Final = 1.0  # between two looks where nothing seems to have come: a listener says in time that it is there
 
 
 @dataclass(slots=True)
@@ -54,6 +55,8 @@ class PassingQueues:
         self._hearing: dict[str, Hearing] = {}
         self._tags = count()
         self._control: dict[str, tuple[str, int]] = {}  # of a queue for control: its exchange, the last request seen
+        self._newest: tuple[int | None, int | None] | None = None  # as of the last look; None: there may be more
+        self._look_at = 0.0
 
     def __contains__(self, queue: str) -> bool:
         return queue in self._ears
@@ -63,6 +66,7 @@ class PassingQueues:
 
     def declare(self, queue: str) -> None:
         """Listen for `queue` from now on."""
+        self._newest = None
         if queue not in self._ears:
             self._ears[queue] = []
             self._listen(queue, MARK + queue)
@@ -83,6 +87,19 @@ class PassingQueues:
     def _listen(self, queue: str, channel: str) -> None:
         place = self._file.storage.exchanges.listen(channel, queue, patience_s=PATIENCE_S)
         self._ears[queue].append(Ear(channel, queue, place, time.monotonic()))
+
+    def have_news(self) -> bool:
+        """Whether something may have come since the last look: by one short read, as a busy worker looks often."""
+        now = time.monotonic()
+        newest = self._file.storage.exchanges.newest()
+        if newest == self._newest and now < self._look_at and not self._file.asked:
+            return any(hearing.is_due(now) for hearing in self._hearing.values())
+        self._newest, self._look_at = newest, now + LOOK_S
+        return True
+
+    def look_again(self) -> None:
+        """Note that there may be more than was read."""
+        self._newest = None
 
     def read(self, queue: str) -> list[dict[str, Any]]:
         """The messages that have come for `queue`."""

@@ -69,6 +69,21 @@ def test_nothing_is_written_where_nobody_listens(storage: Storage, clock: FakeCl
     assert rows(storage) == 0
 
 
+def test_the_newest_changes_with_each_message_and_command_whatever_has_been_taken(storage: Storage) -> None:
+    exchanges = storage.exchanges
+    seen = [exchanges.newest()]
+    exchanges.listen("c", "me", patience_s=60)
+    for _ in range(2):
+        assert exchanges.send("c", b"1")
+        assert exchanges.newest() not in seen
+        seen.append(exchanges.newest())
+        assert len(exchanges.take("c")) == 1
+    storage.commands.send("ping", b"{}", wants_reply=False, expires_s=60)
+    assert exchanges.newest() not in seen
+    newest = exchanges.newest()
+    assert newest == exchanges.newest()
+
+
 def test_each_listener_reads_what_came_since_it_listens_once(storage: Storage) -> None:
     exchanges = storage.exchanges
     first = exchanges.listen("c", "a", patience_s=60)

@@ -104,10 +104,14 @@ class Hearing:
         storage = self._file.storage
         return living_in(storage, storage.clock.now_ms(), late_after_ms(self._file.options.visibility_timeout))
 
+    def is_due(self, now: float) -> bool:
+        """Whether it looks at the monotonic time `now`."""
+        return now >= self._look_at
+
     def news(self) -> Iterator[dict[str, Any]]:
         """The events since the last look, as messages."""
         now = time.monotonic()
-        if now < self._look_at:
+        if not self.is_due(now):
             return
         self._look_at = now + LOOK_S
         events = []

@@ -84,6 +84,11 @@ class Exchanges(Facade):
         with self._driver.write(Promise.PROGRESS, Bell.WORK) as tx:
             return _passing.send(tx, channel, body, now_ms=now_ms)
 
+    def newest(self) -> tuple[int | None, int | None]:
+        """Numbers that change when a message has come to any channel, or a command of remote control; a read."""
+        with self._driver.read(alone=True) as tx:
+            return _passing.newest(tx)
+
     def after(self, channel: str, place: int, *, limit: int = 100) -> list[Passed]:
         """Up to `limit` messages of `channel` behind `place`, in their order; a read."""
         with self._driver.read(alone=True) as tx:

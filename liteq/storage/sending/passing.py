@@ -12,7 +12,7 @@ from typing import Final
 from liteq.storage.driver import SKIP_LOCKED, Transaction
 from liteq.utils.records import NamedTuple
 
-__all__ = ["Passed", "after", "is_heard", "leave", "listen", "renew", "send", "size", "take", "trim"]
+__all__ = ["Passed", "after", "is_heard", "leave", "listen", "newest", "renew", "send", "size", "take", "trim"]
 
 HEARD = "SELECT 1 FROM liteq_listeners WHERE channel = ? AND until_ms > ? LIMIT 1"
 LISTEN = """
@@ -30,6 +30,8 @@ DELETE FROM liteq_passing WHERE id IN (
     SELECT id FROM liteq_passing WHERE channel = ? ORDER BY id LIMIT ?)
 RETURNING id, body
 """
+NEWEST = "SELECT (SELECT max(id) FROM liteq_passing), (SELECT max(id) FROM liteq_commands)"
+
 SIZE = "SELECT count(*) FROM (SELECT 1 FROM liteq_passing WHERE channel = ? AND id > ? LIMIT ?) AS some_of_them"
 LEAVE = "DELETE FROM liteq_listeners WHERE name = ?"
 GONE = "DELETE FROM liteq_listeners WHERE until_ms <= ?"
@@ -83,6 +85,15 @@ def send(tx: Transaction, channel: str, body: bytes, *, now_ms: int) -> bool:
 def after(tx: Transaction, channel: str, place: int, *, limit: int) -> list[Passed]:
     """Up to `limit` messages of `channel` behind `place`, in their order; a read."""
     return [Passed(number, bytes(body)) for number, body in tx.execute(AFTER, (channel, place, limit))]
+
+
+def newest(tx: Transaction) -> tuple[int | None, int | None]:
+    """The numbers of the newest message of any channel, and of the newest command; None where there is none.
+
+    Numbers are never used again, so nothing has come while both stay what they were.
+    """
+    ((message, command),) = tx.execute(NEWEST)
+    return message, command
 
 
 def take(tx: Transaction, channel: str, *, limit: int) -> list[Passed]:
