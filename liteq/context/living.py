@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from liteq.context.app import App
 from liteq.context.identity import Presence, is_dead, presence
-from liteq.storage.claiming.workers import WorkerRecord
-from liteq.storage.storage import Storage
 from liteq.utils.globs import fits
+
+if TYPE_CHECKING:
+    from liteq.storage.claiming.workers import WorkerRecord
+    from liteq.storage.storage import Storage
 
 __all__ = ["LATE_MS", "RESTS", "as_of_ms", "late_after_ms", "late_ms", "living", "living_in", "takes_from"]
 

@@ -297,7 +297,9 @@ def test_reload(site, pool):
         (site.folder / "fresh.py").write_text(
             "from pool_tasks import app\n\n@app.task\ndef edition():\n    return 22\n"
         )
+        # The worker of before may take tasks until it is told to stop, after the change is told.
         wait_for(lambda: told(site, "changed: starting the worker again"), what="it saw the change")
+        wait_for(lambda: site.log().read_text().count(" ready") > 1, what="the next worker is ready")
         assert site.get(str(site.app.send_task("fresh.edition").id)) == 22
     finally:  # its worker is in a group of its own, and ends with it
         code = site.end(supervisor)
