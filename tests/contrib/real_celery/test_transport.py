@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from importlib import import_module
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,12 @@ from liteq.storage.sqlite import files
 from .shop import NEEDS_CELERY, Shop
 
 pytestmark = NEEDS_CELERY
+
+
+@pytest.fixture(autouse=True)
+def transport() -> None:
+    """Have kombu know the transport: a program that uses kombu alone imports the package first, as the how-to says."""
+    import_module("liteq_kombu")
 
 
 @pytest.fixture
