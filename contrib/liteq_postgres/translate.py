@@ -18,11 +18,15 @@ __all__ = ["GLOB_OPERATOR", "Statement", "statement", "values"]
 GLOB_OPERATOR = "~*~"  # made by the migration
 CLAUSES = {SKIP_LOCKED: "FOR UPDATE SKIP LOCKED", LOCK: "FOR UPDATE", GLOB: GLOB_OPERATOR}
 LOCKS = (SKIP_LOCKED, LOCK)
+# Around a SELECT in brackets that locks: it is run once, whatever the plan. A nested loop would run it again for each
+# row, and it would then pass over those that the statement has changed already: a LIMIT would be one for each row.
+ONCE, OF_ONCE = "WITH locked AS MATERIALIZED (", ") SELECT * FROM locked"
 # What is left as it is comes first: texts, quoted names, comments without a hint, casts.
 TOKENS = re.compile(
     rf"""
     '(?:[^']|'')*' | "[^"]*" | --[^\n]* | ::
   | (?P<hint>{re.escape(SKIP_LOCKED)} | {re.escape(LOCK)} | \b{GLOB}\b)
+  | (?P<bracket>[()])
   | /\*.*?\*/
   | \?(?P<number>\d*) | (?<![\w:])[:](?P<name>[A-Za-z_]\w*)
     """.replace(" skip locked ", r"\ skip\ locked\ ").replace(" lock ", r"\ lock\ "),
@@ -62,7 +66,7 @@ def statement(sql: str) -> Statement:
             return f"${found['number'] or plain}"
         return found[0]
 
-    text = TOKENS.sub(placed, sql)
+    text = TOKENS.sub(placed, _once(sql))
     look = TOKENS.sub(lambda found: " " if found["hint"] in LOCKS else found[0], sql)
     if names and plain:
         raise StorageError(f"a statement has either ? or :name for its parameters, not both: {sql.strip()[:80]!r}")
@@ -71,6 +75,21 @@ def statement(sql: str) -> Statement:
     return Statement(
         text.encode(), TOKENS.sub(placed, look).encode(), order, AT_ONCE in sql, LATER in sql, WITH_TOKENS in sql
     )
+
+
+def _once(sql: str) -> str:
+    """`sql`, in which each SELECT in brackets that ends with the hint of a lock is run once."""
+    begins, words = list[int](), list[tuple[int, str]]()
+    for found in TOKENS.finditer(sql):
+        if found["bracket"] == "(":
+            begins.append(found.end())
+        elif found["bracket"] and begins:
+            begins.pop()
+        elif found["hint"] in LOCKS and begins:
+            words += [(begins[-1], ONCE), (found.end(), OF_ONCE)]
+    for place, word in sorted(words, reverse=True):
+        sql = f"{sql[:place]}{word}{sql[place:]}"
+    return sql
 
 
 def values(names: tuple[str, ...] | None, params: Params) -> list[object]:

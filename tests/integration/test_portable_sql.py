@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from liteq.storage.driver import LOCK, SKIP_LOCKED
 from liteq.storage.sending import enqueue
 from liteq_postgres.migrate import migrations
 from liteq_postgres.translate import statement
@@ -69,6 +70,35 @@ def postgresql(postgresql_server: str) -> Iterator[Any]:
 def test_a_statement_prepares(postgresql: Any, name: str) -> None:
     postgresql.execute(b"PREPARE s AS " + statement(STATEMENTS[name]).sql)
     postgresql.execute("DEALLOCATE s")
+
+
+def locks(plan: dict[str, Any], *, once: bool = False) -> Iterator[bool]:
+    """For each part of a plan that locks rows, whether it is run once, however often the plan asks for its rows."""
+    once = once or plan.get("Subplan Name", "").startswith("CTE ")
+    if plan["Node Type"] == "LockRows":
+        yield once
+    for part in plan.get("Plans", []):
+        yield from locks(part, once=once)
+
+
+CHANGE_WHAT_THEY_LOCK = [
+    name
+    for name, sql in STATEMENTS.items()
+    if sql.lstrip().startswith(("UPDATE", "DELETE", "WITH")) and (SKIP_LOCKED in sql or LOCK in sql)
+]
+
+
+@pytest.mark.parametrize("name", CHANGE_WHAT_THEY_LOCK)
+def test_a_statement_takes_the_rows_that_it_changes_once(postgresql: Any, name: str) -> None:
+    """Taken once more for each row, "the next 100 that nobody has" are all that there are."""
+    postgresql.execute(b"PREPARE s AS " + statement(STATEMENTS[name]).sql)
+    ((n,),) = postgresql.execute("SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 's'")
+    with postgresql.transaction():
+        postgresql.execute("SET LOCAL plan_cache_mode TO force_generic_plan")
+        given = f"({', '.join(['NULL'] * n)})" if n else ""
+        ((plan,),) = postgresql.execute(f"EXPLAIN (FORMAT JSON) EXECUTE s {given}")
+    postgresql.execute("DEALLOCATE s")
+    assert set(locks(plan[0]["Plan"])) == {True}
 
 
 def test_a_server_takes_the_savepoints_of_a_canvas(postgresql: Any) -> None:

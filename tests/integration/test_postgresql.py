@@ -25,6 +25,7 @@ from liteq.exceptions import (
 )
 from liteq.message import Ack, Batch, Message, WorkerIdentity, new_id
 from liteq.storage.driver import Bell, Driver, Durability, Options, Promise
+from liteq.storage.operating.audit import Actor
 from liteq.storage.storage import Storage
 from liteq.utils.globs import fits
 
@@ -182,6 +183,17 @@ def test_a_claim_passes_by_a_row_that_another_is_claiming(storage: Storage) -> N
             claimed = [lease.id for lease in claim.result(60)]
     assert len(claimed) == 1
     assert held not in claimed
+
+
+def test_a_chunk_is_no_larger_where_the_server_takes_its_table_for_a_small_one(storage: Storage) -> None:
+    """It then looks for the chunk's rows once more for each row of the table, and has changed some by then."""
+    who = Actor("ann", "page")
+    storage.audit.note(who, "pause", "q")
+    with storage.driver.write() as tx:
+        tx.execute("ANALYZE liteq_audit")
+    for _ in range(4):
+        storage.audit.note(who, "pause", "q")
+    assert [storage.audit.expire(storage.clock.now_ms() + 1, limit=2) for _ in range(4)] == [2, 2, 1, 0]
 
 
 def test_write_transactions_are_not_nested(driver: Driver) -> None:

@@ -68,6 +68,21 @@ def test_hints_become_locks_and_nothing_where_only_reads_are_allowed() -> None:
     assert statement(f"SELECT 1 FROM a {SKIP_LOCKED}").sql == b"SELECT 1 FROM a FOR UPDATE SKIP LOCKED"
 
 
+def test_a_select_in_brackets_that_locks_is_run_once() -> None:
+    told = statement(
+        f"DELETE FROM a WHERE f(x) AND (y, z) IN (SELECT y, g(z) FROM a WHERE b = '(' LIMIT ? {SKIP_LOCKED})"
+    )
+    assert told.sql == (
+        b"DELETE FROM a WHERE f(x) AND (y, z) IN (WITH locked AS MATERIALIZED ("
+        b"SELECT y, g(z) FROM a WHERE b = '(' LIMIT $1 FOR UPDATE SKIP LOCKED) SELECT * FROM locked)"
+    )
+    assert b"locked" not in told.look
+    assert (
+        statement(f"SELECT 1 FROM a WHERE x IN (:y, :z) {LOCK}").sql
+        == b"SELECT 1 FROM a WHERE x IN ($1, $2) FOR UPDATE"
+    )
+
+
 def test_texts_names_casts_and_comments_are_left_alone() -> None:
     sql = "SELECT ':a ? GLOB', \"b?:c\", x::text /* ? :d */ -- :e ?\n FROM t"
     assert statement(sql)[:3:2] == (sql.encode(), None)
