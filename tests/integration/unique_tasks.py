@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import time
+from itertools import count
 from typing import Any
 
 from liteq import Debounce, LiteQ, Throttle
 
 app = LiteQ("unique_tasks", broker=os.environ["WORKER_TEST_BROKER"])
 LEDGER = os.environ["WORKER_TEST_LEDGER"]
-MESSAGES = 3
 
 
 def note(event: str, *words: object) -> None:
@@ -46,19 +46,16 @@ def ping(self: Any, n: int) -> int:
     return n
 
 
-def send_until(name: str, seconds: float) -> None:
-    """Send equal calls of `refresh`, or one numbered call after the other of another task, for so long.
-
-    On a busy machine longer: until some messages have made room for the next.
-    """
-    task, end, n, seen = app.tasks[f"unique_tasks.{name}"], 0.0, 0, set[str]()
-    while not end or time.monotonic() < end or len(seen) < MESSAGES:
+def send_until(name: str, enough: str) -> None:
+    """Send equal calls of `refresh`, or one numbered call after the other of another task, until `enough` is there."""
+    task = app.tasks[f"unique_tasks.{name}"]
+    for n in count():
         result = task.delay("front" if name == "refresh" else n)
-        seen.add(result.id)
         print(result.id, int(result.duplicate), n, time.monotonic(), flush=True)
-        end, n = end or time.monotonic() + seconds, n + 1  # what the first call loads takes its time
-        time.sleep(0.002 if name == "refresh" else 0.02)
+        if os.path.exists(enough):
+            break
+        time.sleep(0.005 if name == "refresh" else 0.02)
 
 
 if __name__ == "__main__":
-    send_until(sys.argv[1], float(sys.argv[2]))
+    send_until(*sys.argv[1:])
