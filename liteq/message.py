@@ -60,6 +60,7 @@ class Flag:
     CHILDREN = 1 << 54  # the results that its body has made are kept beside its own (liteq_children)
     CAUSE = 1 << 56  # it awaits a group: where that fails it has the error of the first member that did, no ChordError
     REPLICATED = 1 << 55  # its sender waits until its commit is at Litestream's remote (sending/replicated.py)
+    BECAME = 1 << 57  # it is another message than was sent (RetryAt): its task, and what it awaits, may be others
 
 
 DEPTH_SHIFT = 16  # from this bit on, the column says in how many groups the row stands
@@ -372,8 +373,7 @@ class Park:
 class Limited:
     """It met a limit outside: its key is paused for `pause_ms` milliseconds, for all workers, and it is held.
 
-    `key`: None for the first of its own; without one it alone is put off. No attempt is counted. `error`: JSON, what
-    was met.
+    `key`: None for the first of its own; without one it alone is put off. No attempt is counted. `error`: JSON.
     """
 
     pause_ms: int

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from liteq.exceptions import ChordError
-from liteq.message import DEPTH_SHIFT, LATER, Ack, Batch, DeadLetter, Flag, Group, Replace
+import pytest
+
+from liteq.exceptions import CanvasConflict, ChordError
+from liteq.message import DEPTH_SHIFT, LATER, Ack, Batch, DeadLetter, Flag, Group, Outcome, Replace, RetryAt
 from liteq.serialization import decode_error
 from liteq.states import State
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
-from .conftest import ERROR, FakeWorker, Run, StateOf, chain_of, chord_of, row
+from .conftest import ERROR, PAYLOAD, FakeWorker, Run, StateOf, chain_of, chord_of, row
 
 LINKED, INPUT, ERRBACK = Flag.LINKED, Flag.TAKES_INPUT, Flag.ON_FAILURE
 
@@ -285,6 +287,39 @@ def test_a_failed_replacement_fails_what_it_replaced(storage: Storage, run: Run,
     run(a=Replace(Batch([row("x")]), awaits="x"), x=DeadLetter(ERROR))
     assert (state("a"), state("b")) == (State.UPSTREAM_FAILED, State.UPSTREAM_FAILED)
     assert run.order == ["a", "x", "err"]
+
+
+REPLACED = Replace(Batch([row("x")]), awaits="x")
+ANOTHER = RetryAt(0, task="another", payload=PAYLOAD, retries=0)
+BEHIND_ANOTHER = replace(ANOTHER, awaits="z")
+
+
+@pytest.mark.parametrize("outcome", [REPLACED, ANOTHER, BEHIND_ANOTHER], ids=["replaced", "another", "behind another"])
+@pytest.mark.parametrize("name", ["a", "b", "c"])
+def test_a_canvas_of_which_a_task_is_another_now_is_the_standing_one(
+    storage: Storage, worker: FakeWorker, run: Run, name: str, outcome: Outcome
+) -> None:
+    """`c` is sent alone, behind what is there."""
+    sent = [Batch(chain_of("a", "b")), Batch([row("c", INPUT, awaits="b", parent_id="b")])]
+    for batch in [Batch([row("z")]), *sent]:
+        storage.enqueue(batch)
+    changed = False
+    while not changed:
+        leases = worker.claim()
+        changed = name in {lease.id for lease in leases}
+        storage.settle([(lease, outcome if lease.id == name else Ack(b"1")) for lease in leases])
+    assert [storage.enqueue(batch) for batch in sent] == [["a", "b"], ["c"]]
+    behind = "another" if outcome is not REPLACED else "x"
+    assert run() == [behind, *"abc"["abc".index(name) + 1 :]]
+
+
+def test_what_is_another_now_does_not_stand_for_what_is_behind_something_else(storage: Storage, run: Run) -> None:
+    storage.enqueue(Batch(chain_of("a", "b")))
+    storage.enqueue(Batch([row("z")]))
+    run(b=ANOTHER)
+    assert storage.enqueue(Batch([row("b", INPUT, awaits="a")])) == ["b"]
+    with pytest.raises(CanvasConflict, match="'b'"):
+        storage.enqueue(Batch([row("b", INPUT, awaits="z")]))
 
 
 # -- replay, retention -----------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from liteq.storage.groups.open_groups import Seat
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
-from .conftest import ERROR, FakeWorker, Run, StateOf, row
+from .conftest import ERROR, PAYLOAD, FakeWorker, Run, StateOf, row
 
 LINKED, INPUT = Flag.LINKED, Flag.TAKES_INPUT
 BODY = row("body", INPUT, awaits="g")
@@ -146,6 +146,22 @@ def test_a_member_that_is_sent_twice_is_counted_once(storage: Storage, run: Run)
     enter(storage, "a", group_id="g")
     enter(storage, "b")
     assert run() == ["a", "b", "body"]
+
+
+@pytest.mark.parametrize("awaits", [None, "x"], ids=["at once", "behind another"])
+def test_a_member_that_has_become_another_task_is_counted_once(
+    storage: Storage, run: Run, worker: FakeWorker, awaits: str | None
+) -> None:
+    opened(storage, "a")
+    enter(storage, "a")
+    becomes = RetryAt(0, task="other", payload=PAYLOAD, retries=0, awaits=awaits)
+    assert storage.settle([(worker.claim_one(), becomes)], also=Batch([row("x", LINKED)])) == []
+    assert storage.groups.enter(Batch([row("a", LINKED)])) == ["a"]
+    storage.groups.close("g", 1)
+    assert counts(storage) == (1, 1, 0)
+    assert sorted(run()) == ["body", "other", "x"]
+    assert storage.groups.enter(Batch([row("a", LINKED)])) == ["a"], "it has ended"
+    assert (counts(storage), run.inputs["body"]) == ((1, 0, 0), b'["other"]')
 
 
 def test_a_group_takes_more_members_than_were_known(storage: Storage, run: Run) -> None:

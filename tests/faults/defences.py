@@ -495,6 +495,12 @@ MUTANTS = [
         "../integration/test_canvases_end.py::test_a_canvas_of_which_a_part_is_another_message_is_refused_by_name",
     ),
     without(
+        "what has become another task is still the part that was sent", "liteq/storage/canvases/standing.py",
+        "became = row.flags & Flag.BECAME", "became = 0",
+        "../conformance/test_open_groups.py::test_a_member_that_has_become_another_task_is_counted_once",
+        MEETING + "test_open_groups.py::test_a_member_that_comes_twice_while_it_becomes_another_task_is_counted_once",
+    ),
+    without(
         "a canvas is looked at as if nothing of it had been written", "liteq/storage/sending/enqueue.py",
         "            if canvas:\n                tx.execute(UNDO)\n            placed =", "            placed =",
         "../integration/test_canvases_end.py::test_a_replacement_ends_whatever_ids_and_keys_it_has",

@@ -6,7 +6,8 @@ Each connected part of a batch is judged alone, and as a whole:
 - its ids are used again (ADR 0014), and what had them has ended and is waited for by nobody: that steps aside, and the
   part is new;
 - it is the same canvas as the one that is there, each row behind the same one: that one stands for it, and nothing is
-  written. Ids that its sender did not choose differ at each call; those of the standing one are found by its shape;
+  written. Ids that its sender did not choose differ at each call; those of the standing one are found by its shape.
+  What has been replaced since, or has become another message, is the one that was sent, at its place;
 - anything between is refused: CanvasConflict names the id.
 """
 
@@ -234,11 +235,12 @@ class _Match:
         if not found:
             return None
         row = self._rows[new] = _Row._make(found[0])
-        if row.task != m.task or (m.flags & Flag.LINKED and not row.flags & Flag.LINKED):
+        became = row.flags & Flag.BECAME
+        if (row.task != m.task and not became) or (m.flags & Flag.LINKED and not row.flags & Flag.LINKED):
             return None
         pairs = []
-        moved = bool(row.flags & Flag.ALIAS or (row.awaits is None and row.flags & Flag.ON_FAILURE))
-        if m.awaits is not None and not (moved and m.awaits in self._own):
+        moved = bool(row.flags & Flag.ALIAS or became or (row.awaits is None and row.flags & Flag.ON_FAILURE))
+        if m.awaits is not None and not (moved and (m.awaits in self._own or m.awaits == row.awaits)):
             before = self._origin(m.awaits, row) if moved else row.awaits
             if before is None:
                 return None
@@ -281,7 +283,7 @@ class _Match:
 
     def _origin(self, awaited: str, row: _Row) -> str | None:
         """The node that `row`, which awaits another now, awaited when it was sent: its parent, or that one's group."""
-        if awaited in self._messages or row.parent_id is None:
+        if awaited in self._messages or row.parent_id in {None, awaited}:
             return row.parent_id
         parent = self._tx.execute(ROW, (row.parent_id,))
         return _Row._make(parent[0]).group_id if parent else None

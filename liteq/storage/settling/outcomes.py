@@ -207,7 +207,8 @@ class Plan:
             self.write(RETRY, lease, state, due_ms, retry.error, *changed, flags, wait_ms, cause, retry.keys)
         else:
             waits = retry.awaits is not None  # then a result comes before the arguments
-            state, more = ("blocked", Flag.TAKES_INPUT * retry.takes_input) if waits else (state, 0)
+            state = "blocked" if waits else state
+            more = Flag.BECAME | Flag.TAKES_INPUT * (waits and retry.takes_input)
             self.awaited += [retry.awaits] if retry.awaits is not None else []
             told = (*kind, *changed, flags, more, wait_ms, cause, retry.keys)
             self.write(RETRY_AS, lease, state, due_ms, retry.error, *told)

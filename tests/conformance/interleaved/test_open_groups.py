@@ -85,6 +85,23 @@ def test_a_member_that_comes_twice_at_once_is_counted_once(
     assert state("body") is (State.UPSTREAM_FAILED if failed else State.SUCCEEDED)
 
 
+@pytest.mark.parametrize("becomes_first", [True, False])
+def test_a_member_that_comes_twice_while_it_becomes_another_task_is_counted_once(
+    meet: Meet, storage: Storage, one: Storage, two: Storage, worker: FakeWorker, run: Run, becomes_first: bool
+) -> None:
+    opened(storage, "a")
+    enter(storage, "a")
+    settled = [(worker.claim_one(), RetryAt(0, task="other", retries=1))]
+    if becomes_first:
+        lost, sent = meet(lambda: one.settle(settled), lambda: enter(two, "a"))
+    else:
+        sent, lost = meet(lambda: enter(one, "a"), lambda: two.settle(settled))
+    assert (sent, lost) == (["a"], [])
+    storage.groups.close("g", 1)
+    assert counts(storage) == (1, 1, 0)
+    assert run() == ["other", "body"]
+
+
 @pytest.mark.parametrize("ends_first", [True, False])
 def test_the_last_member_ends_while_its_group_is_closed(
     meet: Meet, storage: Storage, one: Storage, two: Storage, worker: FakeWorker, state: StateOf, ends_first: bool
