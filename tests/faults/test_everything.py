@@ -19,7 +19,7 @@ pytestmark = [
 
 
 def test_everything_at_once_ends_clean(tmp_path: Path) -> None:
-    """The mix, runs with approvals and memo, viewers, scrapes, gateway, relay and Litestream, all killed at random."""
+    """The mix, runs with approvals and memo, gateway, relay and all else that is installed, killed at random."""
     troubles, counted = run_one(tmp_path, 1, SECONDS)
     assert troubles == []
     assert min(counted.values()) >= ENOUGH, f"hardly anything has happened: {counted}"
