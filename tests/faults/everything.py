@@ -133,6 +133,8 @@ class Everything(Mix):
     def run(self, seconds: float) -> None:
         """Also until a little of everything has happened, on however slow a machine."""
         super().run(seconds)
+        while len(self.done) < ENOUGH and not self.troubles:
+            super().run(1)
         try:
             wait_for(lambda: self.troubles or min(self.counted().values()) >= ENOUGH, within_s=600)
         except AssertionError:
