@@ -105,6 +105,7 @@ def test_an_idle_task_costs_the_worker_less_than_five_page_faults(counted: Count
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="the system calls are counted by strace, which is not here")
 def test_an_idle_task_costs_the_worker_less_than_sixty_system_calls(counted: Counted, tmp_path: Path) -> None:
+    tasks = 8 * TASKS  # so that a second's chores, which may fall into however short a time, are little beside them
     summary = tmp_path / "summary"
     command = ["strace", "-c", "-o", str(summary), "-p", str(counted.process.pid)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as strace:
@@ -112,14 +113,14 @@ def test_an_idle_task_costs_the_worker_less_than_sixty_system_calls(counted: Cou
         if "attached" not in (said := strace.stderr.readline()):
             pytest.skip(f"strace may not look into another process here: {said}")
         started = time.monotonic()
-        for _ in range(TASKS):
+        for _ in range(tasks):
             counted.run("nothing")
         seconds = time.monotonic() - started
         strace.send_signal(signal.SIGINT)
         strace.wait(timeout=60)
     calls = int(summary.read_text().splitlines()[-1].split()[3])
-    assert calls / TASKS > 20
-    assert (calls - OF_A_SECOND * seconds) / TASKS < 60
+    assert calls / tasks > 20
+    assert (calls - OF_A_SECOND * (seconds + 1)) / tasks < 60
 
 
 def test_large_arguments_do_not_pass_the_worker(counted: Counted) -> None:
