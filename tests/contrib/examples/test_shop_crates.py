@@ -24,14 +24,17 @@ import json
 from liteq import current_app as app
 from orders.models import Letter, Order, Payment, Product
 from orders import crates
-orders = list(Order.objects.order_by("pk"))
+numbers = [order.pk for order in Order.objects.order_by("pk")]
+# The runs first: what a run has done is there when it has ended, and may come while this looks.
+runs = [app.Run(crates.run_id(number)).status for number in numbers]
+asks = sum(len(app.Run(crates.run_id(number)).approvals()) for number in numbers)
 print(json.dumps({
     "stock": Product.objects.get(pk=1).stock,
-    "states": [order.state for order in orders],
+    "states": [order.state for order in Order.objects.order_by("pk")],
     "payments": [[str(p.amount), p.refunded] for p in Payment.objects.order_by("order_id")],
     "letters": Letter.objects.exclude(sent_at=None).count(),
-    "runs": [app.Run(crates.run_id(order.pk)).status for order in orders],
-    "asks": sum(len(app.Run(crates.run_id(order.pk)).approvals()) for order in orders),
+    "runs": runs,
+    "asks": asks,
 }))
 """
 
