@@ -6,14 +6,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from liteq.clock import Clock
-from liteq.exceptions import LeaseLost
-from liteq.message import Batch, Lease, Message, RetryAt, new_id
+from liteq.message import Batch, Message, new_id
 from liteq.storage.driver import Bell, Driver, Promise
 from liteq.storage.facades.base import Facade
 from liteq.storage.groups import append_members as _append
 from liteq.storage.groups import saved_groups as _saved_groups
-from liteq.storage.settling import settle as _settle
-from liteq.storage.settling.terms import Terms
 from liteq.storage.statistics import event_log as _event_log
 
 if TYPE_CHECKING:
@@ -68,29 +65,23 @@ class Groups(Facade):
 
     def open(
         self, batch: Batch, places: Mapping[str, Seat] | None = None, *, queue: str, patience_s: float = PATIENCE_S,
-        again: Collection[str] = (), body: tuple[Lease, RetryAt] | None = None,
+        again: Collection[str] = (),
     ) -> bool:  # fmt: skip
         """Write the groups of `batch`, without members, and the rows that await them; they are open until `close`.
 
         False, and nothing is sent, where they are there already; those of `again` that have finished make room.
         `places`: of the members, by the ids that they will have; None: what a member says of itself counts (of a
         generator). Where no member comes for `patience_s`, the groups are given up, by a message in `queue`.
-        `body`: a lease, and the RetryAt by which its message awaits one of the groups. Raises LeaseLost: it is over.
         """
         from liteq.storage.groups import open_groups as _open_groups
 
         events = self._events_of(batch.messages)
         now_ms, patience_ms = self._clock.now_ms(), int(patience_s * 1000)
         held = [_append.placeholder(new_id(), g, queue, patience_ms=patience_ms, now_ms=now_ms) for g in batch.groups]
-        try:
-            with self._driver.write(Promise.ACCEPTED) as tx:
-                opened = _open_groups.open_group(tx, batch, held, places or {}, now_ms=now_ms, again=again)
-                if opened and body is not None:
-                    _settle.settle(tx, [body], Terms(now_ms, 1))
-                if opened and events:
-                    _event_log.write(tx, events, now_ms=now_ms)
-        except _settle.StaleBatch:
-            raise LeaseLost(body[0].id if body else "") from None
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            opened = _open_groups.open_group(tx, batch, held, places or {}, now_ms=now_ms, again=again)
+            if opened and events:
+                _event_log.write(tx, events, now_ms=now_ms)
         return opened
 
     def expect(self, group_id: str, members: Sequence[str]) -> bool:
