@@ -365,3 +365,31 @@ def test_a_durable_send_is_on_the_disk_by_one_sync(tmp_path: Path, monkeypatch: 
         assert len(syncs) == 5
     finally:
         shop.close()
+
+
+def test_a_consumer_reads_what_passes_only_where_something_has_come(
+    connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy worker looks for tasks thousands of times a second, and for control as often."""
+    from kombu import Exchange, Producer, Queue
+
+    from liteq_kombu import passing
+
+    monkeypatch.setattr(passing, "LOOK_S", inf)  # the look of each second may fall into any of these
+    reads: list[str] = []
+    read = passing.PassingQueues.read
+    monkeypatch.setattr(passing.PassingQueues, "read", lambda self, queue: (reads.append(queue), read(self, queue))[1])
+    with connect() as connection, connect() as sender:
+        pidbox = Exchange("parcels.all", type="fanout")
+        queue = Queue("w.parcels.all", exchange=pidbox, exclusive=True, auto_delete=True)
+        got: list[Any] = []
+        with connection.Consumer(queue, callbacks=[lambda body, message: got.append(body)], no_ack=True) as consumer:
+            channel = consumer.channel
+            channel.deliver(connection.transport._deliver)
+            reads.clear()
+            for _ in range(5):
+                assert channel.deliver(connection.transport._deliver) == 0
+            assert reads == []
+            Producer(sender, exchange=pidbox).publish("news")
+            assert channel.deliver(connection.transport._deliver) == 1
+            assert (got, reads) == (["news"], ["w.parcels.all"])
