@@ -32,7 +32,7 @@ scope = threading.local()
 class Header:
     """The members of a chord that this thread sends, held back: one transaction, and one wait for the disk, for many.
 
-    Nobody has been told of them before the last is sent. A sender that dies or raises in between has sent less.
+    Nobody has been told of them before the last is sent. If the sender dies, the members still held are not sent.
     """
 
     def __init__(self, file: File, groups: Iterable[str]) -> None:
@@ -42,7 +42,7 @@ class Header:
         self._count = self._bytes = 0
 
     def hold(self, row: Message) -> None:
-        """Keep `row` until the rest comes; what is too much is sent."""
+        """Keep `row` until the rest comes. At 500 rows or 4 MB, send all that are held."""
         members = self._rows.setdefault(row.group_id, {})
         if row.id not in members:
             members[row.id] = row
