@@ -5,9 +5,11 @@ What follows it stays behind it, and what counts it goes on counting it, for it 
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from liteq.exceptions import LeaseLost
@@ -159,18 +161,37 @@ def close(file: File, group_id: str, size: int) -> None:
     if run is not None and not run.settled and (run is running.ending_here(file) or running.sent_by_tracer()):
         run.closing.append(whole)
         return
-    scope.whole = [*getattr(scope, "whole", ()), (file, whole)]
+    scope.whole = [*getattr(scope, "whole", ()), (file, whole, sys._getframe(2))]  # Celery's, that sends the members
 
 
 def whole_here(file: File) -> list[tuple[str, int | None]]:
     """The chords of which this thread sends the last member now. The others are sent before it."""
-    closing = [whole for where, whole in getattr(scope, "whole", ()) if where is file]
+    if getattr(scope, "whole", None):
+        _forget_broken_off()
+    closing = [whole for where, whole, _ in getattr(scope, "whole", ()) if where is file]
     for group_id, _ in closing:
         header = _header_with(file, group_id)
         if header is not None:
             header.send()
             scope.headers.remove(header)
     return closing
+
+
+def _forget_broken_off() -> None:
+    """Forget the chords whose last member could not be sent: the call of Celery's that was to send it is over.
+
+    Else the next message of this thread, whatever it is, would close them, and their bodies would wait for ever.
+    """
+    frame: FrameType | None = sys._getframe()
+    running_calls = set()
+    while frame is not None:
+        running_calls.add(frame)
+        frame = frame.f_back
+    for file, (group_id, _), call in scope.whole:
+        header = _header_with(file, group_id) if call not in running_calls else None
+        if header is not None:
+            scope.headers.remove(header)
+    scope.whole = [one for one in scope.whole if one[2] in running_calls]
 
 
 def forget_whole(file: File) -> None:

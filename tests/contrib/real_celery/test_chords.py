@@ -116,6 +116,10 @@ def test_a_header_is_written_at_once_and_not_at_all_where_it_breaks_off(tmp_path
                 shop, [shop.sig("same", 1), shop.sig("same", object()), shop.sig("same", 3)], shop.sig("same")
             ).delay()
         assert shop.liteq.storage.reader.waiting(["celery"], limit=100) == 20
+        with pytest.raises(EncodeError):
+            chord(shop, [shop.sig("same", 1), shop.sig("same", object())], shop.sig("same")).delay()
+        shop.send("same", 5)
+        assert shop.liteq.storage.reader.waiting(["celery"], limit=100) == 21, "it closes no chord that broke off"
         again = chord(shop, [shop.sig("same", n) for n in range(3)], shop.sig("same")).delay()
         shop.start()
         assert (sent.get(timeout=60), again.get(timeout=60)) == (list(range(20)), [0, 1, 2])
