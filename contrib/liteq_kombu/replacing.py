@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
-from liteq.exceptions import LeaseLost
-from liteq.message import Batch, Flag, Lease, Message, RetryAt
+from liteq.message import Batch, Flag, Message, RetryAt
 from liteq_kombu import running
 from liteq_kombu.running import Run
 from liteq_kombu.taking import Taking, as_awaited, embedded, final_id, rows_behind, taking_here
@@ -21,7 +20,7 @@ from liteq_kombu.taking import Taking, as_awaited, embedded, final_id, rows_behi
 if TYPE_CHECKING:
     from liteq_kombu.files import File
 
-__all__ = ["close", "closing_with", "hold_members", "own_of", "replaces", "retried_as", "send", "settle_with"]
+__all__ = ["close", "closing_with", "hold_members", "own_of", "replaces", "retried_as", "send"]
 
 HELD_ROWS: Final = 500
 HELD_BYTES: Final = 4_000_000
@@ -74,17 +73,6 @@ def retried_as(run: Run, row: Message) -> RetryAt:
     return replace(found, awaits=row.awaits, takes_input=bool(row.flags & Flag.TAKES_INPUT))
 
 
-def settle_with(run: Run | None, settling: tuple[Lease, RetryAt] | None, write: Callable[[], object]) -> None:
-    """Write, by which `run` ends where it replaces itself. A lease that is over is another worker's to go on with."""
-    try:
-        write()
-    except LeaseLost:
-        running.say_once(run.lease.id if run else "", "a task was replaced after its lease: that is dropped")
-    finally:
-        if run is not None and settling is not None:
-            run.settled = True
-
-
 def replaces(file: File, row: Message) -> bool:
     """Whether the task that runs here replaces itself by a chain that begins with `row`; then this has seen to it.
 
@@ -106,7 +94,11 @@ def replaces(file: File, row: Message) -> bool:
         file.storage.groups.enter(Batch(rows, closing=closing), again=[one.id for one in rows])
     else:
         settling = (run.lease, retried_as(run, own))
-        settle_with(run, settling, lambda: file.storage.settle([settling], also=Batch(rows, closing=closing)))
+        also = Batch(rows, closing=closing)
+        lost = file.patiently(lambda: file.storage.settle([settling], also=also))
+        run.settled = True  # not where it raised: kombu tries again
+        if lost:  # another worker has it, and goes on with it
+            running.say_once(run.lease.id, "a task was replaced after its lease: that is dropped")
     return True
 
 
