@@ -303,7 +303,7 @@ class Channel(virtual.Channel):
         except (LiteqError, ValueError, KeyError, TypeError) as exc:
             why = f"it cannot be read: {exc}"
         running.say_once(f"{lease.task} {why}", "Task %s[%s] is left to others: %s", lease.task, lease.id, why)
-        return Release(pause_ms=ELSEWHERE_MS, options=lease.options)
+        return Release(pause_ms=ELSEWHERE_MS, options=lease.options, elsewhere=True)
 
     def _args(self, lease: Lease) -> list[Any] | None:
         """The positional arguments with what was awaited in front, still tagged; None: those of the message."""

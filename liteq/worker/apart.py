@@ -55,7 +55,7 @@ def put_off_unopened(leases: list[Lease]) -> list[tuple[Lease, Outcome]]:
         first, value = found[0]
         more = f" and {len(found) - 1} more are" if len(found) > 1 else " is"
         logger.error(text, first.task, first.id, more, UNOPENED_MS / 1000, unopened(value))
-    return [(one, Release(pause_ms=UNOPENED_MS, options=one.options)) for one, _ in found]
+    return [(one, Release(pause_ms=UNOPENED_MS, options=one.options, elsewhere=True)) for one, _ in found]
 
 
 def _sealed_of(lease: Lease) -> bytes | None:

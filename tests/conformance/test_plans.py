@@ -25,10 +25,10 @@ from liteq.storage.storage import Storage
 
 HOT = {
     "enqueue": [enqueue.INSERT],
-    "claim": [claim.NEXT, claim.TAKE, claim.NEXT_DUE, claim.ANY_PENDING, claim.DUE, claim.PROMOTE],
+    "claim": [claim.NEXT, claim.TAKE, claim.NEXT_DUE, claim.ANY_PENDING, claim.DUE, claim.PROMOTE, claim.DUE_LATER],
     "settle": [
         outcomes.ACK, outcomes.ACK_AND_VANISH, outcomes.RETRY, outcomes.DEAD, outcomes.CANCEL, outcomes.RELEASE,
-        outcomes.HANDED_BACK, outcomes.REJECTED, outcomes.CRASHED, terms.BECOME_ALIAS,
+        outcomes.HANDED_BACK, outcomes.LEFT, outcomes.REJECTED, outcomes.CRASHED, terms.BECOME_ALIAS,
     ],
     "limits": [
         admit.PENDING, admit.LOOK, admit.QUEUE, admit.HOLD, places.COUNT, places.TAKE, places.FREE, keys.STATE,

@@ -10,6 +10,7 @@ from liteq.exceptions import WorkerLostError
 from liteq.message import Ack, Batch, Cancel, DeadLetter, Flag, Message, Release, RetryAt, new_id
 from liteq.serialization import decode_error
 from liteq.states import State
+from liteq.storage.claiming import claim
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
@@ -327,6 +328,59 @@ def test_one_turn_settles_and_claims(storage: Storage, send: Send, worker: FakeW
     turn = storage.turn([(lease, Ack(b"1"))], ["celery"], worker=worker.number, limit=5, visibility_s=60)
     assert [x.id for x in turn.leases] == [second]
     assert state_of(storage, first) is State.SUCCEEDED
+
+
+# -- left to others ---------------------------------------------------------------------------------------------------
+
+
+LEFT = Release(pause_ms=500, options=b"{}", elsewhere=True)
+
+
+def test_what_a_worker_cannot_run_others_take_first(
+    storage: Storage, send: Send, clock: FakeClock, worker: FakeWorker, other: FakeWorker
+) -> None:
+    """Though that worker looks at the moment it is due, and they do so only a second later."""
+    left = send()
+    storage.settle([(worker.claim_one(), LEFT)])
+    clock.advance(0.5)
+    turn = storage.turn((), ["celery"], worker=worker.number, limit=1, visibility_s=60)
+    assert (turn.leases, turn.due_ms) == ([], clock.now_ms() + claim.LEFT_MS)
+    clock.advance(1)
+    assert other.claim_one().id == left
+
+
+def test_a_worker_takes_again_what_nobody_else_has_taken(
+    storage: Storage, send: Send, clock: FakeClock, worker: FakeWorker
+) -> None:
+    left = send()
+    storage.settle([(worker.claim_one(), LEFT)])
+    clock.advance(0.5 + claim.LEFT_MS / 1000)
+    assert worker.claim_one().id == left
+
+
+def test_what_comes_due_sooner_is_told_of_although_something_is_left(
+    storage: Storage, send: Send, clock: FakeClock, worker: FakeWorker
+) -> None:
+    send()
+    storage.settle([(worker.claim_one(), LEFT)])
+    clock.advance(0.5)
+    soon_ms = clock.now_ms() + 200
+    later = send(due_ms=soon_ms)
+    turn = storage.turn((), ["celery"], worker=worker.number, limit=1, visibility_s=60)
+    assert (turn.leases, turn.due_ms) == ([], soon_ms)
+    clock.advance(0.2)
+    assert worker.claim_one().id == later
+
+
+def test_a_retry_after_it_was_left_is_its_workers_own(
+    storage: Storage, send: Send, clock: FakeClock, worker: FakeWorker, other: FakeWorker
+) -> None:
+    left = send()
+    storage.settle([(worker.claim_one(), LEFT)])
+    clock.advance(0.5)
+    storage.settle([(other.claim_one(), RetryAt(clock.now_ms() + 100))])
+    clock.advance(0.1)
+    assert other.claim_one().id == left
 
 
 # -- cancel, purge, progress -----------------------------------------------------------------------------------------

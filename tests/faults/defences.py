@@ -1387,8 +1387,8 @@ MUTANTS = [
     ),
     without(
         "a message that is handed back pauses from now on", "liteq/storage/settling/outcomes.py",
-        "self.write(HANDED_BACK, lease, self.terms.now_ms + pause_ms, pause_ms, options)",
-        "self.write(HANDED_BACK, lease, pause_ms, pause_ms, options)",
+        "self.write(LEFT if elsewhere else HANDED_BACK, lease, self.terms.now_ms + pause_ms, pause_ms, options)",
+        "self.write(LEFT if elsewhere else HANDED_BACK, lease, pause_ms, pause_ms, options)",
         "test_clock_jumps.py::test_what_is_handed_back_pauses_from_when_it_is_settled",
     ),
     without(

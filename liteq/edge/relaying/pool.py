@@ -214,7 +214,7 @@ class PostPool:
                 self._ends(lease, DeadLetter(encode_error(exc)))
                 continue
             if call is None:
-                self._ends(lease, Release(pause_ms=60_000, options=lease.options))
+                self._ends(lease, Release(pause_ms=60_000, options=lease.options, elsewhere=True))
                 continue
             length = len(orjson.dumps(call))
             if batch and size + length > BATCH_BYTES:

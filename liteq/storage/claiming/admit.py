@@ -340,7 +340,7 @@ def _claim_within(
         if not paused:
             looks[queue] = 0 if fair else at_ms
     if due_ms is not None and due_ms <= now_ms:
-        promoted, due_ms = promote(tx, now_ms=now_ms)
+        promoted, due_ms = promote(tx, worker=worker, now_ms=now_ms)
     if version:
         lock(tx)
     woken = rates.wake(tx, list(looks), budget, limit) if budget is not None else set()

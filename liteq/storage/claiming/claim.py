@@ -56,13 +56,20 @@ TAKES = {
 
 # A row that is not due is not in the claimable set: 200,000 of them there made a claim cost 33 ms.
 DUE = f"""
-SELECT seq FROM liteq_messages WHERE state = 'scheduled' AND due_ms <= ? ORDER BY due_ms LIMIT ? {SKIP_LOCKED}
+SELECT seq FROM liteq_messages
+ WHERE state = 'scheduled' AND due_ms <= :now_ms
+   AND (flags & {Flag.LEFT} = 0 OR worker <> :worker OR due_ms <= :left_ms)
+ ORDER BY due_ms LIMIT :limit {SKIP_LOCKED}
 """
-PROMOTE = f"UPDATE liteq_messages SET state = 'pending' WHERE seq = ? AND state = 'scheduled' {AT_ONCE}"
+PROMOTE = f"""
+UPDATE liteq_messages SET state = 'pending', flags = flags & ~{Flag.LEFT}
+ WHERE seq = ? AND state = 'scheduled' {AT_ONCE}
+"""
 NEXT_DUE = """
 SELECT (SELECT min(due_ms) FROM liteq_messages WHERE state = 'scheduled'),
        (SELECT value FROM liteq_meta WHERE key = 'limits')
 """
+DUE_LATER = "SELECT min(due_ms) FROM liteq_messages WHERE state = 'scheduled' AND due_ms > ?"
 ANY_PENDING = f"SELECT 1 FROM liteq_messages WHERE state = 'pending' AND queue = :queue AND {OPEN} LIMIT 1"
 
 TOKEN_COLUMN, FLAGS_COLUMN = 1, 12  # of NEXT
@@ -71,6 +78,7 @@ FLAGS = itemgetter(FLAGS_COLUMN)
 INCOMPLETE = Flag.RUN | Flag.TAKES_INPUT
 LARGEST_INPUT = 256 * 1024  # bytes of a group's results that are read by a claim
 PROMOTE_LIMIT = 500  # a chunk: the rest follows in the next turn, and no writer waits long
+LEFT_MS = 2_000  # for others to take what a worker cannot run: the slowest look once a second
 
 
 class Claimed(NamedTuple):
@@ -104,7 +112,7 @@ def claim(
     if limits:
         return None
     if due_ms is not None and due_ms <= now_ms:
-        promoted, due_ms = promote(tx, now_ms=now_ms)
+        promoted, due_ms = promote(tx, worker=worker, now_ms=now_ms)
         rows, flags = _next(tx, queues, limit, now_ms)
     if not rows:
         return Claimed([], due_ms, promoted)
@@ -192,12 +200,22 @@ def with_input(tx: Transaction, lease: Lease) -> Lease:
     return lease._replace(input=results.input_of(tx, lease.awaits, failure=failure, largest=LARGEST_INPUT))
 
 
-def promote(tx: Transaction, *, now_ms: int) -> tuple[int, int | None]:
-    """Make due messages claimable, oldest first, at most a chunk of them; how many, and when the next comes due."""
+def promote(tx: Transaction, *, worker: int, now_ms: int) -> tuple[int, int | None]:
+    """Make due messages claimable, oldest first, at most a chunk of them; how many, and when the next comes due.
+
+    Those that `worker` has left to others come due `LEFT_MS` later to it. Else it would take them again and again: a
+    worker that sleeps until they are due is there before one that looks once a second.
+    """
     due_ms = next_due_ms(tx)
     if due_ms is None or due_ms > now_ms:  # the usual case: a look at the index costs a tenth of an UPDATE of nothing
         return 0, due_ms
-    return tx.executemany(PROMOTE, tx.execute(DUE, (now_ms, PROMOTE_LIMIT))), next_due_ms(tx)
+    params = {"now_ms": now_ms, "left_ms": now_ms - LEFT_MS, "worker": worker, "limit": PROMOTE_LIMIT}
+    promoted = tx.executemany(PROMOTE, tx.execute(DUE, params))
+    due_ms = next_due_ms(tx)
+    if due_ms is not None and due_ms <= now_ms and promoted < PROMOTE_LIMIT:  # it has left those that are due
+        later_ms = tx.execute(DUE_LATER, (now_ms,))[0][0]
+        due_ms = due_ms + LEFT_MS if later_ms is None else min(due_ms + LEFT_MS, later_ms)
+    return promoted, due_ms
 
 
 def claimable(tx: Transaction, queues: Sequence[str], *, now_ms: int) -> bool:

@@ -72,6 +72,7 @@ HANDED_BACK = f"""
 UPDATE liteq_messages SET state = 'scheduled', due_ms = ?, delay_ms = ?, options = ?, flags = flags & {ANY}
  {UNDER_LEASE}
 """
+LEFT = HANDED_BACK.replace(f"flags & {ANY}", f"(flags & {ANY}) | {Flag.LEFT}")
 REJECTED = f"UPDATE liteq_messages SET state = 'pending', flags = (flags & {ANY}) | {Flag.REDELIVERED} {UNDER_LEASE}"
 # One that has begun, as its lease may not know, does not run again.
 CRASHED = f"""
@@ -184,8 +185,8 @@ class Plan:
                 self.runs.append((lease, release))
             case Release(crashed=True, error=error):
                 self.crashed(lease, error)
-            case Release(pause_ms=int(pause_ms), options=options):
-                self.write(HANDED_BACK, lease, self.terms.now_ms + pause_ms, pause_ms, options)
+            case Release(pause_ms=int(pause_ms), options=options, elsewhere=elsewhere):
+                self.write(LEFT if elsewhere else HANDED_BACK, lease, self.terms.now_ms + pause_ms, pause_ms, options)
                 self.woke = True
             case _:
                 self.write(RELEASE if release.error is None else REJECTED, lease)

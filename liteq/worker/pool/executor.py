@@ -287,7 +287,8 @@ class Executor:
             logger.warning(text, lease.task, lease.id, left_ms / 1000)
         pause_ms = min(max((now_ms - since_ms) // 2, FIRST_PAUSE_MS), LONGEST_PAUSE_MS, left_ms)
         options[UNKNOWN_SINCE] = since_ms
-        return Release(pause_ms=pause_ms, options=encode(options, what=f"options of {lease.task}"))
+        options_doc = encode(options, what=f"options of {lease.task}")
+        return Release(pause_ms=pause_ms, options=options_doc, elsewhere=True)
 
     def _refuse_unread(self, lease: Lease, exc: Exception) -> Outcome:
         """Refuse a message whose task is unknown or whose arguments cannot be read, and tell the hooks."""

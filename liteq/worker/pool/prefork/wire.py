@@ -86,8 +86,8 @@ def pack(outcome: Outcome) -> tuple[Any, ...]:
             return (DEAD, error, cause)
         case Each():
             return (EACH, [pack(one) for one in outcome.outcomes])
-        case Release(crashed, error, pause_ms, options):
-            return (RELEASE, crashed, error, pause_ms, options)
+        case Release(crashed, error, pause_ms, options, elsewhere):
+            return (RELEASE, crashed, error, pause_ms, options, elsewhere)
         case Cancel(error):
             return (CANCEL, error)
         case Replace(batch, awaits):
