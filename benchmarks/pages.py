@@ -9,6 +9,7 @@ import re
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from benchmarks.contestants import CONTESTANTS, MAIN, YARDSTICKS
 from benchmarks.report import better_by, label, number, row
@@ -71,12 +72,12 @@ TUNED = {name: COLUMNS[name] for name in ("drain", "latency", "roundtrip", "slee
 def targets(results: Results, rows: tuple[Target, ...] = TARGETS) -> str:
     """The table of the targets."""
     lines = [row(["measure", "target", "measured", "of target", ""]), row(["---"] * 5)]
-    measure = ""
+    measure = said = ""
     for target, met in measured(results, rows):
-        measure, said = target.measure or measure, measure
+        measure = target.measure or measure
         if target.target is None:
             continue
-        name = "" if measure == said else measure
+        name, said = "" if measure == said else measure, measure
         if met is None:
             lines.append(row([name, _bound(target), "not measured", "", ""]))
             continue
@@ -196,17 +197,13 @@ def _behind(results: Results) -> str:
 def _machine(results: Results) -> str:
     about = results.about
     machine = about.get("machine", {})
-    sessions = list(about.get("sessions", {}).values())
-    commits = ", ".join(dict.fromkeys(said["liteq"].removeprefix("this checkout, ") for said in sessions))
-    dates = sorted({said["date"] for said in sessions})
     reps = 1 + max((run.rep for run in results.runs), default=0)
     runs, lost, twice = results.executions()
     redis = about.get("redis", "").rpartition("v=")[2]
     peers = _count_peers(results)
-    when = f", on {dates[0]}" + (f" to {dates[-1]}" if len(dates) > 1 else "") if dates else ""
     words = (
-        f"{machine.get('processors')} processors, {machine.get('system')}, Python {machine.get('python')}, SQLite "
-        f"{machine.get('sqlite of liteq')} (liteq), Redis {redis}; liteq at {commits}{when}. {reps} repetitions, fewer "
+        f"{machine.get('processors')} processors, {_system(machine)}, Python {machine.get('python')}, SQLite "
+        f"{machine.get('sqlite of liteq')} (liteq), Redis {redis}. {_commits(results)}{reps} repetitions, fewer "
         f"of what takes long; those of a drain differed by up to {_noise(results):.0%} of their median, so a factor "
         f"smaller than that is not shown. In {runs} runs of liteq in which the executions were counted {lost} tasks "
         f"were lost and {twice} run twice; of the peers: {peers}."
@@ -214,15 +211,33 @@ def _machine(results: Results) -> str:
     return textwrap.fill(words, WIDTH)
 
 
+def _system(machine: dict[str, Any]) -> str:
+    """The system without what its distributor appends to the kernel's version: `Linux 6.18 x86_64`."""
+    return re.sub(r"(\d+\.\d+)\S*", r"\1", str(machine.get("system")), count=1)
+
+
+def _commits(results: Results) -> str:
+    """The commits at which liteq was measured, the one of most measures first, and what was measured at the others."""
+    measured: dict[str, set[str]] = {}
+    for run in results.runs:
+        said = results.about.get("sessions", {}).get(str(run.session))
+        if said:
+            commit = f"{said['liteq'].removeprefix('this checkout, ')} ({said['date']})"
+            measured.setdefault(commit, set()).add(run.scenario)
+    first, *others = sorted(measured, key=lambda commit: -len(measured[commit])) or [""]
+    words = [f"at {one}: {', '.join(f'`{name}`' for name in sorted(measured[one]))}" for one in others]
+    return f"liteq is of commit {first}{''.join(f'; {one}' for one in words)}. " if first else ""
+
+
 def _machine_of_celery(results: Results) -> str:
     if not results.runs:
         return "Not measured yet."
     machine, sessions = results.about["machine"], list(results.about["sessions"].values())
+    commits = dict.fromkeys(said["liteq"].removeprefix("this checkout, ") for said in sessions)
     runs, lost, twice = results.executions("celery-liteq")
     words = (
-        f"{machine['processors']} processors, {machine['system']}, Python {machine['python']}, Redis "
-        f"{results.about.get('redis', '').rpartition('v=')[2]}; "
-        f"{', '.join(dict.fromkeys(said['liteq'] for said in sessions)).replace('this checkout,', 'liteq at')}, on "
+        f"{machine['processors']} processors, {_system(machine)}, Python {machine['python']}, Redis "
+        f"{results.about.get('redis', '').rpartition('v=')[2]}; liteq of commit {' and '.join(commits)}, on "
         f"{sessions[-1]['date']}; {1 + max(run.rep for run in results.runs)} repetitions. In {runs} runs on a file in "
         f"which the executions were counted {lost} tasks were lost and {twice} run twice."
     )

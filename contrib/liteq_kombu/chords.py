@@ -38,7 +38,7 @@ def open_chord(file: File, app: Celery, group_id: str, results: Iterable[Any], b
     """
     if isinstance(results, list):
         groups, seats = _tree(group_id, results)
-    else:  # a generator, which is asked for the next member when the one before is sent: they name their own places
+    else:  # Celery gives a list, also of a generator, whose members are all made in _tree; a plain iterator's are not
         groups, seats = [Group(group_id, 0)], {}
         file.unplaced.add(group_id)
     body = maybe_signature(body, app=app).clone()

@@ -1,9 +1,9 @@
-"""Queues that live as long as their consumer, and fanout: messages that pass, and leave no rows.
+"""Temporary queues and fanout exchanges: their messages are read once, and are no tasks in the file.
 
-Celery's control and its replies go this way, and its events are heard beside them (crossing/events.py). A queue that is
-exclusive or deletes itself has a channel of its own in the file, which is emptied as it is read. The queues of a fanout
-exchange read one log, each from its place. A binding names such a queue with a mark in front, so a sender knows it
-without a look.
+Celery's remote control and its replies use them. Its events are heard in crossing/events.py. An exclusive queue, or one
+with auto-delete, has a channel of its own in the file, which is emptied as it is read. The queues of a fanout exchange
+read one common log, each from its own place. A binding has a mark in front of the name of such a queue, so a sender
+sees from the name alone that the queue is temporary.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MARK: Final = "passing:"  # in front of a queue's name, in a binding
 PATIENCE_S: Final = 60.0  # a listener that has not been heard of for so long is gone
 AT_ONCE: Final = 100
 LOG: Final = "fanout:"
-LOOK_S: Final = 1.0  # between two looks where nothing seems to have come: a listener says in time that it is there
+LOOK_S: Final = 1.0  # the longest time without a look, as a look also renews the listener
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class Ear:
 
 
 class PassingQueues:
-    """The passing queues of one channel of kombu's, by name. Each may hear its own channel and logs of exchanges."""
+    """The temporary queues of one channel of kombu's, by name. Each reads a channel of its own and logs of exchanges."""
 
     def __init__(self, file: File) -> None:
         self._file = file
@@ -89,7 +89,7 @@ class PassingQueues:
         self._ears[queue].append(Ear(channel, queue, place, time.monotonic()))
 
     def have_news(self) -> bool:
-        """Whether something may have come since the last look: by one short read, as a busy worker looks often."""
+        """Whether something may have come since the last look. It costs one short read, as a busy worker asks often."""
         now = time.monotonic()
         newest = self._file.storage.exchanges.newest()
         if newest == self._newest and now < self._look_at and not self._file.asked:
@@ -133,7 +133,7 @@ class PassingQueues:
         return found
 
     def _renew(self, ear: Ear, *, read: bool) -> None:
-        """Say that it listens on; what all have read can go then."""
+        """Note in the file that `ear` still listens, and how far it has read. What all have read is deleted."""
         silent_s = time.monotonic() - ear.renewed_at
         if silent_s < PATIENCE_S / 3 and not (read and silent_s > 1):
             return
@@ -167,7 +167,7 @@ def send_fanout(file: File, exchange: str, message: Mapping[str, Any]) -> bool:
 
 
 def send_to(file: File, marked: str, message: Mapping[str, Any]) -> bool:
-    """Send to a passing queue, named with its mark. Where its consumer is gone, its bindings are forgotten."""
+    """Send to a temporary queue, by its name with the mark. Where its consumer is gone, its bindings are deleted."""
     if file.storage.exchanges.send(marked, _body(message)):
         return True
     file.storage.exchanges.forget(queue=marked)

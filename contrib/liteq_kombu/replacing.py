@@ -1,6 +1,7 @@
-"""A task that replaces itself by others: its row awaits them, under the id that it has.
+"""Tasks that replace themselves, and the members of chords on their way into the file.
 
-What follows it stays behind it, and what counts it goes on counting it, for it has not ended.
+A task that replaces itself keeps its row and its id: the row waits for the new tasks, and then takes their result. The
+task has not ended yet, so what follows it, and a group that counts it, stay as they are.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ HELD_ROWS: Final = 500
 HELD_BYTES: Final = 4_000_000
 HELD_CHORDS: Final = 100  # of a sender that failed in the middle of each: the oldest is forgotten
 
-# `whole`: the chords of which this thread is about to send the last member; `headers`: those that it sends
+# `whole`: the chords whose last member this thread is about to send; `headers`: the chords that it is sending
 scope = threading.local()
 
 
 class Header:
-    """The members of a chord that this thread sends, held back: one transaction, and one wait for the disk, for many.
+    """The members of a chord that this thread sends, kept in memory so that many go into one transaction.
 
-    Nobody has been told of them before the last is sent. If the sender dies, the members still held are not sent.
+    The sender's call returns when the last one is written. If it dies before, the members still in memory are not sent.
     """
 
     def __init__(self, file: File, groups: Iterable[str]) -> None:
@@ -43,7 +44,7 @@ class Header:
         self._count = self._bytes = 0
 
     def hold(self, row: Message) -> None:
-        """Keep `row` until the rest comes. At 500 rows or 4 MB, send all that are held."""
+        """Keep `row` in memory until the last member comes. At 500 rows or 4 MB, write all that are kept."""
         members = self._rows.setdefault(row.group_id, {})
         if row.id not in members:
             members[row.id] = row
@@ -53,7 +54,7 @@ class Header:
             self.send()
 
     def send(self) -> None:
-        """Send what is held. What could not be written is held on."""
+        """Write what is kept in memory. Rows of a group that could not be written stay there."""
         for group_id, members in list(self._rows.items()):
             self.file.storage.groups.enter(Batch(list(members.values())), again=list(members))
             del self._rows[group_id]
@@ -61,22 +62,26 @@ class Header:
 
 
 def own_of(run: Run | None, rows: list[Message]) -> Message | None:
-    """The one of `rows` is the task that runs here: it replaces itself by what comes before that."""
+    """The row among `rows` with the id of the task that runs here; None where there is none.
+
+    Such a task replaces itself: the rows before it run first.
+    """
     if run is None or run.settled:
         return None
     return next((row for row in rows if row.id == run.lease.id), None)
 
 
 def retried_as(run: Run, row: Message) -> RetryAt:
-    """The outcome by which the task that runs is `row` from now on, which awaits something."""
+    """The outcome that makes the running task wait once more: it becomes `row`, which awaits other tasks."""
     found = run.retry_as(row)
     return replace(found, awaits=row.awaits, takes_input=bool(row.flags & Flag.TAKES_INPUT))
 
 
 def replaces(file: File, row: Message) -> bool:
-    """Whether the task that runs here replaces itself by a chain that begins with `row`; then this has seen to it.
+    """Replace the task that runs here by a chain that begins with `row`. False where it does not replace itself.
 
-    The chain is written as rows, and the one with its own id is the row that it has: it awaits the link before it.
+    The chain is written as rows. Its last link has the id of the running task, whose row is in the file already: that
+    row awaits the link before it.
     """
     run = running.current(file)
     if run is None or run.settled or not file.results or run.lease.id.encode() not in (row.options or b""):
@@ -109,7 +114,7 @@ def _app() -> Any:
 
 
 def send(file: File, row: Message) -> None:
-    """Send a message of this process's own; it takes its place where it is a member of a chord."""
+    """Write a message that this process sends. A member of a chord goes to its place in the group."""
     closing = whole_here(file)
     batch = Batch([row], closing=closing)
     if closing:
@@ -124,7 +129,7 @@ def send(file: File, row: Message) -> None:
 
 
 def hold_members(file: File, groups: Iterable[str]) -> None:
-    """Hold the members of these groups, a header, back until the last of them is sent."""
+    """Keep the members of `groups`, the header of one chord, in memory until the last of them is sent."""
     run = running.ending_here(file) or running.current(file)
     if taking_here(file) is None and (run is None or run.settled or run.ending is None):
         headers = getattr(scope, "headers", [])
@@ -142,7 +147,7 @@ def close(file: File, group_id: str, size: int) -> None:
     A sender that dies before has closed nothing, and the chord is given up. Else it would wait for a member that nobody
     sends.
     """
-    # Where places are kept they say how many members there are; of a generator nobody knew.
+    # A group that keeps places knows its size. That of a plain iterator has none: Celery's count is its size.
     whole = (group_id, None if group_id not in file.unplaced else size)
     file.unplaced.discard(group_id)
     taken = taking_here(file)
@@ -157,7 +162,7 @@ def close(file: File, group_id: str, size: int) -> None:
 
 
 def whole_here(file: File) -> list[tuple[str, int | None]]:
-    """The chords of which this thread sends the last member now. The others are sent before it."""
+    """The chords whose last member this thread sends now. Their other members are written first."""
     if getattr(scope, "whole", None):
         _forget_broken_off()
     closing = [whole for where, whole, _ in getattr(scope, "whole", ()) if where is file]
@@ -170,9 +175,9 @@ def whole_here(file: File) -> list[tuple[str, int | None]]:
 
 
 def _forget_broken_off() -> None:
-    """Forget the chords whose last member could not be sent: the call of Celery's that was to send it is over.
+    """Forget the chords whose last member could not be sent, as the call of Celery's that sends it is over.
 
-    Else the next message of this thread, whatever it is, would close them, and their bodies would wait for ever.
+    Otherwise the next message of this thread would close them, and their bodies would wait for ever.
     """
     frame: FrameType | None = sys._getframe()
     running_calls = set()
@@ -192,7 +197,7 @@ def forget_whole(file: File) -> None:
 
 
 def closing_with(file: File, taken: Taking) -> list[tuple[str, int | None]]:
-    """The groups that close with what was taken down, as that is sent now."""
+    """The groups to close in the transaction that writes `taken`."""
     outer = taking_here(file)
     if outer is not None:
         outer.closing += taken.closing

@@ -23,6 +23,15 @@ def test_the_architecture_page_names_files_that_are_there():
     assert missing == {"compat/"}  # a wing of several rooms
 
 
+def test_the_architecture_page_has_each_room_and_its_floor():
+    page = text("docs/explanation/architecture.md")
+    rooms = {path.name for path in (ROOT / "liteq").iterdir() if (path / "__init__.py").exists()}
+    ways, _, rest = page.partition("\n## Floors\n")
+    floors = rest.partition("\n## ")[0]
+    assert rooms - set(re.findall(r"(?:\s|`)(\w+)/", ways)) == set()
+    assert rooms - set(re.findall(r"`(\w+)/`", floors)) == set()
+
+
 @pytest.mark.parametrize("path", ADRS, ids=lambda path: path.name[:4])
 def test_decisions_have_one_form(path):
     page = path.read_text(encoding="utf-8")
