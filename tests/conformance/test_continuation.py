@@ -322,6 +322,43 @@ def test_what_is_another_now_does_not_stand_for_what_is_behind_something_else(st
         storage.enqueue(Batch([row("b", INPUT, awaits="z")]))
 
 
+@pytest.mark.parametrize("awaits", ["none", "a"], ids=["what is not there", "itself"])
+def test_what_would_wait_for_ever_fails_and_says_so(
+    storage: Storage, worker: FakeWorker, run: Run, state: StateOf, awaits: str
+) -> None:
+    storage.enqueue(Batch([*chain_of("a", "b"), row("err", ERRBACK, awaits="a")]))
+    again = replace(ANOTHER, payload=b"[[5],{}]", awaits=awaits)
+    assert storage.settle([(worker.claim_one(), again)]) == []
+    found = storage.reader.find("a")
+    assert found is not None
+    assert (found.state, found.task, found.retries, state("b")) == (State.DEAD, "a", 0, State.UPSTREAM_FAILED)
+    assert "it would wait for ever" in decode_error(found.error or b"").message
+    assert [one.outcome for one in storage.attempts("a")] == ["failed"]
+    assert run() == ["err"]
+
+
+def test_a_message_may_run_again_behind_what_replaces_another_in_the_same_settlement(
+    storage: Storage, worker: FakeWorker, run: Run
+) -> None:
+    storage.enqueue(Batch([row("a"), row("b")]))
+    a, b = worker.claim()
+    assert storage.settle([(a, replace(ANOTHER, awaits="x")), (b, REPLACED)]) == []
+    assert run() == ["x", "another"]
+    assert run.inputs["another"] == b'"x"'
+
+
+@pytest.mark.parametrize("behind", [True, False])
+def test_what_cannot_be_replaced_gives_its_place_back(
+    storage: Storage, worker: FakeWorker, state: StateOf, behind: bool
+) -> None:
+    storage.limits.set("task:a", concurrent=1)
+    storage.enqueue(Batch(chain_of("a", "b")))
+    circle = replace(ANOTHER, awaits="a") if behind else Replace(Batch([row("b", INPUT, awaits="a")]), awaits="b")
+    assert storage.settle([(worker.claim_one(), circle)]) == []
+    assert (state("a"), state("b")) == (State.DEAD, State.UPSTREAM_FAILED)
+    assert storage.limits.get("task:a").running == 0
+
+
 # -- replay, retention -----------------------------------------------------------------------------------------------
 
 

@@ -282,6 +282,19 @@ def test_what_follows_is_sent_with_the_end_of_a_lease_or_not_at_all(
     assert [state(name) for name in ("a", "b", "c", "d")] == [State.SUCCEEDED, State.PENDING, None, None]
 
 
+def test_beside_a_lost_lease_the_end_of_another_is_heard_of(
+    storage: Storage, worker: FakeWorker, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.enqueue(Batch([row("stale"), row("a", LINKED), row("b", awaits="a")]))
+    stale, a = worker.claim()
+    storage.settle([(stale, Ack(b"1"))])
+    rung: list[Bell] = []
+    monkeypatch.setattr(storage.driver, "ring", rung.append)
+    assert storage.settle([(stale, Ack()), (a, Ack(b"1"))], also=Batch([row("none")])) == [stale]
+    assert Bell.WORK in rung
+    assert run() == ["b"]
+
+
 def test_what_follows_is_heard_of_before_the_disk_has_it(
     storage: Storage, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

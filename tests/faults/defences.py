@@ -2700,7 +2700,7 @@ MUTANTS = [
     ),
     without(
         "what is to run behind a group that has ended runs", "liteq/storage/settling/settle.py",
-        "for awaited in plan.awaited:", "for awaited in ():",
+        "for node in awaited:", "for node in ():",
         MEETING + "test_open_groups.py::test_what_a_running_message_becomes_awaits_a_group_that_ends_meanwhile",
     ),
     without(

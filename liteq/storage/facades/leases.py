@@ -82,7 +82,8 @@ class Leases(Facade):
             try:
                 done, woke = self._settle(_settle.settle_current, settled, terms, also, ended, events)
             except _Lost:
-                done, woke = self._settle(_settle.settle_current, settled, terms, Batch(), (), ())
+                also = Batch()  # it was not sent, and rang for nothing
+                done, woke = self._settle(_settle.settle_current, settled, terms, also, (), ())
         self._driver.ring(Bell.DONE)
         has_rung = also.messages or also.closing
         self._ring(work=not has_rung and (done.woke or woke or bool(done.freed)))

@@ -29,6 +29,7 @@ __all__ = [
     "enqueue_many",
     "enqueue_new",
     "enqueue_one",
+    "is_there",
     "may_be_new",
     "place",
     "stand_behind",
@@ -291,18 +292,17 @@ def _write_one(tx: Transaction, message: Message, now_ms: int) -> bool:
     return True
 
 
-def stand_behind(tx: Transaction, awaited: str, *, now_ms: int, may_come: bool = False) -> None:
-    """Let rows follow that stand behind `awaited`, which was there before them. Raises CanvasConflict: it is not.
-
-    `may_come`: this transaction may bring it later.
-    """
-    if not tx.execute(IS_GROUP, (awaited,)):
-        if not tx.execute(IS_MESSAGE, (awaited,)):
-            if may_come:
-                return
-            raise CanvasConflict(f"nothing was sent: what it is to run after, {awaited!r}, is not in the queue")
-        link(tx, awaited)
+def stand_behind(tx: Transaction, awaited: str, *, now_ms: int) -> None:
+    """Let rows follow that stand behind `awaited`, which was there before them. Raises CanvasConflict: it is not."""
+    if not is_there(tx, awaited):
+        raise CanvasConflict(f"nothing was sent: what it is to run after, {awaited!r}, is not in the queue")
+    link(tx, awaited)
     continuation.catch_up(tx, awaited, now_ms=now_ms)
+
+
+def is_there(tx: Transaction, node: str) -> bool:
+    """Whether `node` is a message or a group of the file; it does not leave before this transaction has ended."""
+    return bool(tx.execute(IS_GROUP, (node,)) or tx.execute(IS_MESSAGE, (node,)))
 
 
 def enqueue_one(driver: Driver, batch: Batch, *, now_ms: int, again: Collection[str] = ()) -> bool:

@@ -33,7 +33,7 @@ from liteq.storage.settling.terms import Terms, replacement_of
 from liteq.storage.statistics.attempts import Attempt
 
 __all__ = [
-    "ACK", "ACK_AND_VANISH", "CONCERNS_OTHERS", "DEAD", "ENDINGS", "FLAGS", "MORE_THAN_A_ROW", "STAYS", "Plan",
+    "ACK", "ACK_AND_VANISH", "CONCERNS_OTHERS", "ENDINGS", "FLAGS", "MORE_THAN_A_ROW", "STAYS", "Plan",
 ]  # fmt: skip
 
 ANY = ~Flag.BEGUN  # all flags that a message keeps when it is to run again
@@ -103,7 +103,7 @@ class Plan:
         self.runs: list[tuple[Lease, Suspend | ContinueAsNew | Park | Release]] = []
         self.limited: list[tuple[Lease, Limited]] = []
         self.ended_runs: list[Lease] = []
-        self.awaited: list[str] = []  # by messages that run again behind something
+        self.behind: list[tuple[Lease, RetryAt]] = []  # they run again behind something, which may come with this batch
         self.vanishing: list[Params] = []  # rows with places
         self.bodies: list[tuple[int, bytes]] = []
         self.children: list[tuple[int, bytes]] = []
@@ -114,6 +114,10 @@ class Plan:
         self.causes = causes
         self.finished = bool(writes)
         self.woke = False
+
+    def forget_written(self) -> None:
+        """Gather anew what stands in a row or beside it."""
+        self.writes, self.attempts, self.bodies, self.children, self.done, self.back = {}, [], [], [], [], []
 
     def write(self, sql: str, lease: Lease, *params: object) -> None:
         """Write something else than an end: it is to run again."""
@@ -155,6 +159,8 @@ class Plan:
                     self.children += [] if children is None else [(lease.seq, children)]
                 self.done += [lease.seq] if lease.flags & Flag.CURSOR else []
                 self.end(lease, ok=True)
+            case RetryAt(awaits=str()):
+                self.behind.append((lease, outcome))
             case RetryAt():
                 self.retry(lease, outcome)
             case DeadLetter(error):
@@ -210,7 +216,6 @@ class Plan:
             waits = retry.awaits is not None  # then a result comes before the arguments
             state = "blocked" if waits else state
             more = Flag.BECAME | Flag.TAKES_INPUT * (waits and retry.takes_input)
-            self.awaited += [retry.awaits] if retry.awaits is not None else []
             told = (*kind, *changed, flags, more, wait_ms, cause, retry.keys)
             self.write(RETRY_AS, lease, state, due_ms, retry.error, *told)
         self.attempt(lease, "retried")

@@ -12,22 +12,21 @@ from operator import itemgetter
 from typing import Protocol
 
 from liteq.exceptions import CanvasConflict
-from liteq.message import Ack, ContinueAsNew, Flag, Lease, Outcome, Park, Release, Suspend
+from liteq.message import Ack, ContinueAsNew, DeadLetter, Flag, Lease, Outcome, Park, Release, Suspend
 from liteq.serialization import encode_error
-from liteq.storage.canvases.continuation import End, propagate
+from liteq.storage.canvases.continuation import propagate
 from liteq.storage.driver import Bell, Driver, Params, Promise, Transaction
 from liteq.storage.kept import children, cursors
 from liteq.storage.limits import places
 from liteq.storage.limits.meeting import meet
 from liteq.storage.rows import payloads
 from liteq.storage.sending import unique
-from liteq.storage.sending.enqueue import stand_behind
+from liteq.storage.sending.enqueue import is_there, stand_behind
 from liteq.storage.settling.endings import cancel_children, end_run
 from liteq.storage.settling.outcomes import (
     ACK,
     ACK_AND_VANISH,
     CONCERNS_OTHERS,
-    DEAD,
     ENDINGS,
     FLAGS,
     MORE_THAN_A_ROW,
@@ -121,7 +120,9 @@ def settle(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], terms: Ter
     woken = places.wake_runs(tx, leases, now_ms=terms.now_ms) if leases else places.NOBODY
     if plan.runs:
         _settle_runs(tx, plan)
-    _write(tx, writes, exact)
+    _write_planned(tx, plan, exact)
+    if plan.follow_ups or plan.behind:
+        _put_behind(tx, plan, exact)
     return _finish(tx, plan, leases, woken)
 
 
@@ -130,6 +131,54 @@ def _write(tx: Transaction, writes: Mapping[str, list[Params]], exact: bool) -> 
         changed = tx.executemany(sql, rows)
         if changed < len(rows) or (exact and changed > len(rows)):
             raise StaleBatch
+
+
+def _write_planned(tx: Transaction, plan: Plan, exact: bool) -> None:
+    """Write the rows of `plan` and what stands beside them; it may gather more then. Raises StaleBatch."""
+    _write(tx, plan.writes, exact)
+    if plan.attempts:
+        attempts.write(tx, plan.attempts)
+    if plan.bodies:
+        payloads.store(tx, plan.bodies)
+    if plan.children:
+        children.store(tx, plan.children)
+    if plan.done:
+        cursors.forget(tx, plan.done)
+    for lease in plan.back:
+        unique.come_back(tx, lease.seq, now_ms=plan.terms.now_ms)
+    plan.forget_written()
+
+
+def _put_behind(tx: Transaction, plan: Plan, exact: bool) -> None:
+    """Write the messages that await something from now on; those that cannot have failed, and say why.
+
+    Replacements first: a message may run again behind a part of one. Raises StaleBatch.
+    """
+    now_ms = plan.terms.now_ms
+    cannot: list[tuple[Lease, CanvasConflict]] = []
+    for lease, replacement in plan.follow_ups:
+        if not tx.execute(FLAGS, (lease.seq, lease.token)):
+            raise StaleBatch
+        try:
+            replace_message(tx, lease, replacement, now_ms=now_ms)
+        except CanvasConflict as exc:
+            cannot.append((lease, exc))
+    awaited = []
+    for lease, retry in plan.behind:
+        if retry.awaits is not None and retry.awaits != lease.id and is_there(tx, retry.awaits):
+            plan.retry(lease, retry)
+            awaited.append(retry.awaits)
+        else:
+            before = "itself" if retry.awaits == lease.id else f"{retry.awaits!r}, which is not in the queue"
+            cannot.append((lease, CanvasConflict(f"{lease.id} cannot run after {before}: it would wait for ever")))
+    for lease, conflict in cannot:
+        rows = tx.execute(FLAGS, (lease.seq, lease.token))  # as they are now: it may have been linked above
+        if not rows:
+            raise StaleBatch
+        plan.add(lease._replace(flags=rows[0][0]), DeadLetter(encode_error(conflict)))
+    _write_planned(tx, plan, exact)
+    for node in awaited:
+        stand_behind(tx, node, now_ms=now_ms)
 
 
 def settle_current(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], terms: Terms) -> Settled:
@@ -174,28 +223,6 @@ def _settle_runs(tx: Transaction, plan: Plan) -> None:
 
 def _finish(tx: Transaction, plan: Plan, leases: places.Leases, woken: places.Woken) -> Settled:
     now_ms = plan.terms.now_ms
-    if plan.attempts:
-        attempts.write(tx, plan.attempts)
-    if plan.bodies:
-        payloads.store(tx, plan.bodies)
-    if plan.children:
-        children.store(tx, plan.children)
-    if plan.done:
-        cursors.forget(tx, plan.done)
-    for lease in plan.back:
-        unique.come_back(tx, lease.seq, now_ms=now_ms)
-    for awaited in plan.awaited:
-        stand_behind(tx, awaited, now_ms=now_ms, may_come=True)
-    for lease, replacement in plan.follow_ups:
-        if not tx.execute(FLAGS, (lease.seq, lease.token)):
-            raise StaleBatch
-        try:
-            replace_message(tx, lease, replacement, now_ms=now_ms)
-        except CanvasConflict as exc:  # it fails, and says why
-            error = encode_error(exc)
-            tx.executemany(DEAD, [(error, None, now_ms, None, lease.seq, lease.token, Flag.LINKED)])
-            plan.finished = True
-            plan.ends.append(End(lease.id, False, lease.group_id, error, child=bool(lease.flags & Flag.CHILD)))
     woke = propagate(tx, plan.ends, now_ms=now_ms) if plan.ends else False
     for lease in plan.ended_runs:
         woke |= end_run(tx, lease.seq, lease.id, now_ms=now_ms)
