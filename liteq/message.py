@@ -94,7 +94,7 @@ class Batch:
 
     messages: list[Message] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
-    closing: Sequence[tuple[str, int | None]] = ()  # open groups that are whole with it: id, size (`Groups.close`)
+    closing: Sequence[tuple[str, int | None]] = ()  # open groups that are whole with it: id, size (`Groups.enter`)
 
     def nodes(self) -> list[Message | Group]:
         """The messages, then the groups."""

@@ -249,6 +249,11 @@ def chord_of(members: int, body: str = "body", group: str = "g") -> Batch:
     return Batch([*header, row(body, Flag.TAKES_INPUT, awaits=group)], [Group(group, members)])
 
 
+def close(storage: Storage, size: int | None = None) -> None:
+    """Say that the group g is whole."""
+    storage.groups.enter(Batch(closing=[("g", size)]))
+
+
 class Run:
     """Drives a storage by hand: runs whatever is claimable, in order, with an outcome for each task."""
 

@@ -16,7 +16,7 @@ from liteq.storage.groups.open_groups import Seat
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
-from .conftest import ERROR, PAYLOAD, FakeWorker, Run, StateOf, row
+from .conftest import ERROR, PAYLOAD, FakeWorker, Run, StateOf, close, row
 
 LINKED, INPUT = Flag.LINKED, Flag.TAKES_INPUT
 BODY = row("body", INPUT, awaits="g")
@@ -52,7 +52,7 @@ def test_members_that_come_one_by_one_have_the_places_that_were_kept_for_them(st
         assert enter(storage, name, group_id="g", position=7) == [name]
         run()
     assert run.order == ["c", "a"], "it is open"
-    assert storage.groups.close("g", 3)
+    close(storage, 3)
     assert run() == ["c", "a"], "one is still to come"
     enter(storage, "b")
     assert run() == ["c", "a", "b", "body"]
@@ -65,9 +65,9 @@ def test_a_group_that_is_whole_ends_as_it_is_closed(storage: Storage, run: Run) 
     enter(storage, "b")
     enter(storage, "a")
     run()
-    assert storage.groups.close("g")
+    close(storage)
     assert run() == ["b", "a", "body"]
-    assert not storage.groups.close("g"), "it is not open"
+    close(storage)  # it is not open
 
 
 def test_a_group_closes_in_the_transaction_that_sends_its_last_member(storage: Storage, run: Run) -> None:
@@ -76,7 +76,7 @@ def test_a_group_closes_in_the_transaction_that_sends_its_last_member(storage: S
     run()
     storage.groups.enter(Batch([row("b", LINKED)], closing=[("g", 2)]))
     assert (counts(storage), run()) == ((2, 1, 0), ["a", "b", "body"])
-    assert not storage.groups.close("g"), "it is not open"
+    close(storage)  # it is not open
     inner = Batch([row("last", INPUT, awaits="h")], [Group("h", 0)], closing=[("h", None)])
     assert storage.groups.open(inner, {"c": Seat("h", 0)}, queue="celery")
     enter(storage, "c")
@@ -116,7 +116,7 @@ def test_members_of_a_generator_have_the_places_that_they_name(storage: Storage,
     for at, name in enumerate("ab"):
         enter(storage, name, group_id="g", position=at)
     run()
-    assert storage.groups.close("g", 3)
+    close(storage, 3)
     assert run() == ["a", "b"], "the last is sent when the size is known"
     assert counts(storage) == (3, 1, 0)
 
@@ -128,7 +128,7 @@ def test_groups_in_it_are_opened_and_closed_with_it(storage: Storage, run: Run) 
     for name in ("b", "c"):
         enter(storage, name, group_id="g")
     run()
-    assert storage.groups.close("g", 3)
+    close(storage, 3)
     enter(storage, "a", group_id="g")
     assert run() == ["b", "c", "a", "body"]
     assert run.inputs["body"] == b'[["a","b"],"c"]'
@@ -141,7 +141,7 @@ def test_a_member_that_is_sent_twice_is_counted_once(storage: Storage, run: Run)
     assert storage.groups.enter(Batch([row("a", LINKED, group_id="g")]), again=["a"]) == ["a"], "it has not run"
     assert counts(storage) == (2, 2, 0)
     run()
-    storage.groups.close("g", 2)
+    close(storage, 2)
     enter(storage, "a", group_id="g")
     enter(storage, "b")
     assert run() == ["a", "b", "body"]
@@ -156,7 +156,7 @@ def test_a_member_that_has_become_another_task_is_counted_once(
     becomes = RetryAt(0, task="other", payload=PAYLOAD, retries=0, awaits=awaits)
     assert storage.settle([(worker.claim_one(), becomes)], also=Batch([row("x", LINKED)])) == []
     assert storage.groups.enter(Batch([row("a", LINKED)])) == ["a"]
-    storage.groups.close("g", 1)
+    close(storage, 1)
     assert counts(storage) == (1, 1, 0)
     assert sorted(run()) == ["body", "other", "x"]
     assert storage.groups.enter(Batch([row("a", LINKED)])) == ["a"], "it has ended"
@@ -167,7 +167,7 @@ def test_a_group_takes_more_members_than_were_known(storage: Storage, run: Run) 
     opened(storage, "a")
     enter(storage, "a")
     assert storage.groups.expect("g", ["b"])
-    storage.groups.close("g", 2)
+    close(storage, 2)
     assert storage.groups.expect("g", ["c"])
     run()
     enter(storage, "c")
@@ -182,7 +182,7 @@ def test_what_names_a_group_that_is_not_open_is_sent_without(storage: Storage, r
     enter(storage, "a", group_id="none", position=3)
     opened(storage, "b")
     enter(storage, "b")
-    storage.groups.close("g", 1)
+    close(storage, 1)
     enter(storage, "c", group_id="g")
     assert sorted(run()) == ["a", "b", "body", "c"]
     assert counts(storage) == (1, 0, 0)
@@ -199,7 +199,7 @@ def test_a_group_is_given_up_where_its_sender_died(
     clock.advance(seconds=20)
     assert run(**{GIVE_UP: DeadLetter(ERROR)}) == ["a", GIVE_UP]
     assert state("body") is State.UPSTREAM_FAILED
-    assert not storage.groups.close("g", 2)
+    close(storage, 2)  # it is not open
     enter(storage, "b", group_id="g")
     assert run()[-1] == "b"
     assert counts(storage) == (2, 0, 1)
@@ -211,11 +211,11 @@ def test_it_is_opened_once_and_anew_when_it_has_finished(storage: Storage, run: 
     enter(storage, "a")
     assert not opened(storage, "a", again=["g", "body"])
     run()
-    storage.groups.close("g", 1)
+    close(storage, 1)
     run()
     assert opened(storage, "a", again=["g", "body"])
     storage.groups.enter(Batch([row("a", LINKED)]), again=["a"])
-    storage.groups.close("g", 1)
+    close(storage, 1)
     assert run() == ["a", "body", "a", "body"]
 
 
@@ -227,7 +227,7 @@ def test_a_running_message_may_become_what_awaits_the_group(storage: Storage, ru
     assert storage.groups.open(group, {"a": Seat("g", 0)}, queue="celery")
     assert storage.settle([(lease, body)]) == []
     enter(storage, "a")
-    storage.groups.close("g", 1)
+    close(storage, 1)
     assert run() == ["a", "celery.accumulate", "next"]
     assert run.inputs["celery.accumulate"] == b'["a"]'
     assert storage.settle([(lease, body)]) == [lease], "its lease is over"
@@ -251,7 +251,7 @@ def test_what_a_running_message_becomes_need_not_take_the_result(
     assert storage.groups.open(Batch([], [Group("g", 0)]), {"a": Seat("g", 0)}, queue="celery")
     assert storage.settle([(worker.claim_one(), body)]) == []
     enter(storage, "a")
-    storage.groups.close("g", 1)
+    close(storage, 1)
     assert run() == ["a", "celery.accumulate"]
     assert run.inputs["celery.accumulate"] is None
 
@@ -328,7 +328,7 @@ def test_what_follows_enters_its_group(storage: Storage, worker: FakeWorker, run
     opened(storage, "b")
     storage.enqueue(Batch([row("a")]))
     storage.settle([(worker.claim_one(), Ack(b"1"))], also=Batch([row("b", LINKED)]))
-    storage.groups.close("g", 1)
+    close(storage, 1)
     assert run() == ["b", "body"]
 
 
@@ -339,12 +339,12 @@ def test_the_rest_of_a_broken_chain_fails_and_is_counted(
     opened(storage, "b")
     storage.enqueue(Batch([row("a")]))
     if not is_open:
-        storage.groups.close("g", 1)
+        close(storage, 1)
     rest = [Ended("middle", ERROR, task="t"), Ended("b", ERROR, group_id="g", position=9)]
     assert storage.settle([(worker.claim_one(), DeadLetter(ERROR))], ended=rest) == []
     if is_open:
         assert state("body") is State.BLOCKED
-        storage.groups.close("g", 1)
+        close(storage, 1)
     assert [state(name) for name in ("middle", "b", "body")] == [State.UPSTREAM_FAILED] * 3
     body = storage.reader.find("body")
     assert body is not None

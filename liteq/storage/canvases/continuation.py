@@ -84,7 +84,7 @@ class End(NamedTuple):
     `errbacks`: whether its own errbacks are to run. A chord's body that could not start calls them; a later link of a
     broken chain does not, the link that broke has called its own. `depth`: in how many groups it stands; `level`: the
     least depth on the way from the first failure to here. None where that was here itself. `child`: whether a step row
-    of a run waits for it; `slot`: its `awaits`, where its message is gone.
+    of a run waits for it; `slot`: its `awaits`, where its message is gone. `first`: of a group, its member that failed.
     """
 
     id: str
@@ -96,6 +96,7 @@ class End(NamedTuple):
     level: int | None = None
     child: bool = False
     slot: str | None = None
+    first: results.FirstFailure | None = None
 
     @property
     def cut_off(self) -> bool:
@@ -208,10 +209,9 @@ def _fail(tx: Transaction, end: End, waiting: list[Row], now_ms: int) -> Iterato
 
 def _cause(tx: Transaction, group: End, error: bytes | None, followers: list[Row]) -> bytes | None:
     """Give those that await `group` and ask for it (Flag.CAUSE) the error of its member in place of `error`; that."""
-    found = results.first_failure(tx, group.id) if any(row[2] & Flag.CAUSE for row in followers) else None
-    if found is None or found[1] is None:
+    if group.first is None or group.first[1] is None or not any(row[2] & Flag.CAUSE for row in followers):
         return error
-    cause = results.passed_on(bytes(found[1]), found[0])
+    cause = results.passed_on(bytes(group.first[1]), group.first[0])
     tx.executemany(CAUSED, [{"awaits": group.id, "error": cause}])
     return cause
 
@@ -272,9 +272,15 @@ def _count_down(tx: Transaction, group: str, ok: int, failed: int, now_ms: int) 
         if remaining > 0:
             continue
         tx.execute(CLOSE_GROUP, {"id": group, "now_ms": now_ms})
-        error = results.group_error(tx, group) if broken else None
-        return End(group, not broken, parent, error)
+        return _group_end(tx, group, bool(broken), parent)
     return None
+
+
+def _group_end(tx: Transaction, group: str, failed: bool, parent: str | None) -> End:
+    if not failed:
+        return End(group, True, parent)
+    first = results.first_failure(tx, group)
+    return End(group, False, parent, results.group_error(tx, group, first), first=first)
 
 
 def catch_up(tx: Transaction, awaited: str, *, now_ms: int) -> bool:
@@ -289,6 +295,5 @@ def catch_up(tx: Transaction, awaited: str, *, now_ms: int) -> bool:
                 return False
     for remaining, failed in tx.execute(GROUP_STATE, (awaited,)):
         if remaining == 0:
-            error = results.group_error(tx, awaited) if failed else None
-            return propagate(tx, [End(awaited, not failed, None, error)], now_ms=now_ms)
+            return propagate(tx, [_group_end(tx, awaited, bool(failed), None)], now_ms=now_ms)
     return False

@@ -67,9 +67,10 @@ class Groups(Facade):
         self, batch: Batch, places: Mapping[str, Seat] | None = None, *, queue: str, patience_s: float = PATIENCE_S,
         again: Collection[str] = (),
     ) -> bool:  # fmt: skip
-        """Write the groups of `batch`, without members, and the rows that await them; they are open until `close`.
+        """Write the groups of `batch`, without members, and the rows that await them.
 
-        False, and nothing is sent, where they are there already; those of `again` that have finished make room.
+        They are open until a batch that is sent is `closing` them. False, and nothing is sent, where they are there
+        already; those of `again` that have finished make room.
         `places`: of the members, by the ids that they will have; None: what a member says of itself counts (of a
         generator). Where no member comes for `patience_s`, the groups are given up, by a message in `queue`.
         """
@@ -95,7 +96,8 @@ class Groups(Facade):
         """Send `batch`, as `Storage.enqueue`; a message with a place in an opened group becomes its member.
 
         So does one that names an open group without places. Any other `group_id` is of a group that has finished, or
-        is none: the message is sent without. The groups of `batch.closing` close with it.
+        is none: the message is sent without. The groups of `batch.closing` close with it: those, and the ones inside
+        them, are whole then, and wait for the members that have not come yet.
         """
         from liteq.storage.groups import open_groups as _open_groups
 
@@ -107,19 +109,6 @@ class Groups(Facade):
                 _event_log.write(tx, events, now_ms=now_ms)
         self._ring(done=bool(batch.closing))
         return ids
-
-    def close(self, group_id: str, size: int | None = None) -> bool:
-        """Say that an open group is whole, with those inside it; False where it was given up, or is not open.
-
-        `size`: how many members it has, those of inner groups too; None: those that have come or have a place. Those
-        that have not come yet are waited for.
-        """
-        from liteq.storage.groups import open_groups as _open_groups
-
-        with self._driver.write(Promise.ACCEPTED) as tx:
-            closed = _open_groups.close(tx, group_id, size, now_ms=self._clock.now_ms())
-        self._ring(done=closed, work=closed)
-        return closed
 
 
 class SavedGroups(Facade):

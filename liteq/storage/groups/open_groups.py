@@ -168,15 +168,15 @@ def take_seat(
     return Seat(wanted, position) if kept is None else kept
 
 
-def close(tx: Transaction, group_id: str, size: int | None, *, now_ms: int) -> bool:
-    """Count the members that have not come yet, and let the placeholders go; False where it has been given up.
+def close(tx: Transaction, group_id: str, size: int | None, *, now_ms: int) -> None:
+    """Count the members that have not come yet, and let the placeholders go; a group that was given up stays so.
 
     `size`: of all members, those of inner groups too; None: those that have come or have a place.
     """
     tx.execute(COUNTS, (group_id,))  # locked, before it is looked who has come
     groups = list(_open_in(tx, group_id))
     if not groups:
-        return False
+        return
     known, to_come = 0, dict[str, int]()
     for id_, _, inner in groups:
         (here, _), (kept,) = tx.execute(COUNTS, (id_,))[0], tx.execute(FREE, (id_,))[0]
@@ -184,16 +184,12 @@ def close(tx: Transaction, group_id: str, size: int | None, *, now_ms: int) -> b
         to_come[id_] = kept
     if size is not None and size > known:  # of a generator
         to_come[group_id] += size - known
-    whole = True
     for id_, placeholder, _ in groups:
         if tx.executemany(LET_GO, [(placeholder,)]):
             tx.executemany(LEAVE, [(placeholder,)])
             tx.executemany(GROW, [{"id": id_, "n": to_come[id_]}])
             tx.executemany(SHRINK, [(id_,)])
             propagate(tx, [End(placeholder, True, id_)], now_ms=now_ms)
-        else:
-            whole = False
-    return whole
 
 
 def _open_in(tx: Transaction, group_id: str) -> Iterator[tuple[str, str, int]]:

@@ -88,18 +88,20 @@ def group_bytes(tx: Transaction, node: str) -> int:
     return total
 
 
-def group_error(tx: Transaction, group: str) -> bytes:
+FirstFailure = tuple[str, bytes | None]  # the id of a message, and its error
+
+
+def group_error(tx: Transaction, group: str, first: FirstFailure | None) -> bytes:
     """The error for the rows behind a group that failed: a ChordError that names its first member that did."""
-    found = first_failure(tx, group)
-    if found is None:
+    if first is None:
         return encode_error(ChordError(f"a member of group {group} failed"))
-    member, error = found
+    member, error = first
     cause = decode_error(whole(tx, error)) if error else None
     reason = f"{cause.type}({', '.join(map(repr, cause.args))})" if cause else "TaskRevokedError('revoked')"
     return encode_error(ChordError(f"Dependency {member} raised {reason}"))
 
 
-def first_failure(tx: Transaction, group: str) -> tuple[str, bytes | None] | None:
+def first_failure(tx: Transaction, group: str) -> FirstFailure | None:
     """The first member of a group that failed, perhaps one of a group in it, and its error; None where none is kept."""
     inner = group
     while True:
@@ -117,7 +119,7 @@ def input_of(tx: Transaction, awaited: str, *, failure: bool, largest: float = i
         return result_of(tx, awaited, largest=largest)
     for (error,) in tx.execute(ERROR, (awaited,)):
         return error if error is None else whole(tx, bytes(error))
-    return group_error(tx, awaited) if tx.execute(IS_GROUP, (awaited,)) else None
+    return group_error(tx, awaited, first_failure(tx, awaited)) if tx.execute(IS_GROUP, (awaited,)) else None
 
 
 PASSED_ON_BYTES = 1_024  # an error that is larger is stored once, and those that failed because of it refer to it

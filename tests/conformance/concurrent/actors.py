@@ -109,7 +109,7 @@ def send_one_by_one(me: Actor) -> list[str]:
     me.storage.groups.open(Batch([body], [Group(group, 0)]), places, queue="q")
     for one in (*members, members[0]):
         me.storage.groups.enter(Batch([one]))
-    me.storage.groups.close(group, len(members))
+    me.storage.groups.enter(Batch(closing=[(group, len(members))]))
     return [one.id for one in (*members, body)]
 
 

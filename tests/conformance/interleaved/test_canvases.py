@@ -13,7 +13,7 @@ from liteq.storage.groups.open_groups import Seat
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
-from ..conftest import ERROR, PAYLOAD, FakeWorker, Send, StateOf, chain_of, chord_of, row
+from ..conftest import ERROR, PAYLOAD, FakeWorker, Send, StateOf, chain_of, chord_of, close, row
 from .conftest import Meet
 
 
@@ -60,9 +60,9 @@ def test_a_member_that_comes_while_its_group_closes_is_counted_once(
     storage.groups.open(Batch([], [Group("g", 0)]), {"a": Seat("g", 0)}, queue="celery")
     comes = Batch([row("a")])
     if closes_first:
-        meet(lambda: one.groups.close("g", 1), lambda: two.groups.enter(comes))
+        meet(lambda: close(one, 1), lambda: two.groups.enter(comes))
     else:
-        meet(lambda: one.groups.enter(comes), lambda: two.groups.close("g", 1))
+        meet(lambda: one.groups.enter(comes), lambda: close(two, 1))
     assert group_of(storage, "g") == (1, 0)
 
 

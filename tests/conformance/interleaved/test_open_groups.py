@@ -14,7 +14,7 @@ from liteq.storage.groups.open_groups import Seat
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
-from ..conftest import ERROR, FakeWorker, Run, StateOf, row
+from ..conftest import ERROR, FakeWorker, Run, StateOf, close, row
 from .conftest import Meet
 
 BODY = row("body", Flag.TAKES_INPUT, awaits="g")
@@ -45,7 +45,7 @@ def end(storage: Storage, name: str) -> None:
 def test_of_two_that_open_a_group_one_does(meet: Meet, storage: Storage, one: Storage, two: Storage, run: Run) -> None:
     assert sorted(meet(lambda: opened(one, "a"), lambda: opened(two, "a"))) == [False, True]
     enter(storage, "a")
-    storage.groups.close("g", 1)
+    close(storage, 1)
     assert run() == ["a", "body"]
 
 
@@ -54,12 +54,12 @@ def test_of_two_that_open_a_finished_group_anew_one_does(
 ) -> None:
     opened(storage, "a")
     enter(storage, "a")
-    storage.groups.close("g", 1)
+    close(storage, 1)
     assert run() == ["a", "body"]
     again = ("g", "body")
     assert sorted(meet(lambda: opened(one, "b", again=again), lambda: opened(two, "b", again=again))) == [False, True]
     enter(storage, "b")
-    storage.groups.close("g", 1)
+    close(storage, 1)
     assert run() == ["a", "body", "b", "body"]
 
 
@@ -75,9 +75,9 @@ def test_a_member_that_comes_twice_at_once_is_counted_once(
     opened(storage, "a", "b")
     enter(storage, "b")
     if not is_open:
-        storage.groups.close("g", 2)
+        close(storage, 2)
     meet(lambda: ours(one, "a"), lambda: theirs(two, "a"))
-    storage.groups.close("g", 2)
+    close(storage, 2)
     ran = run()
     failed = state("a") is State.UPSTREAM_FAILED
     assert counts(storage) == (2, 0, int(failed))
@@ -97,7 +97,7 @@ def test_a_member_that_comes_twice_while_it_becomes_another_task_is_counted_once
     else:
         sent, lost = meet(lambda: enter(one, "a"), lambda: two.settle(settled))
     assert (sent, lost) == (["a"], [])
-    storage.groups.close("g", 1)
+    close(storage, 1)
     assert counts(storage) == (1, 1, 0)
     assert run() == ["other", "body"]
 
@@ -110,16 +110,16 @@ def test_the_last_member_ends_while_its_group_is_closed(
     enter(storage, "a")
     settled = [(worker.claim_one(), Ack(b"1"))]
     if ends_first:
-        meet(lambda: one.settle(settled), lambda: two.groups.close("g", 1))
+        meet(lambda: one.settle(settled), lambda: close(two, 1))
     else:
-        meet(lambda: one.groups.close("g", 1), lambda: two.settle(settled))
+        meet(lambda: close(one, 1), lambda: two.settle(settled))
     assert (counts(storage), state("body")) == ((1, 0, 0), State.PENDING)
 
 
 def test_a_group_is_closed_once(meet: Meet, storage: Storage, one: Storage, two: Storage, run: Run) -> None:
     opened(storage, "a", "b")
     enter(storage, "a")
-    assert meet(lambda: one.groups.close("g", 2), lambda: two.groups.close("g", 2)) == (True, False)
+    meet(lambda: close(one, 2), lambda: close(two, 2))
     assert counts(storage) == (2, 2, 0)
     enter(storage, "b")
     assert run() == ["a", "b", "body"]
@@ -132,9 +132,9 @@ def test_a_group_that_is_closed_while_it_grows_waits_for_all(
     opened(storage, "a")
     enter(storage, "a")
     if grows_first:
-        grown, _ = meet(lambda: one.groups.expect("g", ["b"]), lambda: two.groups.close("g", 1))
+        grown, _ = meet(lambda: one.groups.expect("g", ["b"]), lambda: close(two, 1))
     else:
-        _, grown = meet(lambda: one.groups.close("g", 1), lambda: two.groups.expect("g", ["b"]))
+        _, grown = meet(lambda: close(one, 1), lambda: two.groups.expect("g", ["b"]))
     assert grown
     assert run() == ["a"], "one is still to come"
     enter(storage, "b")
@@ -147,7 +147,7 @@ def test_a_group_grows_or_has_ended(
 ) -> None:
     opened(storage, "a")
     enter(storage, "a")
-    storage.groups.close("g", 1)
+    close(storage, 1)
     settled = [(worker.claim_one(), Ack(b"1"))]
     if grows_first:
         grown, _ = meet(lambda: one.groups.expect("g", ["b"]), lambda: two.settle(settled))
@@ -166,11 +166,10 @@ def test_a_group_is_given_up_or_closed(
     clock.advance(seconds=61)
     claimer = FakeWorker(one if gives_up_first else two, "w")
     if gives_up_first:
-        leases, closed = meet(claimer.claim, lambda: two.groups.close("g", 0))
+        leases, _ = meet(claimer.claim, lambda: close(two, 0))
     else:
-        closed, leases = meet(lambda: one.groups.close("g", 0), claimer.claim)
+        _, leases = meet(lambda: close(one, 0), claimer.claim)
     given_up = [lease for lease in leases if lease.task == GIVE_UP]
-    assert closed is not bool(given_up)
     storage.settle([(lease, DeadLetter(ERROR)) for lease in given_up])
     assert state("body") in ([State.UPSTREAM_FAILED] if given_up else [State.PENDING, State.LEASED])
 
@@ -181,7 +180,7 @@ def test_what_a_running_message_becomes_awaits_a_group_that_ends_meanwhile(
 ) -> None:
     opened(storage, "a")
     enter(storage, "a")
-    storage.groups.close("g", 1)
+    close(storage, 1)
     storage.enqueue(Batch([row("self", Flag.LINKED), row("next", Flag.TAKES_INPUT, awaits="self")]))
     leases = {lease.id: lease for lease in worker.claim()}
     becomes = [(leases["self"], RetryAt(0, task="other", payload=b"[[],{}]", retries=0, awaits="g"))]
@@ -202,8 +201,8 @@ def test_what_follows_an_end_enters_its_group_as_that_is_closed(
     storage.enqueue(Batch([row("a")]))
     settled, also = [(worker.claim_one(), Ack(b"1"))], Batch([row("b", Flag.LINKED)])
     if settles_first:
-        meet(lambda: one.settle(settled, also=also), lambda: two.groups.close("g", 1))
+        meet(lambda: one.settle(settled, also=also), lambda: close(two, 1))
     else:
-        meet(lambda: one.groups.close("g", 1), lambda: two.settle(settled, also=also))
+        meet(lambda: close(one, 1), lambda: two.settle(settled, also=also))
     assert counts(storage) == (1, 1, 0)
     assert run() == ["b", "body"]
