@@ -37,6 +37,8 @@ logger = logging.getLogger("liteq.dashboard")
 
 READING = frozenset({"view", "payloads", "export"})  # the rights that change nothing
 ACTIONS_PER_S = 10
+LONGEST_QUERY = 8_192
+MOST_PARAMETERS = 100
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -149,7 +151,7 @@ class Dashboard:
             path=asked.path,
             viewer=known.only(READING) if self.read_only else known,
             base=asked.base,
-            query=parse_qs(asked.query, keep_blank_values=True, max_num_fields=100) if len(asked.query) < 8192 else {},
+            query=parse_qs(asked.query, keep_blank_values=True) if _is_read(asked.query) else {},
             form=asked.form,
             json=asked.json,
             headers=asked.headers,
@@ -198,6 +200,8 @@ class Dashboard:
             return self._unknown(request)
         if isinstance(found, Response):
             return found
+        if not _is_read(asked.query):
+            return problem(414, f"of a query {MOST_PARAMETERS} parameters and {LONGEST_QUERY:,} characters are read")
         if request.method in {"GET", "HEAD"}:
             return None
         if asked.unread is not None:
@@ -247,6 +251,10 @@ class Dashboard:
             return Response(found.status, found.headers, found.body)
         page = html(request, "problem.html", found.status, title=found.title, detail=found.detail)
         return replace(page, headers={**found.headers, **page.headers})
+
+
+def _is_read(query: str) -> bool:
+    return len(query) <= LONGEST_QUERY and query.count("&") < MOST_PARAMETERS
 
 
 def _repeats(request: Request) -> bool:

@@ -1,4 +1,4 @@
-"""The description of the API in OpenAPI 3.1, made from the routes below `api/v1` and the words here."""
+"""The API in OpenAPI 3.1, made from the routes below `api/v1` and the tables here, which say what each takes."""
 
 from __future__ import annotations
 
@@ -10,42 +10,58 @@ from typing import Any
 from liteq._version import __version__
 from liteq_dashboard.http import Route
 
-__all__ = ["description"]
+__all__ = ["BODY", "MACHINES", "PREFIX", "QUERY", "body_of_path", "description"]
 
-PREFIX = "api/v1/"
 NAMED = re.compile(r"\{(\w+)\}")
+PREFIX = "api/v1/"
 Schema = dict[str, Any]
 
 TEXT: Schema = {"type": "string"}
 NUMBER: Schema = {"type": "integer"}
 ANY_TEXT: Schema = {"type": ["string", "null"]}
-REASON = {"reason": {"type": "string", "description": "noted in the audit"}}
+TEXTS: Schema = {"type": "array", "items": TEXT}
+AT: Schema = {"type": ["integer", "string"], "description": "ms since the epoch, or a time in ISO 8601"}
+STEP: Schema = {"type": ["integer", "string"], "description": "its number, or its name"}
+LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": 1000}
 
-# The parameters of a query, by path.
+# The parameters of a query, by path; those of a path that is not here: none.
 QUERY: Mapping[str, Mapping[str, Schema]] = {
-    "tasks": {
-        "q": TEXT,
-        "after": TEXT,
-        "limit": {"type": "integer", "minimum": 1, "maximum": 1000},
-        "format": {"enum": ["json", "ndjson", "csv"]},
-    },
-    "tasks/{id}/streams/{name}": {"after": NUMBER, "limit": {"type": "integer", "minimum": 1, "maximum": 1000}},
+    "tasks": {"q": TEXT, "after": TEXT, "limit": LIMIT, "format": {"enum": ["json", "ndjson", "csv"]}},
+    "tasks/{id}/streams/{name}": {"after": NUMBER, "limit": LIMIT},
     "limits": {"after": TEXT},
     "workflows": {"after": TEXT},
-    "workflows/{id}": {"format": {"enum": ["json", "svg", "mermaid", "dot"]}},
+    "workflows/{id}": {
+        "format": {"enum": ["json", "svg", "mermaid", "dot"]}, "after": NUMBER, "state": TEXT, "group": TEXT,
+    },
     "activity": {"after": TEXT, "actor": TEXT, "action": TEXT, "target": TEXT},
     "series": {"metric": TEXT, "range": TEXT, "queue": TEXT, "task": TEXT},
-}
-# The fields of a body, by path.
-BODY: Mapping[str, Schema] = {
-    "tasks/{id}/resend": {"args": {"type": "array"}, "kwargs": {"type": "object"}},
+}  # fmt: skip
+# The parameters of what machines ask, outside the API.
+MACHINES: Mapping[str, tuple[str, ...]] = {"health": ("workers", "strict"), "metrics": ("names",)}
+
+REASON: Mapping[str, Schema] = {"reason": {"type": "string", "description": "noted in the audit"}}
+VERSION: Mapping[str, Schema] = {"version": {**TEXT, "description": "`version` of the task when it was looked at"}}
+MANY: Mapping[str, Schema] = {
+    "action": TEXT, "q": TEXT, "ids": TEXTS, "rate": ANY_TEXT, "id": ANY_TEXT, "queue": TEXT, "priority": NUMBER,
+    "at": AT, "step": STEP,
+}  # fmt: skip
+# The fields of a body, by path; beside them every call takes a reason, and one of a task its version.
+BODY: Mapping[str, Mapping[str, Schema]] = {
+    "tasks/{id}/resend": {"args": {"type": "array"}, "kwargs": {"type": "object"}, "new_id": TEXT},
     "tasks/{id}/move": {"queue": TEXT, "priority": NUMBER},
-    "tasks/{id}/run-at": {"at": {"type": ["integer", "string"]}},
+    "tasks/{id}/run-at": {"at": AT},
+    "tasks/{id}/rewind": {"step": STEP},
+    "queues/{name}/pause": {"until": {"type": ["number", "null"], "description": "ms since the epoch"}},
     "limits/{key}/set": {"rate": ANY_TEXT, "concurrent": {"type": ["integer", "null"], "minimum": 1}},
     "limits/{key}/pause": {"seconds": {"type": ["number", "string"]}},
-    "operations/preview": {"action": TEXT, "q": TEXT},
-    "operations/start": {"action": TEXT, "q": TEXT, "rate": ANY_TEXT},
-}
+    "operations/preview": MANY,
+    "operations/start": MANY,
+}  # fmt: skip
+
+
+def body_of_path(path: str) -> Mapping[str, Schema]:
+    """The fields that the body of a call may have; `path` is the one below `api/v1/`."""
+    return {**BODY.get(path, {}), **(VERSION if path.startswith("tasks/") else {}), **REASON}
 
 
 def _object(*required: str, **properties: Schema) -> Schema:
@@ -129,8 +145,7 @@ def _operation(route: Route, path: str) -> Schema:
         "responses": _responses(route, path),
     }
     if route.method == "POST":
-        fields = {**BODY.get(path, {}), **REASON}
-        body = {"type": "object", "properties": fields}
+        body = {"type": "object", "properties": dict(body_of_path(path)), "additionalProperties": False}
         found["requestBody"] = {"content": {"application/json": {"schema": body}}}
     return found
 

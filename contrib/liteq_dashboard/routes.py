@@ -9,9 +9,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
+from liteq.utils.misspelt import unknown_name
 from liteq_dashboard import pages
 from liteq_dashboard.http import Reader, Request, Response, Route
 from liteq_dashboard.links import unescaped
+from liteq_dashboard.openapi import MACHINES, PREFIX, QUERY, body_of_path
 from liteq_dashboard.render import problem
 
 __all__ = ["Found", "Table", "answer", "routes"]
@@ -72,11 +74,30 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 
 def answer(request: Request, reader: Reader, table: Table) -> Response:
-    """The answer to `request` by the table: 404, 405, 403 without the right, else its page's."""
+    """The answer to `request` by the table: 404, 405, 403 without the right, 400 for a wrong name, else its page's."""
     found = table.match(request.method, request.path)
     if isinstance(found, Response):
         return found
     route, path_args = found
     if not request.viewer.can(route.right):
         return problem(403, f"this needs the right {route.right!r}, which you do not have")
-    return route.page(replace(request, path_args=path_args), reader)
+    refused = _refused(request, route)
+    return route.page(replace(request, path_args=path_args), reader) if refused is None else refused
+
+
+def _refused(request: Request, route: Route) -> Response | None:
+    """415 or 400 for a body or a name that the call does not take, with the nearest that it does; else None.
+
+    A page for people takes whatever a link to it may bring.
+    """
+    path = route.path.removeprefix(PREFIX)
+    if path == route.path and path not in MACHINES:
+        return None
+    unknown = unknown_name("parameter", request.query, QUERY.get(path, MACHINES.get(path, ())))
+    if unknown:
+        return problem(400, unknown)
+    if request.form and request.json is None:
+        return problem(415, "send application/json")
+    if isinstance(request.json, dict) and (unknown := unknown_name("field", request.json, body_of_path(path))):
+        return problem(400, unknown)
+    return None

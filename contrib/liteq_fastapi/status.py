@@ -35,22 +35,22 @@ def status_app(queue: LiteQ, *, token: str | None = None, local: bool = False) -
         raise ValueError("the token is empty: give one; or leave it out and say local=True for this machine alone")
     guard = documents.Guard(token, "status_app(queue, token=...)", local, "status_app(queue, local=True)")
 
-    def told(tell: Callable[..., documents.Answer], *names: str) -> Callable[[Request], Any]:
+    def told(tell: Callable[..., documents.Answer], *known: str) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
-            answer = _refusal(request, guard)
+            answer = _refusal(request, guard) or documents.misasked(request.query_params, known)
             if answer is None:
                 # In the reading thread: neither the file nor the look at the workers holds the event loop up.
-                asked = {**request.query_params, **request.path_params}
-                answer = await reading(queue, tell, queue, *(asked.get(name) for name in names))
+                given = [*request.path_params.values(), *map(request.query_params.get, known)]
+                answer = await reading(queue, tell, queue, *given)
             return Response(answer.body, answer.code, answer.headers, media_type="application/json")
 
         return endpoint
 
     return Starlette(
         routes=[
-            Route("/health", told(documents.health, "workers", "strict")),
+            Route("/health", told(documents.health, *documents.HEALTH)),
             Route("/status", told(documents.status)),
-            Route("/tasks/{id}", told(documents.task, "id")),
+            Route("/tasks/{id}", told(documents.task)),
         ]
     )
 

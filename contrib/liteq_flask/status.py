@@ -65,15 +65,25 @@ def server_address(environ: Mapping[str, Any]) -> str | None:
 
 
 def _health() -> Response:
+    _check(*documents.HEALTH)
     return _response(documents.health(queue_of_app(), request.args.get("workers"), request.args.get("strict")))
 
 
 def _status() -> Response:
+    _check()
     return _response(documents.status(queue_of_app()))
 
 
 def _task(task_id: str) -> Response:
+    _check()
     return _response(documents.task(queue_of_app(), task_id))
+
+
+def _check(*known: str) -> None:
+    """End the request with 400 where its query has a parameter that is not one of `known`."""
+    refused = documents.misasked(request.args, known)
+    if refused is not None:
+        abort(_response(refused))
 
 
 def _response(answer: documents.Answer) -> Response:

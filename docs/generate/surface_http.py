@@ -15,6 +15,8 @@ from surface_tree import parsed
 
 from liteq import LiteQ
 from liteq.edge.gateway import Gateway
+from liteq.edge.openapi import PARAMETERS
+from liteq.monitor.documents import HEALTH
 from liteq.storage.sqlite.url import OPTIONS as SQLITES
 
 __all__ = ["of_parameters", "of_routes"]
@@ -40,15 +42,22 @@ def of_parameters() -> Iterator[Row]:
         yield Row("parameter", name, "`sqlite:` broker URL")
     for name in _literal("liteq_postgres.url", "OURS"):
         yield Row("parameter", name, "`postgresql:` broker URL, beside libpq's")
-    from liteq_dashboard.openapi import QUERY
+    from liteq_dashboard.openapi import MACHINES, QUERY
 
     for path, names in sorted(QUERY.items()):
         for name in names:
             yield Row("parameter", name, f"`GET /api/v1/{path}`")
+    for path, names in MACHINES.items():
+        for name in names:
+            yield Row("parameter", name, f"`GET /{path}` of the dashboard")
     for name, pages in sorted(_asked().items()):
         yield Row("parameter", name, "pages of the dashboard: " + ", ".join(sorted(pages)))
-    for name in ("workers", "strict"):
+    for name in HEALTH:
         yield Row("parameter", name, "`GET /health` of the status pages")
+    for (method, path), given in PARAMETERS.items():
+        for one in given:
+            if one["in"] == "query":
+                yield Row("parameter", one["name"], f"`{method} {path}` of the gateway")
 
 
 def _dashboard() -> Any:

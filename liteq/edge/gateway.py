@@ -19,7 +19,7 @@ from liteq.context import App
 from liteq.edge.http import Answer, Environ, Problem, Request, StartResponse, request_of
 from liteq.edge.keys import ANYTHING, Key, Keys
 from liteq.edge.lending import Lender
-from liteq.edge.openapi import document
+from liteq.edge.openapi import document, query_of
 from liteq.edge.routes import Route, Table
 from liteq.edge.sqs import Face
 from liteq.edge.sqs.errors import answer_of
@@ -34,6 +34,7 @@ from liteq.exceptions import (
     StorageFull,
     StorageUnavailable,
 )
+from liteq.utils.misspelt import unknown_name
 
 __all__ = ["Gateway", "gateway"]
 
@@ -87,6 +88,8 @@ class Gateway:
             name = key.name
             if route.right and not key.can(route.right):
                 raise Problem(403, f"this key has no right {route.right!r}")
+            if request.query and (unknown := unknown_name("parameter", request.query, query_of(route))):
+                raise Problem(400, unknown)
             answer = route.call(key, request, **parts)
         except Problem as problem:
             answer = Answer.of(problem)

@@ -9,7 +9,7 @@ from liteq._version import __version__
 from liteq.context import App
 from liteq.edge.routes import Route
 
-__all__ = ["document"]
+__all__ = ["document", "query_of"]
 
 TEXT: Final = {"type": "string"}
 ANY: Final[dict[str, Any]] = {}
@@ -80,6 +80,11 @@ REFUSED: Final = {
     408: "the request did not come in time", 409: "the lease is over", 411: "no Content-Length",
     413: "too large, or too many", 503: "the queue cannot be used at the moment: try again",
 }  # fmt: skip
+
+
+def query_of(route: Route) -> tuple[str, ...]:
+    """The parameters that a call takes in its query."""
+    return tuple(one["name"] for one in PARAMETERS.get((route.method, route.path), ()) if one["in"] == "query")
 
 
 def document(routes: Iterable[Route], _app: App) -> dict[str, Any]:

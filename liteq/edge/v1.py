@@ -22,7 +22,7 @@ from liteq.sending.replicated import confirmed
 from liteq.storage.driver import Bell
 from liteq.storage.reading.inspect import Record
 from liteq.utils.ids import ids_of
-from liteq.utils.misspelt import meant
+from liteq.utils.misspelt import unknown_name
 from liteq.utils.names import checked_name
 
 __all__ = ["MOST_WAIT_S", "V1", "document_of", "row_of"]
@@ -39,8 +39,8 @@ FIELDS = frozenset({"id", "task", "args", "kwargs", "encoded"}) | OPTIONS
 
 def row_of(app: App, call: Mapping[str, Any], id_: str) -> Message:
     """The row of one call. Raises Problem 400, without which call, for one that is none."""
-    for field in call.keys() - FIELDS:
-        raise Problem(400, f"unknown field {field!r}{meant(field, FIELDS, 'use ' + ', '.join(sorted(FIELDS)))}")
+    if unknown := unknown_name("field", call, FIELDS):
+        raise Problem(400, unknown)
     task, args, kwargs = call.get("task"), call.get("args", []), call.get("kwargs", {})
     if not isinstance(task, str):
         raise Problem(400, "task is the name of a task")
@@ -220,9 +220,8 @@ class V1:
         found = json_of(body) if body.strip() else {}
         if not isinstance(found, dict):
             raise Problem(400, "the body is a JSON object")
-        for field in found.keys() - fields:
-            known = "use " + ", ".join(sorted(fields)) if fields else "it has none"
-            raise Problem(400, f"unknown field {field!r}{meant(field, fields, known)}")
+        if unknown := unknown_name("field", found, fields):
+            raise Problem(400, unknown)
         return found
 
     def _number(self, asked: Mapping[str, Any], name: str, default: float, least: float, most: float) -> float:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from liteq import states
@@ -18,11 +18,13 @@ from liteq.exceptions import LiteqError
 from liteq.monitor.findings import Finding, findings
 from liteq.states import State
 from liteq.utils.json_text import to_json
+from liteq.utils.misspelt import unknown_name
 from liteq.utils.records import NamedTuple
 
-__all__ = ["Answer", "Ends", "Guard", "health", "outcome", "refusal", "status", "task"]
+__all__ = ["HEALTH", "Answer", "Ends", "Guard", "health", "misasked", "outcome", "refusal", "status", "task"]
 
 FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+HEALTH = ("workers", "strict")  # what `health` may be asked with
 MOST_WORKERS = 1_000_000
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
@@ -126,9 +128,15 @@ def _or_unavailable(answer: Callable[..., Answer]) -> Callable[..., Answer]:
     return guarded
 
 
+def misasked(names: Collection[str], known: Collection[str] = ()) -> Answer | None:
+    """400 for a request with parameters called `names`, of which one is not in `known`; else None."""
+    unknown = unknown_name("parameter", names, known)
+    return Answer(400, {"error": unknown}) if unknown else None
+
+
 @_or_unavailable
 def health(app: App, workers: str | None = None, strict: str | None = None) -> Answer:
-    """200 when the queue's file can be used and at least `workers` workers live, else 503; 422 for no such number.
+    """200 when the queue's file can be used and at least `workers` workers live, else 503; 400 for no such number.
 
     Work that does not go on makes the status "stuck" or "warning", and `warnings` tells of it. The code stays 200: the
     program that answers is well, and to start it again helps nobody. With `strict=1` it is 503 for "stuck" too.
@@ -138,7 +146,7 @@ def health(app: App, workers: str | None = None, strict: str | None = None) -> A
     except ValueError:
         wanted = -1
     if not 0 <= wanted <= MOST_WORKERS:
-        return Answer(422, {"error": f"workers must be a whole number up to {MOST_WORKERS:,}, not {workers!r:.80}"})
+        return Answer(400, {"error": f"workers must be a whole number up to {MOST_WORKERS:,}, not {workers!r:.80}"})
     app.storage.reader.next_due_ms()
     alive = len(_workers(app))
     found = findings(app)

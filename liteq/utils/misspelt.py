@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from liteq.exceptions.texts import alike
 
-__all__ = ["Asked", "meant", "nearest", "suggesting", "unexpected"]
+__all__ = ["Asked", "meant", "nearest", "suggesting", "unexpected", "unknown_name"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,6 +27,17 @@ def meant(name: str, known: Iterable[str], otherwise: str = "") -> str:
     near = nearest(name, known)
     said = otherwise if near is None else f"did you mean {near!r}?"
     return f"; {said}" if said else ""
+
+
+def unknown_name(noun: str, names: Collection[str], known: Collection[str]) -> str:
+    """The error for the first of `names` that is not in `known`, with the nearest that is; "" where all are known.
+
+    `noun`: of one name ("parameter").
+    """
+    for name in sorted(set(names).difference(known)):
+        rest = f"use {', '.join(sorted(known))}" if known else f"no {noun} is taken here"
+        return f"unknown {noun} {name!r:.80}{meant(name, known, rest)}"
+    return ""
 
 
 def unexpected(where: str, names: Iterable[str], known: Iterable[str], remedy: str = "") -> TypeError:

@@ -336,6 +336,19 @@ def test_a_misspelt_request_is_refused(ask: Client, asked: Any, says: str) -> No
     assert says in found.json["detail"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "says"),
+    [
+        ("GET", "/v1/tasks/x?wiat=1", "unknown parameter 'wiat'; did you mean 'wait'?"),
+        ("POST", "/v1/tasks?wait=1", "unknown parameter 'wait'; no parameter is taken here"),
+        ("GET", "/health?strict=1", "unknown parameter 'strict'; no parameter is taken here"),
+    ],
+)
+def test_a_misspelt_parameter_is_refused(ask: Client, method: str, path: str, says: str) -> None:
+    found = ask(method, path, [] if method == "POST" else None)
+    assert (found.status, found.json["detail"]) == (400, says)
+
+
 def test_a_name_that_is_no_lease_s_is_not_found(ask: Client) -> None:
     for name in ("x", "1", "1:", "1:x", "-1:2", "1:2:3", "9" * 50 + ":1", f"{2**63}:1", f"1:{2**63}", "1:٣"):
         assert ask("POST", f"/v1/leases/{quote(name)}/ack", {}).status == 404

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from liteq.monitor import operations as monitor
@@ -22,27 +21,18 @@ from liteq_dashboard.acting import (
     tried,
 )
 from liteq_dashboard.http import Page, Reader, Request, Response, Route
+from liteq_dashboard.openapi import BODY
 from liteq_dashboard.render import json_answer, problem
 
 __all__ = ["ROUTES"]
 
-TAKES: Mapping[str, tuple[str, ...]] = {
-    "move": ("queue", "priority"), "run-at": ("at",), "rewind": ("step",), "resend": ("args", "kwargs", "new_id"),
-}  # fmt: skip
-OF_MANY = frozenset({"action", "q", "ids", "reason", "rate", "id", "queue", "priority", "at", "step"})
-
-
-def _checked(body: Mapping[str, Any], known: set[str]) -> None:
-    if unknown := sorted(body.keys() - known):
-        raise ValueError(f"unknown fields {', '.join(unknown)}; use {', '.join(sorted(known))}")
-
 
 def _task(action: str) -> Page:
+    takes = BODY.get(f"tasks/{{id}}/{action}", {})
+
     def page(request: Request, reader: Reader) -> Response:
         def do() -> Response:
             body = body_of(request)
-            takes = TAKES.get(action, ())
-            _checked(body, {*takes, "reason", "version"})
             given: dict[str, Any] = {name: body[name] for name in takes if name in body}
             done = act(
                 reader.app, action, request.path_args["id"], by=actor(request, "api", body.get("reason")),
@@ -61,7 +51,6 @@ def _asked(request: Request, reader: Reader) -> tuple[str, str, dict[str, Any]] 
     if (no := refused(request.viewer, str(body_of(request).get("action", "")))) is not None:
         return no
     body = body_of(request)
-    _checked(body, set(OF_MANY))
     ids = body.get("ids", [])
     if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
         raise ValueError("ids is an array of texts")
@@ -110,7 +99,6 @@ def _operation(name: str) -> Page:
 
         def do() -> Response:
             body = body_of(request)
-            _checked(body, {"reason"})
             act_on(reader.app, found["id"], by=actor(request, "api", body.get("reason")), see=reader.sight)
             return json_answer(monitor.operation(reader.app, found["id"], reader.sight), 202)
 
@@ -131,7 +119,6 @@ def _queue(action: str) -> Page:
 
         def do() -> Response:
             body = body_of(request)
-            _checked(body, {"reason", "until"} if action == "pause" else {"reason"})
             by = actor(request, "api", body.get("reason"))
             if action == "purge":
                 return json_answer({"queue": name, "purged": purge(reader, name, by)})
@@ -158,7 +145,6 @@ def _schedule(action: str) -> Page:
 
         def do() -> Response:
             body = body_of(request)
-            _checked(body, {"reason"})
             by = actor(request, "api", body.get("reason"))
             result = act_on_schedule(reader, action, name, by=by, queue=found["queue"])
             return json_answer({"name": name, "id": getattr(result, "id", None)})

@@ -10,7 +10,7 @@ import pytest
 
 from liteq import LiteQ
 from liteq.testing import drain
-from liteq_dashboard.openapi import SCHEMAS, description
+from liteq_dashboard.openapi import BODY, MACHINES, PREFIX, QUERY, SCHEMAS, description
 from liteq_dashboard.routes import routes
 
 FORMULAS = ["=1+1", "+1", "-1", "@x", "\tx", "\rx", '=HYPERLINK("http://evil.example")']
@@ -82,13 +82,52 @@ def test_a_payload_is_a_file_without_what_is_sensitive(app, client):
         ("series?metric=done_s&range=2h", "1h, 6h"),
         ("series?metric=nonsense", "nonsense"),
         ("activity?after=x", "x"),
+        ("tasks?limt=5", "unknown parameter 'limt'; did you mean 'limit'?"),
+        ("workflows/x?forma=svg", "did you mean 'format'?"),
+        ("workflows?zzz=1", "unknown parameter 'zzz'; use"),
+        ("overview?since=1h", "no parameter is taken here"),
+        ("../health?worker=1", "did you mean 'workers'?"),
+        ("../metrics?name=celery", "did you mean 'names'?"),
     ],
 )
 def test_a_parameter_that_is_wrong_is_told(app, client, path, words):
-    found = client(app).get(f"api/v1/{path}")
+    found = client(app).get(f"api/v1/{path}".replace("api/v1/../", ""), accept="application/json")
     assert found.status == 400
     assert found.headers["content-type"] == "application/problem+json"
     assert words in found.json["detail"]
+
+
+def test_a_page_for_people_takes_what_a_link_to_it_brings(app, client):
+    assert client(app).get("tasks?utm_source=mail").status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("tasks/x/move", {"quee": "mail"}, "unknown field 'quee'; did you mean 'queue'?"),
+        ("tasks/x/retry", {"versoin": "1"}, "did you mean 'version'?"),
+        ("limits/api/set", {"rat": "1/s"}, "did you mean 'rate'?"),
+        ("limits/api/resume", {"seconds": 5}, "unknown field 'seconds'; use reason"),
+        ("queues/celery/pause", {"untill": 5}, "did you mean 'until'?"),
+        ("schedules/nightly/run", {"at": 5}, "unknown field 'at'; use reason"),
+        ("operations/preview", {"action": "retry", "search": "x"}, "unknown field 'search'; use action"),
+        ("operations/start", {"acton": "retry"}, "did you mean 'action'?"),
+        ("operations/x/stop", {"now": True}, "unknown field 'now'; use reason"),
+    ],
+)
+def test_a_field_of_a_body_that_is_wrong_is_told(app, client, path, body, words):
+    found = client(app).post(f"api/v1/{path}", json=body)
+    assert (found.status, words in found.json["detail"]) == (400, True)
+
+
+def test_the_api_takes_no_form(app, client):
+    found = client(app).post("api/v1/queues/celery/pause", {"until": "5"})
+    assert (found.status, found.json["detail"]) == (415, "send application/json")
+
+
+def test_every_path_with_parameters_or_fields_of_its_own_is_in_the_table():
+    paths = {route.path.removeprefix(PREFIX) for route in routes()}
+    assert {*QUERY, *BODY, *MACHINES} <= paths
 
 
 def test_health_is_503_with_too_few_workers_and_tells_no_names_of_queues_that_are_not_seen(app, client):

@@ -100,6 +100,12 @@ def test_an_act_needs_its_right(board, right):
     assert len(board.done) == (right == "retry")
 
 
+@pytest.mark.parametrize("query", ["q=" + "x" * 8_192, "&".join(["q=x"] * 101)])
+def test_a_query_that_is_too_long_is_told(board, query):
+    found = board.ask("GET", f"api/v1/things?{query}")
+    assert (found.status, b"100 parameters and 8,192 characters" in found.body) == (414, True)
+
+
 def test_names_in_a_path_come_whole(board):
     board.post(OWN)
     assert board.done == [("ann", "a/b", "1")]
@@ -289,10 +295,10 @@ class Slow:
 
 
 def test_two_equal_reads_at_once_are_one(app, eventually):
-    slow = Slow(app, "api/v1/x")
-    threads, answers = slow.ask("api/v1/x", "a=1")
+    slow = Slow(app, "api/v1/tasks")
+    threads, answers = slow.ask("api/v1/tasks", "after=1")
     assert slow.begun.acquire(timeout=60)
-    more, others = slow.ask("api/v1/x", "a=1", n=3)
+    more, others = slow.ask("api/v1/tasks", "after=1", n=3)
     eventually(lambda: all(waits_for_another(thread) for thread in more))
     slow.go.set()
     for thread in (*threads, *more):

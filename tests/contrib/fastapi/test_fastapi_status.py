@@ -78,11 +78,23 @@ def test_status_tells_what_waits_and_who_works(queue, client):
 
 
 @pytest.mark.parametrize("workers", ["two", 10**22, -1, "1e300", "NaN", "9" * 5000, "\x00", "x" * 10_000])
-def test_a_number_of_workers_that_is_none_is_a_clear_422(client, workers):
+def test_a_number_of_workers_that_is_none_is_a_clear_400(client, workers):
     answer = client.get("/liteq/health", params={"workers": workers})
-    assert answer.status_code == 422
+    assert answer.status_code == 400
     assert f"{workers}"[:10].strip("\x00") in answer.json()["error"]
-    assert client.get("/liteq/status", params={"workers": workers, "after": 10**22}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("health?worker=2", "unknown parameter 'worker'; did you mean 'workers'?"),
+        ("status?workers=2", "unknown parameter 'workers'; no parameter is taken here"),
+        ("tasks/x?wait=5", "unknown parameter 'wait'; no parameter is taken here"),
+    ],
+)
+def test_a_misspelt_parameter_is_told(client, path, words):
+    wrong = client.get(f"/liteq/{path}")
+    assert (wrong.status_code, wrong.json()["error"]) == (400, words)
 
 
 def test_a_number_of_any_size_is_told(queue, client):
