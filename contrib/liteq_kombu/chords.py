@@ -66,9 +66,10 @@ def open_chord(file: File, app: Celery, group_id: str, results: Iterable[Any], b
         pass  # its members have their places
     elif at_once:
         groups_of_file.open(Batch(rows, groups, closing), seats, queue=queue, again=again)
-    elif groups_of_file.open(Batch([], groups), seats, queue=queue, again=again) or becomes is not None:
-        # The group is held: nothing follows it yet. A run before this one may have died after either of the two.
-        groups_of_file.enter(Batch(rows, closing=closing), again=again)
+    else:
+        opened = groups_of_file.open(Batch([], groups), seats, queue=queue, again=again)
+        # The group is held: nothing follows it yet. A run before this one may have died between the two.
+        groups_of_file.enter(Batch(rows, closing=closing), again=again if opened else ())
     if seats:
         hold_members(file, [g.id for g in groups])
     if run is not None and becomes is not None:

@@ -376,6 +376,23 @@ def test_rows_are_put_behind_a_lease_once(storage: Storage, worker: FakeWorker, 
     assert state("d") is None
 
 
+@pytest.mark.parametrize("sent", [[], ["b"], ["b", "c"]])
+def test_a_group_that_another_run_has_opened_closes_when_all_of_it_is_put_behind(
+    storage: Storage, worker: FakeWorker, run: Run, sent: list[str]
+) -> None:
+    storage.enqueue(Batch([row("a")]))
+    lease = worker.claim_one()
+    storage.groups.open(Batch([], [Group("g", 0)]), {"b": Seat("g", 0), "c": Seat("g", 1)}, queue="celery")
+    for name in sent:
+        enter(storage, name, group_id="g")
+    members = [row(name, LINKED, awaits="a", group_id="g", position=at) for at, name in enumerate("bc")]
+    for _ in range(2):  # and once more it changes nothing
+        assert storage.leases.put_behind(lease, Batch([*members, BODY], [Group("g", 2)])) is not None
+    storage.settle([(lease, Ack(b"1"))])
+    assert run() == ["b", "c", "body"]
+    assert (counts(storage), places(storage)) == ((2, 0, 0), 0)
+
+
 def test_what_is_settled_by_a_lease_that_does_not_know_what_is_behind_it_is_whole(
     storage: Storage, worker: FakeWorker, run: Run
 ) -> None:

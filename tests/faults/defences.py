@@ -2725,6 +2725,18 @@ MUTANTS = [
         "test_a_task_that_is_killed_while_it_replaces_itself_by_a_group_runs_again",
     ),
     without(
+        "what is missing of a chord of Celery's comes with the next run", "contrib/liteq_kombu/chords.py",
+        "        groups_of_file.enter(Batch(rows", "        opened and groups_of_file.enter(Batch(rows",
+        CELERY + "test_guarantees.py::"
+        "test_a_chord_in_a_chord_is_whole_wherever_the_task_that_sends_it_is_killed",
+    ),
+    without(
+        "a group that a killed worker of Celery's has opened closes", "liteq/storage/groups/behind.py",
+        "closing = [(id_, None) for id_ in there]", "closing: list[tuple[str, None]] = []",
+        "../conformance/test_open_groups.py::"
+        "test_a_group_that_another_run_has_opened_closes_when_all_of_it_is_put_behind",
+    ),
+    without(
         "a task that kills Celery's children is a dead letter in time", "contrib/liteq_kombu/files.py",
         "max_crashes=options.max_deliveries", "max_crashes=1_000_000",
         CELERY + "test_guarantees.py::test_poison_runs_as_often_as_it_may_and_is_replayed_from_the_dead_letters",

@@ -110,6 +110,20 @@ def test_a_task_that_is_killed_while_it_replaces_itself_by_a_group_runs_again(sh
     assert shop.lines("ran") == ["ran", "ran"]
 
 
+def test_a_chord_in_a_chord_is_whole_wherever_the_task_that_sends_it_is_killed(shop: Shop) -> None:
+    """Its group, its body and its members are several writes: what is missing of them comes with the next run."""
+    from celery import chain, chord
+
+    shop.start(children=1)
+    same, sent = shop.sig("same"), []
+    for nth in range(1, 4):
+        first = shop.sig("killed_at_its_end", nth, nth, str(shop.folder / f"ran-{nth}"))
+        inner = chain(first, chord([same, shop.sig("same", 5, immutable=True)], same, app=shop.app), app=shop.app)
+        sent.append(chord([shop.sig("same", 0), inner], same, app=shop.app).delay())
+    assert [one.get(timeout=LONG_S) for one in sent] == [[0, [nth, 5]] for nth in range(1, 4)]
+    assert [len(shop.lines(f"ran-{nth}")) for nth in range(1, 3)] == [2, 2]
+
+
 @pytest.mark.parametrize("kind", ["gevent", "threads"])
 def test_twenty_senders_and_a_second_process_all_get_through(shop: Shop, kind: str) -> None:
     """A greenlet that waited natively for the write gate would stop the one that has it, and with it everybody."""
