@@ -11,7 +11,7 @@ from liteq.monitor.server_events import HEADERS, aevents, events, offset_of
 from liteq.result import AsyncResult
 
 if TYPE_CHECKING:
-    from liteq.workflow.run import Run
+    from liteq.workflow.client.run import Run
 
 __all__ = ["event_stream"]
 

@@ -18,7 +18,7 @@ from liteq.result import AsyncResult
 from liteq.utils.json_text import to_json
 
 if TYPE_CHECKING:
-    from liteq.workflow.run import Run
+    from liteq.workflow.client.run import Run
 
 __all__ = ["Progress", "event_stream", "progress"]
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from liteq.policy.kept import MOST_TAGS
+from liteq.utils.durations import to_span_ms
 from liteq.utils.names import checked_name, checked_priority
-from liteq.workflow.duration import to_span_ms
 from liteq_flow.jobs.files import check_template
 from liteq_flow.jobs.job import QUEUES
 from liteq_flow.model import Action, Flow, Foreach, Step

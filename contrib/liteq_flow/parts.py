@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
-from liteq.policy.durations import seconds
+from liteq.utils.durations import seconds
 from liteq_flow.forms import wrong_pattern
 from liteq_flow.model import Captured, Condition, ContinueOn, Declared, Param, Repeat, Retry, Stream
 from liteq_flow.values import is_select

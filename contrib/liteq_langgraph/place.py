@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from liteq.storage.storage import Storage, open_storage
-from liteq.workflow.frames import here
+from liteq.workflow.history.frames import here
 
 if TYPE_CHECKING:
     from liteq.context import App

@@ -13,16 +13,17 @@ import orjson
 from langgraph.types import Command, Interrupt, StateSnapshot
 
 from liteq.exceptions import StorageError, WorkflowError
-from liteq.workflow import actx, children, ctx, waits
-from liteq.workflow.frames import here
-from liteq.workflow.scope import Scope
+from liteq.workflow import actx, ctx
+from liteq.workflow.calling import children, waits
+from liteq.workflow.calling.scope import Scope
+from liteq.workflow.history.frames import here
 from liteq_langgraph.declared import declared_in
 from liteq_langgraph.nodes import CALL, TARGETS, driven, plain
 from liteq_langgraph.saver import LiteQSaver
 from liteq_langgraph.serde import StrictSerializer
 
 if TYPE_CHECKING:
-    from liteq.workflow.machine import Machine
+    from liteq.workflow.history.machine import Machine
 
 __all__ = ["arun", "run"]
 

@@ -32,8 +32,8 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from liteq.exceptions import WorkflowError
+from liteq.utils.durations import Duration
 from liteq.workflow import Approval, StepOptions, actx
-from liteq.workflow.duration import Duration
 from liteq_openai_agents.model import Emit, ModelInRun
 from liteq_openai_agents.session import SessionInRun
 from liteq_openai_agents.steps import Steps

@@ -9,8 +9,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from liteq.workflow import StepOptions, actx
-from liteq.workflow.frames import here
-from liteq.workflow.machine import Machine
+from liteq.workflow.history.frames import here
+from liteq.workflow.history.machine import Machine
 
 __all__ = ["Steps"]
 

@@ -26,7 +26,7 @@ from liteq.message import (
 __all__ = ["ERROR_TYPE", "OUTCOMES", "STEP", "common", "names", "of_message", "with_older"]
 
 SYSTEM = "liteq"
-RUN_ID, WORKFLOW, STEP = "liteq.workflow.run_id", "liteq.workflow.name", "liteq.workflow.step"
+RUN_ID, WORKFLOW, STEP = "liteq.workflow.run_id", "liteq.workflow.name", "liteq.workflow.declared.step"
 OPT_IN = "OTEL_SEMCONV_STABILITY_OPT_IN"
 
 OUTCOMES: dict[type[Any], str] = {  # the values of `liteq.outcome`; a parked run's is its state

@@ -18,7 +18,7 @@ from pydantic_ai.tools import (
     ToolDenied,
 )
 
-from liteq.policy.durations import Duration, limit_s
+from liteq.utils.durations import Duration, limit_s
 from liteq.utils.misspelt import suggesting
 from liteq.workflow import Approval, actx
 from liteq_pydantic_ai import places

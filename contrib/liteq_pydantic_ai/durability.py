@@ -26,11 +26,11 @@ from pydantic_ai.tools import AgentDepsT, RunContext, ToolDefinition
 from pydantic_ai.toolsets import AbstractToolset
 
 from liteq.exceptions import WorkflowCancelled
-from liteq.policy.durations import Duration
 from liteq.policy.keyed import Spec
+from liteq.utils.durations import Duration
 from liteq.utils.misspelt import suggesting
 from liteq.workflow import Budget, StepOptions
-from liteq.workflow.frames import Leave
+from liteq.workflow.history.frames import Leave
 from liteq_pydantic_ai import guards, places, streams
 from liteq_pydantic_ai.backend import Backend, counted
 from liteq_pydantic_ai.events import Waiter

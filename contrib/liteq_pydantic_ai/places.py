@@ -18,9 +18,9 @@ from pydantic_ai.usage import RunUsage
 
 from liteq.exceptions import WorkflowError
 from liteq.workflow import ctx
-from liteq.workflow.frames import enter, here, leave
-from liteq.workflow.machine import Machine
-from liteq.workflow.scope import Scope
+from liteq.workflow.calling.scope import Scope
+from liteq.workflow.history.frames import enter, here, leave
+from liteq.workflow.history.machine import Machine
 from liteq_pydantic_ai.hashing import Messages
 
 __all__ = [

@@ -103,7 +103,8 @@ def _has_fields(node: ast.ClassDef) -> bool:
 def lineage(module: str, node: ast.ClassDef) -> Iterator[ast.ClassDef]:
     """The class, and those of this repository that it inherits from, nearest first."""
     yield node
-    for base in node.bases:
+    for written in node.bases:
+        base = written.value if isinstance(written, ast.Subscript) else written  # `Base[P, R]`
         if isinstance(base, ast.Name):
             found = definition(module, base.id)
             if isinstance(found.node, ast.ClassDef) and found.node is not node:

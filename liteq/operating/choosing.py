@@ -18,9 +18,9 @@ from liteq.monitor.tasks.matching import find
 from liteq.monitor.tasks.search import BadSearch, parse
 from liteq.states import State
 from liteq.storage.operating.acting import STATES
+from liteq.utils.durations import to_span_ms
 from liteq.utils.misspelt import nearest
 from liteq.utils.records import NamedTuple
-from liteq.workflow.duration import to_span_ms
 
 __all__ = ["Choice", "Page", "check", "page_of"]
 

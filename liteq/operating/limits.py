@@ -9,9 +9,9 @@ from typing import Any, Final
 from liteq.context import App
 from liteq.monitor.access.sight import ALL, Sight
 from liteq.operating.acts import Done
-from liteq.policy.durations import limit_s
 from liteq.storage.limits.rules import queue_of
 from liteq.storage.operating.audit import Actor
+from liteq.utils.durations import limit_s
 from liteq.utils.misspelt import meant
 
 __all__ = ["LIMIT_ACTIONS", "act_on_limit", "limit_words", "may_change"]

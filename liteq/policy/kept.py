@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from liteq.policy.durations import to_span_ms
+from liteq.utils.durations import to_span_ms
 from liteq.utils.names import checked_name
 
 __all__ = ["KEPT", "MOST_TAGS", "check_kept", "checked_tags", "log_keep_ms"]

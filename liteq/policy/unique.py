@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
-from liteq.policy.durations import Duration, limit_ms, seconds, to_span_ms
+from liteq.utils.durations import Duration, limit_ms, seconds, to_span_ms
 from liteq.utils.misspelt import meant, suggesting
 
 __all__ = ["By", "Debounce", "Exclusive", "Throttle", "Unique", "of_document", "unique_of"]

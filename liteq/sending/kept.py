@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from liteq.message import Flag, Message, RunSpec
-from liteq.policy.durations import limit_ms
 from liteq.policy.kept import KEPT, checked_tags
 from liteq.sending.keys import KEYED_BY_CALL
+from liteq.utils.durations import limit_ms
 
 __all__ = ["MORE_BY_CALL", "mark_kept"]
 

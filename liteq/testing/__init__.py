@@ -10,7 +10,7 @@ from liteq.clock import FakeClock
 from liteq.exceptions.workflows import NotRecorded
 from liteq.testing.worker import start_worker
 from liteq.testing.workflows import WorkflowTest
-from liteq.workflow.drain import Drain
+from liteq.workflow.client.drain import Drain
 
 __all__ = ["FakeClock", "NotRecorded", "WorkflowTest", "drain", "eager", "start_worker"]
 

@@ -12,11 +12,11 @@ from liteq.app import LiteQ
 from liteq.clock import FakeClock
 from liteq.exceptions import WorkflowError
 from liteq.testing import modes
-from liteq.workflow.duration import Duration
+from liteq.utils.durations import Duration
+from liteq.workflow.client.inplace import Bench, BenchRun
+from liteq.workflow.client.recording import Recording
+from liteq.workflow.client.run import Run
 from liteq.workflow.flow import Workflow
-from liteq.workflow.inplace import Bench, BenchRun
-from liteq.workflow.recording import Recording
-from liteq.workflow.run import Run
 
 __all__ = ["WorkflowTest"]
 

@@ -6,16 +6,16 @@ from liteq.workflow import ctx   # in `async def` bodies: actx, the same names, 
 from __future__ import annotations
 
 from liteq.workflow.actx import actx
-from liteq.workflow.budgets import Budget, Usage
+from liteq.workflow.calling.handles import Failure, Handle
+from liteq.workflow.calling.waits import Approval
+from liteq.workflow.client.run import Run
 from liteq.workflow.context import ctx
-from liteq.workflow.done import Done, NotDone
+from liteq.workflow.declared.budgets import Budget, Usage
+from liteq.workflow.declared.done import Done, NotDone
+from liteq.workflow.declared.step import Step
+from liteq.workflow.declared.step_options import StepOptions
 from liteq.workflow.flow import Workflow
-from liteq.workflow.handles import Failure, Handle
-from liteq.workflow.run import Run
 from liteq.workflow.secret import Secret
-from liteq.workflow.step import Step
-from liteq.workflow.step_options import StepOptions
-from liteq.workflow.waits import Approval
 
 __all__ = [
     "Approval",

@@ -7,16 +7,16 @@ from datetime import datetime
 from typing import Any, Literal, NoReturn, ParamSpec, TypeVar, overload
 
 from liteq.canvas import Signature
-from liteq.workflow import children, effects, waits
-from liteq.workflow.adhoc import as_step, named_step
-from liteq.workflow.calls import Call, called
+from liteq.utils.durations import Duration
+from liteq.workflow.calling import children, effects, waits
+from liteq.workflow.calling.handles import AsyncHandle, Failure, Handle
+from liteq.workflow.calling.saga import AsyncSaga, AsyncShield
+from liteq.workflow.calling.waits import NOTHING, Approval
 from liteq.workflow.context import Common, _continue
-from liteq.workflow.duration import Duration
-from liteq.workflow.handles import AsyncHandle, Failure, Handle
-from liteq.workflow.inside import StepFrame
-from liteq.workflow.saga import AsyncSaga, AsyncShield
-from liteq.workflow.step_options import StepOptions
-from liteq.workflow.waits import NOTHING, Approval
+from liteq.workflow.declared.adhoc import as_step, named_step
+from liteq.workflow.declared.step_options import StepOptions
+from liteq.workflow.history.calls import Call, called
+from liteq.workflow.stepping.inside import StepFrame
 
 __all__ = ["AsyncContext", "actx"]
 

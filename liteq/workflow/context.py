@@ -13,16 +13,16 @@ from uuid import UUID
 from liteq.canvas import Signature
 from liteq.exceptions import WorkflowError
 from liteq.serialization import encode
-from liteq.workflow import children, effects, waits
-from liteq.workflow.adhoc import as_step, named_step
-from liteq.workflow.duration import Duration
-from liteq.workflow.frames import here, outside
-from liteq.workflow.handles import Failure, Handle
-from liteq.workflow.inside import StepFrame
-from liteq.workflow.saga import Saga, Shield
-from liteq.workflow.scope import Scope
-from liteq.workflow.step_options import StepOptions
-from liteq.workflow.waits import NOTHING, Approval
+from liteq.utils.durations import Duration
+from liteq.workflow.calling import children, effects, waits
+from liteq.workflow.calling.handles import Failure, Handle
+from liteq.workflow.calling.saga import Saga, Shield
+from liteq.workflow.calling.scope import Scope
+from liteq.workflow.calling.waits import NOTHING, Approval
+from liteq.workflow.declared.adhoc import as_step, named_step
+from liteq.workflow.declared.step_options import StepOptions
+from liteq.workflow.history.frames import here, outside
+from liteq.workflow.stepping.inside import StepFrame
 
 __all__ = ["Common", "Context", "ctx"]
 
@@ -48,7 +48,7 @@ class BodyLogger(logging.LoggerAdapter[logging.Logger]):
         return msg, kwargs
 
 
-_LOGGER = logging.getLogger("liteq.workflow.run")
+_LOGGER = logging.getLogger("liteq.workflow.client.run")
 
 
 class Common:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from liteq.exceptions import WorkflowError
 from liteq.serialization.secret import Secret, guards
-from liteq.workflow.frames import here
+from liteq.workflow.history.frames import here
 
 __all__ = ["Secret"]
 

@@ -426,7 +426,7 @@ MUTANTS = [
         "../integration/test_beat_overlap.py::test_a_run_whose_place_is_taken_is_cancelled_with_a_reason",
     ),
     without(
-        "a reminder is no call of the body's", "liteq/workflow/waits.py",
+        "a reminder is no call of the body's", "liteq/workflow/calling/waits.py",
         "    token = enter(None)", "    token = enter(scope)",
         "../integration/test_workflow_webhook.py::test_an_approval_is_posted_and_again_at_each_reminder",
     ),
@@ -1649,7 +1649,7 @@ MUTANTS = [
     ),
     # -- runs of workflows
     without(
-        'history is read before a run goes on', "liteq/workflow/activation.py",
+        'history is read before a run goes on', "liteq/workflow/activating/activation.py",
         '            machine.load()\n',
         '            pass\n',
         "test_workflow_kills.py::test_a_run_killed_anywhere_goes_on_behind_its_last_recorded_step",
@@ -1690,13 +1690,13 @@ MUTANTS = [
         "test_workflow_kills.py::test_a_sleep_of_a_day_goes_on_over_a_restart_and_ends_once",
     ),
     without(
-        'compensations run last in, first out', "liteq/workflow/saga.py",
+        'compensations run last in, first out', "liteq/workflow/calling/saga.py",
         '                    fn, args, kwargs = self._added.pop()\n                    self._compensate',
         '                    fn, args, kwargs = self._added.pop(0)\n                    self._compensate',
         "test_workflow_kills.py::test_compensations_run_last_in_first_out_also_when_they_are_killed",
     ),
     without(
-        'a cancel is raised at each call that follows it', "liteq/workflow/machine.py",
+        'a cancel is raised at each call that follows it', "liteq/workflow/history/machine.py",
         '        if not scope.shields:\n            self.cancel(place, reason)',
         '        if not scope.shields:\n            pass',
         "test_workflow_kills.py::test_a_cancel_is_not_swallowed_and_runs_what_undoes",
@@ -1714,7 +1714,7 @@ MUTANTS = [
         "test_workflow_kills.py::test_a_terminated_run_loses_its_process_and_undoes_nothing",
     ),
     without(
-        "a step's rows and its result are one commit, also elsewhere", "liteq/workflow/databases.py",
+        "a step's rows and its result are one commit, also elsewhere", "liteq/workflow/stepping/databases.py",
         '    _run(connection, mark, WRITE, (*_place(call), data.decode()))\n',
         '',
         "test_workflow_kills.py::test_a_transactional_step_leaves_one_row_wherever_it_is_killed",
@@ -1726,7 +1726,7 @@ MUTANTS = [
         "test_workflow_kills.py::test_an_expensive_answer_is_paid_for_once_though_who_computes_it_is_killed",
     ),
     without(
-        'attempts are counted over restarts', "liteq/workflow/attempts.py",
+        'attempts are counted over restarts', "liteq/workflow/stepping/call.py",
         '        self.attempt = 1 if row is None else row.attempts + 1\n',
         '        self.attempt = 1\n',
         "test_workflow_kills.py::test_attempts_and_their_pauses_survive_kills_and_restarts",
@@ -1762,7 +1762,7 @@ MUTANTS = [
         "../conformance/test_runs.py::test_a_try_that_did_not_come_to_its_end_is_made_again",
     ),
     without(
-        "a result above its limit fails its step", "liteq/workflow/attempts.py",
+        "a result above its limit fails its step", "liteq/workflow/stepping/attempts.py",
         "        data, value = step.codec.result.kept(value, machine.max_bytes)\n",
         "        data, value = step.codec.result.kept(value, None)\n",
         "test_workflow_kills.py::test_large_results_pass_and_what_is_over_the_limit_names_the_setting",
@@ -1773,84 +1773,84 @@ MUTANTS = [
         "test_workflow_kills.py::test_a_locked_file_reaches_nobody",
     ),
     without(
-        "a call is what history holds at its place, with the same arguments", "liteq/workflow/scope.py",
+        "a call is what history holds at its place, with the same arguments", "liteq/workflow/calling/scope.py",
         "row.kind != kind or row.name != name or row.arghash != arghash", "row.kind != kind or row.name != name",
         "../integration/test_workflow_recovery.py::test_other_arguments_are_divergence_too",
     ),
     without(
-        "a recorded step is answered from history, whatever it returned", "liteq/workflow/scope.py",
+        "a recorded step is answered from history, whatever it returned", "liteq/workflow/calling/scope.py",
         "if row is not None and row.ended_ms is not None:\n            value = self.answer(row, step.form)",
         "if row is not None and row.output not in (None, b\"null\"):\n            value = self.answer(row, step.form)",
         "../integration/test_workflow_recovery.py::test_a_step_that_returned_nothing_is_recovered_and_not_run_again",
     ),
     without(
-        "a body that ends before its history does parks", "liteq/workflow/machine.py",
+        "a body that ends before its history does parks", "liteq/workflow/history/machine.py",
         "if scope is None or self.ahead.get(\"\", 0) <= scope.pos:", "if scope is not None:",
         "../integration/test_workflow_recovery.py::test_a_step_that_is_gone_parks_the_run",
     ),
     without(
-        "code behind one id of `patched` goes together in a run", "liteq/workflow/scope.py",
+        "code behind one id of `patched` goes together in a run", "liteq/workflow/calling/scope.py",
         "machine.unpatched.add(id_)", "pass",
         "../integration/test_workflow_recovery.py::"
         "test_patched_is_true_for_new_runs_and_for_those_that_had_not_come_that_far",
     ),
     without(
-        "a failing step has its retries, and no more", "liteq/workflow/step.py",
+        "a failing step has its retries, and no more", "liteq/workflow/declared/step.py",
         "if attempt > self.retries or", "if attempt >= self.retries or",
         "../integration/test_workflow_recovery.py::test_attempts_and_their_waits_survive_restarts",
     ),
     without(
-        "what cannot come back is not tried again", "liteq/workflow/step.py",
+        "what cannot come back is not tried again", "liteq/workflow/declared/step.py",
         "return isinstance(exc, StepTimeout) or not isinstance(exc, (WorkflowError, BadMessage))", "return True",
         "../integration/test_workflow_recovery.py::"
         "test_a_value_that_cannot_come_back_fails_its_step_at_once_and_is_not_retried",
     ),
     without(
-        "a body that was left answers no call any more", "liteq/workflow/machine.py",
+        "a body that was left answers no call any more", "liteq/workflow/history/machine.py",
         "        if self.leaving is not None:\n            raise self.leaving\n        if self.thread",
         "        if self.thread",
         "../integration/test_workflow_sagas.py::test_steps_run_inside_a_shield",
     ),
     without(
-        "after a cancel no step begins outside of sagas and shields", "liteq/workflow/machine.py",
+        "after a cancel no step begins outside of sagas and shields", "liteq/workflow/history/machine.py",
         "        if not scope.shields:\n            self.cancel(place, reason)", "        pass",
         "../integration/test_workflow_sagas.py::test_a_cancel_in_a_step_lets_it_end_and_begins_no_other",
         "../integration/test_workflow_sagas.py::test_a_cancel_cannot_be_swallowed",
     ),
     without(
-        "compensations run last in first out", "liteq/workflow/saga.py",
+        "compensations run last in first out", "liteq/workflow/calling/saga.py",
         "                    fn, args, kwargs = self._added.pop()\n                    self._compensate",
         "                    fn, args, kwargs = self._added.pop(0)\n                    self._compensate",
         "../integration/test_workflow_sagas.py::test_compensations_run_last_in_first_out_once_each",
     ),
     without(
-        "a cancel with the last write of a saga undoes it too", "liteq/workflow/saga.py",
+        "a cancel with the last write of a saga undoes it too", "liteq/workflow/calling/saga.py",
         "        if exc is None:\n            self._last_look()\n        elif",
         "        if exc is None:\n            pass\n        elif",
         "../integration/test_workflow_sagas.py::test_a_cancel_with_the_last_write_of_a_saga_undoes_it_too",
     ),
     without(
-        "the result of a step in another database stands beside its rows", "liteq/workflow/databases.py",
+        "the result of a step in another database stands beside its rows", "liteq/workflow/stepping/databases.py",
         "return str(rows[0][0]).encode() if rows else None", "return None",
         "../integration/test_workflow_memo_tx.py::test_a_step_in_a_database_of_ones_own_has_its_effect_once",
     ),
     without(
-        "a run that a transactional step starts belongs to its commit", "liteq/workflow/starting.py",
+        "a run that a transactional step starts belongs to its commit", "liteq/workflow/client/starting.py",
         'transaction if hasattr(transaction, "start") else app.storage.runs', "app.storage.runs",
         "../integration/test_workflow_memo_tx.py::test_what_a_transactional_step_sends_belongs_to_its_commit",
     ),
     without(
-        "a kept result crosses no tag", "liteq/workflow/special.py",
+        "a kept result crosses no tag", "liteq/workflow/stepping/special.py",
         '    if scope:\n        data = b"%s\\0%s" % (scope.encode(), data)\n', "",
         "../integration/test_workflow_memo_tx.py::test_an_answer_crosses_no_tenant",
     ),
     without(
-        "a run without a tag shares with nobody", "liteq/workflow/special.py",
+        "a run without a tag shares with nobody", "liteq/workflow/stepping/special.py",
         '        if found is None:\n            return None\n        scope = found\n', "        scope = found or ''\n",
         "../integration/test_workflow_memo_tx.py::test_an_answer_crosses_no_tenant",
     ),
     without(
-        "what is not recorded passes every except of the body", "liteq/workflow/recording.py",
+        "what is not recorded passes every except of the body", "liteq/workflow/client/recording.py",
         "            machine.leave(  # and not raised: a framework would catch it\n",
         "            (lambda exc: (_ for _ in ()).throw(exc))(\n",
         "../integration/test_workflow_recording.py::"
@@ -1871,39 +1871,39 @@ MUTANTS = [
         "../conformance/test_sessions.py::test_a_step_that_is_repeated_writes_once",
     ),
     without(
-        "an async body goes on while another run computes a memo", "liteq/workflow/loop.py",
+        "an async body goes on while another run computes a memo", "liteq/workflow/activating/pending.py",
         "                await asyncio.sleep(LOOK_S)", "                __import__('time').sleep(LOOK_S)",
         "../integration/test_workflow_memo_tx.py::test_an_async_body_goes_on_while_another_run_computes",
     ),
     without(
-        "each branch of an async body has places of its own", "liteq/workflow/loop.py",
+        "each branch of an async body has places of its own", "liteq/workflow/activating/loop.py",
         "        context.run(enter, frame.branch())\n", "",
         "../integration/test_workflow_async.py::test_branches_with_random_delays_replay_the_same",
     ),
     without(
-        "the cancellation of a branch does not reach a step", "liteq/workflow/loop.py",
+        "the cancellation of a branch does not reach a step", "liteq/workflow/activating/pending.py",
         "found = await asyncio.shield(task)", "found = await task",
         "../integration/test_workflow_async.py::test_a_step_is_not_reached_by_the_cancellation_of_its_branch",
     ),
     without(
-        "an async step that is recorded is answered from history", "liteq/workflow/attempts.py",
+        "an async step that is recorded is answered from history", "liteq/workflow/stepping/attempts.py",
         "if row is not None and row.ended_ms is not None:", "if False:",
         "test_agent_kills.py::test_an_agent_killed_inside_each_request_and_each_tool",
         "test_agent_kills.py::test_agents_killed_at_random_repeat_what_was_in_progress",
     ),
     without(
-        "a row says that a step begins whose effect may be in doubt", "liteq/workflow/attempts.py",
-        "            _doubts().note_begin(self)", "            pass",
+        "a row says that a step begins whose effect may be in doubt", "liteq/workflow/stepping/attempts.py",
+        "            note_begin(self)", "            pass",
         "test_agent_kills.py::test_a_charge_that_was_killed_is_looked_for_and_not_repeated",
         "test_agent_kills.py::test_a_charge_that_was_killed_waits_for_a_person",
     ),
     without(
-        "the answer to one doubt is none to the next", "liteq/workflow/doubt.py",
+        "the answer to one doubt is none to the next", "liteq/workflow/stepping/doubt.py",
         "max(call.begun, *questions, 0) + 1", "call.begun + 1",
         "../integration/test_workflow_doubt.py::test_a_kill_after_a_retry_is_a_new_doubt",
     ),
     without(
-        "an attempt that has failed is in no doubt while it waits", "liteq/workflow/attempts.py",
+        "an attempt that has failed is in no doubt while it waits", "liteq/workflow/stepping/call.py",
         "        self.machine.checkpoint(row, None, True)", "        self.machine.checkpoint(row)",
         "../integration/test_workflow_doubt.py::test_an_attempt_that_has_failed_is_in_no_doubt",
     ),
@@ -1913,7 +1913,7 @@ MUTANTS = [
         "../integration/test_workflow_doubt.py::test_a_person_says_that_it_fails",
     ),
     without(
-        "a divergence is the end whatever catches it", "liteq/workflow/activation.py",
+        "a divergence is the end whatever catches it", "liteq/workflow/activating/activation.py",
         " or isinstance(machine.leaving, Diverged)", "",
         "../integration/test_workflow_named_steps.py::test_divergence_is_reported_whatever_catches_it",
     ),
@@ -2006,7 +2006,7 @@ MUTANTS = [
         "test_limits_kills.py::test_a_limit_is_never_exceeded_whatever_is_killed",
     ),
     without(
-        "a step takes a place", "liteq/workflow/limits.py",
+        "a step takes a place", "liteq/workflow/stepping/limits.py",
         "        if not keys:\n            return None\n", "        return None\n",
         "test_limits_kills.py::test_runs_and_their_steps_keep_to_their_limits_whatever_is_killed",
     ),
@@ -2206,7 +2206,7 @@ MUTANTS = [
         "../integration/test_step_limits.py::test_all_keys_or_none",
     ),
     without(
-        "each attempt of a step that was sent takes a token", "liteq/workflow/limits.py",
+        "each attempt of a step that was sent takes a token", "liteq/workflow/stepping/limits.py",
         "    if sent and keys and not (machine.has_begun or machine.lease.flags & Flag.HISTORY):",
         "    if sent and keys:",
         "../integration/test_step_limits.py::test_each_attempt_of_a_step_that_is_sent_takes_a_token",
@@ -2222,7 +2222,7 @@ MUTANTS = [
         "../integration/test_step_limits.py::test_each_attempt_of_a_step_that_is_sent_takes_a_token",
     ),
     without(
-        "a step gives its places back", "liteq/workflow/attempts.py",
+        "a step gives its places back", "liteq/workflow/stepping/attempts.py",
         "        if self.places:", "        if False:",
         "../integration/test_step_limits.py::test_a_step_that_has_ended_has_no_place",
     ),
@@ -2278,12 +2278,12 @@ MUTANTS = [
         "../conformance/test_spending.py::test_a_price_that_is_not_known_takes_what_was_held",
     ),
     without(
-        "what goes on later is not undone", "liteq/workflow/saga.py",
+        "what goes on later is not undone", "liteq/workflow/calling/saga.py",
         "if isinstance(exc, RateLimited) and not machine.is_cancelled:", "if False:",
         "../integration/test_step_limits.py::test_a_body_that_meets_a_limit_outside_waits_and_goes_on_by_a_replay",
     ),
     without(
-        "async steps of one run share no place", "liteq/workflow/limits.py",
+        "async steps of one run share no place", "liteq/workflow/stepping/limits.py",
         "            await lock.acquire()", "            lock = asyncio.Lock(); await lock.acquire()",
         "../integration/test_step_limits.py::test_async_steps_of_one_run_come_one_after_another",
     ),
@@ -2546,7 +2546,7 @@ MUTANTS = [
         "../integration/test_unique_tasks.py::test_what_a_body_calls_follows_the_one_that_stands",
     ),
     without(
-        "a fork knows the steps that took the id of their run", "liteq/workflow/machine.py",
+        "a fork knows the steps that took the id of their run", "liteq/workflow/history/machine.py",
         "bool(self.kin) and row.arghash in {*hashes_under(self.kin, self.run_id, args, kwargs)}", "False",
         "../integration/test_workflow_sagas.py::test_a_fork_keeps_steps_that_took_the_id_of_their_run",
     ),

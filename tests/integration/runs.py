@@ -10,7 +10,7 @@ from liteq import LiteQ
 from liteq.clock import FakeClock
 from liteq.message import Lease, Outcome, Release, WorkerIdentity, new_id
 from liteq.serialization import encode_error
-from liteq.workflow.drain import outcome_of
+from liteq.workflow.client.drain import outcome_of
 
 
 class Killed(BaseException):

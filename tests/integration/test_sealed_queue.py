@@ -20,7 +20,7 @@ pytest.importorskip("cryptography")
 from liteq import LiteQ
 from liteq.exceptions import CodecError, RunNotFound
 from liteq.states import State
-from liteq.workflow.run import Run
+from liteq.workflow.client.run import Run
 from liteq_crypt import new_key
 
 from .worker_process import HERE, Site, wait_for

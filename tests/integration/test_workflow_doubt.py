@@ -306,7 +306,7 @@ def test_a_step_that_was_killed_at_its_timeout_is_in_doubt(app, worker, bank):
 
 
 def _hash(*args: Any) -> bytes | None:
-    from liteq.workflow.codec import hash_of
+    from liteq.workflow.history.codec import hash_of
 
     return hash_of(args, {})
 

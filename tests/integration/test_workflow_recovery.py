@@ -420,7 +420,7 @@ def test_an_exception_of_the_body_fails_the_run_at_once(app):
 
 
 def test_nondeterminism_comes_back_as_itself(app, steps):
-    from liteq.workflow.errors import document_of, raised_of
+    from liteq.workflow.history.errors import document_of, raised_of
 
     made = raised_of(document_of(NonDeterminism("here", "a", "b"), 1000))
     assert (made.position, made.recorded, made.found) == ("here", "a", "b")

@@ -11,7 +11,7 @@ from liteq.exceptions import WorkflowError
 from liteq.serialization import decode, encode
 from liteq.testing import drain
 from liteq.workflow import Secret, ctx
-from liteq.workflow.codec import hash_of
+from liteq.workflow.history.codec import hash_of
 
 VALUE = "hunter2-hunter2"
 

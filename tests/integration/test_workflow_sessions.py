@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from liteq.workflow import actx
-from liteq.workflow.held import drop, held
+from liteq.workflow.activating.held import drop, held
 from tests.integration.runs import killed_at
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from liteq import exceptions
 from liteq.exceptions import LeaseLost, NotRegistered, RemoteError, StorageBusy
 from liteq.serialization import ErrorDoc, decode_error, encode_error, loaded_class, rebuild
-from liteq.workflow.errors import document_of, raised_of
+from liteq.workflow.history.errors import document_of, raised_of
 
 
 class AppError(Exception):

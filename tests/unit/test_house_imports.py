@@ -32,7 +32,7 @@ TABLES = {
     "contrib/liteq_celery/names.py": "MODULES: the names of Celery's modules, and their objects in liteq",
     "contrib/liteq_celery/finder.py": "which of its own modules a program may not import as Celery's",
     "contrib/liteq_kombu/alias.py": "the transport, as kombu's table of transports names it",
-    "contrib/liteq_otel/attributes.py": "names of attributes: liteq.workflow.step",
+    "contrib/liteq_otel/attributes.py": "names of attributes: liteq.workflow.declared.step",
     "contrib/liteq_django/__init__.py": "the package's public names, each loaded when it is first used",
     "contrib/liteq_django/apps.py": "the fixup by which an app is made Django's, and the ids of receivers",
     "contrib/liteq_django/fixup.py": "the base class of tasks, imported when the first task is made",

@@ -13,8 +13,8 @@ from liteq.context import App, worker_request
 from liteq.exceptions import WorkflowError
 from liteq.execution.task_log import Bounds
 from liteq.execution.telling import telling
+from liteq.utils.durations import to_span_ms
 from liteq.workflow import ctx
-from liteq.workflow.duration import to_span_ms
 from liteq_flow.jobs.capture import INLINE, LARGEST, Capture, Masking
 from liteq_flow.jobs.environment import Environment
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from liteq.clock import Clock, from_ms, to_ms
-from liteq.policy.durations import seconds
+from liteq.utils.durations import seconds
 from liteq.utils.misspelt import suggesting
 from liteq.utils.records import NamedTuple
 

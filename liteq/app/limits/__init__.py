@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from liteq.app.limits.budgets import Budgets
-    from liteq.policy.durations import Duration
     from liteq.storage.limits import Limit
     from liteq.storage.storage import Storage
+    from liteq.utils.durations import Duration
 
 __all__ = ["Declared", "Limiting", "Limits", "declared_limits", "importing"]
 
@@ -119,7 +119,7 @@ class Limiting:
 
         since: so long ago ("7d"), or a time; None: all that is known, a year and a bit. Raises ValueError.
         """
-        from liteq.workflow.usage import listed
+        from liteq.workflow.client.usage import listed
 
         return listed(cast("App", self), since=since, by=by)
 

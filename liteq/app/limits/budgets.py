@@ -53,7 +53,7 @@ class Budgets:
         replaces it, until the declaration in the code changes. Raises TypeError for a float of money, ValueError.
         """
         from liteq.app.limits import importing
-        from liteq.workflow.budgets import Budget
+        from liteq.workflow.declared.budgets import Budget
 
         checked_name(tag, "the tag of a budget")
         periods: dict[str, int | None] = {}

@@ -13,12 +13,12 @@ from liteq.utils.misspelt import suggesting
 if TYPE_CHECKING:
     from liteq.app.registrar import Registrar
     from liteq.policy.keyed import Spec
-    from liteq.workflow.budgets import Budget
-    from liteq.workflow.duration import Duration
+    from liteq.utils.durations import Duration
+    from liteq.workflow.client.run import Run as _Run
+    from liteq.workflow.declared.budgets import Budget
+    from liteq.workflow.declared.step import Step
+    from liteq.workflow.declared.step_checks import Backoff, Doubt, Errors, Fallback, Spends
     from liteq.workflow.flow import Workflow
-    from liteq.workflow.run import Run as _Run
-    from liteq.workflow.step import Step
-    from liteq.workflow.step_checks import Backoff, Doubt, Errors, Fallback, Spends
 
 __all__ = ["Workflows"]
 
@@ -136,7 +136,7 @@ class Workflows:
         "repeat" it, "ask" a person, or f(step_key, *args, **kwargs) -> Done(result) or NotDone(), which looks whether
         its effect is there. sensitive: parameters that nobody is shown.
         """
-        from liteq.workflow.step import Step
+        from liteq.workflow.declared.step import Step
 
         def decorate(function: Any, named: str | None = None) -> Any:
             name = named or self.gen_task_name(function.__name__, function.__module__)
@@ -152,7 +152,7 @@ class Workflows:
 
     def Run(self, id: str) -> _Run[Any]:  # noqa: N802 - the name of what it makes
         """The run of this id. Nothing is read before it is asked something."""
-        from liteq.workflow.run import Run
+        from liteq.workflow.client.run import Run
 
         return Run(self, id)  # type: ignore[arg-type]
 
@@ -167,7 +167,7 @@ class Workflows:
         after: _Run[Any] | str | None = None,
     ) -> list[_Run[Any]]:
         """Runs, the newest first: those of `ids`, or those that fit; `after`: those started before that one."""
-        from liteq.workflow.listing import listed
+        from liteq.workflow.client.listing import listed
 
         return listed(self, ids, name=name, status=status, tags=tags, limit=limit, after=after)  # type: ignore[arg-type]
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from liteq.clock import to_ms
-from liteq.policy.durations import seconds, to_span_ms
+from liteq.utils.durations import seconds, to_span_ms
 
 __all__ = ["SPAN", "since", "span_option"]
 

@@ -13,8 +13,8 @@ from liteq.cli.parts.exits import Exit
 from liteq.cli.parts.output import age, emit, say, table
 from liteq.cli.parts.session import Session, pass_session
 from liteq.monitor.tasks.queues import pause_document
-from liteq.policy.durations import seconds
 from liteq.storage.claiming.pauses import Pause
+from liteq.utils.durations import seconds
 from liteq.utils.globs import is_glob
 from liteq.utils.misspelt import nearest
 

@@ -15,7 +15,7 @@ from liteq.cli.parts.session import Session, pass_session
 from liteq.cli.parts.spans import SPAN
 from liteq.cli.tasks.result import show_result
 from liteq.exceptions import NotRegistered
-from liteq.policy.durations import seconds
+from liteq.utils.durations import seconds
 
 if TYPE_CHECKING:
     from datetime import datetime

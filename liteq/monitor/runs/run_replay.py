@@ -19,7 +19,7 @@ def compared(app: App, run: RunRecord) -> dict[str, Any]:
 
     Nothing is executed and nothing is written: the body is left before the first call that history does not answer.
     """
-    from liteq.workflow.activation import activate
+    from liteq.workflow.activating.activation import activate
 
     steps = app.storage.runs.steps(run.id)
     found: dict[str, Any] = {

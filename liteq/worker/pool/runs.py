@@ -27,14 +27,14 @@ PAUSE_MS = 500  # until a run is taken again that could not be executed because 
 
 def fingerprint_of(app: App) -> str:
     """The fingerprint of the code that `app` runs here; to be asked for before a worker forks, of what it imported."""
-    from liteq.workflow.code import fingerprint_of as found
+    from liteq.workflow.history.code import fingerprint_of as found
 
     return found(app)
 
 
 def announce_outcome(app: App, lease: Lease, outcome: Outcome) -> None:
     """Send the signal of a run's outcome, where there is one, and call the webhook."""
-    from liteq.workflow.announce import announce
+    from liteq.workflow.history.announce import announce
 
     announce(app, lease, outcome)
 
@@ -88,7 +88,7 @@ class Runs:
 
     def _activate(self, lease: Lease, page: Page) -> Outcome:
         from liteq import workflow  # only where there is a run
-        from liteq.workflow.activation import activate
+        from liteq.workflow.activating.activation import activate
 
         hold_back_in(workflow.__name__)  # its context is between a step and its run's history
         limit = StepLimit if SoftLimit.available() else self._unenforced

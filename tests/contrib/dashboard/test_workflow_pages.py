@@ -13,7 +13,7 @@ from liteq import LiteQ, chain, chord, group
 from liteq.clock import FakeClock
 from liteq.message import WorkerIdentity, new_id
 from liteq.workflow import ctx
-from liteq.workflow.drain import outcome_of
+from liteq.workflow.client.drain import outcome_of
 from liteq_dashboard import Viewer
 
 HOSTILE = "</svg><script>alert(1)</script>\"'&"

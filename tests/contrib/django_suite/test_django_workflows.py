@@ -48,7 +48,7 @@ def test_a_failing_step_leaves_no_row_and_a_good_one_leaves_one(shop, flow, kill
 
 def test_a_kill_after_the_commit_repeats_nothing(shop, flow, monkeypatch):
     from liteq.message import Release
-    from liteq.workflow.activation import activate
+    from liteq.workflow.activating.activation import activate
 
     run = flow.start(False)
     worker = shop.storage.register_worker(_identity())

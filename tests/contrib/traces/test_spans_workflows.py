@@ -46,7 +46,7 @@ def test_a_step_is_a_child_of_its_run_and_a_replay_makes_no_second_span(app, tra
     steps = traced.spans("step")
     assert [one.name for one in steps] == ["step fetch", "step store"]
     assert [one.parent.span_id for one in steps] == [first.context.span_id, second.context.span_id]
-    assert words(steps, "liteq.workflow.step") == ["fetch", "store"]
+    assert words(steps, "liteq.workflow.declared.step") == ["fetch", "store"]
     assert tries == [2]
 
 

@@ -15,7 +15,7 @@ from liteq.testing import FakeClock
 from liteq.worker.pool.executor import Executor
 from liteq.worker.pool.limits import StepLimit
 from liteq.worker.pool.page import Page
-from liteq.workflow import activation
+from liteq.workflow.activating import activation
 
 
 class Engine:

@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from liteq.exceptions import NotSerializable, PayloadTooLarge
-from liteq.workflow.codec import Codec, Form, hash_of
+from liteq.workflow.history.codec import Codec, Form, hash_of
 
 
 class Colour(Enum):

@@ -24,7 +24,7 @@ def test_plain_tasks_do_not_import_the_workflow_room():
 
 def test_the_room_imports_neither_asyncio_nor_pydantic_before_they_are_needed():
     script = (
-        "import sys, liteq.workflow, liteq.workflow.activation\n"
+        "import sys, liteq.workflow, liteq.workflow.activating.activation\n"
         "print([n for n in ('asyncio', 'pydantic') if n in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from liteq.workflow.duration import seconds, to_span_ms
+from liteq.utils.durations import seconds, to_span_ms
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from liteq import LiteQ
 from liteq.exceptions import DeterminismWarning
 from liteq.workflow import ctx
-from liteq.workflow.lint import findings
+from liteq.workflow.declared.lint import findings
 
 app = LiteQ("lint", set_as_current=False)
 

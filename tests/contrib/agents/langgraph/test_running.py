@@ -18,7 +18,7 @@ from liteq import LiteQ
 from liteq.exceptions import LeaseLost, WorkflowError
 from liteq.message import Hold
 from liteq.testing import WorkflowTest
-from liteq.workflow.frames import here
+from liteq.workflow.history.frames import here
 from liteq_langgraph import LiteQSaver, arun, node, run
 
 from ....integration.runs import Killed, Worker

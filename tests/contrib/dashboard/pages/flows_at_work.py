@@ -14,7 +14,7 @@ from liteq import LiteQ, chain, chord, group
 from liteq.clock import FakeClock
 from liteq.message import WorkerIdentity, new_id
 from liteq.workflow import ctx
-from liteq.workflow.drain import outcome_of
+from liteq.workflow.client.drain import outcome_of
 
 __all__ = ["HOSTILE", "Payment", "at_work", "work"]
 

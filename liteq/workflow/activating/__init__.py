@@ -1,0 +1,1 @@
+"""One activation of a run: from its lease to its outcome."""

@@ -1,0 +1,1 @@
+"""The calls of a body: steps, waits, children, and effects on others."""

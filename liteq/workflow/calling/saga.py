@@ -1,0 +1,161 @@
+"""Sagas and shields: what a body does to clean up, after a failure and after a cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from liteq.exceptions import LeaseLost, RateLimited, StorageError, WorkflowCancelled
+from liteq.workflow.calling.scope import Scope
+from liteq.workflow.declared.adhoc import as_step
+from liteq.workflow.history.frames import Leave
+
+__all__ = ["AsyncSaga", "AsyncShield", "Saga", "Shield"]
+
+Compensation = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+
+class Saga:
+    """The compensations of a block. They run, last in first out, if the block ends by an Exception or a cancel."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._added: list[Compensation] = []
+
+    def add(self, fn: Any, *args: Any, **kwargs: Any) -> None:
+        """Have `fn` called with these, as a step, if the block fails or is cancelled later on."""
+        if not callable(fn):
+            raise TypeError(f"saga.add() takes a function or a step, and its arguments, not {fn!r}")
+        self._added.append((fn, args, kwargs))
+
+    def __enter__(self) -> Self:
+        self._scope.machine.check()
+        self._scope.sagas.append(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        scope = self._scope
+        if self in scope.sagas:
+            scope.sagas.remove(self)
+        if exc is None:
+            self._last_look()
+        elif self._is_to_run(exc):
+            scope.shields += 1
+            try:
+                while self._added:
+                    fn, args, kwargs = self._added.pop()
+                    self._compensate(fn, args, kwargs)
+            finally:
+                scope.shields -= 1
+
+    def _last_look(self) -> None:
+        """A cancel that came with the last write of the block undoes it too."""
+        try:
+            self._cancel_here()
+        except WorkflowCancelled as exc:
+            self.__exit__(type(exc), exc, None)
+            raise
+
+    def _cancel_here(self) -> None:
+        """Raise a cancel that is known now, at the end of the block: unless the run has passed it before."""
+        scope, machine = self._scope, self._scope.machine
+        if not self._added or machine.leaving is not None or scope.shields:
+            return
+        here = (scope.name, scope.pos + 1)
+        if here in machine.cancelled_at or (machine.is_cancelled and not scope.passed()):
+            place, _ = scope.place("saga", "saga")
+            machine.cancel(place)
+
+    def _is_to_run(self, exc: BaseException) -> bool:
+        machine = self._scope.machine
+        if machine.leaving is not None or isinstance(exc, Leave):
+            return False
+        if isinstance(exc, RateLimited) and not machine.is_cancelled:
+            return False  # the run goes on later
+        return isinstance(exc, (Exception, WorkflowCancelled)) or machine.is_cancelled
+
+    def _note(self) -> None:
+        machine = self._scope.machine
+        if not machine.compensated:
+            machine.compensated = True
+            try:
+                machine.runs.compensated(machine.hold)
+            except (LeaseLost, StorageError) as exc:
+                machine.lost(exc)
+
+    def _compensate(self, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._note()
+        try:
+            self._scope.call_step(step_of(self._scope, fn), args, kwargs)
+        except Exception:  # noqa: BLE001 - it is recorded, and the others still run
+            return
+
+
+class AsyncSaga(Saga):
+    """As `Saga`, of an async body: `async with actx.saga() as saga`."""
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        scope = self._scope
+        if self in scope.sagas:
+            scope.sagas.remove(self)
+        if exc is None:
+            try:
+                self._cancel_here()
+            except WorkflowCancelled as cancel:
+                await self._undo(cancel)
+                raise
+        else:
+            await self._undo(exc)
+
+    async def _undo(self, exc: BaseException) -> None:
+        if not self._is_to_run(exc):
+            return
+        scope = self._scope
+        scope.shields += 1
+        try:
+            while self._added:
+                fn, args, kwargs = self._added.pop()
+                self._note()
+                try:
+                    step = step_of(scope, fn)
+                    value = scope.call_step(step, args, kwargs)
+                    if step.is_async:
+                        await value
+                except Exception:  # noqa: BLE001, S112 - it is recorded, and the others still run
+                    continue
+        finally:
+            scope.shields -= 1
+
+
+class Shield:
+    """A block in which steps run although the run was cancelled: for clean-up."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    def __enter__(self) -> None:
+        self._scope.shields += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._scope.shields -= 1
+
+
+class AsyncShield(Shield):
+    """As `Shield`: `async with actx.shield()`."""
+
+    async def __aenter__(self) -> None:
+        self.__enter__()
+
+    async def __aexit__(self, *_: object) -> None:
+        self.__exit__()
+
+
+def step_of(scope: Scope, fn: Any) -> Any:
+    """`fn` as a step: itself, where it is one, or a task's or any other function under its name."""
+    return as_step(scope.machine.app, fn)

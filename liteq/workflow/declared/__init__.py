@@ -1,0 +1,1 @@
+"""Workflows and steps as they are declared: their options, their checks, their budgets."""

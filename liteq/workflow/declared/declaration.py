@@ -1,0 +1,221 @@
+"""`Declaration`: a workflow as it was declared, the options of its starts, and the row of one."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Generic, Literal, ParamSpec, Self, TypeVar, cast
+from uuid import UUID
+
+from liteq.context import App
+from liteq.message import Flag, Message, RunSpec, new_id
+from liteq.policy.keyed import Spec
+from liteq.serialization import encode
+from liteq.storage.runs.starting import check_conflict
+from liteq.utils.durations import Duration, limit_ms, seconds
+from liteq.utils.misspelt import suggesting
+from liteq.utils.names import checked_id, checked_name, checked_priority
+from liteq.workflow.declared.as_task import AsATask
+from liteq.workflow.declared.budgets import Budget, checked_budget, limits_of
+from liteq.workflow.declared.lint import warn_of
+from liteq.workflow.declared.step import refuse_generator
+from liteq.workflow.history.codec import Codec
+
+__all__ = ["Asked", "Declaration", "OnConflict"]
+
+OnConflict = Literal["fail", "existing", "renew", "replace"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The options of a start."""
+
+    id: str | None = None
+    queue: str | None = None
+    priority: int | None = None
+    delay: Duration | None = None
+    eta: datetime | None = None
+    expires: Duration | datetime | None = None
+    on_conflict: OnConflict = "fail"
+    event: tuple[str, Any] | None = None
+    tags: tuple[str, ...] = ()
+    keyed: Mapping[str, Any] = field(default_factory=dict)
+    """The options by which it is limited, of this start alone."""
+    budget: Budget | None = None
+    """Its own, in place of the workflow's."""
+    timeout: Duration | None = None
+    """Its own, in place of the workflow's."""
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Declaration(AsATask, Generic[P, R]):
+    """A workflow's function with its name and its options; `Workflow` is one that can be started."""
+
+    __wrapped__: Callable[..., Any]
+    __name__: str
+
+    @suggesting
+    def __init__(
+        self,
+        app: App,
+        function: Callable[P, R],
+        name: str,
+        *,
+        version: str = "1",
+        queue: str | None = None,
+        priority: int = 0,
+        timeout: Duration | None = None,
+        max_concurrency: int | None = None,
+        concurrency_key: Spec | None = None,
+        limits: Spec | Sequence[Spec] = (),
+        fair_key: Spec | None = None,
+        unique: Any = None,
+        sensitive: bool | Sequence[str] = (),
+        budget: Budget | None = None,
+    ) -> None:
+        refuse_generator(function, "the workflow")
+        functools.update_wrapper(cast("Any", self), function)
+        self.app = app
+        self.run = self.function = function
+        self.name = checked_name(name, "a workflow's name")
+        self.version = checked_name(str(version), "a workflow's version")
+        self.queue = None if queue is None else checked_name(queue, "a queue's name")
+        self.priority = checked_priority(priority)
+        self.timeout = timeout
+        timeout_ms = None if timeout is None else limit_ms(timeout, f"the timeout of workflow {name!r}")
+        self.max_concurrency, self.concurrency_key = max_concurrency, concurrency_key
+        self.limits, self.fair_key, self.unique = limits, fair_key, unique
+        self.budget = checked_budget(budget)
+        self.sensitive = sensitive if isinstance(sensitive, (bool, str)) else tuple(sensitive)
+        self.is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
+        self.codec = Codec(function, f"workflow {name!r}")
+        self.dump_models = self.codec.dump
+        self.parameters = self.codec.parameters
+        spendable = () if self.budget is None else limits_of(self.budget)
+        self.run_spec = RunSpec(self.version, timeout_ms, budget=spendable)
+        self.asked = Asked()
+        warn_of(function)
+
+    # -- as a task ---------------------------------------------------------------------------------------------------
+
+    def bind(self, app: App) -> App:
+        """Make `app` the one that it is sent through."""
+        self.app = app
+        return app
+
+    def check_arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Raises TypeError when it cannot be called with these."""
+        self.parameters.check(args, kwargs)
+
+    def redacted(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], *, in_front: tuple[int, int] | None = (0, 0)
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Arguments as others may see them: `***` for each that `sensitive` names."""
+        if not self.sensitive:
+            return list(args), dict(kwargs)
+        if in_front is None:
+            in_front = (0, self.parameters.positional_left(args, kwargs))
+        return self.parameters.redacted(self.sensitive, args, kwargs, in_front=in_front)
+
+    # -- options -----------------------------------------------------------------------------------------------------
+
+    @suggesting
+    def options(
+        self,
+        *,
+        id: str | UUID | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        delay: Duration | None = None,
+        eta: datetime | None = None,
+        expires: Duration | datetime | None = None,
+        on_conflict: OnConflict = "fail",
+        event: tuple[str, Any] | None = None,
+        tags: Iterable[str] = (),
+        unique: Any = None,
+        budget: Budget | None = None,
+        timeout: Duration | None = None,
+    ) -> Self:
+        """The same workflow, to be started with these: `flow.options(id="order-7").start(order)`.
+
+        id: the run's, and its idempotency key. delay, eta: not before. expires: not begun after. on_conflict, where the
+        id exists: "fail" (that run if workflow and input are the same, else RunConflict), "existing" (that run),
+        "renew" (that run while it lives, else a new one), "replace" (a new one, the old one terminated). event=(name,
+        payload): sent to that run in the same transaction. tags: words by which `app.runs` finds it. unique: as
+        of a task, in the place of the workflow's own. budget, timeout: in the place of the workflow's own.
+        """
+        check_conflict(on_conflict)
+        if delay is not None:
+            seconds(delay, "delay")
+        if expires is not None and not isinstance(expires, datetime):
+            seconds(expires, "expires")
+        if timeout is not None:
+            limit_ms(timeout, "timeout")
+        if isinstance(eta, datetime) and eta.tzinfo is None:
+            raise ValueError(f"eta={eta!r}: a naive datetime names no moment; add its zone")
+        if isinstance(tags, str):
+            raise TypeError(f"tags is a list of words, not {tags!r}")
+        given: Any = event
+        if given is not None and (not isinstance(given, tuple) or len(given) != 2):
+            raise TypeError(f"event is (name, payload), not {event!r}")
+        asked = Asked(
+            None if id is None else checked_id(id),
+            None if queue is None else checked_name(queue, "a queue's name"),
+            None if priority is None else checked_priority(priority),
+            delay, eta, expires, on_conflict, event, tuple(checked_name(tag, "a tag") for tag in tags),
+            {} if unique is None else {"unique": unique}, checked_budget(budget), timeout,
+        )  # fmt: skip
+        return self._asking(asked)
+
+    def _asking(self, asked: Asked) -> Self:
+        """The same workflow, to be started with `asked`."""
+        other: Self = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.asked = asked
+        return other
+
+    def message(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], *, id_: str, root_id: str | None = None,
+        parent_id: str | None = None,
+    ) -> Message:  # fmt: skip
+        """The row of a run with these arguments. Raises TypeError where they do not fit, NotSerializable."""
+        asked = self.asked
+        options: dict[str, Any] = {}
+        if asked.queue is not None:
+            options["queue"] = asked.queue
+        if asked.priority is not None:
+            options["priority"] = asked.priority
+        if asked.delay is not None:
+            options["countdown"] = seconds(asked.delay, "delay")
+        if asked.eta is not None:
+            options["eta"] = asked.eta
+        if asked.expires is not None:
+            expires = asked.expires
+            options["expires"] = expires if isinstance(expires, datetime) else seconds(expires, "expires")
+        options |= asked.keyed
+        message: Message = self.app.publisher.message(
+            self.name, args, kwargs, options, message_id=id_, root_id=root_id, parent_id=parent_id
+        )
+        message.flags |= Flag.RUN
+        own = self.run_spec.budget if asked.budget is None else limits_of(asked.budget)
+        timeout_ms = self.run_spec.timeout_ms if asked.timeout is None else limit_ms(asked.timeout, "timeout")
+        message.run = replace(self.run_spec, tags=asked.tags, budget=own, timeout_ms=timeout_ms)
+        return message
+
+    def new_id(self) -> str:
+        """The id of the next run: the one that was asked for, else a new one."""
+        return self.asked.id or new_id()
+
+    def event_of(self) -> tuple[str, bytes] | None:
+        """The event that is to be sent with the start, its payload as JSON."""
+        event = self.asked.event
+        if event is None:
+            return None
+        name = checked_name(event[0], "an event's name")
+        return name, encode(event[1], what=f"the payload of the event {name!r}", limit=self.app.conf.max_payload_bytes)
