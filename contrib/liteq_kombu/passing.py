@@ -47,7 +47,7 @@ class Ear:
 
 
 class PassingQueues:
-    """The temporary queues of one channel of kombu's, by name. Each reads a channel of its own and logs of exchanges."""
+    """The temporary queues of one channel of kombu's, by name. Each reads its own channel, and logs of exchanges."""
 
     def __init__(self, file: File) -> None:
         self._file = file
