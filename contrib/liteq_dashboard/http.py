@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from liteq import LiteQ
     from liteq_dashboard.access import Viewer
 
-__all__ = ["Page", "Reader", "Request", "Response", "Route", "Stream"]
+__all__ = ["MOST_ITEMS", "Page", "Reader", "Request", "Response", "Route", "Stream"]
+
+
+MOST_ITEMS = 1_000  # of a page of a list
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,13 @@ class Request:
         """The last value of a query parameter."""
         found = self.query.get(name)
         return found[-1] if found else default
+
+    def limit(self, default: int = 100) -> int:
+        """The parameter `limit`: how many items a page of a list has at most. Raises ValueError outside 1 to 1,000."""
+        text = self.get("limit") or str(default)
+        if not text.isascii() or not text.isdigit() or len(text) > 9 or not 1 <= int(text) <= MOST_ITEMS:
+            raise ValueError(f"limit is a number from 1 to {MOST_ITEMS:,}")
+        return int(text)
 
     def posted(self, name: str, default: str = "") -> str:
         """The last value of a field of the form."""

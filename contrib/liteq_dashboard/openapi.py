@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from liteq._version import __version__
-from liteq_dashboard.http import Route
+from liteq_dashboard.http import MOST_ITEMS, Route
 
 __all__ = ["BODY", "MACHINES", "PREFIX", "QUERY", "body_of_path", "description"]
 
@@ -22,18 +22,21 @@ ANY_TEXT: Schema = {"type": ["string", "null"]}
 TEXTS: Schema = {"type": "array", "items": TEXT}
 AT: Schema = {"type": ["integer", "string"], "description": "ms since the epoch, or a time in ISO 8601"}
 STEP: Schema = {"type": ["integer", "string"], "description": "its number, or its name"}
-LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": 1000}
+LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": MOST_ITEMS}
+PAGED: Mapping[str, Schema] = {"after": {**TEXT, "description": "`next` of the page before"}, "limit": LIMIT}
 
 # The parameters of a query, by path; those of a path that is not here: none.
 QUERY: Mapping[str, Mapping[str, Schema]] = {
-    "tasks": {"q": TEXT, "after": TEXT, "limit": LIMIT, "format": {"enum": ["json", "ndjson", "csv"]}},
+    "tasks": {**PAGED, "q": TEXT, "format": {"enum": ["json", "ndjson", "csv"]}},
     "tasks/{id}/streams/{name}": {"after": NUMBER, "limit": LIMIT},
-    "limits": {"after": TEXT},
-    "workflows": {"after": TEXT},
+    "limits": PAGED,
+    "operations": PAGED,
+    "workflows": PAGED,
     "workflows/{id}": {
-        "format": {"enum": ["json", "svg", "mermaid", "dot"]}, "after": NUMBER, "state": TEXT, "group": TEXT,
+        "format": {"enum": ["json", "svg", "mermaid", "dot"]}, "after": NUMBER, "limit": LIMIT,
+        "state": TEXT, "group": TEXT,
     },
-    "activity": {"after": TEXT, "actor": TEXT, "action": TEXT, "target": TEXT},
+    "activity": {**PAGED, "actor": TEXT, "action": TEXT, "target": TEXT},
     "series": {"metric": TEXT, "range": TEXT, "queue": TEXT, "task": TEXT},
 }  # fmt: skip
 # The parameters of what machines ask, outside the API.

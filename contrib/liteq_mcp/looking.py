@@ -18,12 +18,12 @@ from liteq_mcp.bounds import LONGEST_RESULT, size_of
 from liteq_mcp.outcomes import LONGEST_WAIT_S, outcome, wait
 from liteq_mcp.schemas import ID, LIST, MAYBE, NUMBER, OBJECT, TEXT, YES, gives, takes
 from liteq_mcp.tools import Call, Refused, ToolOf
-from liteq_mcp.workflows import PARTS_OF_WORKFLOWS, workflow
+from liteq_mcp.workflows import LISTED, PARTS_OF_WORKFLOWS, workflow
 
 __all__ = ["LOOKING"]
 
 PARTS_OF_TASKS: Final = ("why", "attempts", "kin", "traceback", "streams", "limits", "unique", "batch", "links")
-MOST_FOUND: Final = 100
+AFTER: Final = {**TEXT, "description": "`next` of the page before"}
 SEARCH: Final = (
     'Words: state:dead queue:mail task:shop.* -task:x error:Card* since:1h tag:a root:ID args.0:7 kwargs.user:4 "text"'
     "; states: scheduled blocked pending held leased succeeded dead cancelled upstream_failed"
@@ -31,6 +31,11 @@ SEARCH: Final = (
 ITEMS: Final = gives("items", items=LIST, next=MAYBE, note=MAYBE)
 
 Look = Callable[[Call], dict[str, Any]]
+
+
+def limit_of(default: int) -> dict[str, Any]:
+    """The schema of a page's length."""
+    return {"type": "integer", "minimum": 1, "maximum": 100, "default": default}
 
 
 def _in_thread(look: Look) -> Callable[[Call], Awaitable[dict[str, Any]]]:
@@ -115,8 +120,8 @@ TOOLS = (
         _in_thread(found_tasks),
         takes(
             q={"type": "string", "maxLength": 2000},
-            after={**TEXT, "description": "`next` of the page before"},
-            limit={"type": "integer", "minimum": 1, "maximum": MOST_FOUND, "default": 20},
+            after=AFTER,
+            limit=limit_of(20),
         ),
         ITEMS,
         right="view",
@@ -143,7 +148,7 @@ TOOLS = (
         "A workflow by any id of it: status, what it waits for, open approvals, steps. Without `id` the newest; with "
         "`q` runs by workflow:NAME status:stuck tag:x since:1h.",
         _in_thread(workflow),
-        takes(id=ID, q={"type": "string", "maxLength": 2000}, after=TEXT,
+        takes(id=ID, q={"type": "string", "maxLength": 2000}, after=AFTER, limit=limit_of(LISTED),
               parts={"type": "array", "items": {"enum": list(PARTS_OF_WORKFLOWS)}}),
         gives(id=TEXT, name=TEXT, status=TEXT, waiting_for=LIST, approvals=LIST, steps=LIST, items=LIST, next=MAYBE),
         right="view",

@@ -65,7 +65,8 @@ def _approvals(call: Call, found: Workflow) -> list[dict[str, Any]]:
 
 
 def _newest(call: Call) -> dict[str, Any]:
-    found = workflows(call.app, call.get("after", ""), call.viewer.sight, limit=LISTED)
+    limit = call.get("limit", LISTED)
+    found = workflows(call.app, call.get("after", ""), call.viewer.sight, limit=limit)
     return {**found, "items": [{**one, "waiting_for": _in_list(one["waits_for"])} for one in found["items"]]}
 
 
@@ -80,9 +81,10 @@ def _runs(call: Call, q: str) -> dict[str, Any]:
     if not any(word.startswith(("workflow:", "status:")) for word in words):
         raise Refused("q: a search for runs begins with workflow:NAME or status:STATUS; tag: and since: make it finer")
     choice = Choice("cancel", " ".join(words), (), see, app.clock.now_ms())
-    page = page_of(app, choice, after=call.get("after"), limit=LISTED)
+    limit = call.get("limit", LISTED)
+    page = page_of(app, choice, after=call.get("after"), limit=limit)
     ids = [id_ for _, id_ in page.found]
-    known = {run.id: run for run in app.storage.runs.list(ids, limit=LISTED, waits=True)} if ids else {}
+    known = {run.id: run for run in app.storage.runs.list(ids, limit=limit, waits=True)} if ids else {}
     items = [
         {**run_document(app, run), "kind": "run", "waits_for": waiting_line(run)}
         for run in (known[id_] for id_ in ids if id_ in known)

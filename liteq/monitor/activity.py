@@ -8,38 +8,39 @@ from liteq.context import App
 from liteq.monitor.access.keys import shown_key
 from liteq.monitor.access.sight import ALL, Sight
 from liteq.storage.operating.audit import Audited
-from liteq.utils.text import iso_time
+from liteq.utils.text import iso_time, place_of
 
-__all__ = ["activity", "of_target"]
+__all__ = ["PAGE", "activity", "of_target"]
 
 PAGE = 100
 LOOKED_AT = 2_000  # rows of one page's search
 
 
 def activity(
-    app: App, after: str | None = None, see: Sight = ALL, *, actor: str = "", action: str = "", target: str = ""
-) -> dict[str, Any]:
+    app: App, after: str | None = None, see: Sight = ALL, *, limit: int = PAGE, actor: str = "", action: str = "",
+    target: str = "",
+) -> dict[str, Any]:  # fmt: skip
     """`{items, next, note}`: the newest first; `after` is the `next` of the page before. Raises ValueError for another.
 
-    `actor`, `action`, `target`: only those of this name. No more than 2,000 acts are looked at for one page.
+    `actor`, `action`, `target`: only those of this name. Of a page's `limit` acts, those of 2,000 rows are found.
     """
-    before = None if not after else int(after)
+    mark = place_of(after) or None
     kept: list[Audited] = []
     looked = 0
     while True:
-        page = [_cut(app, one, see) for one in app.storage.audit.page(before=before, limit=PAGE)]
+        page = [_cut(app, one, see) for one in app.storage.audit.page(after=mark, limit=PAGE)]
         looked += len(page)
         for one in page:
-            before = one.id
+            mark = one.id
             if _fits(one, see, actor, action, target):
                 kept.append(one)
-                if len(kept) == PAGE:
-                    return {"items": [*map(_document, kept)], "next": str(before), "note": ""}
+                if len(kept) == limit:
+                    return {"items": [*map(_document, kept)], "next": str(mark), "note": ""}
         if len(page) < PAGE:
             return {"items": [*map(_document, kept)], "next": None, "note": ""}
         if looked >= LOOKED_AT:
             note = f"looked at {looked:,} acts, back to {iso_time(page[-1].at_ms)}"
-            return {"items": [*map(_document, kept)], "next": str(before), "note": note}
+            return {"items": [*map(_document, kept)], "next": str(mark), "note": note}
 
 
 def _cut(app: App, one: Audited, see: Sight) -> Audited:

@@ -20,13 +20,14 @@ STALE_MS = 10_000  # an owner that has not done a chunk for so long is gone
 PAGE = 100
 
 
-def operations(app: App, see: Sight = ALL, *, after: str | None = None) -> dict[str, Any]:
-    """`{items, next, note}`: the newest first; `after` is the `next` of the page before. Raises ValueError."""
-    before_ms = None if not after else int(after)
-    found = app.storage.operations.page(before_ms=before_ms, limit=PAGE)
+def operations(app: App, see: Sight = ALL, *, after: str | None = None, limit: int = PAGE) -> dict[str, Any]:
+    """`{items, next, note}`: the newest first; `after` is the `next` of the page before, an id. Raises ValueError."""
+    if after and app.storage.operations.find(after) is None:
+        raise ValueError("`after` is no mark of this list: take it from the `next` of the page before")
+    found = app.storage.operations.page(after=after or None, limit=limit)
     now_ms = app.clock.now_ms()
     items = [document(one, now_ms) for one in found if is_seen(one, see)]
-    return {"items": items, "next": str(found[-1].created_ms) if len(found) == PAGE else None, "note": ""}
+    return {"items": items, "next": found[-1].id if len(found) == limit else None, "note": ""}
 
 
 def operation(app: App, id: str, see: Sight = ALL) -> dict[str, Any] | None:

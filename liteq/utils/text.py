@@ -1,17 +1,25 @@
-"""Text for people: a time, and text that others wrote, fit for a terminal or a log line."""
+"""Text for people: a time, and text that others wrote, fit for a terminal or a log line; and the mark of a list."""
 
 from __future__ import annotations
 
 from liteq.clock import from_ms
 
-__all__ = ["excerpt", "iso_time", "old", "printable", "span"]
+__all__ = ["excerpt", "iso_time", "old", "place_of", "printable", "span"]
 
+_DIGITS = 19  # of a number that SQLite keeps
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 def iso_time(ms: int | None) -> str | None:
     """A time of the file, in ms since the epoch, in ISO format and UTC; None stays None."""
     return None if ms is None else from_ms(ms).isoformat(timespec="milliseconds")
+
+
+def place_of(after: str | None) -> int:
+    """The place in a list behind which a page begins, 0 for its begin. Raises ValueError for a mark that is none."""
+    if after and not (after.isascii() and after.isdigit() and len(after) < _DIGITS):
+        raise ValueError("`after` is no mark of this list: take it from the `next` of the page before")
+    return int(after or 0)
 
 
 def span(seconds: float) -> str:

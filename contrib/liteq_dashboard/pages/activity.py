@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from liteq.monitor.activity import PAGE
 from liteq.monitor.activity import activity as document_of
 from liteq_dashboard.acting import tried
 from liteq_dashboard.http import Reader, Request, Response, Route
@@ -17,7 +18,7 @@ def activity(request: Request, reader: Reader) -> Response:
     asked = {name: request.get(name).strip() for name in FILTERS}
 
     def show() -> Response:
-        found = document_of(reader.app, request.get("after") or None, reader.sight, **asked)
+        found = document_of(reader.app, request.get("after") or None, reader.sight, limit=PAGE, **asked)
         part = request.get("part") or None
         return html(request, "activity.html", part=part, found=found, asked=asked, after=request.get("after"))
 

@@ -15,21 +15,20 @@ from liteq.monitor.schedules import schedule, schedules
 from liteq.monitor.series import series
 from liteq.monitor.tasks.failures import cause, failures
 from liteq.monitor.tasks.queues import queue, queues
-from liteq.monitor.tasks.search import BadSearch
 from liteq.monitor.tasks.tasks import task, tasks
 from liteq.monitor.tasks.telling import stream
 from liteq.monitor.tasks.types import task_type
 from liteq.monitor.tasks.why import explain
 from liteq.monitor.workers import worker, workers
 from liteq.utils.json_text import to_json
+from liteq.utils.text import place_of
+from liteq_dashboard.acting import tried
 from liteq_dashboard.charts import RANGES
 from liteq_dashboard.export import FORMATS, exported
 from liteq_dashboard.http import Page, Reader, Request, Response, Route
 from liteq_dashboard.render import json_answer, problem
 
 __all__ = ["ROUTES"]
-
-MOST = 1_000
 
 
 def whole(read: Callable[..., Any]) -> Page:
@@ -55,21 +54,19 @@ def one(read: Callable[..., Any], noun: str) -> Page:
 
 def found_tasks(request: Request, reader: Reader) -> Response:
     """A page of the tasks that the search `q` finds; with `format` all of them as lines: "ndjson" or "csv"."""
-    form, limit = request.get("format"), request.get("limit", "100")
+    form = request.get("format")
     if form not in {"", "json", *FORMATS}:
         return problem(400, f"format is json, {' or '.join(FORMATS)}")
-    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit) <= MOST:
-        return problem(400, f"limit is a number from 1 to {MOST:,}")
-    try:
+
+    def do() -> Response:
+        q, after, limit = request.get("q"), request.get("after") or None, request.limit()
         if form not in FORMATS:
-            return json_answer(
-                tasks(reader.app, request.get("q"), request.get("after") or None, int(limit), reader.sight)
-            )
+            return json_answer(tasks(reader.app, q, after, limit, reader.sight))
         if not request.viewer.can("export"):
             return problem(403, "this needs the right 'export', which you do not have")
-        return exported(reader, request.get("q"), form)
-    except BadSearch as exc:
-        return problem(400, str(exc))
+        return exported(reader, q, form)
+
+    return tried(do)
 
 
 def payload(request: Request, reader: Reader) -> Response:
@@ -84,21 +81,27 @@ def payload(request: Request, reader: Reader) -> Response:
 
 def chunks(request: Request, reader: Reader) -> Response:
     """The chunks of a task's stream behind the offset `after`; `next` is the `after` of those that are to come."""
-    after, limit = request.get("after", "0"), request.get("limit", "100")
-    if not all(one.isascii() and one.isdigit() and len(one) < 16 for one in (after, limit)):
-        return problem(400, "after and limit are numbers")
     id_, name = request.path_args["id"], request.path_args["name"]
-    found = stream(reader.app, id_, name, after=int(after), limit=min(int(limit), MOST), see=reader.sight)
-    return problem(404, "there is no such task") if found is None else json_answer(found)
+
+    def do() -> Response:
+        after, limit = place_of(request.get("after")), request.limit()
+        found = stream(reader.app, id_, name, after=after, limit=limit, see=reader.sight)
+        return problem(404, "there is no such task") if found is None else json_answer(found)
+
+    return tried(do)
 
 
 def acts(request: Request, reader: Reader) -> Response:
     """The acts of people and programs, the newest first: by `actor`, `action` and `target`."""
     words = {name: request.get(name) for name in ("actor", "action", "target")}
-    try:
-        return json_answer(activity(reader.app, request.get("after") or None, see=reader.sight, **words))
-    except ValueError as exc:
-        return problem(400, str(exc))
+    after = request.get("after") or None
+    return tried(lambda: json_answer(activity(reader.app, after, see=reader.sight, limit=request.limit(), **words)))
+
+
+def done_to_many(request: Request, reader: Reader) -> Response:
+    """The operations, the newest first."""
+    after = request.get("after") or None
+    return tried(lambda: json_answer(operations(reader.app, reader.sight, after=after, limit=request.limit())))
 
 
 def points(request: Request, reader: Reader) -> Response:
@@ -107,10 +110,7 @@ def points(request: Request, reader: Reader) -> Response:
     if range_s is None:
         return problem(400, f"range is one of {', '.join(RANGES)}")
     of = {name: request.get(name) or None for name in ("queue", "task")}
-    try:
-        return json_answer(series(reader.app, request.get("metric"), range_s, **of, see=reader.sight))
-    except ValueError as exc:
-        return problem(400, str(exc))
+    return tried(lambda: json_answer(series(reader.app, request.get("metric"), range_s, **of, see=reader.sight)))
 
 
 def health(request: Request, reader: Reader) -> Response:
@@ -150,7 +150,7 @@ ROUTES = (
     Route("GET", "api/v1/workers/{id}", "view", one(worker, "worker")),
     Route("GET", "api/v1/schedules", "view", whole(schedules)),
     Route("GET", "api/v1/schedules/{id}", "view", one(schedule, "schedule")),
-    Route("GET", "api/v1/operations", "view", whole(operations)),
+    Route("GET", "api/v1/operations", "view", done_to_many),
     Route("GET", "api/v1/operations/{id}", "view", one(operation, "operation")),
     Route("GET", "api/v1/activity", "view", acts),
     Route("GET", "api/v1/series", "view", points),

@@ -149,10 +149,8 @@ def _by_api(action: str) -> Page:
 
 def listed(request: Request, reader: Reader) -> Response:
     """The limits, and the keys that hold something back, by key."""
-    try:
-        return json_answer(documents_of(reader.app, request.get("after") or None, reader.sight))
-    except ValueError as exc:
-        return problem(400, str(exc))
+    after = request.get("after") or None
+    return tried(lambda: json_answer(documents_of(reader.app, after, reader.sight, limit=request.limit(50))))
 
 
 def told(request: Request, reader: Reader) -> Response:

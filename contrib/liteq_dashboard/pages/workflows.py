@@ -12,11 +12,12 @@ from markupsafe import Markup
 from liteq.exceptions import LiteqError
 from liteq.message import new_id
 from liteq.monitor.runs.workflow_list import workflows
-from liteq.monitor.runs.workflows import Workflow, look, workflow_document
+from liteq.monitor.runs.workflows import ROWS, Workflow, look, workflow_document
 from liteq.operating import act
 from liteq.states import State
+from liteq.utils.text import place_of
 from liteq_dashboard import gantt
-from liteq_dashboard.acting import actor, note
+from liteq_dashboard.acting import actor, note, tried
 from liteq_dashboard.graph import FORMATS, attachment, drawing, items, node_link
 from liteq_dashboard.hands import RIGHTS_OF_RUNS as RIGHTS
 from liteq_dashboard.http import Reader, Request, Response, Route
@@ -67,10 +68,10 @@ def show(request: Request, reader: Reader) -> Response:
         return problem(404, UNKNOWN)
     view = request.get("view") if request.get("view") in VIEWS else "graph"
     state, group = request.get("state"), request.get("group")
-    after = request.get("after")
-    document = workflow_document(
-        reader.app, found, reader.sight, after=int(after) if after.isdecimal() else 0, state=state, group=group
-    )  # fmt: skip
+    try:
+        document = _document(request, reader, found)
+    except ValueError as exc:
+        return problem(400, str(exc))
     href = node_link(request.base, found.id)
     run = document["run"]
     return html(
@@ -215,7 +216,8 @@ def _step(request: Request) -> int:
 
 def api_index(request: Request, reader: Reader) -> Response:
     """The newest canvases and runs, as JSON."""
-    return json_answer(workflows(reader.app, request.get("after"), see=reader.sight))
+    after = request.get("after")
+    return tried(lambda: json_answer(workflows(reader.app, after, see=reader.sight, limit=request.limit(50))))
 
 
 def api_show(request: Request, reader: Reader) -> Response:
@@ -228,13 +230,14 @@ def api_show(request: Request, reader: Reader) -> Response:
         return problem(404, UNKNOWN)
     if form != "json":
         return attachment(found, form)
-    after = request.get("after")
-    return json_answer(
-        workflow_document(
-            reader.app, found, reader.sight, after=int(after) if after.isdecimal() else 0, state=request.get("state"),
-            group=request.get("group"),
-        )
-    )  # fmt: skip
+    return tried(lambda: json_answer(_document(request, reader, found)))
+
+
+def _document(request: Request, reader: Reader, found: Workflow) -> dict[str, Any]:
+    """The workflow, with the page of its messages that is asked for. Raises ValueError for a page that is none."""
+    after, limit = place_of(request.get("after")), request.limit(ROWS)
+    state, group = request.get("state"), request.get("group")
+    return workflow_document(reader.app, found, reader.sight, after=after, limit=limit, state=state, group=group)
 
 
 ROUTES = (

@@ -12,7 +12,7 @@ from liteq.cli.parts.session import Session
 from liteq.utils.json_text import to_json
 from liteq.utils.text import printable, span
 
-__all__ = ["age", "counted", "emit", "json_text", "say", "table", "without_none"]
+__all__ = ["age", "counted", "emit", "json_text", "more", "paged", "say", "table", "without_none"]
 
 
 def json_text(document: Any, *, lines: bool = False) -> str:
@@ -58,6 +58,22 @@ def _rich_table(session: Session, head: Sequence[str], lines: list[list[str]]) -
     for line in lines:
         made.add_row(*(Text(cell) for cell in line))
     Console(no_color=session.no_color or None, highlight=False).print(made)
+
+
+def paged(command: Callable[..., Any], *, default: int = 50) -> Callable[..., Any]:
+    """The options by which every list goes a page at a time."""
+    text = "Begin behind this one, the last of the page before."
+    command = click.option("--after", metavar="ID", help=text)(command)
+    kind = click.IntRange(min=1)
+    return click.option("--limit", type=kind, default=default, show_default=True, help="Show at most this many.")(
+        command
+    )
+
+
+def more(session: Session, last: object, *, is_full: bool) -> None:
+    """Say how the next page is asked for, where this one `is_full`. JSON is for programs, which count."""
+    if is_full and not session.json:
+        session.note(f"there may be more: --after {last} shows the next page")
 
 
 # -- parts that several commands show --------------------------------------------------------------------------------

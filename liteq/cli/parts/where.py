@@ -48,7 +48,15 @@ def search_of(
     )
 
 
-def chosen(session: Session, search: Search, *, limit: int, offset: int = 0, walk: str | None = None) -> Iterator[Line]:
-    """The messages that fit, however far back they are."""
+def chosen(
+    session: Session, search: Search, *, limit: int, offset: int = 0, after: str | None = None, walk: str | None = None
+) -> Iterator[Line]:  # fmt: skip
+    """The messages that fit, however far back they are; those behind the one of the id `after`.
+
+    Raises click.UsageError where `after` is none of them.
+    """
     _ = session.storage  # refuses a file that is not there
-    return islice(find_all(session.app, search, walk=walk), offset, offset + limit)
+    found = find_all(session.app, search, walk=walk)
+    if after is not None and all(line.id != after for line in found):  # it has gone on to the one behind it
+        raise click.UsageError(f"--after: no message of this list has the id {after!r}; give the last of a page")
+    return islice(found, offset, offset + limit)

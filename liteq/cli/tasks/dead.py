@@ -13,7 +13,7 @@ import click
 from liteq.cli.group import Group
 from liteq.cli.parts.asking import SURE, acting, confirm_deletion
 from liteq.cli.parts.exits import Exit
-from liteq.cli.parts.output import age, counted, emit, json_text, say, table
+from liteq.cli.parts.output import age, counted, emit, json_text, more, paged, say, table
 from liteq.cli.parts.session import Session, pass_session
 from liteq.cli.parts.where import chosen, search_of, where_option
 from liteq.cli.tasks.operations import do
@@ -44,17 +44,19 @@ def dead() -> None:
 
 @dead.command("list")
 @filters
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Show at most this many.")
-@click.option("--offset", type=click.IntRange(min=0), default=0, help="Skip this many first.")
+@paged
+@click.option("--offset", type=click.IntRange(min=0), default=0, help="Skip this many first, in the place of --after.")
 @pass_session
-def list_(session: Session, /, task: str | None, queue: str | None, where: str, limit: int, offset: int) -> int:
+def list_(
+    session: Session, /, task: str | None, queue: str | None, where: str, limit: int, after: str | None, offset: int
+) -> int:  # fmt: skip
     """List dead letters, the newest first.
 
     \b
     JSON: [{"id", "task", "queue", "state", "finished", "retries", "crashes", "error": {"type", "message"}, ...}]
     """
     search = _search(session, where, task, queue)
-    ids = [line.id for line in chosen(session, search, limit=limit, offset=offset)]
+    ids = [line.id for line in chosen(session, search, limit=limit, offset=offset, after=after)]
     known = session.storage.reader.find_many(ids)
     records = [known[id_] for id_ in ids if id_ in known]
     found = [messages.document(session.app, record) for record in records]
@@ -72,6 +74,8 @@ def list_(session: Session, /, task: str | None, queue: str | None, where: str, 
         table(session, head, rows, empty="there are no dead letters")
 
     emit(session, found, show)
+    if ids:
+        more(session, ids[-1], is_full=len(ids) == limit)
     return Exit.OK
 
 

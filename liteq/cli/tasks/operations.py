@@ -10,7 +10,7 @@ from liteq.cli.group import Group
 from liteq.cli.parts.asking import SURE, acting, confirm, confirm_deletion
 from liteq.cli.parts.exits import Exit
 from liteq.cli.parts.names import one_of
-from liteq.cli.parts.output import age, counted, emit, say, table
+from liteq.cli.parts.output import age, counted, emit, more, paged, say, table
 from liteq.cli.parts.session import Session, pass_session
 from liteq.cli.tasks.act import arguments_of, with_arguments
 from liteq.monitor import operations as monitor
@@ -26,15 +26,19 @@ def operations() -> None:
 
 
 @operations.command("list")
+@paged
 @pass_session
-def list_(session: Session, /) -> int:
+def list_(session: Session, /, limit: int, after: str | None) -> int:
     """List the newest operations, and how far each has come. One that is `interrupted` can be continued.
 
     \b
     JSON: [{"id", "kind", "q", "actor", "reason", "state", "found", "done", "skipped", ...}]
     """
     _ = session.storage
-    found = monitor.operations(session.app)["items"]
+    try:
+        found = monitor.operations(session.app, after=after, limit=limit)["items"]
+    except ValueError:
+        raise click.UsageError(f"--after: there is no operation {after!r}; give the last of a page") from None
     now_ms = session.app.clock.now_ms()
     head = ("id", "action", "state", "done", "skipped", "found", "by", "began", "search")
     rows = [
@@ -45,6 +49,8 @@ def list_(session: Session, /) -> int:
         for one in found
     ]  # fmt: skip
     emit(session, found, lambda: table(session, head, rows, empty="there was no operation"))
+    if found:
+        more(session, found[-1]["id"], is_full=len(found) == limit)
     return Exit.OK
 
 

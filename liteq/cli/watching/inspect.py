@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import click
@@ -13,7 +14,7 @@ from liteq.cli.group import Command
 from liteq.cli.parts.exits import Exit
 from liteq.cli.parts.many import db_option, each_file
 from liteq.cli.parts.names import names, one_of, unknown
-from liteq.cli.parts.output import age, emit, json_text, say, table
+from liteq.cli.parts.output import age, emit, json_text, more, paged, say, table
 from liteq.cli.parts.remote import arguments_of, ask, commands_of, list_commands, show_answers
 from liteq.cli.parts.session import Session, pass_session
 from liteq.cli.parts.spans import SPAN
@@ -44,6 +45,7 @@ class Query:
     offset: int
     args: bool
     where: str = ""
+    after: str | None = None
 
 
 def queues(session: Session, query: Query) -> int:
@@ -77,13 +79,14 @@ def messages(session: Session, query: Query) -> int:
         if search.worker is not None:
             raise click.UsageError("give --destination or worker: in --where, not both")
         search = replace(search, worker=Texts(frozenset(query.destination.split(",")), ()))
-    ids = [line.id for line in chosen(session, search, limit=query.limit, offset=query.offset)]
+    lines = chosen(session, search, limit=query.limit, offset=query.offset, after=query.after)
+    ids = [line.id for line in lines]
     found = session.storage.reader.find_many(ids)
     records = [found[id_] for id_ in ids if id_ in found]
     empty = f"no message is {query.state or State.PENDING}" if not query.where else "no message fits"
     code = _show_records(session, records, with_args=query.args, empty=empty)
-    if len(ids) == query.limit and not session.json:
-        session.note(f"there may be more: --offset {query.offset + query.limit} shows the next page")
+    if ids:
+        more(session, ids[-1], is_full=len(ids) == query.limit)
     return code
 
 
@@ -181,15 +184,8 @@ def _list(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
 @click.option("--task", metavar="NAME", help="Only messages of this task.")
 @where_option
 @click.option("-d", "--destination", metavar="NAMES", help="Only these workers, comma-separated.")
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    metavar="N",
-    default=100,
-    show_default=True,
-    help="Show at most this many messages.",
-)
-@click.option("--offset", type=click.IntRange(min=0), default=0, help="With `messages`: skip this many first.")
+@partial(paged, default=100)
+@click.option("--offset", type=click.IntRange(min=0), default=0, help="Skip this many first, in the place of --after.")
 @click.option(
     "--with-args",
     "--args",
@@ -210,6 +206,7 @@ def inspect(
     task: str | None,
     destination: str | None,
     limit: int,
+    after: str | None,
     offset: int,
     args: bool,
     where: str,
@@ -226,7 +223,7 @@ def inspect(
     JSON: {worker: answer}, as Celery's; queues {queue: {state: n}}; messages [{"id", "task", "queue", ...}];
     workers [{"name", "pid", ...}]; with --db {PATH: that, or {"error"}}
     """
-    query = Query(words, State(state) if state else None, queue, task, destination, limit, offset, args, where)
+    query = Query(words, State(state) if state else None, queue, task, destination, limit, offset, args, where, after)
     if db:
         return each_file(session, db, lambda one: _inspect(one, subject, query, timeout))
     return _inspect(session, subject, query, timeout)

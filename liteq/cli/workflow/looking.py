@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import click
@@ -10,7 +11,7 @@ import click
 from liteq.cli.group import Command
 from liteq.cli.parts.exits import Exit
 from liteq.cli.parts.names import one_of
-from liteq.cli.parts.output import age, emit, say, table
+from liteq.cli.parts.output import age, emit, more, paged, say, table
 from liteq.cli.parts.session import Session, pass_session
 from liteq.cli.workflow.choosing import Choice, choosing, chosen, found, matching, unknown_run
 from liteq.monitor.graphs.graph import call_name
@@ -26,8 +27,7 @@ FORMATS = ("text", "mermaid", "svg", "dot")
 
 @click.command("list", cls=Command)
 @choosing
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Show at most this many.")
-@click.option("--after", metavar="ID", help="Show runs started before this one: the next page.")
+@partial(paged, default=100)
 @click.option("--doubt", is_flag=True, help="With a step that was begun and whose process is gone (doubt=).")
 @pass_session
 def list_(
@@ -55,10 +55,10 @@ def list_(
         head = ("id", "workflow", "status", "started", "due", "waits for")
         where = f" {choice}" if choice.is_given else " in this file"
         table(session, head, rows, empty=("no step is in doubt of a run" if doubt else "no run") + where)
-        if len(records) == limit:
-            session.note(f"there may be more: --after {records[-1].id} shows the next page")
 
     emit(session, [shown.run_document(session.app, run) for run in records], show)
+    if records:
+        more(session, records[-1].id, is_full=len(records) == limit)
     return Exit.OK
 
 

@@ -20,6 +20,7 @@ from liteq.utils.text import iso_time
 __all__ = ["workflows"]
 
 PAGE: Final = 50
+MOST: Final = 100  # canvases and runs that are read at once
 LOOKS: Final = 10  # pages that are looked through for one page of what a viewer may see
 ENDED: Final = "-"  # in a mark: nothing more comes of this kind
 
@@ -47,7 +48,7 @@ def workflows(app: App, after: str = "", see: Sight = ALL, *, limit: int = PAGE)
     mark, found, note = _Mark.read(after), list[dict[str, Any]](), ""
     for _ in range(LOOKS):
         try:
-            page, mark = _page(app, mark, see, limit - len(found))
+            page, mark = _page(app, mark, see, min(limit - len(found), MOST))
         except RunNotFound:
             mark, note = (
                 mark._replace(run=""),
@@ -64,7 +65,7 @@ def _page(app: App, mark: _Mark, see: Sight, limit: int) -> tuple[list[dict[str,
     """Up to `limit` canvases and runs behind `mark`, and the mark behind them."""
     storage = app.storage
     runs = [] if mark.run == ENDED else storage.runs.list(limit=limit, after=mark.run or None, waits=True)
-    roots = [] if mark.root == ENDED else storage.views.canvases(before=mark.root or None, limit=limit)
+    roots = [] if mark.root == ENDED else storage.views.canvases(after=mark.root or None, limit=limit)
     whole: list[tuple[int, RunRecord | Lineage]] = [(run.created_ms, run) for run in runs]
     whole += [(_top(one).created_ms, one) for one in roots]
     taken = [one for _, one in sorted(whole, key=lambda pair: -pair[0])[:limit]]

@@ -26,7 +26,7 @@ from liteq.storage.runs.records import RunRecord, RunStep
 from liteq.utils.records import NamedTuple
 from liteq.utils.text import iso_time
 
-__all__ = ["Workflow", "look", "runs_seen", "workflow"]
+__all__ = ["ROWS", "Workflow", "look", "runs_seen", "workflow"]
 
 OPENED: Final = 50  # runs in a run whose steps are read
 ROWS: Final = 100  # of one page of the table

@@ -22,6 +22,7 @@ from liteq.storage.limits.rules import Rule, Rules
 from liteq.storage.reading.holding import FAIR, OF_NO_LIMIT, Holding, KeyRow, PlaceTaken
 from liteq.storage.reading.inspect import Record
 from liteq.storage.reading.overview import Bounded
+from liteq.utils.text import place_of
 
 __all__ = ["HOLDERS", "holders", "is_declared", "lacks", "limit", "limits", "limits_of", "rule_document"]
 
@@ -33,24 +34,22 @@ PLACES: Final = 1_000  # of a key, among which a viewer's own are looked for
 NOTHING: Final = Bounded(0)
 
 
-def limits(app: App, after: str | None = None, see: Sight = ALL) -> dict[str, Any]:
+def limits(app: App, after: str | None = None, see: Sight = ALL, *, limit: int = PAGE) -> dict[str, Any]:
     """The limits, and the keys that hold something back, by key: {"items", "next", "note"}.
 
     `next` is the `after` of the following page: a number, as a key may hold what this viewer is not to see. Keys under
     which something runs and nothing waits are not listed, but for those that have a limit of their own. Raises
     ValueError for an `after` that is none.
     """
-    if after and not (after.isascii() and after.isdigit() and int(after) <= MOST):
-        raise ValueError("`after` is no mark of this list: take it from the `next` of the page before")
-    place, rules = int(after or 0), app.storage.views.limits()
+    place, rules = min(place_of(after), MOST), app.storage.views.limits()
     views = app.storage.views
-    known = {*rules.by_key, *views.waited_for(limit=place + PAGE + 1), *views.paused_keys()}
-    keys = sorted(key for key in known if not key.startswith(OF_NO_LIMIT))[place : place + PAGE + 1]
-    items = [_item(app, key, rules, see, COUNTED) for key in keys[:PAGE]]
+    known = {*rules.by_key, *views.waited_for(limit=place + limit + 1), *views.paused_keys()}
+    keys = sorted(key for key in known if not key.startswith(OF_NO_LIMIT))[place : place + limit + 1]
+    items = [_item(app, key, rules, see, COUNTED) for key in keys[:limit]]
     seen = [one for one in items if one is not None]
     note = "" if see.payloads else "keys that are made of arguments are cut: to see them needs the right `payloads`"
-    more = len(keys) > PAGE and place + PAGE <= MOST
-    return {"items": seen, "next": str(place + PAGE) if more else None, "note": note}
+    more = len(keys) > limit and place + limit <= MOST
+    return {"items": seen, "next": str(place + limit) if more else None, "note": note}
 
 
 def limit(app: App, key: str, see: Sight = ALL) -> dict[str, Any] | None:

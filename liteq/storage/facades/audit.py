@@ -21,10 +21,10 @@ class Audit(Facade):
         with self._driver.write(Promise.PROGRESS) as tx:
             _audit.write(tx, by, action, target, queue, n, now_ms=self._clock.now_ms())
 
-    def page(self, *, before: int | None = None, limit: int = 100) -> list[Audited]:
-        """Up to `limit` acts, the newest first: those before the one of number `before` (None: the newest)."""
+    def page(self, *, after: int | None = None, limit: int = 100) -> list[Audited]:
+        """Up to `limit` acts, the newest first: those behind the one of number `after` (None: the newest)."""
         with self._driver.read() as tx:
-            return _audit.page(tx, before=before, limit=limit)
+            return _audit.page(tx, after=after, limit=limit)
 
     def of_target(self, target: str, *, limit: int = 100) -> list[Audited]:
         """Up to `limit` acts on one message, operation, queue or schedule, the newest first."""

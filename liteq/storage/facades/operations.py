@@ -174,10 +174,10 @@ class Operations(Facade):
         with self._driver.read() as tx:
             return _operations.find(tx, id_)
 
-    def page(self, *, before_ms: int | None = None, limit: int = 100) -> list[Operation]:
-        """Up to `limit` operations, the newest first: those that began before `before_ms`."""
+    def page(self, *, after: str | None = None, limit: int = 100) -> list[Operation]:
+        """Up to `limit` operations, the newest first: those behind the one of the id `after` (None: the newest)."""
         with self._driver.read() as tx:
-            return _operations.page(tx, before_ms=before_ms, limit=limit)
+            return _operations.page(tx, after=after, limit=limit)
 
     def take(self, seen: Operation, owner: str, *, by: Actor | None = None) -> bool:
         """Have `owner` do an operation as it was `seen`; False where another process was first, or it is done.

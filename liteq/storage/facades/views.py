@@ -95,10 +95,10 @@ class Views(Facade):
         with self._driver.read(within_s=DEADLINE_S) as tx:
             return _lineage.near(tx, id_, limit=limit)
 
-    def canvases(self, *, before: str | None = None, limit: int = 50, rows: int = 100) -> list[Lineage]:
-        """The newest canvases, or those before the root `before`, each with `rows` of its messages at most."""
+    def canvases(self, *, after: str | None = None, limit: int = 50, rows: int = 100) -> list[Lineage]:
+        """The newest canvases, or those behind the root `after`, each with `rows` of its messages at most."""
         with self._driver.read(within_s=DEADLINE_S) as tx:
-            return _lineage.newest(tx, before=before, limit=limit, rows=rows)
+            return _lineage.newest(tx, after=after, limit=limit, rows=rows)
 
     # -- where one stands --------------------------------------------------------------------------------------------
 

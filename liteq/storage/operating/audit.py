@@ -73,9 +73,9 @@ def add(tx: Transaction, by: Actor, action: str, target: str, queue: str, n: int
         write(tx, by, action, target, queue, n, now_ms=now_ms)
 
 
-def page(tx: Transaction, *, before: int | None, limit: int) -> list[Audited]:
-    """Up to `limit` rows, the newest first: those before the row of number `before`."""
-    return [Audited._make(row) for row in tx.execute(PAGE, (NEWEST if before is None else before, limit))]
+def page(tx: Transaction, *, after: int | None, limit: int) -> list[Audited]:
+    """Up to `limit` rows, the newest first: those behind the row of number `after`."""
+    return [Audited._make(row) for row in tx.execute(PAGE, (NEWEST if after is None else after, limit))]
 
 
 def of_target(tx: Transaction, target: str, *, limit: int) -> list[Audited]:

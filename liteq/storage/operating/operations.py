@@ -40,7 +40,7 @@ SELECT id, kind, filter, arguments, queues, actor, reason, source, cursor, until
   FROM liteq_operations
 """
 FIND = f"{COLUMNS} WHERE id = ?"
-PAGE = f"{COLUMNS} WHERE created_ms < ? ORDER BY created_ms DESC, id DESC LIMIT ?"
+PAGE = f"{COLUMNS} WHERE (created_ms, id) < (?, ?) ORDER BY created_ms DESC, id DESC LIMIT ?"
 # By one alone: of two processes that saw the same row, the second finds another beat.
 TAKE = """
 UPDATE liteq_operations SET state = 'running', stop = 0, owner = :owner, error = '', beat_ms = :now_ms
@@ -132,9 +132,13 @@ def find(tx: Transaction, id_: str) -> Operation | None:
     return next((Operation._make(row) for row in tx.execute(FIND, (id_,))), None)
 
 
-def page(tx: Transaction, *, before_ms: int | None, limit: int) -> list[Operation]:
-    """Up to `limit` operations, the newest first: those that began before `before_ms`."""
-    return [Operation._make(row) for row in tx.execute(PAGE, (NEWEST if before_ms is None else before_ms, limit))]
+def page(tx: Transaction, *, after: str | None, limit: int) -> list[Operation]:
+    """Up to `limit` operations, the newest first: those behind the one of the id `after`; [] where that is gone."""
+    last = None if after is None else find(tx, after)
+    if last is None and after is not None:
+        return []
+    mark = (NEWEST, "") if last is None else (last.created_ms, last.id)
+    return [Operation._make(row) for row in tx.execute(PAGE, (*mark, limit))]
 
 
 def take(tx: Transaction, seen: Operation, owner: str, *, now_ms: int) -> bool:

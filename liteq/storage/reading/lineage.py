@@ -235,14 +235,14 @@ def near(tx: Transaction, id_: str, *, limit: int) -> Near:
     )
 
 
-def newest(tx: Transaction, *, before: str | None, limit: int, rows: int) -> list[Lineage]:
-    """The canvases behind the id `before`, the newest first by the ids of their roots; of each `rows` messages at most.
+def newest(tx: Transaction, *, after: str | None, limit: int, rows: int) -> list[Lineage]:
+    """The canvases behind the id `after`, the newest first by the ids of their roots; of each `rows` messages at most.
 
     Runs are left out, which have lists of their own. Of roots with ids that somebody chose only some are looked at:
     those of thousands of runs may stand before those that are made of the time.
     """
     found: list[Lineage] = []
-    last, chosen = before if before is not None else "\U0010ffff", CHOSEN
+    last, chosen = after if after is not None else "\U0010ffff", CHOSEN
     for _ in range(LOOKS):
         here = _before(tx, last) if len(found) < limit else None
         if here is None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+from urllib.parse import quote
 
 import orjson
 import pytest
 
 from liteq import LiteQ
+from liteq.canvas import chain
+from liteq.clock import FakeClock
+from liteq.operating import Actor, start
 from liteq.testing import drain
 from liteq_dashboard.openapi import BODY, MACHINES, PREFIX, QUERY, SCHEMAS, description
 from liteq_dashboard.routes import routes
@@ -18,7 +22,7 @@ FORMULAS = ["=1+1", "+1", "-1", "@x", "\tx", "\rx", '=HYPERLINK("http://evil.exa
 
 @pytest.fixture
 def app(tmp_path):
-    with LiteQ("api", broker=f"sqlite:///{tmp_path / 'q.db'}", set_as_current=False) as made:
+    with LiteQ("api", broker=f"sqlite:///{tmp_path / 'q.db'}", clock=FakeClock(), set_as_current=False) as made:
 
         @made.task(name="fail", sensitive=["card"])
         def fail(text: str, card: str = "") -> None:
@@ -128,6 +132,32 @@ def test_the_api_takes_no_form(app, client):
 def test_every_path_with_parameters_or_fields_of_its_own_is_in_the_table():
     paths = {route.path.removeprefix(PREFIX) for route in routes()}
     assert {*QUERY, *BODY, *MACHINES} <= paths
+
+
+@pytest.mark.parametrize("name", ["activity", "limits", "operations", "tasks", "workflows"])
+def test_a_list_goes_a_page_at_a_time_by_limit_and_after(app, client, name):
+    for n in range(3):
+        app.limits.set(f"key{n}", concurrent=1)
+        chain(app.signature("fail", ("x",)), app.signature("fail", ("y",))).apply_async()
+        start(app, "delete", "state:dead", by=Actor("ann", "page"), wait=True)
+    ask = client(app).get
+    whole = [one.get("id", one.get("key")) for one in ask(f"api/v1/{name}").json["items"]]
+    seen, after = [], ""
+    while after is not None and len(seen) <= len(whole):
+        page = ask(f"api/v1/{name}?limit=1&after={quote(after)}").json
+        assert len(page["items"]) <= 1
+        seen += [one.get("id", one.get("key")) for one in page["items"]]
+        after = page["next"]
+    assert (seen, len(seen) >= 3) == (whole, True)
+    for limit in ("0", "1001", "x", "-1", "9" * 5_000):
+        wrong = ask(f"api/v1/{name}?limit={limit}")
+        assert (wrong.status, "from 1 to 1,000" in wrong.json["detail"]) == (400, True)
+
+
+@pytest.mark.parametrize("name", ["activity", "limits", "operations", "tasks"])
+def test_a_mark_of_no_list_is_told(app, client, name):
+    wrong = client(app).get(f"api/v1/{name}?after=%3F")
+    assert (wrong.status, "`next` of the page before" in wrong.json["detail"]) == (400, True)
 
 
 def test_health_is_503_with_too_few_workers_and_tells_no_names_of_queues_that_are_not_seen(app, client):

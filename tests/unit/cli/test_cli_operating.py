@@ -55,6 +55,22 @@ def test_an_act_is_done_and_told_with_its_reason(shop: Callable[..., Any], dead:
     assert shop("activity", "--target", first, "--limit", "5").out.count("they paid") == 1
 
 
+def test_every_list_goes_on_behind_the_last_that_was_shown(
+    shop: Callable[..., Any], dead: Callable[..., list[str]]
+) -> None:
+    for id_ in dead(3):
+        shop("operations", "start", "move", "--where", id_, "--queue", "later", "--yes")
+    for words in (("dead", "list"), ("activity",), ("operations", "list")):
+        whole = [str(one["id"]) for one in shop(*words, "--json").json]
+        first = shop(*words, "--limit", "2")
+        assert f"--after {whole[1]} shows the next page" in first.err
+        assert whole[1] in first.out
+        rest = shop(*words, "--limit", "1", "--after", whole[1], "--json").json
+        assert [str(one["id"]) for one in rest] == whole[2:3] != []
+        wrong = shop(*words, "--after", "nothing")
+        assert (wrong.code, "--after" in wrong.err) == (2, True)
+
+
 def test_an_act_that_a_state_forbids_exits_with_1(shop: Callable[..., Any], dead: Callable[..., list[str]]) -> None:
     (id_,) = dead()
     refused = shop("act", "revoke", id_, "gone")

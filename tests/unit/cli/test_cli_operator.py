@@ -137,7 +137,11 @@ def test_messages_come_in_the_order_in_which_they_are_claimed_in_pages(shop, cal
     ids = [call("shop.add", f"[{n}, 0]") for n in range(5)]
     first = shop("inspect", "messages", "--limit", "2")
     assert [line.split("\t")[0] for line in first.out.splitlines()[1:]] == [ids[0], ids[1]]
-    assert "--offset 2 shows the next page" in first.err
+    assert f"--after {ids[1]} shows the next page" in first.err
+    following = shop("inspect", "messages", "--limit", "2", "--after", ids[1], "--json").json
+    assert [one["id"] for one in following] == ids[2:4]
+    wrong = shop("inspect", "messages", "--after", "nothing")
+    assert (wrong.code, "no message of this list has the id 'nothing'" in wrong.err) == (2, True)
     last = shop("inspect", "messages", "--limit", "2", "--offset", "4", "--json").json
     assert [one["id"] for one in last] == [ids[4]]
     assert shop("inspect", "messages", "--task", "shop.ad", "--json").json == []
