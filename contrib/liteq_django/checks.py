@@ -20,7 +20,7 @@ from django.core.exceptions import ImproperlyConfigured as DjangoImproperlyConfi
 from liteq.context import App
 from liteq.exceptions import LiteqError
 from liteq.storage import describe_url
-from liteq.storage.sqlite.mounts import UNSAFE, file_system
+from liteq.storage.sqlite.disk.mounts import UNSAFE, file_system
 
 __all__ = ["check", "register_all"]
 

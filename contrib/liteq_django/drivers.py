@@ -13,8 +13,8 @@ from django.db import connections, transaction
 from liteq.exceptions import ImproperlyConfigured, StorageUnavailable
 from liteq.storage.driver import Bell, Driver, Listener, Params, Promise, Transaction
 from liteq.storage.sqlite import migrate
-from liteq.storage.sqlite.polling import PollingListener
 from liteq.storage.sqlite.stdlib_driver import StdlibDriver
+from liteq.storage.sqlite.waking.polling import PollingListener
 from liteq.storage.upkeep import Replicator
 from liteq_django import waiting
 from liteq_django.transaction import DjangoTransaction, inside_atomic, within

@@ -22,7 +22,7 @@ from liteq.message import Batch, Message
 from liteq.serialization.batch import dump_batch, load_batch
 from liteq.storage.driver import Driver
 from liteq.storage.sealed import vault_of
-from liteq.storage.sqlite.ownership import open_sidecar
+from liteq.storage.sqlite.disk.ownership import open_sidecar
 from liteq.storage.storage import Storage
 from liteq_django.conf import OUTBOX_INTERVAL_S, option
 from liteq_django.transaction import inside_atomic

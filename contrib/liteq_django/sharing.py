@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from django.db import connections
 
 from liteq.storage import describe_url
-from liteq.storage.sqlite.files import resolve
+from liteq.storage.sqlite.disk.files import resolve
 from liteq.storage.storage import Storage
 from liteq_django.conf import is_postgresql, is_sqlite, made_urls, option, server_url
 

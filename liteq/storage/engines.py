@@ -58,14 +58,14 @@ def open_driver(
 
 def watch_folders() -> Watch:
     """A watch over the folders of many files of the built-in engine."""
-    from liteq.storage.sqlite import folders
+    from liteq.storage.sqlite.waking import folders
 
     return folders.watch_folders()
 
 
 def is_beside(name: str) -> bool:
     """Whether a file of this name only stands beside one of the built-in engine: its log, a bell, and the like."""
-    from liteq.storage.sqlite import folders
+    from liteq.storage.sqlite.waking import folders
 
     return folders.is_beside(name)
 

@@ -19,7 +19,7 @@ from time import monotonic
 
 from liteq.exceptions import StorageError
 from liteq.message import Ack, Batch, Message, WorkerIdentity, new_id
-from liteq.storage.sqlite.describe import has_wal_reset_bug
+from liteq.storage.sqlite.doctor.describe import has_wal_reset_bug
 from liteq.storage.storage import Storage, open_storage
 
 __all__ = ["QUESTIONS"]

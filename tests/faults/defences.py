@@ -306,12 +306,12 @@ MUTANTS = [
         "../unit/worker/test_idle_vacuum.py::test_a_write_between_two_slices_stops_it",
     ),
     without(
-        "a slice of the vacuum holds up nobody for long", "liteq/storage/sqlite/vacuum.py",
+        "a slice of the vacuum holds up nobody for long", "liteq/storage/sqlite/keeping/vacuum.py",
         "max(fitting, FEWEST), MOST, 2 * self.pages", "max(fitting, FEWEST), 1 << 30",
         "../unit/worker/test_idle_vacuum.py::test_a_slice_is_as_large_as_its_time_allows",
     ),
     without(
-        "where rows are damaged the doctor writes nothing", "liteq/storage/sqlite/remedies.py",
+        "where rows are damaged the doctor writes nothing", "liteq/storage/sqlite/doctor/remedies.py",
         "lost = isinstance(problems, list) and", "lost = problems is None and",
         "../unit/cli/test_cli_doctor.py::test_where_rows_are_damaged_nothing_is_written",
     ),
@@ -553,12 +553,12 @@ MUTANTS = [
         "../conformance/test_needed.py::test_a_large_result_that_is_stored_again_leaves_no_body_behind",
     ),
     without(
-        "what is accepted has waited for the disk", "liteq/storage/sqlite/upkeep.py",
+        "what is accepted has waited for the disk", "liteq/storage/sqlite/keeping/upkeep.py",
         "(Durability.DURABLE, Promise.ACCEPTED): True", "(Durability.DURABLE, Promise.ACCEPTED): False",
         "test_disk.py::test_durable_loses_nothing_that_was_accepted",
     ),
     without(
-        "strict: so has what was acknowledged", "liteq/storage/sqlite/upkeep.py",
+        "strict: so has what was acknowledged", "liteq/storage/sqlite/keeping/upkeep.py",
         "(Durability.STRICT, Promise.PROGRESS): True", "(Durability.STRICT, Promise.PROGRESS): False",
         "test_disk.py::test_strict_loses_no_acknowledgement_either",
     ),
@@ -571,7 +571,7 @@ MUTANTS = [
         "test_disk.py::test_an_operation_that_fails_raises_and_a_repeated_call_makes_one_row",
     ),
     without(
-        "the ballast is dropped on a full disk", "liteq/storage/sqlite/ballast.py",
+        "the ballast is dropped on a full disk", "liteq/storage/sqlite/keeping/ballast.py",
         "os.truncate(fd, 0)", "pass",
         "test_disk_full.py::test_acks_finish_from_the_ballast_and_the_worker_resumes_alone",
     ),
@@ -586,27 +586,27 @@ MUTANTS = [
         "test_disk_full.py::test_nothing_new_is_accepted_into_the_space_that_is_kept_for_acknowledgements",
     ),
     without(
-        "who holds the write lock is named", "liteq/storage/sqlite/holder.py",
+        "who holds the write lock is named", "liteq/storage/sqlite/turns/holder.py",
         "WAL_WRITE_LOCK = 120", "WAL_WRITE_LOCK = 119",
         "test_locks.py::test_a_worker_outlives_a_file_that_a_stranger_has_locked",
     ),
     without(
-        "who reads without end is named", "liteq/storage/sqlite/holder.py",
+        "who reads without end is named", "liteq/storage/sqlite/turns/holder.py",
         "READ_MARKS = (123, 127)", "READ_MARKS = (110, 111)",
         "test_locks.py::test_a_reader_without_end_is_named_and_holds_nobody_up",
     ),
     without(
-        "a log that was deleted is noticed", "liteq/storage/sqlite/files.py",
+        "a log that was deleted is noticed", "liteq/storage/sqlite/disk/files.py",
         "    _refuse_lost_log(path)\n", "",
         "test_bad_files.py::test_a_bad_file_is_refused_within_a_second",
     ),
     without(
-        "a folder in the file's place is refused", "liteq/storage/sqlite/files.py",
+        "a folder in the file's place is refused", "liteq/storage/sqlite/disk/files.py",
         "if stat.S_ISDIR(status.st_mode):", "if False:",
         "test_bad_files.py::test_a_bad_file_is_refused_within_a_second",
     ),
     without(
-        "a file that this user may not write is refused", "liteq/storage/sqlite/files.py",
+        "a file that this user may not write is refused", "liteq/storage/sqlite/disk/files.py",
         "    _refuse_read_only(path)\n", "",
         "test_bad_files.py::test_a_file_that_this_user_may_not_write_is_refused",
         "test_bad_files.py::test_a_read_only_file_system_is_told_as_such",
@@ -630,7 +630,7 @@ MUTANTS = [
         "test_versions.py::test_a_running_worker_stops_when_its_file_is_migrated_by_a_newer_one",
     ),
     without(
-        "a child forked inside a transaction is refused", "liteq/storage/sqlite/fork.py",
+        "a child forked inside a transaction is refused", "liteq/storage/sqlite/turns/fork.py",
         "    _forbidden[path] = parent\n", "    pass\n",
         "test_forks.py::test_a_child_forked_inside_a_transaction_is_refused",
     ),
@@ -679,7 +679,7 @@ MUTANTS = [
         "test_clock_jumps.py::test_a_worker_that_starts_after_the_clock_was_set_knows_of_it",
     ),
     without(
-        "a log that is deleted under running processes is noticed", "liteq/storage/sqlite/sidecars.py",
+        "a log that is deleted under running processes is noticed", "liteq/storage/sqlite/keeping/sidecars.py",
         "return self._lost(LOG)", "return False",
         "test_bad_files.py::test_a_log_that_is_deleted_under_running_processes_is_noticed_and_loses_nothing",
     ),
@@ -700,12 +700,12 @@ MUTANTS = [
         "test_cron_zones.py::test_clocks_that_are_set_back_by_three_hours_lose_no_minute",
     ),
     without(
-        "a file is its owner's alone", "liteq/storage/sqlite/ownership.py",
+        "a file is its owner's alone", "liteq/storage/sqlite/disk/ownership.py",
         "MODE = 0o600", "MODE = 0o666",
         "test_limits.py::test_every_file_is_its_owners_alone_whatever_the_umask_allows",
     ),
     without(
-        "a file that another user laid out is refused", "liteq/storage/sqlite/files.py",
+        "a file that another user laid out is refused", "liteq/storage/sqlite/disk/files.py",
         "    _refuse_planted(path, status)\n", "",
         "test_limits.py::test_what_another_user_has_laid_out_is_not_written_to",
     ),
@@ -726,7 +726,7 @@ MUTANTS = [
         "test_bad_files.py::test_flipped_bytes_are_told_as_damage_or_found_by_the_doctor",
     ),
     without(
-        "an index that is deleted under running processes is noticed", "liteq/storage/sqlite/sidecars.py",
+        "an index that is deleted under running processes is noticed", "liteq/storage/sqlite/keeping/sidecars.py",
         "return self._lost(INDEX)", "return False",
         "test_bad_files.py::test_a_log_that_is_deleted_under_running_processes_is_noticed_and_loses_nothing",
     ),
@@ -736,7 +736,7 @@ MUTANTS = [
         "test_bad_files.py::test_a_worker_whose_file_turns_bad_goes_on_trying_calmly",
     ),
     without(
-        "a log gives its space back where it is wanted", "liteq/storage/sqlite/upkeep.py",
+        "a log gives its space back where it is wanted", "liteq/storage/sqlite/keeping/upkeep.py",
         "            self._cut_log()\n", "            pass\n",
         "test_disk_full.py::test_a_log_that_has_grown_gives_its_space_back",
     ),
@@ -790,7 +790,7 @@ MUTANTS = [
         "test_forks.py::test_64_producers_meet_no_locked_database",
     ),
     without(
-        "a lock's holder is looked up", "liteq/storage/sqlite/holder.py",
+        "a lock's holder is looked up", "liteq/storage/sqlite/turns/holder.py",
         "return found[0].pid if found else None", "return None",
         "test_locks.py::test_a_writer_stopped_in_its_transaction_is_named_to_the_others",
     ),
@@ -1003,29 +1003,29 @@ MUTANTS = [
         "../unit/storage/test_tokens.py::test_a_copy_on_a_machine_whose_clock_is_a_day_behind_goes_on_above",
     ),
     without(
-        "what is leased in a copy is nobody's", "liteq/storage/sqlite/epoch.py",
+        "what is leased in a copy is nobody's", "liteq/storage/sqlite/versions/epoch.py",
         '    "UPDATE liteq_messages SET token = 0, deadline_ms = 0 WHERE state = \'leased\'",\n', "",
         "test_restore.py::test_a_lease_given_out_after_the_backup_is_void",
         "test_litestream.py::test_a_copy_is_a_state_that_was_and_leases_of_before_are_void",
     ),
     without(
-        "a copy that comes into use begins a new epoch", "liteq/storage/sqlite/create.py",
+        "a copy that comes into use begins a new epoch", "liteq/storage/sqlite/versions/create.py",
         "                epoch.begin(session)\n", "                pass\n",
         "test_restore.py::test_a_lease_given_out_after_the_backup_is_void",
         "test_litestream.py::test_a_follower_takes_over_and_the_old_leader_acknowledges_nothing",
     ),
     without(
-        "a file that is in use is not replaced", "liteq/storage/sqlite/restore.py",
+        "a file that is in use is not replaced", "liteq/storage/sqlite/keeping/restore.py",
         "        if users or not _alone(session):", "        if False:",
         "test_restore.py::test_all_that_the_copy_has_is_done",
     ),
     without(
-        "what has no queue in it is no backup", "liteq/storage/sqlite/restore.py",
+        "what has no queue in it is no backup", "liteq/storage/sqlite/keeping/restore.py",
         "        _check(session)\n", "",
         "test_restore.py::test_what_is_no_backup_is_refused_and_changes_nothing",
     ),
     without(
-        "the queue that a backup replaces is kept", "liteq/storage/sqlite/restore.py",
+        "the queue that a backup replaces is kept", "liteq/storage/sqlite/keeping/restore.py",
         'os.rename(f"{target}{suffix}", f"{kept}{suffix}")', 'os.unlink(f"{target}{suffix}")',
         "test_restore.py::test_the_queue_that_was_there_is_kept_and_can_be_put_back",
     ),
@@ -1065,7 +1065,7 @@ MUTANTS = [
         "../integration/test_worker_tasks.py::test_a_forked_copy_that_comes_back_out_of_its_task_ends_there",
     ),
     without(
-        "a bell that has gone with the database does not end its listener", "liteq/storage/sqlite/inotify.py",
+        "a bell that has gone with the database does not end its listener", "liteq/storage/sqlite/waking/inotify.py",
         "        with suppress(OSError, StorageUnavailable):\n", "        if True:\n",
         "../integration/test_sqlite_processes.py::test_a_listener_outlives_its_folder_and_hears_the_next_one",
     ),
@@ -1082,7 +1082,7 @@ MUTANTS = [
         "../unit/test_log.py::test_a_name_cannot_forge_a_line_or_drive_the_terminal",
     ),
     without(
-        "a row that no verb can take becomes a dead letter", "liteq/storage/sqlite/misfits.py",
+        "a row that no verb can take becomes a dead letter", "liteq/storage/sqlite/doctor/misfits.py",
         "    return [_bury_one(tx, seq, now_ms) for seq in sorted(found)]", "    return []",
         "test_guilty.py::test_a_message_written_by_hand_is_a_dead_letter_and_the_next_one_runs",
     ),
@@ -1238,28 +1238,28 @@ MUTANTS = [
         "test_interrupts.py::test_an_interrupt_at_any_step_leaves_the_gate_open_and_the_handler_able_to_send",
     ),
     without(
-        "a waiter that is left behind lets go", "liteq/storage/sqlite/gate.py",
+        "a waiter that is left behind lets go", "liteq/storage/sqlite/turns/gate.py",
         "self._fd = os.dup(fd)", "self._fd = fd",
         "test_interrupts.py::test_an_interrupt_while_waiting_for_the_gate_gives_the_place_up",
     ),
     without(
-        "nobody waits at the gate without end", "liteq/storage/sqlite/gate.py",
+        "nobody waits at the gate without end", "liteq/storage/sqlite/turns/gate.py",
         "came = self._wait(min(timeout_s, PATIENCE_S))", "came = self._wait(timeout_s)",
         "test_threads.py::test_a_process_that_is_stopped_at_the_gate_holds_nobody_up",
     ),
     without(
-        "one waiter of a process is enough for a queue that does not move", "liteq/storage/sqlite/gate.py",
+        "one waiter of a process is enough for a queue that does not move", "liteq/storage/sqlite/turns/gate.py",
         "if self._path in _left.values():", "if False:",
         "test_threads.py::test_a_process_that_is_stopped_at_the_gate_holds_nobody_up",
         "test_interrupts.py::test_an_interrupt_while_waiting_for_the_gate_gives_the_place_up",
     ),
     without(
-        "files that were forgotten meanwhile are not lost", "liteq/storage/sqlite/sidecars.py",
+        "files that were forgotten meanwhile are not lost", "liteq/storage/sqlite/keeping/sidecars.py",
         "            if known is before:\n                return True", "            return True",
         "test_threads.py::test_the_last_connection_that_closes_between_two_looks_is_no_deletion",
     ),
     without(
-        "what is known of the log is one value", "liteq/storage/sqlite/sidecars.py",
+        "what is known of the log is one value", "liteq/storage/sqlite/keeping/sidecars.py",
         "        known = self._known\n        while known is not None",
         "        if self._known is not None"
         " and identity(self._paths[which]) != (self._known or ((0, 0), (0, 0)))[which]:\n"
@@ -1268,23 +1268,23 @@ MUTANTS = [
         "test_threads.py::test_forty_threads_that_send_and_ask_meet_no_error",
     ),
     without(
-        "the drivers are not gone through while one is added", "liteq/storage/sqlite/fork.py",
+        "the drivers are not gone through while one is added", "liteq/storage/sqlite/turns/fork.py",
         "    with _registering:  # a set that grows cannot be gone through\n        return list(_drivers)",
         "    return list(_drivers)",
         "test_threads.py::test_drivers_may_be_opened_while_others_look_for_them",
     ),
     without(
-        "what many connections do together counts for the log", "liteq/storage/sqlite/upkeep.py",
+        "what many connections do together counts for the log", "liteq/storage/sqlite/keeping/upkeep.py",
         "self._work += session.work", "self._work = session.work",
         "test_threads.py::test_the_log_of_many_threads_is_folded",
     ),
     without(
-        "no reader is blamed that is not there", "liteq/storage/sqlite/checkpoint.py",
+        "no reader is blamed that is not there", "liteq/storage/sqlite/keeping/checkpoint.py",
         "    if who:\n", "    if True:\n",
         "test_threads.py::test_a_large_log_that_nobody_reads_is_laid_at_nobodys_door",
     ),
     without(
-        "a greenlet waits in a native thread", "liteq/storage/sqlite/greenlets.py",
+        "a greenlet waits in a native thread", "liteq/storage/sqlite/turns/greenlets.py",
         'return getattr(_thread, name) if monkey is None else monkey.get_original("_thread", name)',
         "return getattr(_thread, name)",
         "test_threads.py::test_greenlets_and_a_second_process_all_get_through",
@@ -1295,17 +1295,17 @@ MUTANTS = [
         "test_threads.py::test_a_child_is_not_forked_while_another_thread_imports",
     ),
     without(
-        "the umask has no say in a queue's mode", "liteq/storage/sqlite/files.py",
+        "the umask has no say in a queue's mode", "liteq/storage/sqlite/disk/files.py",
         "                os.fchmod(fd, mode)  # the umask has perhaps taken bits\n", "                pass\n",
         "test_shared_files.py::test_the_setting_says_who_may_use_the_files_and_the_umask_does_not",
     ),
     without(
-        "what is beside a shared queue is shared", "liteq/storage/sqlite/ownership.py",
+        "what is beside a shared queue is shared", "liteq/storage/sqlite/disk/ownership.py",
         "wanted = MODE | (database.st_mode & GROUP if database.st_mode & stat.S_IWGRP else 0)", "wanted = MODE",
         "test_shared_files.py::test_two_users_of_a_group_share_a_queue_and_a_third_does_not",
     ),
     without(
-        "the mode of a file that is there is its owner's choice", "liteq/storage/sqlite/files.py",
+        "the mode of a file that is there is its owner's choice", "liteq/storage/sqlite/disk/files.py",
         "    except FileExistsError:\n        return\n",
         "    except FileExistsError:\n        os.chmod(path, mode)\n        return\n",
         "test_shared_files.py::test_a_file_that_is_there_keeps_its_mode",
@@ -1316,7 +1316,7 @@ MUTANTS = [
         "test_shared_files.py::test_no_other_mode_is_taken",
     ),
     without(
-        "a side file of another user is refused", "liteq/storage/sqlite/ownership.py",
+        "a side file of another user is refused", "liteq/storage/sqlite/disk/ownership.py",
         "in (os.geteuid(), 0, database.st_uid)", "is not None",
         "test_foreign_files.py::test_a_side_file_of_another_user_is_refused",
         "test_foreign_files.py::test_a_side_file_that_is_laid_out_later_is_refused_too",
@@ -1328,32 +1328,32 @@ MUTANTS = [
         "test_foreign_files.py::test_a_log_that_is_laid_out_between_two_connections_is_refused",
     ),
     without(
-        "a group's side file has no bit more than the database", "liteq/storage/sqlite/ownership.py",
+        "a group's side file has no bit more than the database", "liteq/storage/sqlite/disk/ownership.py",
         "status.st_gid == database.st_gid and not more", "status.st_gid == database.st_gid",
         "test_foreign_files.py::test_a_group_shares_a_queue_whichever_of_its_users_made_the_side_files",
     ),
     without(
-        "a log without its database is refused", "liteq/storage/sqlite/files.py",
+        "a log without its database is refused", "liteq/storage/sqlite/disk/files.py",
         'if size(f"{path}-wal") > 0 and size(path) <= 0:', "if False:",
         "test_foreign_files.py::test_a_log_without_its_database_is_refused",
     ),
     without(
-        "a database that is mounted alone is refused", "liteq/storage/sqlite/mounts.py",
+        "a database that is mounted alone is refused", "liteq/storage/sqlite/disk/mounts.py",
         "if any(point == path for point, _ in _mounts()):", "if False:",
         "test_foreign_files.py::test_a_database_that_is_mounted_alone_is_refused",
     ),
     without(
-        "a file system of a virtual machine is refused", "liteq/storage/sqlite/mounts.py",
+        "a file system of a virtual machine is refused", "liteq/storage/sqlite/disk/mounts.py",
         "UNSAFE = NETWORK | SHARED", "UNSAFE = NETWORK",
         "test_foreign_files.py::test_a_file_system_that_machines_share_is_refused",
     ),
     without(
-        "a side file that is none is refused", "liteq/storage/sqlite/ownership.py",
+        "a side file that is none is refused", "liteq/storage/sqlite/disk/ownership.py",
         "    if not stat.S_ISREG(status.st_mode):\n        return False\n", "",
         "test_foreign_files.py::test_what_is_refused_says_what_to_do",
     ),
     without(
-        "a restore keeps the owner and the mode", "liteq/storage/sqlite/restore.py",
+        "a restore keeps the owner and the mode", "liteq/storage/sqlite/keeping/restore.py",
         "            _give_to_owner(part, target)\n", "",
         "test_foreign_files.py::test_a_restore_by_root_keeps_owner_and_mode_and_else_goes_by_the_folder",
     ),
@@ -2567,7 +2567,7 @@ MUTANTS = [
         "../integration/test_read_only.py::test_a_queue_that_is_not_there_is_not_made",
     ),
     without(
-        "a log that is damaged at its start is no empty queue", "liteq/storage/sqlite/log_check.py",
+        "a log that is damaged at its start is no empty queue", "liteq/storage/sqlite/disk/log_check.py",
         "    if _read(log, whole=False).problem and", "    if False and",
         "../integration/test_read_only.py::test_a_log_that_is_damaged_at_its_start_is_no_empty_queue",
     ),

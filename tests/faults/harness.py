@@ -19,7 +19,7 @@ from pathlib import Path
 from liteq.message import Batch, Message, new_id
 from liteq.serialization import decode, encode
 from liteq.states import UNFINISHED, State
-from liteq.storage.sqlite.holder import writer
+from liteq.storage.sqlite.turns.holder import writer
 from liteq.storage.storage import Storage, open_storage
 
 from .nursery import Nursery, Process

@@ -14,7 +14,7 @@ import pytest
 from liteq.exceptions import StorageFull
 from liteq.message import Message, new_id
 from liteq.states import State
-from liteq.storage.sqlite.ballast import BALLAST, Ballast
+from liteq.storage.sqlite.keeping.ballast import BALLAST, Ballast
 from liteq.storage.storage import Storage
 
 from .harness import Drill, integrity, wait_for

@@ -15,9 +15,9 @@ import pytest
 from liteq import LiteQ
 from liteq.exceptions import LiteqError, StorageCorrupt, StorageUnavailable
 from liteq.message import Message, new_id
-from liteq.storage.sqlite import mounts
-from liteq.storage.sqlite.ballast import BALLAST, Ballast
-from liteq.storage.sqlite.ownership import SIDE_FILES
+from liteq.storage.sqlite.disk import mounts
+from liteq.storage.sqlite.disk.ownership import SIDE_FILES
+from liteq.storage.sqlite.keeping.ballast import BALLAST, Ballast
 from liteq.storage.storage import Storage, open_storage
 
 STRANGER, OWNER, DEPLOY, GROUP = 4002, 4001, 4003, 4010
@@ -87,7 +87,7 @@ def test_a_side_file_of_another_user_is_refused(tmp_path: Path, suffix: str) -> 
 @pytest.mark.parametrize("suffix", ["-gate", "-work", "-ballast"])
 def test_a_side_file_that_is_laid_out_later_is_refused_too(tmp_path: Path, suffix: str) -> None:
     """A file that liteq makes at its first use is checked by its open descriptor, not by a look beforehand."""
-    from liteq.storage.sqlite.ownership import open_sidecar
+    from liteq.storage.sqlite.disk.ownership import open_sidecar
 
     storage = queue(tmp_path / "queue.db")
     side = tmp_path / f"queue.db{suffix}"

@@ -19,8 +19,8 @@ from liteq import LiteQ, chain, chord, current_task, group
 from liteq.exceptions import SoftTimeLimitExceeded
 from liteq.message import Ack, DeadLetter, WorkerIdentity, new_id
 from liteq.serialization import decode, decode_error
-from liteq.storage.sqlite import gate
-from liteq.storage.sqlite.gate import open_gate
+from liteq.storage.sqlite.turns import gate
+from liteq.storage.sqlite.turns.gate import open_gate
 from liteq.worker.pool.executor import Executor
 
 from .harness import wait_for

@@ -15,7 +15,7 @@ from liteq.exceptions import StorageBusy
 from liteq.message import Message, new_id
 from liteq.serialization import decode
 from liteq.states import State
-from liteq.storage.sqlite.checkpoint import LARGE_LOG
+from liteq.storage.sqlite.keeping.checkpoint import LARGE_LOG
 from liteq.storage.storage import open_storage
 
 from .harness import (

@@ -10,7 +10,7 @@ import pytest
 
 from liteq import LiteQ
 from liteq.exceptions import ImproperlyConfigured
-from liteq.storage.sqlite.ownership import SIDE_FILES
+from liteq.storage.sqlite.disk.ownership import SIDE_FILES
 from liteq.testing import drain
 
 from .test_foreign_files import DEPLOY, GROUP, OWNER, STRANGER, as_root, as_user, reachable

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from liteq import LiteQ
-from liteq.storage.sqlite import sidecars
-from liteq.storage.sqlite.checkpoint import LARGE_LOG
-from liteq.storage.sqlite.gate import PATIENCE_S
+from liteq.storage.sqlite.keeping import sidecars
+from liteq.storage.sqlite.keeping.checkpoint import LARGE_LOG
 from liteq.storage.sqlite.session import WAL_LIMIT
+from liteq.storage.sqlite.turns.gate import PATIENCE_S
 from liteq.storage.storage import open_storage
 
 from .harness import wait_for
@@ -147,7 +147,7 @@ def test_a_process_that_is_stopped_at_the_gate_holds_nobody_up(tmp_path: Path) -
     app = LiteQ("threads", broker=url)
     task = app.task(lambda: None, name="n", ignore_result=True)
     task.delay()
-    code = "import sys; from liteq.storage.sqlite.gate import open_gate; g = open_gate(sys.argv[1]); g.acquire(1)"
+    code = "import sys; from liteq.storage.sqlite.turns.gate import open_gate; g = open_gate(sys.argv[1]); g.acquire(1)"
     code += "; print(flush=True); import time; time.sleep(600)"
     command = [sys.executable, "-c", code, str(tmp_path / "queue.db")]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from liteq.storage.sqlite.describe import has_wal_reset_bug
+from liteq.storage.sqlite.doctor.describe import has_wal_reset_bug
 
 from .harness import Drill, integrity
 from .sizes import NIGHTLY, size

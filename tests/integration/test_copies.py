@@ -18,7 +18,8 @@ from liteq.cli import main
 from liteq.exceptions import ReadOnly, StorageBusy, StorageUnavailable
 from liteq.states import State
 from liteq.storage.driver import Bell
-from liteq.storage.sqlite import copies, fork
+from liteq.storage.sqlite import copies
+from liteq.storage.sqlite.turns import fork
 from liteq.testing import drain
 from tests.followers import content, followed
 

@@ -17,8 +17,9 @@ import pytest
 from liteq.exceptions import ImproperlyConfigured, SchemaTooNew, StorageCorrupt, StorageError, StorageUnavailable
 from liteq.storage import open_driver
 from liteq.storage.driver import Bell, Durability, Promise
-from liteq.storage.sqlite import files, upkeep
 from liteq.storage.sqlite.base import SQLiteDriver
+from liteq.storage.sqlite.disk import files
+from liteq.storage.sqlite.keeping import upkeep
 from liteq.storage.sqlite.migrate import migrations
 from liteq.storage.sqlite.session import WAL_LIMIT
 

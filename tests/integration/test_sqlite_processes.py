@@ -15,10 +15,10 @@ import pytest
 from liteq.exceptions import StorageBusy
 from liteq.storage import open_driver
 from liteq.storage.driver import Bell, Driver
-from liteq.storage.sqlite.doorbell import Doorbell
-from liteq.storage.sqlite.holder import writer
 from liteq.storage.sqlite.migrate import migrations
-from liteq.storage.sqlite.polling import PollingListener
+from liteq.storage.sqlite.turns.holder import writer
+from liteq.storage.sqlite.waking.doorbell import Doorbell
+from liteq.storage.sqlite.waking.polling import PollingListener
 
 GROUP = "INSERT INTO liteq_groups (id, size, remaining, position, created_ms) VALUES (?, 1, 1, 0, 0)"
 HEAD = """

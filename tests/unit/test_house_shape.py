@@ -29,7 +29,6 @@ MORE = {
     "liteq/execution": 19,
     "liteq/sending": 24,
     "liteq/storage/facades": 35,
-    "liteq/storage/sqlite": 41,
     "liteq/utils": 20,
 }
 LINES_OF_A_FILE = 400

@@ -218,7 +218,7 @@ def test_a_worker_loads_nothing_for_its_first_task_that_few_tasks_need():
         "app.task(name='t')(lambda: 1)\n"
         "app.open_storage()\n"
         "few = 'asyncio concurrent.futures difflib email logging.handlers pickle shutil sqlite3 tempfile zipfile'\n"
-        "ours = 'app.compat.backend app.compat.connection beat storage.sqlite.restore workflow'\n"
+        "ours = 'app.compat.backend app.compat.connection beat storage.sqlite.keeping.restore workflow'\n"
         "few = {*few.split(), *(f'liteq.{name}' for name in ours.split())}\n"
         "print(sorted(few & sys.modules.keys()))"
     )

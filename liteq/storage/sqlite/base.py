@@ -13,13 +13,16 @@ from time import monotonic, sleep
 
 from liteq.exceptions import ImproperlyConfigured, StorageBusy, StorageError, StorageFull
 from liteq.storage.driver import Bell, Durability, Listener, Params, Promise, Transaction
-from liteq.storage.sqlite import copies, create, files, fork, migrate, ownership
-from liteq.storage.sqlite.doorbell import Doorbell
-from liteq.storage.sqlite.gate import PATIENCE_S, pause_s
-from liteq.storage.sqlite.holder import writer
+from liteq.storage.sqlite import copies, migrate
+from liteq.storage.sqlite.disk import files, ownership
+from liteq.storage.sqlite.keeping.upkeep import FileUpkeep
 from liteq.storage.sqlite.session import Session
 from liteq.storage.sqlite.transaction import Checkout, ReadTransaction, WriteTransaction
-from liteq.storage.sqlite.upkeep import FileUpkeep
+from liteq.storage.sqlite.turns import fork
+from liteq.storage.sqlite.turns.gate import PATIENCE_S, pause_s
+from liteq.storage.sqlite.turns.holder import writer
+from liteq.storage.sqlite.versions import create
+from liteq.storage.sqlite.waking.doorbell import Doorbell
 
 __all__ = ["SQLiteDriver"]
 

@@ -18,8 +18,8 @@ from typing import Final
 
 from liteq.clock import SystemClock
 from liteq.exceptions import StorageBusy, StorageUnavailable
-from liteq.storage.sqlite import fork
-from liteq.storage.sqlite.files import size
+from liteq.storage.sqlite.disk.files import size
+from liteq.storage.sqlite.turns import fork
 
 __all__ = ["HELD", "Hold", "Stamp", "age_s", "is_copy", "is_followed", "stamp", "stands_alone"]
 

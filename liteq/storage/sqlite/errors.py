@@ -10,7 +10,7 @@ from liteq.exceptions import (
     StorageFull,
     StorageUnavailable,
 )
-from liteq.storage.sqlite.holder import writer
+from liteq.storage.sqlite.turns.holder import writer
 
 __all__ = ["BUSY", "translate"]
 

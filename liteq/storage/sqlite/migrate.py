@@ -100,7 +100,7 @@ def _found(driver: Driver, path: str) -> Versions:
         found = read_versions(tx, path)
         is_empty = not found.version and not tx.execute(HAS_TABLES)
     if is_empty:
-        from liteq.storage.sqlite.log_check import refuse_damaged_start  # for new files alone
+        from liteq.storage.sqlite.disk.log_check import refuse_damaged_start  # for new files alone
 
         refuse_damaged_start(path)
     return found

@@ -14,11 +14,14 @@ from typing import Any, NoReturn
 
 from liteq.exceptions import ReadOnly, StorageUnavailable
 from liteq.storage.driver import Bell, Listener
-from liteq.storage.sqlite import copies, create, files, fork, migrate
+from liteq.storage.sqlite import copies, migrate
 from liteq.storage.sqlite.base import SQLiteDriver
-from liteq.storage.sqlite.polling import PollingListener
+from liteq.storage.sqlite.disk import files
 from liteq.storage.sqlite.session import Session
 from liteq.storage.sqlite.transaction import Checkout
+from liteq.storage.sqlite.turns import fork
+from liteq.storage.sqlite.versions import create
+from liteq.storage.sqlite.waking.polling import PollingListener
 
 __all__ = ["read_only"]
 

@@ -13,8 +13,8 @@ from typing import Any, Final
 from liteq.exceptions import StorageError
 from liteq.storage.driver import Params, Row
 from liteq.storage.sqlite.copies import Hold, Stamp
-from liteq.storage.sqlite.gate import open_gate
 from liteq.storage.sqlite.tokens import Tokens
+from liteq.storage.sqlite.turns.gate import open_gate
 from liteq.utils.boot import clocks
 
 __all__ = ["APPLICATION_ID", "PAGE_SIZE", "WAL_LIMIT", "WATCHED", "Abandoned", "Session"]

@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 from liteq.exceptions import StorageCorrupt, StorageError
 from liteq.storage.driver import Params, Row
-from liteq.storage.sqlite import files
 from liteq.storage.sqlite.base import SQLiteDriver
+from liteq.storage.sqlite.disk import files
 from liteq.storage.sqlite.errors import BUSY, translate
 from liteq.storage.sqlite.session import WATCHED, Abandoned, Session
 
@@ -148,7 +148,7 @@ class StdlibDriver(SQLiteDriver):
         def _look_at_file(self, session: Session) -> bool:
             # The last close of all would delete a log of which SQLite finds nothing to read.
             if files.size(self.path) <= ONE_PAGE:
-                from liteq.storage.sqlite.log_check import refuse_damaged_start
+                from liteq.storage.sqlite.disk.log_check import refuse_damaged_start
 
                 refuse_damaged_start(self.path)
             return super()._look_at_file(session)

@@ -17,7 +17,7 @@ import pytest
 
 from liteq.exceptions import ImproperlyConfigured
 from liteq.states import State
-from liteq.storage.sqlite import files
+from liteq.storage.sqlite.disk import files
 
 from .shop import NEEDS_CELERY, Shop
 

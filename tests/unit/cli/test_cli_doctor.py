@@ -15,8 +15,8 @@ import pytest
 
 from liteq.context.identity import me
 from liteq.states import State
-from liteq.storage.sqlite import remedies
-from liteq.storage.sqlite.log_check import LogState
+from liteq.storage.sqlite.disk.log_check import LogState
+from liteq.storage.sqlite.doctor import remedies
 
 INDEX = "liteq_messages_blocked"  # of one column, and of no row in a test: it is made by hand below
 
@@ -192,7 +192,7 @@ def test_where_rows_are_damaged_nothing_is_written(shop, storage):
 
 def test_where_the_log_is_damaged_no_lease_is_ended(shop, storage, monkeypatch):
     storage.register_worker(replace(me("gone@here"), started="1"))
-    monkeypatch.setattr("liteq.storage.sqlite.describe.check_log", lambda _: LogState(3, "frame 4 is damaged"))
+    monkeypatch.setattr("liteq.storage.sqlite.doctor.describe.check_log", lambda _: LogState(3, "frame 4 is damaged"))
     found = shop("doctor", "--fix", "--yes", "--json")
     assert (found.code, found.json["fixes"]) == (1, [])
     assert len(storage.reader.workers()) == 1

@@ -205,7 +205,7 @@ def test_without_the_program_it_says_what_to_install(liteq, monkeypatch):
 @posix
 def test_a_queue_in_use_is_told_of_before_anything_is_fetched(liteq, project, program, monkeypatch):
     noted = program("0.5.17")
-    monkeypatch.setattr("liteq.storage.sqlite.holder.users", lambda _path: ["PID 7 (liteq)"])
+    monkeypatch.setattr("liteq.storage.sqlite.turns.holder.users", lambda _path: ["PID 7 (liteq)"])
     done = liteq("-A", "shop", "restore", f"litestream://{REPLICA}")
     assert done.code == 75
     assert "in use: PID 7" in done.err

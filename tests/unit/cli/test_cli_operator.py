@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from liteq.cli.processes import daemon
-from liteq.storage.sqlite.log_check import check_log
+from liteq.storage.sqlite.disk.log_check import check_log
 
 SCHEDULED = """
 

@@ -16,8 +16,8 @@ from liteq.exceptions import (
     StorageFull,
     StorageUnavailable,
 )
-from liteq.storage.sqlite import files, mounts
-from liteq.storage.sqlite.describe import has_wal_reset_bug
+from liteq.storage.sqlite.disk import files, mounts
+from liteq.storage.sqlite.doctor.describe import has_wal_reset_bug
 from liteq.storage.sqlite.errors import translate
 from liteq.storage.sqlite.migrate import migrations, statements
 from liteq.storage.sqlite.url import parse

@@ -9,7 +9,7 @@ import pytest
 
 from liteq import LiteQ
 from liteq.storage import open_driver
-from liteq.storage.sqlite.vacuum import FEWEST, MOST, SLICE_S, Vacuum
+from liteq.storage.sqlite.keeping.vacuum import FEWEST, MOST, SLICE_S, Vacuum
 from liteq.worker.chores import idle_vacuum
 from liteq.worker.chores.by_settings import by_settings
 from liteq.worker.chores.idle_vacuum import KEEP, WORTH, IdleVacuum

@@ -12,10 +12,12 @@ from typing import Protocol, cast
 
 from liteq.exceptions import SchemaTooNew, StorageBusy, StorageError, StorageInUse, StorageUnavailable
 from liteq.storage.driver import Transaction
-from liteq.storage.sqlite import backup, holder, ownership
-from liteq.storage.sqlite.create import check_application
+from liteq.storage.sqlite.disk import ownership
+from liteq.storage.sqlite.keeping import backup
 from liteq.storage.sqlite.migrate import migrations, read_versions
 from liteq.storage.sqlite.session import Session
+from liteq.storage.sqlite.turns import holder
+from liteq.storage.sqlite.versions.create import check_application
 
 __all__ = ["restore"]
 

@@ -8,8 +8,8 @@ import sys
 from contextlib import suppress
 
 from liteq.exceptions import StorageUnavailable
-from liteq.storage.sqlite.files import identity
-from liteq.storage.sqlite.ownership import open_sidecar
+from liteq.storage.sqlite.disk.files import identity
+from liteq.storage.sqlite.disk.ownership import open_sidecar
 
 __all__ = ["KqueueListener"]
 

@@ -7,11 +7,11 @@ import stat
 from typing import Any, ClassVar, Protocol
 
 from liteq.storage.driver import Durability
-from liteq.storage.sqlite.log_check import check_log
+from liteq.storage.sqlite.disk.log_check import check_log
+from liteq.storage.sqlite.disk.mounts import file_system
 from liteq.storage.sqlite.migrate import read_versions
-from liteq.storage.sqlite.mounts import file_system
-from liteq.storage.sqlite.schema import missing
 from liteq.storage.sqlite.session import APPLICATION_ID, Session
+from liteq.storage.sqlite.versions.schema import missing
 
 __all__ = ["describe", "has_wal_reset_bug"]
 

@@ -12,10 +12,10 @@ from typing import Any, Protocol, cast
 
 from liteq.exceptions import StorageCorrupt
 from liteq.storage.driver import Promise, Transaction
-from liteq.storage.sqlite import ownership
-from liteq.storage.sqlite.checks import OF_AN_INDEX
-from liteq.storage.sqlite.schema import missing
+from liteq.storage.sqlite.disk import ownership
+from liteq.storage.sqlite.doctor.checks import OF_AN_INDEX
 from liteq.storage.sqlite.session import Session
+from liteq.storage.sqlite.versions.schema import missing
 from liteq.storage.upkeep import Remedy
 
 __all__ = ["remedies"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from time import monotonic, sleep
 
 from liteq.exceptions import StorageBusy, StorageUnavailable
-from liteq.storage.sqlite import epoch
-from liteq.storage.sqlite.gate import pause_s
 from liteq.storage.sqlite.session import APPLICATION_ID, PAGE_SIZE, Session
+from liteq.storage.sqlite.turns.gate import pause_s
+from liteq.storage.sqlite.versions import epoch
 
 __all__ = ["check_application", "is_prepared", "prepare"]
 

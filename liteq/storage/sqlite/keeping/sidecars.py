@@ -8,7 +8,7 @@ locks. Either is noticed by an inode that has changed, which costs two `stat`.
 from __future__ import annotations
 
 from liteq.exceptions import StorageCorrupt, StorageError
-from liteq.storage.sqlite.files import identity
+from liteq.storage.sqlite.disk.files import identity
 from liteq.storage.sqlite.session import Session
 
 __all__ = ["Sidecars"]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 
-from liteq.storage.sqlite.holder import readers
 from liteq.storage.sqlite.session import WAL_LIMIT, Session
+from liteq.storage.sqlite.turns.holder import readers
 
 __all__ = ["LARGE_LOG", "LogWatch", "cut", "fold", "overgrown"]
 

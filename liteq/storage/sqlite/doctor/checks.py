@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from liteq.storage.sqlite.mounts import UNSAFE
+from liteq.storage.sqlite.disk.mounts import UNSAFE
 from liteq.storage.upkeep import Check
 from liteq.utils.text import old
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from liteq.storage.driver import Bell
-from liteq.storage.sqlite.ownership import SIDE_FILES
+from liteq.storage.sqlite.disk.ownership import SIDE_FILES
 
 __all__ = ["Folders", "PolledFolders", "is_beside", "watch_folders"]
 

@@ -17,8 +17,8 @@ import sys
 import time
 from collections import deque
 
-from liteq.storage.sqlite.greenlets import allocate_lock, start_new_thread
-from liteq.storage.sqlite.ownership import open_sidecar
+from liteq.storage.sqlite.disk.ownership import open_sidecar
+from liteq.storage.sqlite.turns.greenlets import allocate_lock, start_new_thread
 
 if sys.platform != "win32":
     import fcntl

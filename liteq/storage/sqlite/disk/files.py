@@ -7,8 +7,8 @@ import stat
 import sys
 
 from liteq.exceptions import StorageCorrupt, StorageUnavailable
-from liteq.storage.sqlite import mounts, ownership
-from liteq.storage.sqlite.ownership import MODE
+from liteq.storage.sqlite.disk import mounts, ownership
+from liteq.storage.sqlite.disk.ownership import MODE
 
 __all__ = ["check", "create", "identity", "resolve", "size", "sync"]
 

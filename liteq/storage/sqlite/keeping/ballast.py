@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Final
 
 from liteq.exceptions import StorageUnavailable
-from liteq.storage.sqlite import ownership
+from liteq.storage.sqlite.disk import ownership
 
 __all__ = ["BALLAST", "Ballast"]
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 from liteq.exceptions import StorageUnavailable
 from liteq.storage.driver import Listener
-from liteq.storage.sqlite.ownership import open_sidecar
-from liteq.storage.sqlite.polling import PollingListener
+from liteq.storage.sqlite.disk.ownership import open_sidecar
+from liteq.storage.sqlite.waking.polling import PollingListener
 
 __all__ = ["Doorbell"]
 
@@ -56,14 +56,14 @@ class Doorbell:
 if sys.platform == "linux":
 
     def _notified(path: str) -> Listener:
-        from liteq.storage.sqlite.inotify import InotifyListener
+        from liteq.storage.sqlite.waking.inotify import InotifyListener
 
         return InotifyListener(path)
 
 elif sys.platform == "darwin":
 
     def _notified(path: str) -> Listener:
-        from liteq.storage.sqlite.kqueue import KqueueListener
+        from liteq.storage.sqlite.waking.kqueue import KqueueListener
 
         return KqueueListener(path)
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from liteq.exceptions import StorageError
-from liteq.storage.sqlite import gate
+from liteq.storage.sqlite.turns import gate
 
 __all__ = ["Forkable", "check", "forbid", "register", "registered"]
 

@@ -12,14 +12,17 @@ from typing import Any, ClassVar
 
 from liteq.exceptions import StorageError, StorageUnavailable
 from liteq.storage.driver import Bell, Driver, Durability, Promise, Transaction
-from liteq.storage.sqlite import epoch, files, gate, greenlets, holder, shutting
-from liteq.storage.sqlite.ballast import Ballast
-from liteq.storage.sqlite.checkpoint import LogWatch, cut, fold, overgrown
+from liteq.storage.sqlite.disk import files
+from liteq.storage.sqlite.keeping import shutting
+from liteq.storage.sqlite.keeping.ballast import Ballast
+from liteq.storage.sqlite.keeping.checkpoint import LogWatch, cut, fold, overgrown
+from liteq.storage.sqlite.keeping.sidecars import Sidecars
+from liteq.storage.sqlite.keeping.vacuum import Vacuum, free_bytes
 from liteq.storage.sqlite.litestream import marks
 from liteq.storage.sqlite.session import Session
-from liteq.storage.sqlite.sidecars import Sidecars
 from liteq.storage.sqlite.transaction import Checkout
-from liteq.storage.sqlite.vacuum import Vacuum, free_bytes
+from liteq.storage.sqlite.turns import gate, greenlets, holder
+from liteq.storage.sqlite.versions import epoch
 from liteq.storage.upkeep import Check, Misfit, Remedy, Replicator
 
 __all__ = ["FileUpkeep"]
@@ -207,7 +210,7 @@ class FileUpkeep(Driver):
         self.marks = marks.told_of(session, self.library, files.identity(self.path), had_log=had_log)
 
     def bury_misfits(self, tx: Transaction, *, now_ms: int) -> list[Misfit]:
-        from liteq.storage.sqlite import misfits
+        from liteq.storage.sqlite.doctor import misfits
 
         return misfits.bury(tx, now_ms=now_ms)
 
@@ -223,13 +226,13 @@ class FileUpkeep(Driver):
         return epoch.next_one(tx)
 
     def backup(self, target: Path) -> None:
-        from liteq.storage.sqlite import backup
+        from liteq.storage.sqlite.keeping import backup
 
         with Checkout(self, reader=True) as session:
             backup.backup(session, target)
 
     def restore(self, source: Path) -> Path | None:
-        from liteq.storage.sqlite import restore
+        from liteq.storage.sqlite.keeping import restore
 
         self.close()
         return restore.restore(self, source)
@@ -243,17 +246,17 @@ class FileUpkeep(Driver):
         return holder.users(self.path)
 
     def describe(self, *, whole: bool = True) -> dict[str, Any]:
-        from liteq.storage.sqlite import describe
+        from liteq.storage.sqlite.doctor import describe
 
         with Checkout(self, reader=True) as session:
             return describe.describe(session, self, whole=whole)
 
     def remedies(self, facts: dict[str, Any]) -> list[Remedy]:
-        from liteq.storage.sqlite import remedies
+        from liteq.storage.sqlite.doctor import remedies
 
         return remedies.remedies(self, facts)
 
     def checks(self, facts: dict[str, Any]) -> list[Check]:
-        from liteq.storage.sqlite import checks
+        from liteq.storage.sqlite.doctor import checks
 
         return checks.checks(facts)

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from liteq.exceptions import StorageUnavailable
-from liteq.storage.sqlite.ownership import MODE
+from liteq.storage.sqlite.disk.ownership import MODE
 from liteq.storage.sqlite.session import Session
 
 __all__ = ["backup", "publish", "write_part"]

@@ -1,0 +1,1 @@
+"""The upkeep of a file: its log, free pages, space in reserve, copies."""

@@ -1,0 +1,1 @@
+"""Processes that share a file: turns at the write gate, forks, and who holds a lock."""
