@@ -46,6 +46,12 @@ def test_the_changelog_has_a_sentence_a_line_under_headings_of_areas():
     assert odd == []
 
 
+def test_the_page_of_postgresql_shows_the_newest_version_of_the_tables():
+    shown = re.findall(r"has schema version (\d+)", text("docs/howto/postgresql.md"))
+    newest = max(path.name[:4] for path in ROOT.glob("contrib/liteq_postgres/migrations/0*.sql"))
+    assert shown == [str(int(newest))]
+
+
 def test_the_glossary_has_the_states_and_the_words_of_workflows():
     page = text("docs/reference/glossary.md")
     words = set(re.findall(r"^(?:\| )?([a-z][a-z ]*?)(?: \| .*)?$", page, re.MULTILINE))

@@ -71,7 +71,8 @@ def list_(
             )
             for r, d in zip(records, found, strict=True)
         ]  # fmt: skip
-        table(session, head, rows, empty="there are no dead letters")
+        none = "no dead letter fits" if where or task or queue else "there are no dead letters"
+        table(session, head, rows, empty=none)
 
     emit(session, found, show)
     if ids:

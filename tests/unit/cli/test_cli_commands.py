@@ -108,6 +108,7 @@ def test_dead_letters_are_listed_shown_replayed_dropped(shop, call, work):
     assert {letter["id"] for letter in listed} == {one, two}
     assert "args" not in listed[0]
     assert [letter["id"] for letter in shop("dead", "list", "-Q", "other", "-j").json] == [two]
+    assert "no dead letter fits" in shop("dead", "list", "-Q", "empty").err
     shown = shop("dead", "show", one, "--json").json
     assert (shown["args"], shown["kwargs"]) == ([1], {})
     assert "ValueError" in shown["traceback"]
