@@ -360,7 +360,7 @@ def on_prerun(task: Any, **_: Any) -> None:
     for run in _runs(task.request):
         run.started = True
         if not task.acks_late:
-            run.begin(embeds=bool(task.request.chain or task.request.errbacks))
+            run.begin()
 
 
 @signals.task_postrun.connect(weak=False)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from kombu.transport import virtual
 
-from liteq.exceptions import ChordError, LiteqError, Reject, StorageFull
+from liteq.exceptions import ChordError, LiteqError, Reject, StorageFull, WorkerLostError
 from liteq.message import LATER, Ack, DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import encode_error, kind_of
 from liteq.storage.groups.append_members import GIVE_UP
@@ -38,8 +38,10 @@ __all__ = ["Channel", "QoS"]
 logger = logging.getLogger("liteq.kombu")
 
 AT_ONCE = 16  # claimed by one look of a consumer without a prefetch limit
+NO_TASK = Flag.RUN | Flag.ON_FAILURE  # of Celery's: a workflow, and an errback, which may become another call
 ELSEWHERE_MS = 1_000  # until others may have what Celery's worker cannot run
 GONE_WRONG = "its consumer has rejected it"
+LOST = "its process ended, or ran out of time, without an outcome"
 NOT_WHOLE = "group {} was not sent as a whole: its sender ended, or raised, in the middle of it"
 Delivered = tuple[dict[str, Any], str]  # a message as kombu has it, and its queue
 
@@ -204,6 +206,7 @@ class Channel(virtual.Channel):
         limit = AT_ONCE
         if self.qos.prefetch_count:
             limit = min(self.qos.can_consume_max_estimate() or 0, 4 * AT_ONCE)
+        self.due_ms = None  # without room nothing that comes due is taken: an acknowledgement has it look again
         if limit > 0 and not self._ready and (queues := self._queues()):  # who only listens is no worker
             self._claim(queues, limit)
 
@@ -259,8 +262,10 @@ class Channel(virtual.Channel):
         if file.short:
             return
         try:
-            visibility_s = file.options.visibility_timeout
-            turn = file.storage.turn((), queues, worker=worker, limit=limit, visibility_s=visibility_s)
+            visibility_s, turn_ms = file.options.visibility_timeout, file.storage.clock.now_ms()
+            turn = file.storage.turn(
+                (), queues, worker=worker, limit=limit, visibility_s=visibility_s, begins=self._beginning
+            )
         except StorageFull as exc:
             file.out_of_space(exc)
             return
@@ -268,7 +273,7 @@ class Channel(virtual.Channel):
         self._more = len(turn.leases) >= limit  # else there is no more, and the bell rings when there is
         settled: list[tuple[Lease, Outcome]] = []
         for lease in turn.leases:
-            payload = self._payload(lease)
+            payload = self._payload(lease, turn_ms)
             if isinstance(payload, dict):
                 if lease.queue in self._without_ack:
                     settled.append((lease, Ack()))
@@ -281,7 +286,19 @@ class Channel(virtual.Channel):
         if settled:
             file.storage.settle(settled)
 
-    def _payload(self, lease: Lease) -> dict[str, Any] | Outcome:
+    def _beginning(self, leases: Sequence[Lease]) -> list[Lease]:
+        """Those of `leases` that are acknowledged before they run, and for which a process of this worker is free.
+
+        So they begin in the transaction that claims them. Those behind them begin in one of their own, later.
+        """
+        node = self._file.node
+        if node is None or not self._file.results:
+            return []
+        first = leases[: max(node.free() - len(self._ready), 0)]
+        own = (one for one in first if one.queue not in self._without_ack and not one.flags & NO_TASK)
+        return [one for one in own if node.begins_at_once(one.task)]
+
+    def _payload(self, lease: Lease, now_ms: int) -> dict[str, Any] | Outcome:
         """The message of `lease`; what becomes of it at once where Celery has no form for it."""
         file = self._file
         if lease.task == GIVE_UP:
@@ -298,8 +315,8 @@ class Channel(virtual.Channel):
                 lease = as_called(file, lease)
                 args = self._args(lease)
                 return payload_of(
-                    lease, file.where, lower_first=file.options.lower_first, beside=beside, args=args
-                )  # fmt: skip
+                    lease, file.where, lower_first=file.options.lower_first, beside=beside, args=args, now_ms=now_ms
+                )
         except (LiteqError, ValueError, KeyError, TypeError) as exc:
             why = f"it cannot be read: {exc}"
         running.say_once(f"{lease.task} {why}", "Task %s[%s] is left to others: %s", lease.task, lease.id, why)
@@ -337,7 +354,9 @@ class Channel(virtual.Channel):
         lease = holder.drop(tag) if holder is not None else None
         if lease is not None:
             missing = running.unknown_task(self._file, lease)
-            error = encode_error(missing or Reject(GONE_WRONG, requeue=requeue))
+            # A task that wants its message once more has said so itself (running.note_end).
+            lost = WorkerLostError(LOST) if requeue else Reject(GONE_WRONG, requeue=False)
+            error = encode_error(missing or lost)
             outcome: Outcome = Release(crashed=True, error=error) if requeue else DeadLetter(error)
             if not self._file.storage.settle([(lease, outcome)]):
                 self._file.counter.settled(lease, outcome)

@@ -235,31 +235,37 @@ def _opaque(message: Mapping[str, Any], queue: str, priority: int, id_: str) -> 
 # -- from a row --------------------------------------------------------------------------------------------------------
 
 
-def facts_of(where: str, lease: Lease, *, beside: bool) -> list[Any]:
-    """The facts of a lease for the process that runs the task; `beside`: its arguments stand beside the row."""
+def facts_of(where: str, lease: Lease, *, beside: bool, now_ms: int) -> list[Any]:
+    """The facts of a lease, given at `now_ms`, for the process that runs the task.
+
+    `beside`: its arguments stand beside the row.
+    """
     return [
         where, lease.seq, lease.token, lease.flags, lease.retries, lease.crashes, lease.queue, lease.priority,
-        lease.group_id, lease.awaits, lease.expires_ms, beside, lease.due_ms,
+        lease.group_id, lease.awaits, lease.expires_ms, beside, lease.due_ms, now_ms,
     ]  # fmt: skip
 
 
 def lease_of(facts: list[Any], id_: str, task: str, root_id: str | None, parent_id: str | None) -> Lease:
     """The lease of which `facts_of` told."""
-    _, seq, token, flags, retries, crashes, queue, priority, group_id, awaits, expires_ms, beside, due_ms = facts
+    _, seq, token, flags, retries, crashes, queue, priority, group_id, awaits, expires_ms, beside, due_ms, _ = facts
     return Lease(
         seq, token, id_, task, b"" if beside else b"[[],{}]", None, queue, priority, due_ms, expires_ms, retries,
         crashes, flags, root_id, parent_id, group_id, awaits,
     )  # fmt: skip
 
 
-def payload_of(lease: Lease, where: str, *, lower_first: bool, beside: bool, args: list[Any] | None) -> dict[str, Any]:
-    """The message of a lease with its arguments, as kombu's channel delivers it.
+def payload_of(
+    lease: Lease, where: str, *, lower_first: bool, beside: bool, args: list[Any] | None, now_ms: int
+) -> dict[str, Any]:
+    """The message of a lease that was given at `now_ms`, with its arguments, as kombu's channel delivers it.
 
     `args`: the positional arguments where a result that was awaited goes in front, still tagged.
     """
+    facts = facts_of(where, lease, beside=beside, now_ms=now_ms)
     tag = f"{lease.seq}.{lease.token}"
     if lease.task == OPAQUE:
-        return _opened(lease, where, tag, beside=beside)
+        return _opened(lease, tag, facts)
     raw: dict[str, Any] = orjson.loads(lease.options) if lease.options else {}
     celery = raw.pop("celery", {})
     doc = decode(lease.options) if lease.options and b"__type__" in lease.options else raw
@@ -285,7 +291,7 @@ def payload_of(lease: Lease, where: str, *, lower_first: bool, beside: bool, arg
             "priority": priority,
             "body_encoding": "utf-8",
             "delivery_tag": tag,
-            FACTS: facts_of(where, lease, beside=beside),
+            FACTS: facts,
         },
     }
 
@@ -321,11 +327,11 @@ def _headers(lease: Lease, doc: Mapping[str, Any], celery: Mapping[str, Any]) ->
     }
 
 
-def _opened(lease: Lease, where: str, tag: str, *, beside: bool) -> dict[str, Any]:
+def _opened(lease: Lease, tag: str, facts: list[Any]) -> dict[str, Any]:
     message = opened(decode(lease.payload)[1]["message"], tag)
     message["properties"]["delivery_info"]["redelivered"] = _again(lease)
     headers = message["headers"]
     if headers.get("id") == lease.id:
-        message["properties"][FACTS] = facts_of(where, lease, beside=beside)
+        message["properties"][FACTS] = facts
         headers |= {"eta": None, "retries": max(lease.retries, headers.get("retries") or 0)}
     return message

@@ -79,6 +79,7 @@ class File:
             max_crashes=options.max_deliveries,
         )
         self.counter = Counter(self.storage)
+        self.nets: set[Callable[[], None]] = set()  # of consumers in an event loop: each has one look again
         self._holder: Holder | None = None
         self._ready_in = 0
         self._lock = threading.Lock()

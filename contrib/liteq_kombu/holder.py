@@ -29,8 +29,10 @@ __all__ = ["Holder"]
 logger = logging.getLogger("liteq.kombu")
 
 LOOK_S = 1.25  # between two looks of the thread, where no lease needs it sooner: an idle worker wakes about twice
+LEAST_NET_S = 0.05  # between two looks of the net, whatever `polling_interval` says
 SYNC_S = 0.1  # with relaxed durability, while something is held: until a commit is on the disk
 OTHERS_S = 1.0  # between two looks after other workers
+NET_S = 5.0  # between two looks for messages at the latest: a pause may have ended, which nobody writes
 DEAD_EXPIRES_S = 30 * 86_400.0
 
 
@@ -51,6 +53,7 @@ class Holder:
         self._thread: threading.Thread | None = None
         self._synced = -1
         self._looked_up = -1
+        self._netted = (-1, -inf)  # the last wake of the consumers: the version of the file, and when
         self._node: Any = None
         self._told: object = None  # whether others know that it sends events of tasks
 
@@ -117,8 +120,10 @@ class Holder:
 
     def _run(self) -> None:
         relaxed = self._file.options.durability == "relaxed"
-        look_s = min(LOOK_S, self._file.options.visibility_timeout / 6)
+        net_s = max(self._file.options.polling_interval, LEAST_NET_S)
+        look_s = min(LOOK_S, self._file.options.visibility_timeout / 6, net_s)
         due: list[tuple[Callable[[], None], float]] = [(self._extend, look_s), (self._look_after_others, OTHERS_S)]
+        due.append((self._net, net_s))
         if relaxed:
             due.append((self._sync, SYNC_S))
         last = {step: -inf for step, _ in due}
@@ -167,6 +172,18 @@ class Holder:
         if self._beat is not None:
             self._beat.tell(ending=False, quiet=False, full=self._file.short)
             self._beat.look_after_others()
+
+    def _net(self) -> None:
+        """Have the consumers look where the file has changed since they were told to: a ring may have been lost.
+
+        So an idle worker has one thread that wakes, and its event loop sleeps.
+        """
+        version, at = self._netted
+        now, changed = time.monotonic(), self._file.storage.driver.version()
+        if changed != version or now >= at + max(NET_S, self._file.options.polling_interval):
+            self._netted = (changed, now)
+            for wake in list(self._file.nets):
+                wake()
 
     def _sync(self) -> None:
         """Have what was committed, by children too, on the disk: with relaxed durability nobody else waits for it.

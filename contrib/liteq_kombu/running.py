@@ -17,18 +17,16 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from liteq.exceptions import Ignore, ImproperlyConfigured, LiteqError, NotRegistered, Reject
-from liteq.message import Ack, Batch, Cancel, DeadLetter, Flag, Lease, Message, Outcome, RetryAt
+from liteq.message import Ack, Batch, Cancel, DeadLetter, Flag, Lease, Message, Outcome, Release, RetryAt
 from liteq.serialization import decode, encode_error
 from liteq.storage.engines import describe_url
 from liteq.storage.groups.ended import Ended
-from liteq.utils.ids import ids_of
 from liteq_kombu.envelope import FACTS, OPAQUE, lease_of
 
 if TYPE_CHECKING:
     from liteq_kombu.files import File
 
 __all__ = [
-    "ERRBACK",
     "Run",
     "continues",
     "ending",
@@ -42,10 +40,10 @@ __all__ = [
 
 logger = logging.getLogger("liteq.kombu")
 
-ERRBACK: Final = "liteq.errback"
 RUN = "_liteq_run"  # on the request
 TRACER: Final = "celery.app.trace"
 CANVAS: Final = "celery.canvas"
+AT_ONCE_MS: Final = 1_000  # between a claim and the start: shorter than a lease
 DISPATCH: Final = "_dispatch_callbacks_and_chain"
 said: set[str] = set()
 scope = threading.local()  # `run`: the execution whose end this thread is storing
@@ -82,6 +80,7 @@ class Run:
         self.ended: list[Ended] = []
         self.telling: str | None = None  # the id of the task whose loss it tells, which has ended already
         self.over = False  # it was to begin after its lease
+        self.claimed_ms = 0
         self.began_ms = file.storage.clock.now_ms()
         self._began = file.storage.clock.monotonic()
 
@@ -142,42 +141,33 @@ class Run:
             retries=self.retries,
         )
 
-    def begin(self, *, embeds: bool) -> None:
+    def begin(self) -> None:
         """Note that it runs now, and at most once: it was acknowledged before it ran.
 
-        `embeds`: errbacks or the rest of a chain are to hear of its failure. Then a row behind it tells them.
+        The claim has noted that already where a process was free for it. Then its lease is looked at only if it did not
+        start at once.
         """
-        behind = Batch([errback_of(self.lease)]) if embeds else None
-        begun = self.file.storage.leases.begin([self.lease], behind)
-        if begun:
-            self.lease = begun[0]
+        storage, lease = self.file.storage, self.lease
+        if not lease.flags & Flag.BEGUN:
+            begun = storage.leases.begin([lease])
+            self.lease = begun[0] if begun else lease
+        elif 0 <= self.began_ms - self.claimed_ms < AT_ONCE_MS:
+            begun = [lease]
         else:
+            begun = [lease] if self.is_current else []
+        if not begun:
             say_once(self.lease.id, "%s[%s] does not run: its lease is over", self.lease.task, self.lease.id)
             self.settled = self.over = True
 
     @property
-    def is_told_by_a_row(self) -> bool:
-        """Whether a row behind it tells of its failure, so that nobody else is to."""
-        return self.file.storage.reader.find(errback_id(self.lease.id)) is not None
+    def is_current(self) -> bool:
+        """Whether its lease is not over; else another run has the message, or the file has given it up and tells."""
+        return self.file.storage.leases.find(self.lease.seq, self.lease.token) is not None
 
     def progress(self, data: bytes) -> None:
         """Show a state of its own."""
         if not self.settled:
             self.file.storage.progress(self.lease.id, data, lease=(self.lease.seq, self.lease.token))
-
-
-def errback_id(id_: str) -> str:
-    """The id of the row that tells of the failure of the task `id_`: the same one in each of its runs."""
-    return ids_of(f"errback {id_}", 0, 1)[0]
-
-
-def errback_of(lease: Lease) -> Message:
-    """The row that tells of the failure of `lease`, in whatever worker of Celery's. It vanishes when that succeeds."""
-    return Message(
-        id=errback_id(lease.id), task=ERRBACK, payload=b"[[],{}]", queue=lease.queue, priority=lease.priority,
-        root_id=lease.root_id or lease.id, parent_id=lease.id, awaits=lease.id,
-        flags=Flag.ON_FAILURE | Flag.CALLBACK | Flag.TAKES_INPUT | Flag.IGNORE_RESULT,
-    )  # fmt: skip
 
 
 def run_of(request: Any, file: File) -> Run | None:
@@ -190,6 +180,7 @@ def run_of(request: Any, file: File) -> Run | None:
         return None
     lease = lease_of(facts, request.id, getattr(request, "task", None) or "", request.root_id, request.parent_id)
     made = Run(file, lease)
+    made.claimed_ms = facts[-1]
     made.again_delivered = bool((getattr(request, "delivery_info", None) or {}).get("redelivered"))
     setattr(request, RUN, made)
     return made
@@ -259,12 +250,14 @@ def sent_by_tracer() -> bool:
 def note_end(run: Run, task: Any, state: str | None, value: Any) -> None:
     """Settle an execution of which the tracer has stored nothing.
 
-    Its result is ignored, or it ended in a way that Celery stores nowhere. A task that rejects its message is settled
-    by the consumer, but for one that was acknowledged before it ran: of that the consumer knows nothing more.
+    Its result is ignored, or it ended in a way that Celery stores nowhere. A task that rejects its message for good is
+    settled by the consumer, but for one that was acknowledged before it ran: of that the consumer knows nothing more.
     """
     match state:
         case "SUCCESS":
             run.settle(Ack())
+        case "REJECTED" if task.acks_late and run.again is None and getattr(value, "requeue", False):
+            run.settle(Release(crashed=True, error=encode_error(Reject(value.reason, requeue=True))))
         case "REJECTED" if task.acks_late and run.again is None:
             return
         case "REJECTED":

@@ -18,9 +18,9 @@ import orjson
 from kombu.utils.json import loads as kombu_loads
 
 from liteq.message import DEPTH_SHIFT, Flag, Lease, Message, depth_of
+from liteq.storage.settling.telling import ERRBACK
 from liteq_kombu import running
 from liteq_kombu.envelope import OPAQUE
-from liteq_kombu.running import ERRBACK
 
 if TYPE_CHECKING:
     from celery import Celery

@@ -1,12 +1,13 @@
 """A failure told by a row, which wakes with it in the same transaction, whoever writes that; `liteq.errback` runs it.
 
 Celery's worker tells of a failure when it sees it. One that has died sees nothing, and the body of a chord whose header
-failed ran nowhere. So there are rows behind these from the start, which vanish when the task succeeds:
+failed ran nowhere. So there are rows behind these:
 
-- a task that was acknowledged before it ran has one: it tells as Celery's tracer would have done, errbacks and the rest
-  of the chain;
-- what awaits a chord's header has one for each errback. It is a call of that errback, which liteq's workers run too. A
-  worker of Celery's runs it by this task where its function takes `(request, exc, traceback)` (`taking.as_called`).
+- a message that the file gives up gets one with that (liteq.storage.settling.telling): it tells as Celery's tracer
+  would have done, errbacks and the rest of the chain;
+- what awaits a chord's header has one for each errback from the start, which vanishes when the header succeeds. It is a
+  call of that errback, which liteq's workers run too. A worker of Celery's runs it by this task where its function
+  takes `(request, exc, traceback)` (`taking.as_called`).
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ from liteq.message import Lease
 from liteq.serialization import decode_error
 from liteq.states import State
 from liteq.storage.reading.inspect import Record
+from liteq.storage.settling.telling import ERRBACK
 from liteq_kombu.documents import described_error
 from liteq_kombu.envelope import payload_of
-from liteq_kombu.running import ERRBACK, RUN, Run, ending, run_of
+from liteq_kombu.running import RUN, Run, ending, run_of
 
 __all__ = ["left_to_row", "tell", "watch"]
 
@@ -40,7 +42,7 @@ WATCHED: Final = "_liteq_watched"  # on the loader
 def left_to_row(run: Run | None, request: Any) -> Iterator[None]:
     """Have Celery tell nobody of the failure of `run` in this block, where a row does, or another run has its lease."""
     embedded = (request.chain, request.errbacks) if run is not None else (None, None)
-    if run is None or not any(embedded) or not (run.over or run.is_told_by_a_row):
+    if run is None or not any(embedded) or (not run.over and run.is_current):
         yield
         return
     request.chain = request.errbacks = None
@@ -84,7 +86,7 @@ def context_of(record: Record, app: Celery, where: str) -> Context:
         record.expires_ms, record.retries, record.crashes, record.flags, record.root_id, record.parent_id,
         record.group_id, record.awaits,
     )  # fmt: skip
-    message = payload_of(lease, where, lower_first=False, beside=False, args=None)
+    message = payload_of(lease, where, lower_first=False, beside=False, args=None, now_ms=0)
     properties, headers = message["properties"], message["headers"]
     args, kwargs, embed = KombuMessage(
         body=message["body"], content_type=message["content-type"], content_encoding=message["content-encoding"],

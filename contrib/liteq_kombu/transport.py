@@ -24,6 +24,7 @@ __all__ = ["Transport"]
 
 ANSWERS_S = 0.05  # between two looks for answers
 WORKER = "celery.worker.consumer"  # loaded where a worker of Celery's is to start
+CLOCK_S = 30.0  # until the clock is asked again when the next message comes due: it may have been set
 LOOKAHEAD_S = 3_600.0  # a timer is set for what comes due no later
 
 
@@ -143,13 +144,13 @@ class Transport(virtual.Transport):
     # -- in Celery's event loop ----------------------------------------------------------------------------------------
 
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
-        """Deliver from `loop`: at each ring, at what comes due, and as a net each polling interval."""
+        """Deliver from `loop`: at each ring, at what comes due, and as a net where the file has changed (holder.py)."""
         self._unregister()
         self._loop = loop
         ear = self._ear_here()
         for fd in ear.filenos():
             loop.add_reader(fd, self._on_ring)
-        loop.call_repeatedly(max(self.polling_interval, 0.05), ear.wake)
+        self.file.nets.add(ear.wake)
         ear.wake()
 
     def _on_ring(self) -> None:
@@ -162,12 +163,13 @@ class Transport(virtual.Transport):
         if timer is not None:
             timer.cancel()
         due_s = self._due_s()
-        if due_s < self.polling_interval:  # else the net is there before
-            self._timer = self._loop.call_later(due_s, ear.wake)
+        if due_s < LOOKAHEAD_S:
+            self._timer = self._loop.call_later(min(due_s, CLOCK_S), ear.wake)
 
     def _unregister(self) -> None:
         loop, self._loop = self._loop, None
         if loop is not None and self._ear is not None:
+            self.file.nets.discard(self._ear.wake)
             for fd in self._ear.filenos():
                 with suppress(Exception):  # the loop has been reset, or is another process's
                     loop.remove_reader(fd)

@@ -15,8 +15,9 @@ from liteq.storage.claiming import admit as _admit
 from liteq.storage.claiming import extend as _extend
 from liteq.storage.claiming import reap as _reap
 from liteq.storage.claiming import workers as _workers
+from liteq.storage.claiming.extend import Begins
 from liteq.storage.claiming.rates import Budget
-from liteq.storage.claiming.turn import TaggedEvents, Turn, worth_a_claim
+from liteq.storage.claiming.turn import TaggedEvents, Turn, Wanted, claim_wanted, worth_a_claim
 from liteq.storage.driver import Bell, Driver, Durability, Promise
 from liteq.storage.engines import open_driver
 from liteq.storage.housekeeping import cap as _cap
@@ -33,7 +34,6 @@ from liteq.storage.settling.terms import Terms
 from liteq.storage.statistics import event_log as _event_log
 from liteq.storage.statistics import stats as _stats
 from liteq.storage.statistics.stats import NO_SUMS, Sums
-from liteq.storage.steps.adopt import adopt
 
 if TYPE_CHECKING:
     from liteq.storage.facades.operations import Operations
@@ -196,6 +196,7 @@ class Storage(facades.Parts):
         flows: Mapping[str, RunSpec] | None = None,
         ran: Mapping[int, Ran] = NOT_TOLD,
         sums: Sums = NO_SUMS,
+        begins: Begins | None = None,
     ) -> Turn:
         """Settle a batch of outcomes and claim up to `limit` messages, in one transaction.
 
@@ -207,6 +208,7 @@ class Storage(facades.Parts):
         outcomes, but for those of lost leases. `flows`: the workflows that this worker knows, by name: a message for
         one that was sent by its name alone becomes a run. `ran`: when the executions of `settled` began, in ms, and how
         many seconds they took, by token. `sums` are added to the statistics, where there is something `settled`.
+        `begins`: chooses those of the leases that begin at once, and run at most once (`leases.begin`).
         """
         if not settled and limit <= 0:
             return Turn([], [])
@@ -220,24 +222,21 @@ class Storage(facades.Parts):
                 worth_it, due_ms = worth_a_claim(tx, queues, budget, now_ms=terms.now_ms)
             if not worth_it:
                 return Turn([], [], due_ms)
+        wanted = Wanted(queues, worker, limit, visibility_s, budget, flows, begins)
         try:
-            return self._turn(settled, queues, worker, limit, visibility_s, terms, budget, events, sums, flows)
+            return self._turn(settled, wanted, terms, events, sums)
         except _settle.StaleBatch:
-            current = _settle.settle_current
-            return self._turn(settled, queues, worker, limit, visibility_s, terms, budget, events, sums, flows, current)
+            return self._turn(settled, wanted, terms, events, sums, _settle.settle_current)
 
     def _turn(
-        self, settled: Sequence[tuple[Lease, Outcome]], queues: Sequence[str], worker: int, limit: int,
-        visibility_s: float, terms: Terms, budget: Budget | None, events: TaggedEvents, sums: Sums,
-        flows: Mapping[str, RunSpec] | None, settle: _settle.Settle = _settle.settle,
+        self, settled: Sequence[tuple[Lease, Outcome]], wanted: Wanted, terms: Terms, events: TaggedEvents, sums: Sums,
+        settle: _settle.Settle = _settle.settle,
     ) -> Turn:  # fmt: skip
         claimed, now_ms = _admit.NOTHING, terms.now_ms
         with self.driver.write(Promise.PROGRESS) as tx:
             done = settle(tx, settled, terms) if settled else _settle.NOTHING
-            if limit > 0:
-                claimed = _admit.claim(tx, queues, self._limits, budget, worker, limit, visibility_s, now_ms)
-            if flows:
-                claimed = claimed._replace(leases=adopt(tx, claimed.leases, flows, now_ms=now_ms))
+            if wanted.limit > 0:
+                claimed = claim_wanted(tx, self._limits, wanted, now_ms=now_ms)
             # Last what everybody writes: who has it keeps it until the commit, and waits for nothing more.
             if settled and sums:
                 _stats.add(tx, sums, now_ms=now_ms)
@@ -245,8 +244,9 @@ class Storage(facades.Parts):
                 lost = {lease.token for lease in done.lost}
                 _event_log.write(tx, [event for token, event in events if token not in lost], now_ms=now_ms)
         # A row that woke up and was not claimed here is for others: ring only then, a busy worker would wake all idle.
-        woke = (done.woke or claimed.promoted > 0 or claimed.timed) and len(claimed.leases) >= max(limit, 0)
-        self._ring(done=done.finished or bool(events), work=woke or bool(done.freed and done.freed - set(queues)))
+        woke = (done.woke or claimed.promoted > 0 or claimed.timed) and len(claimed.leases) >= max(wanted.limit, 0)
+        freed = bool(done.freed and done.freed - set(wanted.queues))
+        self._ring(done=done.finished or bool(events), work=woke or freed)
         return Turn(claimed.leases, done.lost, claimed.due_ms, claimed.command, claimed.again)
 
     def claim(self, queues: Sequence[str], *, worker: int, limit: int, visibility_s: float) -> list[Lease]:

@@ -342,19 +342,3 @@ def test_a_retry_has_not_begun(storage: Storage, worker: FakeWorker) -> None:
     worker.claim_one()
     storage.reap([worker.number])
     assert [(count.state, count.n) for count in storage.reader.counts()] == [(State.PENDING, 1)]
-
-
-def test_what_is_written_behind_it_as_it_begins_is_told_of_its_loss(
-    storage: Storage, worker: FakeWorker, run: Run
-) -> None:
-    storage.enqueue(Batch([row("a"), row("b")]))
-    lost, well = worker.claim(2)
-    for lease in (lost, well):
-        behind = Batch([row(f"{lease.id}-errback", Flag.ON_FAILURE | Flag.CALLBACK | INPUT, awaits=lease.id)])
-        (begun,) = storage.leases.begin([lease], behind)
-        assert begun.flags == lease.flags | Flag.BEGUN | LINKED
-    storage.settle([(begun, Ack())])
-    storage.reap([worker.number])
-    assert storage.leases.begin([lost], Batch([row("late", awaits="a")])) == [], "its lease is over"
-    assert run() == ["a-errback"]
-    assert storage.reader.find_many(["b-errback", "late"]) == {}

@@ -640,8 +640,8 @@ MUTANTS = [
         "test_hostile_payloads.py::test_64_mib_are_refused_with_their_size",
     ),
     without(
-        "a task that kills its process is a dead letter", "liteq/storage/settling/outcomes.py",
-        "if lease.crashes + 1 < self.terms.max_crashes and", "if lease.crashes + 1 < 1000 and",
+        "a task that kills its process is a dead letter", "liteq/storage/settling/terms.py",
+        "return lease.crashes + 1 >= self.max_crashes or", "return lease.crashes + 1 >= 1000 or",
         "test_child_deaths.py::test_tasks_that_kill_their_process_are_dead_letters_and_others_go_on",
     ),
     without(
@@ -1427,10 +1427,24 @@ MUTANTS = [
         "../unit/test_coroutines.py::test_a_fork_from_another_thread_leaves_the_loop_awake",
     ),
     without(
-        "what tells of the loss of a task that runs at most once is written as it begins",
-        "liteq/storage/facades/leases.py",
-        "known = _behind.put_behind(tx, begun[0], behind, now_ms=self._clock.now_ms())", "known = begun[0]",
-        "../conformance/test_needed.py::test_what_is_written_behind_it_as_it_begins_is_told_of_its_loss",
+        "a row tells of what has crashed too often", "liteq/storage/settling/settle.py",
+        "told = leave_word(tx, lease.seq, lease.id, now_ms=terms.now_ms)", "told = False",
+        "../conformance/test_giving_up.py::test_a_row_tells_of_what_has_crashed_too_often",
+    ),
+    without(
+        "nobody is told twice of what is given up", "liteq/storage/settling/telling.py",
+        " or tx.execute(FOLLOWED, (id_,)):", ":",
+        "../conformance/test_giving_up.py::test_nobody_is_told_twice_where_rows_stand_behind_it",
+    ),
+    without(
+        "what a worker cannot run is left to others for a moment", "liteq/storage/claiming/claim.py",
+        '"left_ms": now_ms - LEFT_MS', '"left_ms": now_ms',
+        "../conformance/test_queue_verbs.py::test_what_a_worker_cannot_run_others_take_first",
+    ),
+    without(
+        "a consumer of Celery's looks again where the file has changed", "contrib/liteq_kombu/holder.py",
+        "if changed != version or now", "if now",
+        CELERY + "test_transport.py::test_a_consumer_looks_again_where_the_file_has_changed",
     ),
     without(
         "an async body's exception has no context of liteq's own", "liteq/utils/coroutines.py",
@@ -2714,8 +2728,8 @@ MUTANTS = [
         CELERY + "test_kills.py::test_an_early_task_that_would_begin_after_its_lease_does_not_run",
     ),
     without(
-        "a row tells of what died with a worker of Celery's", "contrib/liteq_kombu/running.py",
-        "behind = Batch([errback_of(self.lease)]) if embeds else None", "behind = None",
+        "a row tells of what died with a worker of Celery's", "liteq/storage/claiming/reap.py",
+        "told = leave_word(tx, seq, id_, now_ms=now_ms)", "told = False",
         CELERY + "test_kills.py::test_the_errbacks_and_the_chain_of_what_died_with_its_worker_are_told",
     ),
     without(

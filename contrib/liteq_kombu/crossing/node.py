@@ -19,7 +19,7 @@ from celery.worker.consumer.mingle import Mingle
 from liteq.monitor.workers import published
 from liteq_kombu.envelope import OPAQUE
 
-__all__ = ["facts", "know_revoked", "meet", "name", "tells_of_tasks"]
+__all__ = ["begins_at_once", "facts", "free", "know_revoked", "meet", "name", "tells_of_tasks"]
 
 DRIVER: Final = "liteq"
 
@@ -66,6 +66,25 @@ def tells_of_tasks() -> bool:
     return (
         dispatcher is not None and bool(dispatcher.enabled) and (not dispatcher.groups or "task" in dispatcher.groups)
     )
+
+
+def free() -> int:
+    """How many of its pool's places have no task, also none that waits for one; 0 in a process that is no worker."""
+    consumer = _consumer()
+    if consumer is None:
+        return 0
+    try:
+        size = int(consumer.pool.num_processes)
+    except (AttributeError, TypeError):  # it is about to start, or to end
+        return 0
+    return size - len(state.reserved_requests)
+
+
+def begins_at_once(task: str) -> bool:
+    """Whether a task is acknowledged before it runs, and does not wait for its rate limit."""
+    consumer = _consumer()
+    known = consumer.app._tasks.get(task)
+    return known is not None and not known.acks_late and not consumer.task_buckets.get(task)
 
 
 def facts() -> dict[str, Any]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 
 from liteq.message import Flag, Lease
 from liteq.storage.driver import AT_ONCE, LATER, Transaction
 from liteq.storage.rows.payloads import NO_ARGUMENTS
 
-__all__ = ["EXTEND", "begin", "extend", "progress", "progress_by_id", "progress_of"]
+__all__ = ["EXTEND", "Begins", "begin", "begin_some", "extend", "progress", "progress_by_id", "progress_of"]
+
+Begins = Callable[[Sequence[Lease]], Sequence[Lease]]  # of those that were claimed, those that begin at once
 
 EXTEND = f"UPDATE liteq_messages SET deadline_ms = ? WHERE seq = ? AND state = 'leased' AND token = ? {AT_ONCE}"
 # After the clock was set back, what its worker has lost sight of would stay leased for as long as that.
@@ -48,6 +50,12 @@ def begin(tx: Transaction, leases: Sequence[Lease]) -> list[Lease]:
         if tx.executemany(BEGIN, [(lease.seq, lease.token)])
     ]
     return [lease._replace(flags=lease.flags | Flag.BEGUN) for lease in begun]
+
+
+def begin_some(tx: Transaction, leases: list[Lease], begins: Begins) -> list[Lease]:
+    """`leases`, which were claimed in this transaction; those of them that `begins` chooses have begun."""
+    begun = {lease.token: lease for lease in begin(tx, begins(leases))}
+    return [begun.get(lease.token, lease) for lease in leases] if begun else leases
 
 
 def progress(tx: Transaction, seq: int, token: int, data: bytes) -> bool:

@@ -19,6 +19,7 @@ from liteq.storage.driver import SKIP_LOCKED, Row, Transaction
 from liteq.storage.limits import places
 from liteq.storage.sending import unique
 from liteq.storage.settling.endings import end_run
+from liteq.storage.settling.telling import leave_word
 from liteq.storage.statistics import attempts, causes, stats
 from liteq.storage.statistics.attempts import Attempt
 from liteq.storage.statistics.causes import Failure
@@ -130,9 +131,10 @@ def _reap(tx: Transaction, rows: Sequence[Row], *, now_ms: int, limit: Limit) ->
             continue
         error = encode_error(WorkerLostError(f"the worker that held it vanished {reaps + 1} times"))
         limit.given_up.append(GivenUp(id_, task, reaps + 1))
+        told = leave_word(tx, seq, id_, now_ms=now_ms)
         tx.execute(DEAD, (error, _cause(tx, token, task, queue, id_, error, now_ms), now_ms, seq, token))
         stats.count(sums, (task, queue, "failed", "WorkerLostError"))
-        if flags & Flag.LINKED:
+        if told or flags & Flag.LINKED:
             ends.append(End(id_, False, group_id, error, child=bool(flags & Flag.CHILD)))
         if run:
             runs.append((seq, id_))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from liteq.exceptions import StorageError
-from liteq.message import Lease
+from liteq.message import Lease, RunSpec
 from liteq.storage.claiming import admit, claim, rates
+from liteq.storage.claiming.extend import Begins, begin_some
 from liteq.storage.driver import Transaction
+from liteq.storage.limits.rules import Cache
+from liteq.storage.steps.adopt import adopt
 from liteq.utils.records import NamedTuple
 
-__all__ = ["TaggedEvents", "Turn", "passes", "worth_a_claim"]
+__all__ = ["TaggedEvents", "Turn", "Wanted", "claim_wanted", "passes", "worth_a_claim"]
 
 TaggedEvents = Sequence[tuple[int | None, bytes]]  # each with the token of the lease that it is about
 
@@ -29,6 +32,29 @@ class Turn(NamedTuple):
     due_ms: int | None = None
     command: int = 0
     again: Sequence[int] = ()
+
+
+class Wanted(NamedTuple):
+    """The messages that a worker wants in one turn, in the words of `Storage.turn`."""
+
+    queues: Sequence[str]
+    worker: int
+    limit: int
+    visibility_s: float
+    budget: rates.Budget | None = None
+    flows: Mapping[str, RunSpec] | None = None
+    begins: Begins | None = None
+
+
+def claim_wanted(tx: Transaction, cache: Cache, wanted: Wanted, *, now_ms: int) -> claim.Claimed:
+    """Claim what is `wanted`, in the form in which it is executed."""
+    queues, worker, limit, visibility_s, budget, flows, begins = wanted
+    claimed = admit.claim(tx, queues, cache, budget, worker, limit, visibility_s, now_ms)
+    if flows:
+        claimed = claimed._replace(leases=adopt(tx, claimed.leases, flows, now_ms=now_ms))
+    if begins is not None and claimed.leases:
+        claimed = claimed._replace(leases=begin_some(tx, claimed.leases, begins))
+    return claimed
 
 
 def worth_a_claim(

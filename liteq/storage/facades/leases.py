@@ -37,21 +37,14 @@ class Leases(Facade):
         with self._driver.read(alone=True) as tx:
             return _leased.find(tx, seq, token)
 
-    def begin(self, leases: Sequence[Lease], behind: Batch | None = None) -> list[Lease]:
+    def begin(self, leases: Sequence[Lease]) -> list[Lease]:
         """Note that these messages have begun and run at most once; those whose leases are not over, marked so.
-
-        `behind`: rows that come after the one message of `leases`, as of `put_behind`, written with that.
 
         If its worker vanishes, or it is released as crashed, such a message has failed with WorkerLostError: its
         errbacks run, and what awaits it fails. One that goes back otherwise, or is retried, has not begun.
         """
         with self._driver.write(Promise.PROGRESS) as tx:
-            begun = _extend.begin(tx, leases)
-            if behind is None or not begun:
-                return begun
-            known = _behind.put_behind(tx, begun[0], behind, now_ms=self._clock.now_ms())
-        assert known is not None  # it has begun in this transaction
-        return [known]
+            return _extend.begin(tx, leases)
 
     def extend(self, seq: int, token: int, visibility_s: float) -> bool:
         """Let it end `visibility_s` seconds from now; False where it is over."""

@@ -83,7 +83,6 @@ UPDATE liteq_messages SET state = 'pending', crashes = crashes + 1, error = coal
 FLAGS = f"SELECT flags FROM liteq_messages {UNDER_LEASE} {LOCK}"
 LINKED_OR_RUN = Flag.LINKED | Flag.RUN
 CONCERNS_OTHERS = LINKED_OR_RUN | Flag.PLACED
-ONCE = Flag.EARLY_ACK | Flag.BEGUN
 MORE_THAN_A_ROW = CONCERNS_OTHERS | Flag.CURSOR
 ENDINGS = frozenset({Ack, DeadLetter, Cancel})
 # Once it has succeeded, although it has no result: it is asked for.
@@ -232,7 +231,7 @@ class Plan:
         """Its child died under it: once more, unless it has done so too often or promised to run at most once."""
         cause = self.causes.get(lease.token)
         self.attempt(lease, "crashed")
-        if lease.crashes + 1 < self.terms.max_crashes and not lease.flags & ONCE:
+        if not self.terms.gives_up(lease):
             self.write(CRASHED, lease, error, cause)
             self.woke = True
             return

@@ -33,6 +33,7 @@ from liteq.storage.settling.outcomes import (
     STAYS,
     Plan,
 )
+from liteq.storage.settling.telling import leave_word
 from liteq.storage.settling.terms import ENDED, NOTHING, Settled, Terms, note_causes, replace_message
 from liteq.storage.statistics import attempts
 from liteq.storage.steps import suspend
@@ -114,7 +115,11 @@ def settle(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], terms: Ter
         return ENDED
     plan = Plan(terms, note_causes(tx, others, terms), writes)
     for lease, outcome in others:
-        plan.add(lease, outcome)
+        if type(outcome) is Release and outcome.crashed and not lease.flags & Flag.RUN and terms.gives_up(lease):
+            told = leave_word(tx, lease.seq, lease.id, now_ms=terms.now_ms)
+            plan.add(lease._replace(flags=lease.flags | Flag.LINKED) if told else lease, outcome)
+        else:
+            plan.add(lease, outcome)
     leases = places.ending(tx, others, ENDINGS)
     # Before runs are written that begin to wait now: they would be woken by the place that they give back themselves.
     woken = places.wake_runs(tx, leases, now_ms=terms.now_ms) if leases else places.NOBODY

@@ -36,6 +36,7 @@ BECOME_ALIAS = """
 UPDATE liteq_messages SET state = 'blocked', awaits = ?, flags = flags | ?
  WHERE seq = ? AND state = 'leased' AND token = ?
 """
+ONCE = Flag.EARLY_ACK | Flag.BEGUN
 RUN_STARTED = RunFacts._fields.index("started_ms")
 
 
@@ -48,6 +49,10 @@ class Terms(NamedTuple):
     max_crashes: int
     ran: Mapping[int, Ran] = {}
     release: str = ""
+
+    def gives_up(self, lease: Lease) -> bool:
+        """Whether a message whose child has died under `lease` does not run again: it promised, or died too often."""
+        return lease.crashes + 1 >= self.max_crashes or bool(lease.flags & ONCE)
 
     def started_ms(self, lease: Lease, ran: Ran | None = None) -> int | None:
         """When a lease's execution began; of a run, the first of all; None where that is not known."""

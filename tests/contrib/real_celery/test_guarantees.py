@@ -73,9 +73,11 @@ def test_the_body_behind_a_member_that_is_lost_fails_and_its_errbacks_are_told(s
 def test_poison_runs_as_often_as_it_may_and_is_replayed_from_the_dead_letters(shop: Shop) -> None:
     shop.start(children=1)
     runs = shop.folder / "poison"
-    poison = shop.send("late_killed", str(runs), 100)
+    poison = shop.send("late_killed", str(runs), 100, link_error=shop.sig("told", str(shop.folder / "told")))
     shop.wait(lambda: shop.record(poison.id).state is State.DEAD)
     assert 2 <= len(shop.lines("poison")) <= 5
+    shop.wait(lambda: shop.lines("told"))
+    assert shop.lines("told") == [f"{poison.id} WorkerLostError {runs}"]
     broker = ("-b", f"sqlite:///{shop.path}")
     assert poison.id in shop.command("liteq", *broker, "dead", "list")
     runs.write_text("\n" * 101)  # now it survives

@@ -99,15 +99,22 @@ def test_other_pools_run_and_end(shop: Shop, pool: str) -> None:
     assert worker.wait(timeout=60) == 0
 
 
-def test_a_task_that_was_acknowledged_early_runs_once_though_its_worker_is_killed(shop: Shop) -> None:
+@pytest.mark.parametrize("ran_before", [False, True], ids=["begun in the claim", "claimed ahead"])
+def test_a_task_that_was_acknowledged_early_runs_once_though_its_worker_is_killed(shop: Shop, ran_before: bool) -> None:
+    """The first ones begin in their claim, as a process is free; those claimed ahead begin when one is."""
     from celery.exceptions import WorkerLostError
 
-    go = shop.folder / "go"
+    first, then = shop.folder / "first", shop.folder / "then"
     worker = shop.start()
-    running = [shop.send("early", str(shop.folder / "began"), str(go)) for _ in range(4)]
+    running = [shop.send("early", str(shop.folder / "began"), str(go)) for go in (first, first, then, then)]
     shop.wait(lambda: len(shop.lines("began")) == 2)
+    if ran_before:
+        first.touch()
+        shop.wait(lambda: len(shop.lines("began")) == 4)
+        shop.wait(lambda: [shop.record(one.id).state for one in running[:2]] == [State.SUCCEEDED] * 2)
     shop.kill(worker)
-    go.touch()
+    first.touch()
+    then.touch()
     shop.start()
     ends = []
     for result in running:
@@ -142,7 +149,7 @@ def test_the_errbacks_and_the_chain_of_what_died_with_its_worker_are_told(shop: 
 
 
 def test_an_errback_runs_once_where_the_worker_lives(shop: Shop) -> None:
-    from liteq_kombu.running import errback_id
+    from liteq.storage.settling.telling import errback_id
 
     shop.start()
     told, where = shop.sig("told", str(shop.folder / "told")), str(shop.folder / "killed")

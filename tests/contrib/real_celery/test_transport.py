@@ -8,9 +8,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from math import inf
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -184,6 +186,65 @@ def test_a_sleeping_consumer_wakes_with_the_send(connect: Any) -> None:
             connection.drain_events(timeout=30)  # by the net alone it would be woken after 50 s
         assert [one.payload for one in got] == ["up"]
         got[0].ack()
+
+
+class Timers:
+    """Celery's event loop, of which a transport sees the timers that it sets."""
+
+    def __init__(self) -> None:
+        self.set: list[float] = []
+
+    def add_reader(self, *_: Any) -> None:
+        """Hear nothing: the test calls."""
+
+    remove_reader = add_reader
+
+    def call_later(self, seconds: float, *_: Any) -> Any:
+        """Take a timer down."""
+        self.set.append(seconds)
+        return SimpleNamespace(cancel=lambda: None)
+
+
+def test_a_consumer_without_room_sets_no_timer_for_what_is_due(shop: Shop, connect: Any) -> None:
+    """It would wake again and again until there is room; the acknowledgement wakes it."""
+    from kombu import Consumer, Queue
+
+    due = datetime.now(UTC) + timedelta(seconds=1)
+    with connect() as connection, connection.channel() as channel:
+        channel.basic_qos(0, 1, False)
+        got, timers, transport = list[Any](), Timers(), connection.transport
+        with Consumer(channel, [Queue("full")], on_message=got.append):
+            connection.Producer().publish("first", routing_key="full")
+            connection.Producer().publish("second", routing_key="full", headers={"eta": due.isoformat()})
+            transport.register_with_event_loop(connection, timers)
+            transport._on_ring()
+            shop.wait(lambda: datetime.now(UTC) > due)
+            timers.set.clear()
+            transport._on_ring()
+            assert ([one.payload for one in got], timers.set) == (["first"], [])
+            got[0].ack()
+            transport._on_ring()
+            assert [one.payload for one in got] == ["first", "second"]
+            got[1].ack()
+
+
+def test_a_consumer_looks_again_where_the_file_has_changed(shop: Shop, connect: Any) -> None:
+    """A ring may have been lost. The event loop itself sleeps: the thread that keeps the leases looks."""
+    from liteq_kombu.holder import Holder
+
+    with connect() as connection:
+        connection.connect()
+        file, woken = connection.transport.file, list[int]()
+        holder = Holder(file)
+        file.nets.add(lambda: woken.append(len(woken)))
+        holder._net()
+        assert woken == [0]
+        holder._net()
+        assert woken == [0]
+        shop.liteq.send_task("shop.add", (1, 1))  # by another connection to the file
+        holder._net()
+        assert woken == [0, 1]
+        file.nets.clear()
 
 
 def test_purge_and_delete(connect: Any) -> None:
