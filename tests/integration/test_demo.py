@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from liteq.cli.demo.demo import _term_as_ctrl_c
+
 
 def demo(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -119,6 +121,13 @@ def test_the_dashboard_shows_the_work_which_goes_on_until_it_is_interrupted(fold
     assert "WRONG" not in out
     assert out.endswith("the demo has ended\n")
     assert [path for path in tmp_path.iterdir() if path.name.startswith("liteq-demo")] == []
+
+
+def test_term_ends_it_as_ctrl_c_does():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), _term_as_ctrl_c():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_the_dashboard_is_for_people():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -69,7 +70,8 @@ def demo(session: Session, /, folder: Path, concurrency: int, durability: str, k
     home = Path(tempfile.mkdtemp(prefix="liteq-demo-"))
     try:
         if dashboard:
-            return _with_dashboard(session, home, files, concurrency, durability)
+            with _term_as_ctrl_c():
+                return _with_dashboard(session, home, files, concurrency, durability)
         with _worker(home, concurrency, durability) as process:
             story = Demo(session, home, files, durability, process)
             if not session.json:
@@ -81,6 +83,16 @@ def demo(session: Session, /, folder: Path, concurrency: int, durability: str, k
     finally:
         if not keep:
             shutil.rmtree(home, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _term_as_ctrl_c() -> Iterator[None]:
+    """Have TERM end the block as Ctrl-C does. Otherwise the dashboard and the worker would live on without the demo."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _with_dashboard(session: Session, home: Path, files: list[str], concurrency: int, durability: str) -> int:
