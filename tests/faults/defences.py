@@ -2728,6 +2728,11 @@ MUTANTS = [
         CELERY + "test_kills.py::test_an_early_task_that_would_begin_after_its_lease_does_not_run",
     ),
     without(
+        "what a process of Celery's has settled is not told of as lost", "contrib/liteq_kombu/telling.py",
+        "(not run.over and run.is_current)", "not run.over",
+        CELERY + "test_backend.py::test_no_errback_is_called_for_what_another_run_has_or_has_settled",
+    ),
+    without(
         "a row tells of what died with a worker of Celery's", "liteq/storage/claiming/reap.py",
         "told = leave_word(tx, seq, id_, now_ms=now_ms)", "told = False",
         CELERY + "test_kills.py::test_the_errbacks_and_the_chain_of_what_died_with_its_worker_are_told",

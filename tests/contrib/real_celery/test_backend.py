@@ -34,6 +34,13 @@ def begun(shop: Shop) -> Any:
                    delivery_info=message.delivery_info)  # fmt: skip
 
 
+def begun_again(request: Any) -> Any:
+    """The same request as another process has it."""
+    from celery.app.task import Context
+
+    return Context({name: value for name, value in vars(request).items() if not name.startswith("_liteq")})
+
+
 def waiting(shop: Shop) -> list[str]:
     return [one.task for one in shop.liteq.storage.reader.messages(State.PENDING)]
 
@@ -51,6 +58,24 @@ def test_what_comes_next_is_written_with_the_end_or_not_at_all(shop: Shop) -> No
     assert waiting(shop) == ["shop.errback"]
     assert (shop.record("rest").state, result.state) == (State.UPSTREAM_FAILED, "FAILURE")
     assert shop.app.AsyncResult("rest").state == "FAILURE"
+
+
+def test_no_errback_is_called_for_what_another_run_has_or_has_settled(shop: Shop) -> None:
+    """Celery before 5.7 takes a task for lost whose process has stored its success and died then."""
+    told = []
+
+    @shop.app.task(name="shop.told_here", shared=False)
+    def told_here(request: Any, exc: Any, traceback: Any) -> None:
+        told.append(type(exc))
+
+    result = shop.send("add", 1, 1, link_error=told_here.s())
+    request = begun(shop)
+    shop.app.backend.mark_as_done(result.id, 2, begun_again(request))
+    shop.app.backend.mark_as_failure(result.id, OSError("its process died"), request=request)
+    assert (told, result.get(timeout=60)) == ([], 2)
+    result = shop.send("add", 1, 1, link_error=told_here.s())
+    shop.app.backend.mark_as_failure(result.id, KeyError("no"), request=begun(shop))
+    assert told == [KeyError]
 
 
 def test_a_lost_lease_stores_no_result(shop: Shop) -> None:
