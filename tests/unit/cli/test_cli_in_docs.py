@@ -14,6 +14,8 @@ from liteq.cli import main
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("contrib/**/*.md"))]
 TYPED = re.compile(r"^\$ (?:\w+=\S+ )*(?:sudo )?liteq ((?:.*\\\n)*.*)$", re.MULTILINE)
+# What stands for the reader's own words, and of `liteq multi`, which hands its options on.
+PLACEHOLDERS = {"...", "COMMAND", "-c:1"}
 ENDS = ("|", "&", "&&", ">", "<", ";")
 
 
@@ -58,6 +60,16 @@ def test_a_command_in_the_documentation_is_one() -> None:
     typed = list(commands())
     assert len(typed) > 100
     assert [(page, " ".join(words), word) for page, words in typed if (word := wrong(words))] == []
+
+
+def test_a_command_in_a_sentence_is_one() -> None:
+    fences = re.compile(r"^ *```.*?^ *```$", re.DOTALL | re.MULTILINE)
+    odd = []
+    for page in PAGES:
+        for command in re.findall(r"`(liteq [^`]+)`", fences.sub("", page.read_text(encoding="utf-8"))):
+            words = [word.partition("|")[0] for word in shlex.split(command)[1:] if word not in PLACEHOLDERS]
+            odd += [(page.name, " ".join(words), word) for word in [wrong(words)] if word]
+    assert odd == []
 
 
 def test_a_word_that_is_none_is_found() -> None:
