@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from .worker_process import wait_for
 SHOP = """
 import os, signal, time, warnings
 from pathlib import Path
+from typing import Any
 from liteq import LiteQ
 
 app = LiteQ("shop", broker="sqlite:///shop.db")
@@ -244,3 +246,28 @@ def test_it_is_not_started_again_when_it_is_to_end_meanwhile(site, start, app):
     assert worker.process.wait(timeout=60) == 0
     assert worker.said.count("ready.") == 1
     assert result.successful()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["beat", "-n", "b1"], {"schedules": 0, "db": []}),
+        (["gateway", "--port", "0"], {}),
+        (
+            ["relay", "--to", "http://127.0.0.1:9", "-n", "r1"],
+            {"queues": ["celery"], "to": "http://127.0.0.1:9", "results": False},
+        ),
+    ],
+)
+def test_a_process_tells_as_json_that_it_has_begun(site: Path, words: list[str], told: Any) -> None:
+    subprocess.run([sys.executable, "-m", "liteq", "-A", "shop", "migrate"], cwd=site, check=True, capture_output=True)
+    command = [sys.executable, "-m", "liteq", "-A", "shop", "--json", *words]
+    process = subprocess.Popen(command, cwd=site, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        assert process.stdout is not None
+        found = json.loads(process.stdout.readline())
+        assert {name: found[name] for name in told} == told
+        assert set(found) - set(told) == ({"url"} if words[0] == "gateway" else {"name"})
+    finally:
+        process.kill()
+        process.communicate()

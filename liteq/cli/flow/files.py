@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -49,8 +49,7 @@ def validate(session: Session, /, files: tuple[Path, ...]) -> int:
         told.append(f"{file}: {whole.flow.name}, {counted(len(whole.flow.steps), 'step')}")
         for note in whole.notes:
             session.note(str(note).replace(whole.file, str(file)))
-    document = [{"file": one.file, "line": one.line, "path": one.path, "what": one.what} for one in found]
-    emit(session, document, lambda: say("\n".join([*told, *map(str, found)])))
+    emit(session, [document_of(one) for one in found], lambda: say("\n".join([*told, *map(str, found)])))
     return Exit.DATA if found else Exit.OK
 
 
@@ -61,8 +60,12 @@ def validate(session: Session, /, files: tuple[Path, ...]) -> int:
     help="mermaid, dot for Graphviz, or svg: a drawing.",
 )  # fmt: skip
 @pass_session
-def graph(_session: Session, /, file: Path, form: str) -> int:
-    """Write the graph of FILE to stdout: its steps, what each waits for, its other documents, its handlers."""
+def graph(session: Session, /, file: Path, form: str) -> int:
+    """Write the graph of FILE to stdout: its steps, what each waits for, its other documents, its handlers.
+
+    \b
+    JSON: {"file", "format", "graph"}
+    """
     package_is_there()
     from liteq_flow import FlowRefused
     from liteq_flow.drawing import FORMATS as WRITERS
@@ -72,7 +75,8 @@ def graph(_session: Session, /, file: Path, form: str) -> int:
         whole = take(file).whole
     except FlowRefused as exc:
         return refused(exc)
-    click.echo(WRITERS[form](whole), nl=False)
+    text = WRITERS[form](whole)
+    emit(session, {"file": str(file), "format": form, "graph": text}, lambda: click.echo(text, nl=False))
     return Exit.OK
 
 
@@ -94,6 +98,9 @@ def import_(session: Session, /, file: Path, output: Path | None) -> int:
     """Write FILE with its synonyms replaced: `command` is `run`, `continueOn` is `continue_on`. Its comments stay.
 
     Exits with 65 where the file is refused or something is left to be changed by hand; each is told with its line.
+
+    \b
+    JSON: {"file", "output", "text", "by_hand": [{"file", "line", "path", "what"}]}; "text" is null with --output
     """
     package_is_there()
     from liteq_flow import FlowRefused, read
@@ -104,14 +111,27 @@ def import_(session: Session, /, file: Path, output: Path | None) -> int:
         read(text, str(file))
     except FlowRefused as exc:
         return refused(exc)
-    if output is None:
-        click.echo(text, nl=False)
-    else:
+    if output is not None:
         output.write_text(text, encoding="utf-8")
         session.note(f"{output} is written")
-    for one in by_hand:
-        click.echo(str(one), err=True)
+    document = {
+        "file": str(file), "output": None if output is None else str(output), "text": text if output is None else None,
+        "by_hand": [document_of(one) for one in by_hand],
+    }  # fmt: skip
+
+    def write() -> None:
+        if output is None:
+            click.echo(text, nl=False)
+        for one in by_hand:
+            click.echo(str(one), err=True)
+
+    emit(session, document, write)
     return Exit.DATA if by_hand else Exit.OK
+
+
+def document_of(problem: Problem) -> dict[str, Any]:
+    """A problem of a file as JSON."""
+    return {"file": problem.file, "line": problem.line, "path": problem.path, "what": problem.what}
 
 
 def refused(exc: Exception) -> int:

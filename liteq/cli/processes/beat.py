@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from liteq.cli.parts.output import counted
+from liteq.cli.parts.output import counted, emit
 from liteq.cli.parts.session import Session, pass_session
 from liteq.cli.parts.spans import SPAN
 from liteq.cli.processes.process_options import (
@@ -86,6 +86,9 @@ def beat(
 
     The schedule is in the queue's file, so any number of these may run, beside workers with -B too: each run is sent
     once. What the configuration does not hold any more is removed when it starts.
+
+    \b
+    JSON: {"name", "schedules", "db"}, when it begins; `liteq schedules list` tells what it would send
     """
     from liteq.cli import logs
     from liteq.cli.processes import daemon
@@ -101,9 +104,12 @@ def beat(
     with daemon.detached(detach):
         if pidfile:
             daemon.claim_pidfile(Path(logs.expand_name(pidfile, name)))
+    n = None if db else len(app.schedules.all())
+    # Before the log is set up, which takes what is written to stdout.
+    emit(session, {"name": name, "schedules": n, "db": list(db)}, lambda: None)
     log = None if logfile is None else logs.expand_name(logfile, name)
     logs.set_up(app, loglevel, log, color=not session.no_color, form=session.log_form, worker=name)
-    session.note(f"beat: {', '.join(db) or counted(len(app.schedules.all()), 'periodic task')}")
+    session.note(f"beat: {', '.join(db) or counted(n or 0, 'periodic task')}")
     run(made, stopped_by_signals(), manager)
     return 0
 

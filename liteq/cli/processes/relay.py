@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from liteq.cli.parts.names import names
-from liteq.cli.parts.output import say
+from liteq.cli.parts.output import emit, say
 from liteq.cli.parts.session import Session, pass_session
 from liteq.cli.processes.process_options import ProcessCommand, log_level
 from liteq.exceptions import ImproperlyConfigured
@@ -39,6 +39,9 @@ def relay(
 
     Programs send into the file here, online or not. What the gateway has taken has succeeded here; what it refuses is a
     dead letter with its reason. While it is away the messages wait, in their order.
+
+    \b
+    JSON: {"name", "queues", "to", "results"}, when it begins
     """
     from liteq.cli import logs
     from liteq.context.identity import expand_name
@@ -47,9 +50,11 @@ def relay(
 
     client = Client(to, "" if token_file is None else _token(token_file))
     name = expand_name(hostname or "relay@%h")
-    logs.set_up(session.app, loglevel, None, color=not session.no_color, form=session.log_form, worker=name)
     wanted = names(queues)
-    say(f"carries {', '.join(wanted or session.app.default_queues())} to {client.url}")
+    carried = wanted or session.app.default_queues()
+    document = {"name": name, "queues": list(carried), "to": client.url, "results": results}
+    emit(session, document, lambda: say(f"carries {', '.join(carried)} to {client.url}"))
+    logs.set_up(session.app, loglevel, None, color=not session.no_color, form=session.log_form, worker=name)
     return Relay(session.app, client, results=results, queues=wanted, hostname=name).run()
 
 

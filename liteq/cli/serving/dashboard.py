@@ -12,7 +12,7 @@ import click
 from liteq.cli.group import Command
 from liteq.cli.parts.exits import Exit
 from liteq.cli.parts.listening import LOOPBACK, authority, is_loopback, listen
-from liteq.cli.parts.output import say
+from liteq.cli.parts.output import emit, say
 from liteq.cli.parts.session import Session, pass_session
 from liteq.clock import SystemClock
 from liteq.exceptions import ImproperlyConfigured, StorageUnavailable
@@ -59,6 +59,9 @@ def dashboard(
 
     Writes a link that opens it: the link works once, within a minute. Only this machine may connect, unless users have
     tokens, or a proxy names them. Ends with Ctrl-C.
+
+    \b
+    JSON: {"url"}, when it serves
     """
     packages_are_there()
     is_local = is_loopback(host)
@@ -77,7 +80,8 @@ def dashboard(
     with listen(host, port) as listening:
         at = f"http://{authority(host, listening.getsockname()[1])}{door.root}/"
         # The first line: a program that has started this reads the address off it.
-        say(f"{at}enter/{door.key(Viewer('this machine', 'admin'))}" if is_local else at)
+        link = f"{at}enter/{door.key(Viewer('this machine', 'admin'))}" if is_local else at
+        emit(session, {"url": link}, lambda: say(link))
         if (manager := ServiceManager.take()) is not None:
             manager.ready(f"serves {at}")
         serve(server, listening)

@@ -12,7 +12,7 @@ import click
 from liteq.cli.group import Command
 from liteq.cli.parts.exits import Exit
 from liteq.cli.parts.listening import LOOPBACK, authority, is_loopback, listen
-from liteq.cli.parts.output import say
+from liteq.cli.parts.output import emit, say
 from liteq.cli.parts.session import Session, pass_session
 from liteq.utils.service_manager import ServiceManager
 
@@ -38,6 +38,9 @@ def gateway(session: Session, /, port: int, host: str, key_file: Path | None) ->
     `POST /v1/tasks` sends, `POST /v1/leases` leases for a worker in any language; /v1/openapi.json describes all calls.
     The same address speaks SQS. Only programs of this machine may ask, unless there is a file of keys. TLS is a
     proxy's.
+
+    \b
+    JSON: {"url"}, when it serves
     """
     if not is_loopback(host) and key_file is None:
         raise click.UsageError(f"{host} lets other machines connect: give --key-file")
@@ -49,7 +52,7 @@ def gateway(session: Session, /, port: int, host: str, key_file: Path | None) ->
     with listen(host, port) as listening:
         server = Server(listening, door, read_timeout_s=session.app.conf.gateway_read_timeout)
         at = f"http://{authority(host, listening.getsockname()[1])}/"
-        say(at)  # the first line: a program that has started this reads the address off it
+        emit(session, {"url": at}, lambda: say(at))  # first: who started this reads it
 
         def stop(_signum: int, _frame: FrameType | None) -> None:
             server.is_ending = True

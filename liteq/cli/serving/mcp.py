@@ -14,7 +14,7 @@ import click
 from liteq.cli.group import Command
 from liteq.cli.parts.exits import Exit
 from liteq.cli.parts.listening import LOOPBACK, authority, listen
-from liteq.cli.parts.output import json_text, say
+from liteq.cli.parts.output import emit, json_text, say
 from liteq.cli.parts.session import Session, pass_session
 from liteq.exceptions import ImproperlyConfigured
 from liteq.utils.service_manager import ServiceManager
@@ -56,6 +56,9 @@ def mcp(
     Read-only unless --allow says more. What deletes, purges, terminates, rewinds, approves or sends by any name asks a
     person first, by way of the client; --yes turns that off for an action. --tasks and --workflows are permissions of
     their own. Over HTTP only this machine may connect, unless there is a token file.
+
+    \b
+    JSON: with --http {"url"}, when it serves; with --print-config the entry of a client
     """
     if print_config:
         say(json_text(_entry(session)))
@@ -131,7 +134,7 @@ def _serve(
     server = http_app(session.app, viewer, options, host=host, tokens=tokens)
     with listen(host, port) as listening:
         at = f"http://{authority(host, listening.getsockname()[1])}{PATH}"
-        say(at)  # the first line: a program that has started this reads the address off it
+        emit(session, {"url": at}, lambda: say(at))  # first: who started this reads it
         if (manager := ServiceManager.take()) is not None:
             manager.ready(f"serves {at}")
         serve(server, listening)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from liteq.cli.group import Command
 from liteq.cli.parts.exits import Exit
 from liteq.cli.parts.many import db_option, sessions
+from liteq.cli.parts.output import emit
 from liteq.cli.parts.session import Session, pass_session
 from liteq.cli.parts.spans import span_option
 from liteq.cli.parts.voice import VOICE
@@ -52,6 +53,10 @@ def metrics(
 
     With --db each sample has the file's path as its label `db`, and `liteq_file_readable` is 0 for one that could not
     be read. Written to stdout, it exits with 1 where there is such a file.
+
+    \b
+    JSON: [{"name", "kind", "help", "samples": [{"name", "labels", "value"}]}]; with --port {"url"}, with --textfile
+    {"textfile"}
     """
     from liteq.metrics import make_collector
 
@@ -69,8 +74,9 @@ def metrics(
         _serve(session, made, host, port)
     elif textfile is not None:
         _write(made, textfile, every)
+        emit(session, {"textfile": str(textfile)}, lambda: None)
     else:
-        return _say(made)
+        return _say(session, made)
     return Exit.OK
 
 
@@ -89,13 +95,19 @@ def _of_files(session: Session, db: tuple[str, ...], names: tuple[str, ...], *, 
     return FilesCollector(files)
 
 
-def _say(made: QueueCollector | FilesCollector) -> int:
+def _say(session: Session, made: QueueCollector | FilesCollector) -> int:
     """Write the metrics to stdout, and on stderr of which files there are none."""
-    from prometheus_client import CollectorRegistry, generate_latest
+    from prometheus_client import CollectorRegistry, Metric, generate_latest
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(made)
-    click.echo(generate_latest(registry), nl=False)
+
+    def document(one: Metric) -> dict[str, Any]:
+        samples = [{"name": of.name, "labels": of.labels, "value": of.value} for of in one.samples]
+        return {"name": one.name, "kind": one.type, "help": one.documentation, "samples": samples}
+
+    found = [document(one) for one in registry.collect()] if session.json else []
+    emit(session, found, lambda: click.echo(generate_latest(registry), nl=False))
     errors: dict[str, Exception] = getattr(made, "errors", {})
     for path, exc in errors.items():
         VOICE.say("error", f"{path}: {' '.join(str(exc).split())}")
@@ -110,7 +122,8 @@ def _serve(session: Session, made: QueueCollector | FilesCollector, host: str, p
     stop = stopped_by_signals()
     server, thread = start_http_server(port, addr=host, registry=registry)
     shown = f"[{host}]" if ":" in host else host
-    session.note(f"metrics are at http://{shown}:{server.server_port}/metrics")
+    at = f"http://{shown}:{server.server_port}/metrics"
+    emit(session, {"url": at}, lambda: session.note(f"metrics are at {at}"))
     stop.wait()
     server.shutdown()
     server.server_close()

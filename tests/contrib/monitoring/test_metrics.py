@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -185,6 +186,22 @@ def test_a_file_that_cannot_be_read_leaves_the_textfile_as_it_was(app, tmp_path)
     )  # fmt: skip
     assert done.returncode == 69
     assert target.read_text() == "of before"
+
+
+def test_the_command_tells_metrics_as_json(app, tmp_path):
+    app.tasks["shop.mail"].delay(1)
+
+    def told_as_json(*words):
+        command = liteq(tmp_path, "--json", *words)
+        return json.loads(subprocess.run(command, stdout=subprocess.PIPE, timeout=60, check=True).stdout)
+
+    found = {one["name"]: one for one in told_as_json()}
+    messages = found["liteq_queue_messages"]
+    assert messages["kind"] == "gauge"
+    assert {"name": "liteq_queue_messages", "labels": {"queue": "celery", "state": "pending"}, "value": 1} in [
+        {**one, "value": int(one["value"])} for one in messages["samples"]
+    ]
+    assert told_as_json("--textfile", str(tmp_path / "m.prom")) == {"textfile": str(tmp_path / "m.prom")}
 
 
 def test_the_command_refuses_two_places_at_once(app, tmp_path):

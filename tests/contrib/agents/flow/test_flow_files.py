@@ -87,6 +87,17 @@ def test_graph_has_the_steps_and_what_each_waits_for(flow):
     assert [one.text for one in drawing.iter("{http://www.w3.org/2000/svg}text")][:3] == ["nightly", "load", "route"]
 
 
+def test_graph_and_import_as_json(flow):
+    found = json.loads(flow("graph", "nightly.yaml", "--format", "dot", "--json").stdout)
+    whole = flow("graph", "nightly.yaml", "--format", "dot").stdout
+    assert (found["file"].endswith("nightly.yaml"), found["format"], found["graph"]) == (True, "dot", whole)
+    found = json.loads(flow("import", "nightly.yaml", "--json").stdout)
+    assert (found["output"], found["by_hand"]) == (None, [])
+    assert found["text"] == flow("import", "nightly.yaml").stdout
+    found = json.loads(flow("import", "nightly.yaml", "-o", "new.yaml", "--json").stdout)
+    assert (found["output"], found["text"]) == ("new.yaml", None)
+
+
 def test_schema_is_json(flow):
     schema = json.loads(flow("schema").stdout)
     assert schema["properties"]["steps"]["items"] == {"$ref": "#/$defs/step"}
@@ -110,6 +121,10 @@ def test_import_tells_what_has_another_shape(flow, tmp_path):
     done = flow("import", "old.yaml", code=65)
     assert "old.yaml:3: write 'action' for 'call'" in done.stderr
     assert "old.yaml:5: write 'run' for 'command'" in done.stderr
+    found = json.loads(flow("import", "old.yaml", "--json", code=65).stdout)
+    assert [(one["line"], one["what"]) for one in found["by_hand"]] == [
+        (3, "write 'action' for 'call'"), (5, "write 'run' for 'command'"),
+    ]  # fmt: skip
 
 
 def test_a_flow_is_scheduled_once_and_in_its_zone(flow, tmp_path):
