@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from liteq.storage.facades import views
+from liteq.storage.facades.reading import views
 
 from . import servers
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from liteq.context import App
     from liteq.message import Hold
-    from liteq.storage.facades.graphs import Graphs
+    from liteq.storage.facades.keeping.graphs import Graphs
 
 __all__ = ["LiteQSaver"]
 

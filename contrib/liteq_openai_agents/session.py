@@ -12,7 +12,7 @@ from agents.memory import Session, SessionABC, SessionSettings
 from liteq import LiteQ
 from liteq.exceptions import WorkflowError
 from liteq.serialization import encode
-from liteq.storage.facades.sessions import Sessions
+from liteq.storage.facades.keeping.sessions import Sessions
 from liteq.utils.async_threads import reading, writing
 from liteq.workflow import actx
 

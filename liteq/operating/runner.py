@@ -13,7 +13,7 @@ from liteq.exceptions import ReadTimeout, StorageBusy
 from liteq.monitor.access.sight import Sight
 from liteq.operating.choosing import Choice, Page, page_of
 from liteq.policy.rates import per_second
-from liteq.storage.facades.operations import Chunk, Did
+from liteq.storage.facades.operators.operations import Chunk, Did
 from liteq.storage.operating.audit import Actor
 from liteq.storage.operating.operations import Operation
 

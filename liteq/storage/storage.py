@@ -36,7 +36,7 @@ from liteq.storage.statistics import stats as _stats
 from liteq.storage.statistics.stats import NO_SUMS, Sums
 
 if TYPE_CHECKING:
-    from liteq.storage.facades.operations import Operations
+    from liteq.storage.facades.operators.operations import Operations
     from liteq.storage.facades.runs import Runs
     from liteq.storage.groups.ended import Ended
 
@@ -83,7 +83,7 @@ class Storage(facades.Parts):
     @cached_property
     def operations(self) -> Operations:
         """The acts of operators. Loaded at the first use, as `runs`."""
-        from liteq.storage.facades.operations import Operations
+        from liteq.storage.facades.operators.operations import Operations
 
         return Operations(self.driver, self.clock, self._events_of)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from liteq.message import Ack, Lease, RetryAt
-from liteq.storage.facades.stats import BATCHES_KEPT_MS
+from liteq.storage.facades.reading.stats import BATCHES_KEPT_MS
 from liteq.storage.statistics.batches import Began
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock

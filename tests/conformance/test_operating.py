@@ -12,7 +12,7 @@ from liteq.exceptions import MessageNotFound, NotEligible
 from liteq.message import Ack, Batch, DeadLetter, Flag, Message, RetryAt, new_id
 from liteq.states import LEGAL, State
 from liteq.storage.driver import Params
-from liteq.storage.facades.operations import Chunk, Did
+from liteq.storage.facades.operators.operations import Chunk, Did
 from liteq.storage.operating import acting
 from liteq.storage.operating.audit import Actor
 from liteq.storage.operating.operations import Operation, Wanted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from liteq.storage.facades.sessions import Sessions
+from liteq.storage.facades.keeping.sessions import Sessions
 from liteq.storage.storage import Storage
 
 

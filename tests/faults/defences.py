@@ -338,7 +338,7 @@ MUTANTS = [
         "../conformance/test_operating.py::test_an_operation_stops_after_its_chunk_and_is_continued_at_its_cursor",
     ),
     without(
-        "a bulk action's owner of before acts no more", "liteq/storage/facades/operations.py",
+        "a bulk action's owner of before acts no more", "liteq/storage/facades/operators/operations.py",
         "            stop = _operations.hold(tx, id_, owner)", "            stop = False",
         "../conformance/test_operating.py::test_an_owner_that_was_taken_for_dead_acts_no_more",
     ),
@@ -349,19 +349,19 @@ MUTANTS = [
         "../conformance/test_operating.py::test_of_two_that_continue_it_one_does",
     ),
     without(
-        "a message that has run since a bulk action began is not its", "liteq/storage/facades/operations.py",
+        "a message that has run since a bulk action began is not its", "liteq/storage/facades/operators/operations.py",
         "            if (target.token or 0) > chunk.fence:", "            if False:",
         "../conformance/test_operating.py::test_a_message_that_failed_once_more_is_not_requeued_twice",
         "../conformance/test_operating.py::test_a_retried_message_that_waits_once_more_is_not_made_due_twice",
     ),
     without(
-        "a chunk is in the audit", "liteq/storage/facades/operations.py",
+        "a chunk is in the audit", "liteq/storage/facades/operators/operations.py",
         "            for queue, n in queues.items():", "            for queue, n in ():",
         "../conformance/test_operating.py::test_a_chunk_moves_the_cursor_counts_and_is_noted",
         "../conformance/test_operating.py::test_a_chunk_whose_cursor_or_audit_is_not_written_has_done_nothing",
     ),
     without(
-        "an act is in the audit, in its own transaction", "liteq/storage/facades/operations.py",
+        "an act is in the audit, in its own transaction", "liteq/storage/facades/operators/operations.py",
         "            _audit.write(tx, by, action, id_, target.queue, 1, now_ms=now_ms)\n",
         "            pass\n",
         "../conformance/test_operating.py::test_nothing_is_done_that_the_audit_does_not_know",
@@ -373,7 +373,7 @@ MUTANTS = [
         "../conformance/test_operating.py::test_an_operation_acts_within_its_actors_queues_alone",
     ),
     without(
-        "a form that is sent twice acts once", "liteq/storage/facades/operations.py",
+        "a form that is sent twice acts once", "liteq/storage/facades/operators/operations.py",
         "            if version is not None and version != _acting.version(target):\n                if _was_last",
         "            if False:\n                if _was_last",
         "../conformance/test_operating.py::test_the_second_of_two_equal_requests_does_nothing",
@@ -1595,7 +1595,7 @@ MUTANTS = [
         '../conformance/test_limits.py::test_a_vanished_workers_places_are_taken_by_others',
     ),
     without(
-        'a new limit counts what runs', 'liteq/storage/facades/limits.py',
+        'a new limit counts what runs', 'liteq/storage/facades/operators/limits.py',
         '        _change.place_running(tx, [key], now_ms=now_ms)\n',
         '',
         '../conformance/test_limits.py::test_a_limit_that_is_set_while_tasks_run_counts_them',
@@ -1644,7 +1644,7 @@ MUTANTS = [
         '../conformance/test_fairness.py::test_one_that_waited_for_long_does_not_catch_up',
     ),
     without(
-        'a transactional step without its checkpoint is undone', 'liteq/storage/facades/step_transaction.py',
+        'a transactional step without its checkpoint is undone', 'liteq/storage/facades/runs/step_transaction.py',
         'if kind is None and not self._recorded:',
         'if kind is None and self._recorded is None:',
         '../conformance/test_runs.py::test_a_steps_rows_and_its_checkpoint_are_one_commit',

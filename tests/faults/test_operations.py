@@ -26,7 +26,7 @@ ERROR = encode_error(ValueError("declined"))
 TIMED = """
 from time import thread_time
 from liteq.cli import main
-from liteq.storage.facades.operations import Operations
+from liteq.storage.facades.operators.operations import Operations
 step = Operations.step
 def timed(*args):
     cpu = thread_time()

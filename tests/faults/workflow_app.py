@@ -513,7 +513,7 @@ _now: list[Any] = ["", None]  # the run that this process executes, and where it
 def die_at_commits() -> None:
     """Have a run die before or after the commit of its n-th step: `where["at"]` is "before commit 3", say."""
     from liteq.storage.facades.runs import Runs
-    from liteq.storage.facades.step_transaction import StepTransaction
+    from liteq.storage.facades.runs.step_transaction import StepTransaction
 
     commit, leave = Runs.checkpoint, StepTransaction.__exit__
 

@@ -305,7 +305,7 @@ def test_an_operation_whose_process_died_is_continued_at_its_cursor(
 def test_a_page_that_takes_several_chunks_is_done_once(
     tasks: LiteQ, begun: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from liteq.storage.facades import operations as facade
+    from liteq.storage.facades.operators import operations as facade
 
     class Died(BaseException):
         pass

@@ -28,7 +28,6 @@ MORE = {
     "contrib/liteq_postgres": 21,
     "liteq/execution": 19,
     "liteq/sending": 24,
-    "liteq/storage/facades": 35,
     "liteq/utils": 20,
 }
 LINES_OF_A_FILE = 400

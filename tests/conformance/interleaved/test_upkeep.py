@@ -6,7 +6,7 @@ import pytest
 
 from liteq.message import Batch, Message
 from liteq.states import State
-from liteq.storage.facades.operations import Chunk
+from liteq.storage.facades.operators.operations import Chunk
 from liteq.storage.operating.audit import Actor
 from liteq.storage.operating.operations import Wanted
 from liteq.storage.sending.periodic import Entry

@@ -10,7 +10,7 @@ from agents.memory import Session, SessionSettings
 from agents.testing import ModelStep, ScriptedModel, assistant_message, function_call
 
 from liteq.exceptions import WorkflowError
-from liteq.storage.facades.sessions import Sessions
+from liteq.storage.facades.keeping.sessions import Sessions
 from liteq_openai_agents import LiteQSession, run
 from tests.integration.runs import killed_at
 

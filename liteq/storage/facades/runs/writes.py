@@ -10,8 +10,8 @@ from liteq.exceptions import LeaseLost
 from liteq.message import Batch, Hold, Lease, Message, StepRow
 from liteq.storage.canvases.follow import UNDER_ITS_ID
 from liteq.storage.driver import Bell, Driver, Promise
-from liteq.storage.facades.run_spending import RunSpending
-from liteq.storage.facades.step_transaction import StepTransaction
+from liteq.storage.facades.runs.spending import RunSpending
+from liteq.storage.facades.runs.step_transaction import StepTransaction
 from liteq.storage.interrupts import after, closes_itself
 from liteq.storage.kept import streams as _streams
 from liteq.storage.limits.rules import version

@@ -1,0 +1,1 @@
+"""Values that tasks, agents and graphs keep beside their messages."""

@@ -1,0 +1,1 @@
+"""Reading: messages, statistics, batches, events, streams; for people, monitors and programs."""
