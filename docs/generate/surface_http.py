@@ -47,9 +47,9 @@ def of_parameters() -> Iterator[Row]:
     for path, names in sorted(QUERY.items()):
         for name in names:
             yield Row("parameter", name, f"`GET /api/v1/{path}`")
-    for path, names in MACHINES.items():
-        for name in names:
-            yield Row("parameter", name, f"`GET /{path}` of the dashboard")
+    for page, asked in MACHINES.items():
+        for name in asked:
+            yield Row("parameter", name, f"`GET /{page}` of the dashboard")
     for name, pages in sorted(_asked().items()):
         yield Row("parameter", name, "pages of the dashboard: " + ", ".join(sorted(pages)))
     for name in HEALTH:
