@@ -29,7 +29,7 @@ from liteq_kombu.files import File, files, open_file
 from liteq_kombu.options import options_of
 from liteq_kombu.replacing import close
 from liteq_kombu.running import RUN, Run, ending, ending_here, note_end, run_of
-from liteq_kombu.telling import left_to_row, watch
+from liteq_kombu.telling import add_tell, left_to_row, watch
 
 __all__ = ["LiteqBackend"]
 
@@ -58,6 +58,7 @@ class LiteqBackend(SyncBackendMixin, Backend):
         )
         self._opened = False
         watch(app.loader)
+        add_tell(app)
         self.file.app = app
 
     @property

@@ -298,8 +298,8 @@ def look_for_results(file: File) -> None:
     """
     state = sys.modules.get("celery._state")
     # Not by Celery's own function, which makes an app where there is none: a program may only send.
-    app = (state._tls.current_app or state.default_app) if state is not None and not file.results else None
-    if app is None:
+    app = (state._tls.current_app or state.default_app) if state is not None else None
+    if app is None or (file.results and file.app is app):
         return
     url = app.conf.result_backend
     if not isinstance(url, str) or not url.startswith("liteq:"):

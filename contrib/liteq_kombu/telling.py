@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any, Final
 
-from celery import Celery, shared_task, states
+from celery import Celery, states
 from celery.app.task import Context
 from celery.backends.base import Backend
 from kombu.message import Message as KombuMessage
@@ -33,7 +33,7 @@ from liteq_kombu.documents import described_error
 from liteq_kombu.envelope import payload_of
 from liteq_kombu.running import RUN, Run, ending, run_of
 
-__all__ = ["left_to_row", "tell", "watch"]
+__all__ = ["add_tell", "left_to_row", "tell", "watch"]
 
 WATCHED: Final = "_liteq_watched"  # on the loader
 
@@ -52,7 +52,17 @@ def left_to_row(run: Run | None, request: Any) -> Iterator[None]:
         request.chain, request.errbacks = embedded
 
 
-@shared_task(name=ERRBACK, bind=True, ignore_result=True, acks_late=True, reject_on_worker_lost=True)
+def add_tell(app: Celery) -> None:
+    """Give `app` the task by which a row tells.
+
+    It is no `shared_task`: Celery's fixtures for tests forget those that come while a test runs, and no later app has
+    them.
+    """
+    app.task(name=ERRBACK, bind=True, ignore_result=True, acks_late=True, reject_on_worker_lost=True, shared=False)(
+        tell
+    )
+
+
 def tell(self: Any, id_: str, errback: str = "", args: Any = (), kwargs: Any = None) -> Any:
     """Tell of the failure of the task `id_`: all that its message names, or the task `errback` alone, with its result.
 

@@ -2756,6 +2756,16 @@ MUTANTS = [
         "test_a_group_that_another_run_has_opened_closes_when_all_of_it_is_put_behind",
     ),
     without(
+        "each app of Celery's has the task that tells of failures", "contrib/liteq_kombu/backend.py",
+        "        add_tell(app)\n", "",
+        CELERY + "test_backend.py::test_the_worker_of_each_app_of_celery_s_fixtures_tells_of_failures",
+    ),
+    without(
+        "a worker has that task although another app has used the file", "contrib/liteq_kombu/running.py",
+        "(file.results and file.app is app)", "file.results",
+        CELERY + "test_backend.py::test_the_worker_of_each_app_of_celery_s_fixtures_tells_of_failures",
+    ),
+    without(
         "a task that kills Celery's children is a dead letter in time", "contrib/liteq_kombu/files.py",
         "max_crashes=options.max_deliveries", "max_crashes=1_000_000",
         CELERY + "test_guarantees.py::test_poison_runs_as_often_as_it_may_and_is_replayed_from_the_dead_letters",

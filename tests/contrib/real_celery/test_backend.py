@@ -225,3 +225,19 @@ def test_a_message_that_is_rejected_is_not_taken_for_one_of_an_unknown_task(shop
     except KeyError:
         message.reject()
     assert b"Reject" in shop.record("refused").error
+
+
+def test_the_worker_of_each_app_of_celery_s_fixtures_tells_of_failures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They make an app for each test, and forget whatever a module gave to all apps while a test ran."""
+    from celery import _state
+    from celery.contrib.testing.app import TestApp, setup_default_app
+    from celery.contrib.testing.worker import start_worker
+
+    monkeypatch.setattr(_state, "_on_app_finalizers", set())
+    url = f"liteq:///{tmp_path}/tests.db"
+    for _ in range(2):
+        app = TestApp(config={"broker_url": url, "result_backend": url})
+        with setup_default_app(app), start_worker(app, pool="solo", perform_ping_check=False) as worker:
+            assert "liteq.errback" in worker.consumer.strategies
