@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from liteq.exceptions import StorageBusy, StorageFull
+from liteq.exceptions import StorageBusy, StorageError, StorageFull
 from liteq.states import State
 
 from .shop import NEEDS_CELERY, Shop
@@ -169,6 +169,36 @@ def test_the_tracer_s_own_sends_come_with_the_end_and_a_body_s_at_once(shop: Sho
     trace_task(shop.app.tasks["shop.body"], request["id"], [], {}, request, app=shop.app, loader=shop.app.loader)
     assert shop.record("of-the-body") is not None
     assert (shop.record("next") is None, shop.record("linked") is None) == (lost, lost)
+
+
+def test_a_replacement_whose_writing_is_tried_again_is_sent_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    from celery import _state
+    from celery.app.trace import trace_task
+
+    monkeypatch.setattr(_state._tls, "current_app", shop.app)
+
+    @shop.app.task(name="shop.by_chain", bind=True, shared=False)
+    def by_chain(self: Any) -> Any:
+        return self.replace(shop.sig("add", 1, 1) | shop.sig("add", 1))
+
+    result = shop.send("by_chain")
+    request = dict(begun(shop).__dict__)
+    storage = shop.app.backend.file.storage
+    settle, settled = storage.settle, list[Any]()
+
+    def fails_once(*args: Any, **options: Any) -> Any:
+        settled.append(args)
+        if len(settled) == 1:
+            raise StorageError("the disk is away")
+        return settle(*args, **options)
+
+    monkeypatch.setattr(storage, "settle", fails_once)
+    trace_task(by_chain, request["id"], [], {}, request, app=shop.app, loader=shop.app.loader)
+    assert len(settled) == 2, "kombu tries again"
+    assert waiting(shop) == ["shop.add"]
+    assert (shop.record(result.id).state, shop.record(result.id).task) == (State.BLOCKED, "shop.add")
+    shop.start()
+    assert result.get(timeout=60) == 3
 
 
 def test_an_outcome_waits_for_a_disk_that_is_full(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
