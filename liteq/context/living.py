@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from liteq.context.app import App
 from liteq.context.identity import Presence, is_dead, presence
 from liteq.utils.globs import fits
+from liteq.utils.names import is_built_in
 
 if TYPE_CHECKING:
     from liteq.storage.claiming.workers import WorkerRecord
     from liteq.storage.storage import Storage
 
-__all__ = ["LATE_MS", "RESTS", "as_of_ms", "late_after_ms", "late_ms", "living", "living_in", "takes_from"]
+__all__ = ["LATE_MS", "RESTS", "as_of_ms", "knows", "late_after_ms", "late_ms", "living", "living_in", "takes_from"]
 
 RESTS = "rests"  # in a worker's facts: it beats only while there is work in the file, and serves others meanwhile
 LATE_MS = 30_000  # a worker beats at least each 10 s; three missed beats are no accident
@@ -67,3 +68,11 @@ def takes_from(worker: WorkerRecord, queue: str, *, quiet: bool = False) -> bool
     facts = worker.facts
     named = queue in (facts.get("queues") or ()) or any(fits(queue, glob) for glob in facts.get("globs") or ())
     return named and (quiet or not facts.get("quiet"))
+
+
+def knows(worker: WorkerRecord, task: str) -> bool:
+    """Whether `worker` has told that it knows `task`; one of Celery's may know it where it has not told its tasks."""
+    told, of_celery = worker.facts.get("tasks"), bool(worker.facts.get("celery"))
+    if not isinstance(told, list):
+        return of_celery
+    return task in told or (of_celery and is_built_in(task))  # these are told by nobody

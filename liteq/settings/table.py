@@ -177,7 +177,7 @@ _ROWS = [
         float,
         30.0,
         "A message whose task a worker does not know is left to others for so long (a rolling deploy); then it is a "
-        "dead letter. 0: at once.",
+        "dead letter, unless a living worker of its queue knows the task: it waits for that. 0: at once.",
         "s",
         minimum=0,
     ),

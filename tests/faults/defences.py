@@ -2728,6 +2728,11 @@ MUTANTS = [
         CELERY + "test_kills.py::test_an_early_task_that_would_begin_after_its_lease_does_not_run",
     ),
     without(
+        "a task waits for a living worker that knows it", "liteq/worker/pool/executor.py",
+        "            if knowing is None:\n", "            if True:\n",
+        "test_child_deaths.py::test_a_task_is_left_to_a_living_worker_that_knows_it_however_long_that_is_busy",
+    ),
+    without(
         "what a process of Celery's has settled is not told of as lost", "contrib/liteq_kombu/telling.py",
         "(not run.over and run.is_current)", "not run.over",
         CELERY + "test_backend.py::test_no_errback_is_called_for_what_another_run_has_or_has_settled",

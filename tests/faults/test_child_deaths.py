@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from liteq import LiteQ
+from liteq.context.identity import me
 from liteq.message import Batch, Message, Release, new_id
-from liteq.serialization import decode, decode_error
+from liteq.serialization import decode, decode_error, encode
 from liteq.states import State
 from liteq.testing import FakeClock
 from liteq.worker.pool.executor import Executor
@@ -215,3 +216,46 @@ def test_a_task_that_a_worker_does_not_know_waits_for_one_that_does(tmp_path: Pa
     assert decode_error(record.error or b"{}").type == "NotRegistered"
     for app in (old, new):
         app.close()
+
+
+CELERY = {"celery": True, "queues": ["celery"], "tasks": ["fresh"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "facts", "waits"),
+    [
+        ("celery@here", CELERY, True), ("celery@here", {**CELERY, "tasks": None}, True),
+        ("new@here", {**CELERY, "celery": False}, True), ("new@here", {"queues": ["celery"]}, False),
+        ("celery@here", {**CELERY, "queues": ["mail"]}, False), ("celery@here", {**CELERY, "tasks": ["other"]}, False),
+        ("here", {**CELERY, "celery": False}, False),
+    ],
+    ids=["of Celery's", "of Celery's, which starts", "with newer code", "tells nothing", "of another queue",
+         "does not know it", "itself"],
+)  # fmt: skip
+def test_a_task_is_left_to_a_living_worker_that_knows_it_however_long_that_is_busy(
+    tmp_path: Path, name: str, facts: dict[str, object], waits: bool
+) -> None:
+    clock = FakeClock()
+    app = LiteQ("old", broker=f"sqlite:///{tmp_path}/q.db", clock=clock, set_as_current=False)
+    storage = app.storage
+    storage.migrate()
+    sent = app.send_task("fresh", (7,))
+    told = encode(facts, what="facts")
+    busy = storage.register_worker(me(name), told)
+    executor = Executor(app, hostname="here")
+
+    def work(seconds: float) -> None:
+        for _ in range(int(seconds / 5)):
+            clock.advance(5)
+            storage.heartbeat(busy, (), visibility_s=60, info=told)
+            for lease in storage.claim(["celery"], worker=busy + 1, limit=10, visibility_s=60):
+                storage.settle([(lease, executor.run(lease)[0])])
+
+    work(app.conf.unknown_task_patience * 4)
+    assert (storage.dead.matching() == []) is waits
+    storage.reap([busy], expired=False)
+    clock.advance(60)
+    for lease in storage.claim(["celery"], worker=busy + 1, limit=10, visibility_s=60):
+        storage.settle([(lease, executor.run(lease)[0])])
+    assert storage.dead.matching() == [sent.id], "it has gone, and nobody else knows it"
+    app.close()

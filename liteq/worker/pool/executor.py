@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from liteq.context import LEAVING, App, Request
+from liteq.context.living import knows, living, takes_from
 from liteq.exceptions import LeaseLost, NotRegistered, StorageError, WorkerShutdown, WorkerTerminate
 from liteq.execution import batch as batches
 from liteq.execution.arguments import arguments
@@ -274,21 +275,33 @@ class Executor:
     def _hand_back(self, lease: Lease, exc: NotRegistered) -> Outcome:
         """Leave a message whose task is unknown to workers with newer code, until nobody has taken it for a while.
 
-        Its options say since when: each worker that it comes to reads there whether that while is over.
+        Its options say since when: each worker that it comes to reads there whether that while is over. While a living
+        worker of its queue knows the task, perhaps a busy one of Celery's, it is left to that.
         """
         now_ms = self._clock.now_ms()
         options = decode(lease.options) if lease.options else {}
         since_ms = min(options.get(UNKNOWN_SINCE, now_ms), now_ms)
         left_ms = since_ms + int(self.app.conf.unknown_task_patience * 1000) - now_ms
         if left_ms <= 0:
-            return self._refuse_unread(lease, exc)
-        if UNKNOWN_SINCE not in options:
+            knowing = self._knowing(lease)
+            if knowing is None:
+                return self._refuse_unread(lease, exc)
+            self._warn(lease.task, f"it is not known here, and waits for worker {knowing}, which knows it")
+            left_ms = LONGEST_PAUSE_MS
+        elif UNKNOWN_SINCE not in options:
             text = "%s[%s] is not known here: it is left to workers with other code, for %.0f s"
             logger.warning(text, lease.task, lease.id, left_ms / 1000)
         pause_ms = min(max((now_ms - since_ms) // 2, FIRST_PAUSE_MS), LONGEST_PAUSE_MS, left_ms)
         options[UNKNOWN_SINCE] = since_ms
         options_doc = encode(options, what=f"options of {lease.task}")
         return Release(pause_ms=pause_ms, options=options_doc, elsewhere=True)
+
+    def _knowing(self, lease: Lease) -> str | None:
+        """The name of another living worker that takes from its queue and knows its task; None: there is none."""
+        for one in living(self.app):
+            if one.name != self._hostname and takes_from(one, lease.queue) and knows(one, lease.task):
+                return one.name
+        return None
 
     def _refuse_unread(self, lease: Lease, exc: Exception) -> Outcome:
         """Refuse a message whose task is unknown or whose arguments cannot be read, and tell the hooks."""

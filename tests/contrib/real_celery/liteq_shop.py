@@ -10,7 +10,8 @@ from liteq import LiteQ
 
 app = LiteQ("shop", broker=os.environ["SHOP_QUEUE"].replace("liteq:", "sqlite:", 1))
 # What only the shop's Celery knows waits for a worker of it, however long all of those are away.
-app.conf.update(visibility_timeout=2, durability="relaxed", max_crashes=20, unknown_task_patience=3600)
+app.conf.update(visibility_timeout=2, durability="relaxed", max_crashes=20)
+app.conf.unknown_task_patience = float(os.environ.get("SHOP_PATIENCE", "3600"))
 
 
 @app.task(name="shop.ledger")

@@ -269,3 +269,20 @@ def test_liteq_says_what_is_true_of_what_did_not_run(shop: Shop) -> None:
 
 def totals(shop: Shop) -> list[tuple[str, str, str]]:
     return [(one.task, one.queue, one.outcome) for one in shop.liteq.storage.stats.totals()]
+
+
+def test_a_liteq_worker_leaves_what_it_does_not_know_to_a_busy_worker_of_celery_s(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    shop.env["SHOP_PATIENCE"] = "0"
+    began, go = tmp_path / "began", tmp_path / "go"
+    try:
+        shop.start(children=1, SHOP_PREFETCH="1")
+        shop.send("held", str(began), str(go))
+        shop.wait(lambda: shop.lines("began"))
+        shop.start_liteq()
+        behind = shop.send("add", 1, 1)
+        shop.wait(lambda: "waits for worker w0@" in shop.log(1))
+        go.touch()
+        assert behind.get(timeout=60) == 2
+    finally:
+        shop.close()
