@@ -20,9 +20,9 @@ from liteq.monitor.documents import Ends
 from liteq.utils.async_threads import looking, writing
 from liteq_dashboard.access import Viewer
 from liteq_dashboard.dispatch import Asked, Dashboard, local_viewer
+from liteq_dashboard.freshness.live import Broadcaster
 from liteq_dashboard.http import Response as Answer
 from liteq_dashboard.http import Stream
-from liteq_dashboard.live import Broadcaster
 from liteq_dashboard.render import problem
 
 if TYPE_CHECKING:

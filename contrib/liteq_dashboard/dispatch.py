@@ -18,14 +18,14 @@ from liteq.monitor import documents
 from liteq.storage import describe_url
 from liteq.utils.text import printable
 from liteq_dashboard.access import ANYBODY, Viewer
-from liteq_dashboard.audit import audit_refusal
-from liteq_dashboard.behind import notes_on_age, wait_for_header
+from liteq_dashboard.freshness.behind import notes_on_age, wait_for_header
+from liteq_dashboard.freshness.stamp import stamp_of
+from liteq_dashboard.guard.audit import audit_refusal
+from liteq_dashboard.guard.once import Once
+from liteq_dashboard.guard.pace import Pace
 from liteq_dashboard.http import Reader, Request, Response
-from liteq_dashboard.once import Once
-from liteq_dashboard.pace import Pace
 from liteq_dashboard.render import Problem, html, problem, redirect
 from liteq_dashboard.routes import Table, answer, routes
-from liteq_dashboard.stamp import stamp_of
 from liteq_dashboard.texts import TEXTS
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from liteq.exceptions import LiteqError
 from liteq_dashboard.access import Viewer
 from liteq_dashboard.asgi import natively
 from liteq_dashboard.dispatch import Dashboard
-from liteq_dashboard.door import Door
+from liteq_dashboard.guard.door import Door
 from liteq_dashboard.http import Reader, Response, Route
 from liteq_dashboard.http import Request as Asked
 from liteq_dashboard.pages import static

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from liteq_dashboard.texts_limits import LIMITS
-from liteq_dashboard.texts_workflows import WORKFLOWS
+from liteq_dashboard.catalogue.texts_limits import LIMITS
+from liteq_dashboard.catalogue.texts_workflows import WORKFLOWS
 
 __all__ = ["SEARCH_WORDS", "TEXTS", "label"]
 

@@ -13,7 +13,7 @@ from liteq.operating.commands import command_words
 from liteq.utils.async_threads import looking, writing
 from liteq.utils.misspelt import meant
 from liteq.utils.text import printable
-from liteq_dashboard.hands import RIGHTS, RIGHTS_OF_RUNS, act_on_schedule, pause, purge, resume
+from liteq_dashboard.acts.hands import RIGHTS, RIGHTS_OF_RUNS, act_on_schedule, pause, purge, resume
 from liteq_dashboard.http import Reader
 from liteq_mcp.asking import confirmed
 from liteq_mcp.bulk import BULK

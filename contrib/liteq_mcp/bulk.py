@@ -16,7 +16,7 @@ from liteq.operating import Actor, Preview, preview, start
 from liteq.operating.commands import operation_command
 from liteq.utils.async_threads import looking, writing
 from liteq.utils.text import printable
-from liteq_dashboard.hands import RIGHTS
+from liteq_dashboard.acts.hands import RIGHTS
 from liteq_mcp.asking import confirmed
 from liteq_mcp.schemas import ID, INTEGER, LIST, OBJECT, REASON, TEXT, gives, takes
 from liteq_mcp.tools import Call, Refused, ToolOf

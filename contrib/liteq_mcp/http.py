@@ -17,8 +17,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liteq_dashboard.access import Viewer
-from liteq_dashboard.pace import Pace
-from liteq_dashboard.tokens import Tokens
+from liteq_dashboard.guard.pace import Pace
+from liteq_dashboard.guard.tokens import Tokens
 from liteq_mcp.server import mcp_server
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import INTERNAL_ERROR
 from mcp_types import SubscriptionsListenRequestParams, SubscriptionsListenResult
 
-from liteq_dashboard.live import Broadcaster
-from liteq_dashboard.stamp import stamp_of
+from liteq_dashboard.freshness.live import Broadcaster
+from liteq_dashboard.freshness.stamp import stamp_of
 
 if TYPE_CHECKING:
     from liteq import LiteQ

@@ -37,7 +37,7 @@ from liteq.monitor.access.sight import Sight
 from liteq.utils.async_threads import looking
 from liteq.utils.json_text import to_json
 from liteq_dashboard.access import Viewer
-from liteq_dashboard.pace import Pace
+from liteq_dashboard.guard.pace import Pace
 from liteq_mcp.acting import ACTING
 from liteq_mcp.asking import InputNeeded
 from liteq_mcp.bounds import LONGEST_FIELD, bounded

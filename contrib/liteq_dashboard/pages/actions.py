@@ -15,8 +15,8 @@ from liteq.operating.resend import editable
 from liteq.storage.operating.acting import version
 from liteq.storage.reading.inspect import Record
 from liteq.utils.json_text import to_json
-from liteq_dashboard.acting import RIGHTS, actor, pause, purge, resume, sees, tried
-from liteq_dashboard.asking import Asked, Field, confirm
+from liteq_dashboard.acts.acting import RIGHTS, actor, pause, purge, resume, sees, tried
+from liteq_dashboard.acts.asking import Asked, Field, confirm
 from liteq_dashboard.http import Page, Reader, Request, Response, Route
 from liteq_dashboard.links import link
 from liteq_dashboard.render import problem, redirect

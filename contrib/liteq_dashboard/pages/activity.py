@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from liteq.monitor.activity import PAGE
 from liteq.monitor.activity import activity as document_of
-from liteq_dashboard.acting import tried
+from liteq_dashboard.acts.acting import tried
 from liteq_dashboard.http import Reader, Request, Response, Route
 from liteq_dashboard.render import html
 

@@ -22,9 +22,9 @@ from liteq.monitor.tasks.why import explain
 from liteq.monitor.workers import worker, workers
 from liteq.utils.json_text import to_json
 from liteq.utils.text import place_of
-from liteq_dashboard.acting import tried
-from liteq_dashboard.charts import RANGES
-from liteq_dashboard.export import FORMATS, exported
+from liteq_dashboard.acts.acting import tried
+from liteq_dashboard.acts.export import FORMATS, exported
+from liteq_dashboard.drawn.charts import RANGES
 from liteq_dashboard.http import Page, Reader, Request, Response, Route
 from liteq_dashboard.render import json_answer, problem
 

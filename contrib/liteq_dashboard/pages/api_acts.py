@@ -7,7 +7,7 @@ from typing import Any
 from liteq.monitor import operations as monitor
 from liteq.monitor.schedules import schedule as schedule_document
 from liteq.operating import act, preview, resume_operation, start, stop
-from liteq_dashboard.acting import (
+from liteq_dashboard.acts.acting import (
     RIGHTS,
     act_on_schedule,
     actor,

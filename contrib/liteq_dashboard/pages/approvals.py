@@ -7,11 +7,11 @@ from typing import Any
 from liteq.exceptions import AlreadyDecided, LiteqError, NoSuchApproval, RunNotFound
 from liteq.monitor.access.sight import Sight
 from liteq.monitor.runs.approvals import approval, approvals, decision
-from liteq_dashboard.acting import note
+from liteq_dashboard.acts.acting import note
+from liteq_dashboard.drawn.schema_form import Wrong, data_of, fields
 from liteq_dashboard.http import Reader, Request, Response, Route
 from liteq_dashboard.links import link
 from liteq_dashboard.render import html, json_answer, problem, redirect
-from liteq_dashboard.schema_form import Wrong, data_of, fields
 from liteq_dashboard.texts import TEXTS
 
 __all__ = ["ROUTES"]

@@ -9,10 +9,10 @@ from typing import Any
 from liteq.monitor.tasks.failures import cause as document_of
 from liteq.monitor.tasks.failures import failures as documents_of
 from liteq.monitor.tasks.tasks import tasks
+from liteq_dashboard.drawn.traces import own_frames
 from liteq_dashboard.http import Reader, Request, Response, Route
 from liteq_dashboard.render import html, problem
 from liteq_dashboard.texts import TEXTS
-from liteq_dashboard.traces import own_frames
 
 __all__ = ["ROUTES"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from liteq.monitor.file import file as document_of
-from liteq_dashboard.charts import charts_of
+from liteq_dashboard.drawn.charts import charts_of
 from liteq_dashboard.http import Reader, Request, Response, Route
 from liteq_dashboard.render import html, problem
 

@@ -10,8 +10,8 @@ from liteq.monitor.tasks.limits import is_declared
 from liteq.monitor.tasks.limits import limit as document_of
 from liteq.monitor.tasks.limits import limits as documents_of
 from liteq.operating.limits import act_on_limit, limit_words, may_change
-from liteq_dashboard.acting import actor, body_of, tried
-from liteq_dashboard.asking import Asked, Field, confirm
+from liteq_dashboard.acts.acting import actor, body_of, tried
+from liteq_dashboard.acts.asking import Asked, Field, confirm
 from liteq_dashboard.http import Page, Reader, Request, Response, Route
 from liteq_dashboard.links import link
 from liteq_dashboard.render import html, json_answer, problem, redirect

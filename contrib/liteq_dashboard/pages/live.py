@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from liteq_dashboard.freshness.stamp import stamp_of
 from liteq_dashboard.http import Reader, Request, Response, Route, Stream
 from liteq_dashboard.render import json_answer
-from liteq_dashboard.stamp import stamp_of
 
 __all__ = ["ROUTES"]
 

@@ -7,7 +7,7 @@ from typing import Any
 from liteq.monitor import operations as monitor
 from liteq.monitor.activity import of_target
 from liteq.operating import preview, resume_operation, start, stop
-from liteq_dashboard.acting import actor, operation_of, refused, tried
+from liteq_dashboard.acts.acting import actor, operation_of, refused, tried
 from liteq_dashboard.http import Reader, Request, Response, Route
 from liteq_dashboard.links import link
 from liteq_dashboard.render import html, problem, redirect

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from liteq.monitor.overview import overview as document_of
-from liteq_dashboard.charts import RANGES, charts_of, range_of
+from liteq_dashboard.drawn.charts import RANGES, charts_of, range_of
 from liteq_dashboard.http import Reader, Request, Response, Route
 from liteq_dashboard.render import html
 

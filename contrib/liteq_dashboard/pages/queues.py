@@ -5,7 +5,7 @@ from __future__ import annotations
 from liteq.monitor.tasks.queues import queue as document_of
 from liteq.monitor.tasks.queues import queues as documents_of
 from liteq.monitor.workers import workers
-from liteq_dashboard.charts import charts_of, range_of
+from liteq_dashboard.drawn.charts import charts_of, range_of
 from liteq_dashboard.http import Reader, Request, Response, Route
 from liteq_dashboard.render import html, problem
 

@@ -16,8 +16,8 @@ from liteq.monitor.schedules import schedule as document_of
 from liteq.monitor.schedules import schedules as documents_of
 from liteq.schedules import crontab
 from liteq.serialization import decode
-from liteq_dashboard.acting import act_on_schedule, actor
-from liteq_dashboard.asking import Asked, Field, carry_out, confirm
+from liteq_dashboard.acts.acting import act_on_schedule, actor
+from liteq_dashboard.acts.asking import Asked, Field, carry_out, confirm
 from liteq_dashboard.http import Reader, Request, Response, Route
 from liteq_dashboard.links import link
 from liteq_dashboard.render import html, problem

@@ -8,11 +8,11 @@ from typing import Any
 
 from liteq.monitor.tasks.tasks import task as document_of
 from liteq.operating import offered
-from liteq_dashboard.acting import RIGHTS
-from liteq_dashboard.compare import compare
+from liteq_dashboard.acts.acting import RIGHTS
+from liteq_dashboard.acts.compare import compare
+from liteq_dashboard.drawn.traces import own_frames, timeline
 from liteq_dashboard.http import Reader, Request, Response, Route
 from liteq_dashboard.render import html, problem
-from liteq_dashboard.traces import own_frames, timeline
 
 __all__ = ["ROUTES"]
 

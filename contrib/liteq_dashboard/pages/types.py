@@ -14,8 +14,8 @@ from liteq.monitor.schedules import queue_of_call
 from liteq.monitor.tasks.search import quoted
 from liteq.monitor.tasks.tasks import tasks
 from liteq.monitor.tasks.types import task_type as document_of
-from liteq_dashboard.asking import carry_out
-from liteq_dashboard.charts import RANGES, charts_of, range_of
+from liteq_dashboard.acts.asking import carry_out
+from liteq_dashboard.drawn.charts import RANGES, charts_of, range_of
 from liteq_dashboard.http import Reader, Request, Response, Route
 from liteq_dashboard.links import link
 from liteq_dashboard.looks import span_in_words

@@ -11,7 +11,7 @@ from liteq.monitor.tasks.search import quoted
 from liteq.monitor.tasks.tasks import tasks
 from liteq.monitor.workers import worker as document_of
 from liteq.monitor.workers import workers as documents_of
-from liteq_dashboard.asking import Asked, Field, carry_out, confirm
+from liteq_dashboard.acts.asking import Asked, Field, carry_out, confirm
 from liteq_dashboard.http import Reader, Request, Response, Route
 from liteq_dashboard.links import link
 from liteq_dashboard.render import html, problem

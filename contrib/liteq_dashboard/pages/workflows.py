@@ -16,10 +16,10 @@ from liteq.monitor.runs.workflows import ROWS, Workflow, look, workflow_document
 from liteq.operating import act
 from liteq.states import State
 from liteq.utils.text import place_of
-from liteq_dashboard import gantt
-from liteq_dashboard.acting import actor, note, tried
-from liteq_dashboard.graph import FORMATS, attachment, drawing, items, node_link
-from liteq_dashboard.hands import RIGHTS_OF_RUNS as RIGHTS
+from liteq_dashboard.acts.acting import actor, note, tried
+from liteq_dashboard.acts.hands import RIGHTS_OF_RUNS as RIGHTS
+from liteq_dashboard.drawn import gantt
+from liteq_dashboard.drawn.graph import FORMATS, attachment, drawing, items, node_link
 from liteq_dashboard.http import Reader, Request, Response, Route
 from liteq_dashboard.links import link
 from liteq_dashboard.render import html, json_answer, problem, redirect

@@ -20,7 +20,7 @@ from liteq.utils.service_manager import ServiceManager
 
 if TYPE_CHECKING:
     from liteq.app import LiteQ
-    from liteq_dashboard.door import Door
+    from liteq_dashboard.guard.door import Door
 
 __all__ = ["LOOPBACK", "PORT", "dashboard", "packages_are_there"]
 
@@ -100,8 +100,8 @@ def packages_are_there() -> None:
 def _door(
     port: int, root_path: str, token_file: Path | None, user_header: str | None, trust: Sequence[str], user_rights: str
 ) -> Door:  # fmt: skip
-    from liteq_dashboard.door import Door, Proxy
-    from liteq_dashboard.tokens import Tokens
+    from liteq_dashboard.guard.door import Door, Proxy
+    from liteq_dashboard.guard.tokens import Tokens
 
     rights = [right.strip() for right in user_rights.split(",") if right.strip()]
     root = f"/{root_path.strip('/')}" if root_path.strip("/") else ""

@@ -21,7 +21,7 @@ from liteq.utils.service_manager import ServiceManager
 
 if TYPE_CHECKING:
     from liteq_dashboard.access import Viewer
-    from liteq_dashboard.tokens import Tokens
+    from liteq_dashboard.guard.tokens import Tokens
     from liteq_mcp.options import Options
 
 __all__ = ["mcp"]
@@ -126,7 +126,7 @@ def _serve(
     host, port = _address(http)
     tokens: Tokens | None = None
     if token_file is not None:
-        from liteq_dashboard.tokens import Tokens
+        from liteq_dashboard.guard.tokens import Tokens
 
         tokens = Tokens.read(token_file)
     elif not is_loopback(host):

@@ -140,7 +140,7 @@ def test_a_page_of_a_copy_says_how_old_it_is(app, tmp_path):
 
 
 def test_a_replica_that_is_behind_what_was_sent_says_so(app, tmp_path, monkeypatch):
-    monkeypatch.setattr("liteq_dashboard.behind.WAIT_S", 0.05)
+    monkeypatch.setattr("liteq_dashboard.freshness.behind.WAIT_S", 0.05)
     (tmp_path / "copy").mkdir()
     path = tmp_path / "copy" / "q.db"
     app.storage.migrate()

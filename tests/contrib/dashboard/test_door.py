@@ -13,11 +13,11 @@ from liteq.exceptions import ImproperlyConfigured
 from liteq.monitor.documents import Ends
 from liteq_dashboard import Viewer
 from liteq_dashboard.dispatch import Asked, Dashboard
-from liteq_dashboard.door import Door, Proxy
+from liteq_dashboard.guard.door import Door, Proxy
+from liteq_dashboard.guard.tokens import Tokens
 from liteq_dashboard.http import Route
 from liteq_dashboard.render import json_answer
 from liteq_dashboard.routes import Table
-from liteq_dashboard.tokens import Tokens
 
 OWN = {"sec-fetch-site": "same-origin"}
 ANN = Viewer("ann", "operator", ["mail*"])

@@ -8,8 +8,8 @@ from contextlib import aclosing
 import pytest
 
 from liteq import LiteQ
-from liteq_dashboard.live import Broadcaster
-from liteq_dashboard.stamp import stamp_of
+from liteq_dashboard.freshness.live import Broadcaster
+from liteq_dashboard.freshness.stamp import stamp_of
 
 SOON_S = 0.02
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liteq.monitor.graphs.graph import Hung, Node, Parallel, Series, Times
-from liteq_dashboard.compare import differences
-from liteq_dashboard.gantt import FOLD, LABELS, MOST, WIDTH, Attempt, Bar, as_svg, chart, lanes, scale
-from liteq_dashboard.schema_form import Wrong, data_of, fields
+from liteq_dashboard.acts.compare import differences
+from liteq_dashboard.drawn.gantt import FOLD, LABELS, MOST, WIDTH, Attempt, Bar, as_svg, chart, lanes, scale
+from liteq_dashboard.drawn.schema_form import Wrong, data_of, fields
 
 HOUR = 3_600_000
 NOW = 1_000 * HOUR

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from liteq.clock import Clock
 from liteq.exceptions import ImproperlyConfigured
 from liteq_dashboard.access import Viewer
+from liteq_dashboard.guard.pace import Pace
+from liteq_dashboard.guard.tokens import Tokens
 from liteq_dashboard.http import Reader, Request, Response, Route
-from liteq_dashboard.pace import Pace
 from liteq_dashboard.render import cookies, cookies_of, html, problem
-from liteq_dashboard.tokens import Tokens
 
 __all__ = ["Door", "Proxy"]
 

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from liteq_dashboard.acting import note
+from liteq_dashboard.acts.acting import note
 from liteq_dashboard.http import Reader, Request, Response
 from liteq_dashboard.links import link
 from liteq_dashboard.render import html, problem, redirect

@@ -10,7 +10,7 @@ from liteq.monitor import operations as monitor
 from liteq.operating import Actor
 from liteq.utils.text import printable
 from liteq_dashboard.access import Viewer
-from liteq_dashboard.hands import RIGHTS, act_on_schedule, pause, purge, resume
+from liteq_dashboard.acts.hands import RIGHTS, act_on_schedule, pause, purge, resume
 from liteq_dashboard.http import Reader, Request, Response
 from liteq_dashboard.render import problem
 

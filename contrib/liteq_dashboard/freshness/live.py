@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from liteq_dashboard.stamp import stamp_of
+from liteq_dashboard.freshness.stamp import stamp_of
 
 if TYPE_CHECKING:
     from liteq import LiteQ
