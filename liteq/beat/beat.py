@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -32,7 +32,7 @@ from liteq.storage.sending.periodic import ScheduleRecord
 from liteq.storage.storage import Storage
 from liteq.utils.lines import Repeated
 
-__all__ = ["Beat"]
+__all__ = ["Beat", "run_turns"]
 
 logger = logging.getLogger("liteq.beat")
 
@@ -42,6 +42,24 @@ LONGEST_WATCHED_S = 600.0  # of a beat that is told when somebody has written to
 JUMP_S = 1.0  # the wall clock moved against the monotonic one by more: it was set
 TROUBLE_PAUSE_S = 1.0  # between attempts while the storage refuses
 TURN_PAUSE_S = 0.5  # between two looks at a run for whose end an entry waits
+
+
+class Turning(Protocol):
+    """One that does what is due in its `turn`, and says when the next one is (monotonic seconds)."""
+
+    due_at: float
+
+    def turn(self) -> None: ...
+
+
+def run_turns(beat: Turning, stop: threading.Event | None, on_turn: Callable[[], None]) -> None:
+    """Turn until `stop` is set, for ever where there is none; `on_turn` is called in each turn."""
+    stop = threading.Event() if stop is None else stop
+    announce.beat_init.send(sender=beat)
+    while not stop.is_set():
+        beat.turn()
+        on_turn()
+        stop.wait(max(0.0, beat.due_at - time.monotonic()))
 
 
 class Beat:
@@ -111,12 +129,7 @@ class Beat:
 
         Raises ImproperlyConfigured for an entry that makes no sense.
         """
-        stop = threading.Event() if stop is None else stop
-        announce.beat_init.send(sender=self)
-        while not stop.is_set():
-            self.turn()
-            on_turn()
-            stop.wait(max(0.0, self.due_at - time.monotonic()))
+        run_turns(self, stop, on_turn)
 
     def turn(self) -> None:
         """Send what is due, and set `due_at` to the next time to look. An unavailable storage is tried again."""

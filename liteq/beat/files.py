@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from liteq import signals as announce
 from liteq.app.files.patterns import Patterns, stamp_of
-from liteq.beat.beat import JUMP_S, Beat
+from liteq.beat.beat import JUMP_S, Beat, run_turns
 from liteq.context import App
 from liteq.exceptions import StorageError
 
@@ -60,12 +59,7 @@ class FilesBeat:
 
     def run(self, stop: threading.Event | None = None, on_turn: Callable[[], None] = lambda: None) -> None:
         """Send what comes due until `stop` is set, for ever where there is none; `on_turn` is called in each turn."""
-        stop = threading.Event() if stop is None else stop
-        announce.beat_init.send(sender=self)
-        while not stop.is_set():
-            self.turn()
-            on_turn()
-            stop.wait(max(0.0, self.due_at - time.monotonic()))
+        run_turns(self, stop, on_turn)
 
     def turn(self) -> None:
         """Send what is due, for a short while, and set `due_at` to when there is more to do."""

@@ -47,6 +47,6 @@ def _plain(value: Any) -> Any:
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, int) and value.bit_length() > NUMBER_BITS:
         return (
-            str(value) if value.bit_length() < 10_000 else hex(value)
+            str(value) if value.bit_length() < DIGITS_BITS else hex(value)
         )  # Python refuses to write longer ones as digits
     return value

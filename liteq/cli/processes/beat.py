@@ -17,7 +17,7 @@ from liteq.cli.processes.process_options import (
     ProcessCommand,
     become,
     idle_options,
-    log_level,
+    log_level_option,
     note_idle,
     process_options,
 )
@@ -51,15 +51,7 @@ WITHOUT_EFFECT = {
     help="The schedules of these files, a path or a glob as 'tenants/*.db', not of the app's own; may be repeated.",
 )
 @click.option("-n", "--hostname", metavar="NAME", help="The name for %n, %h and %p in --logfile and --pidfile.")
-@click.option(
-    "-l",
-    "--loglevel",
-    "--log-level",
-    envvar="LITEQ_LOG_LEVEL",
-    metavar="LEVEL",
-    callback=log_level,
-    help="debug, info, warning, error or critical; default: warnings, and a line for each task that is sent.",
-)
+@log_level_option("warnings, and a line for each task that is sent")
 @process_options(
     logfile="Log to this file, not to stderr.",
     pidfile="Write the process id to this file; exits with 73 if another live process has it.",

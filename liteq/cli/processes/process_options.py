@@ -13,7 +13,16 @@ from liteq.cli.parts.names import one_of
 from liteq.cli.parts.session import Session
 from liteq.cli.parts.voice import VOICE, wants_json
 
-__all__ = ["ProcessCommand", "become", "idle_options", "log_level", "note_idle", "octal", "process_options"]
+__all__ = [
+    "ProcessCommand",
+    "become",
+    "idle_options",
+    "log_level",
+    "log_level_option",
+    "note_idle",
+    "octal",
+    "process_options",
+]
 
 
 class ProcessCommand(Command):
@@ -35,6 +44,14 @@ def log_level(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     """Callback of --loglevel: its name in upper case."""
     found = one_of("level", LEVELS)(ctx, param, value)
     return found and found.upper()
+
+
+def log_level_option(default: str) -> Decorator:
+    """--loglevel of a process that logs; `default`: in words, what it logs without one."""
+    return click.option(
+        "-l", "--loglevel", "--log-level", envvar="LITEQ_LOG_LEVEL", metavar="LEVEL", callback=log_level,
+        help=f"debug, info, warning, error or critical; default: {default}.",
+    )  # fmt: skip
 
 
 def _log_format(ctx: click.Context, param: click.Parameter, value: str | None) -> None:

@@ -10,7 +10,7 @@ import click
 from liteq.cli.parts.names import names
 from liteq.cli.parts.output import emit, say
 from liteq.cli.parts.session import Session, pass_session
-from liteq.cli.processes.process_options import ProcessCommand, log_level
+from liteq.cli.processes.process_options import ProcessCommand, log_level_option
 from liteq.exceptions import ImproperlyConfigured
 
 __all__ = ["relay"]
@@ -26,10 +26,7 @@ __all__ = ["relay"]
 @click.option("-Q", "--queues", metavar="NAMES", help="The queues to carry, comma-separated; default: as a worker's.")
 @click.option("--results", is_flag=True, help="Bring results back: a task ends here as it has ended there.")
 @click.option("-n", "--hostname", metavar="NAME", help="The relay's name among the workers.")
-@click.option(
-    "-l", "--loglevel", "--log-level", envvar="LITEQ_LOG_LEVEL", metavar="LEVEL", callback=log_level,
-    help="debug, info, warning, error or critical; default: warnings.",
-)  # fmt: skip
+@log_level_option("warnings")
 @pass_session
 def relay(
     session: Session, /, to: str, token_file: Path | None, queues: str | None, results: bool,

@@ -27,7 +27,7 @@ from liteq.cli.processes.process_options import (
     ProcessCommand,
     become,
     idle_options,
-    log_level,
+    log_level_option,
     note_idle,
     process_options,
 )
@@ -184,15 +184,7 @@ def _values_of_own(ctx: click.Context, app: App) -> dict[str, Any]:
     default=None,
     help="Record events of tasks, for `liteq events`.",
 )
-@click.option(
-    "-l",
-    "--loglevel",
-    "--log-level",
-    envvar="LITEQ_LOG_LEVEL",
-    metavar="LEVEL",
-    callback=log_level,
-    help="debug, info, warning, error or critical; default: warnings, that it is ready, and a line a task.",
-)
+@log_level_option("warnings, that it is ready, and a line a task")
 @process_options(
     logfile="Log to this file, not to stderr; %n, %h, %p: the worker's name, host, both.",
     pidfile="Write the process id to this file; exits with 73 if another live process has it.",

@@ -33,8 +33,6 @@ GETS = sorted({route.path for route in TABLE.routes if route.method == "GET"})
 POSTS = sorted({route.path for route in TABLE.routes if route.method == "POST"})
 # POSTs that are a viewer's own matter: how it looks.
 HARMLESS = {"look"}
-# The right depends on what is asked for (test_acts.py): each needs one of these.
-BY_ACTION = {"operations/start", "operations/{id}/stop", "operations/{id}/continue"}
 FORM = {"reason": "walk", "ok": "yes"}
 # The fields that an act needs, by the end of its path.
 GIVEN: dict[str, dict[str, Any]] = {

@@ -218,9 +218,6 @@ class Drill:
         result = self.shop.app.AsyncResult(one.id)
         return result.state, result.result
 
-    def _lost_parts(self, one: Sent) -> list[str]:
-        return [id_ for id_ in one.parts if (row := self.rows.get(id_)) is not None and row.state is State.DEAD]
-
     def _is_right(self, one: Sent) -> bool:
         if one.id not in self.rows:
             return True  # it is lost, and told as that

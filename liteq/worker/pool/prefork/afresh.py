@@ -7,6 +7,8 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.spawn import get_executable
 
 from liteq import signals as announce
@@ -19,7 +21,7 @@ from liteq.worker.pool.prefork.handle import Handle
 from liteq.worker.pool.prefork.letter import Letter, read_letter
 from liteq.worker.pool.prefork.memory import shared_file
 
-__all__ = ["NAMES", "live", "open_ends", "python", "spawn_child", "spawned"]
+__all__ = ["NAMES", "ends_of_child", "live", "python", "spawn_child", "spawned"]
 
 logger = logging.getLogger("liteq.worker")
 
@@ -31,13 +33,24 @@ def spawn_child(letter: int, *, number: int, isolated: bool, make: type[Handle] 
 
     Raises OSError when the system has no process, memory or descriptor left.
     """
-    channel, page, shared = open_ends()
-    try:
+    with ends_of_child() as (channel, page, shared):
         call = f"spawned({os.getpid()}, {number}, {isolated}"
         pid = python(
             "from liteq.worker.pool.prefork.afresh import spawned", call,
             (channel.theirs.fileno(), channel.permits_in, shared, letter),
         )  # fmt: skip
+    return make(pid, channel.ours, channel.permits_out, channel.permits_in, page)
+
+
+@contextmanager
+def ends_of_child() -> Iterator[tuple[Channel, Page, int]]:
+    """The channel and the page of a child that the block starts, and the descriptor by which it shares the page.
+
+    Behind the block ours alone are open; none is where the block raised. Raises OSError.
+    """
+    channel, page, shared = _open_ends()
+    try:
+        yield channel, page, shared
     except BaseException:
         channel.close()
         page.close()
@@ -45,10 +58,9 @@ def spawn_child(letter: int, *, number: int, isolated: bool, make: type[Handle] 
     finally:
         os.close(shared)
     channel.keep_ours()
-    return make(pid, channel.ours, channel.permits_out, channel.permits_in, page)
 
 
-def open_ends() -> tuple[Channel, Page, int]:
+def _open_ends() -> tuple[Channel, Page, int]:
     """The channel to a child, its page, and the descriptor by which it shares that. Raises OSError."""
     make_room()
     shared = shared_file("liteq-page", bytes(SIZE))

@@ -18,7 +18,7 @@ import time
 
 from setproctitle import setproctitle
 
-from liteq.worker.pool.prefork.afresh import live, open_ends, python
+from liteq.worker.pool.prefork.afresh import ends_of_child, live, python
 from liteq.worker.pool.prefork.becoming import die_with_parent, leave_signals_to_parent
 from liteq.worker.pool.prefork.handle import Handle, pidfd_of
 from liteq.worker.pool.prefork.letter import Letter, read_letter
@@ -51,16 +51,8 @@ class ForkServer:
         self._hear()
         if self._sock is None:
             self._start()
-        channel, page, shared = open_ends()
-        try:
+        with ends_of_child() as (channel, page, shared):
             pid, pidfd = self._order(number, isolated, [channel.theirs.fileno(), channel.permits_in, shared])
-        except BaseException:
-            channel.close()
-            page.close()
-            raise
-        finally:
-            os.close(shared)
-        channel.keep_ours()
         return make(pid, channel.ours, channel.permits_out, channel.permits_in, page, exits=self, pidfd=pidfd)
 
     def _start(self) -> None:

@@ -23,11 +23,6 @@ CORPUS = (
 )
 
 
-def as_read(text: str) -> str:
-    """A text as JSON has it: a lone surrogate has no form there."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
 @pytest.mark.parametrize("mode", MODES)
 def test_a_hostile_corpus_comes_out_as_data(agent, app, mode):
     ids = []
