@@ -8,8 +8,8 @@ from liteq.monitor.runs.approvals import HIDDEN
 from liteq.monitor.runs.runs import run_document, value, waiting_line
 from liteq.monitor.runs.workflow_list import workflows
 from liteq.monitor.runs.workflows import Workflow, look, workflow_document
-from liteq.monitor.tasks.tasks import times
 from liteq.operating.choosing import Choice, page_of
+from liteq.utils.text import times
 from liteq_mcp.tools import Call, Refused
 
 __all__ = ["LISTED", "PARTS_OF_WORKFLOWS", "workflow"]
@@ -86,7 +86,18 @@ def _runs(call: Call, q: str) -> dict[str, Any]:
     ids = [id_ for _, id_ in page.found]
     known = {run.id: run for run in app.storage.runs.list(ids, limit=limit, waits=True)} if ids else {}
     items = [
-        {**run_document(app, run), "kind": "run", "waits_for": waiting_line(run)}
+        {
+            **run_document(app, run),
+            "kind": "run",
+            "waits_for": waiting_line(run),
+            **times(
+                due=run.due_ms,
+                deadline=run.deadline_ms,
+                created=run.created_ms,
+                started=run.started_ms,
+                finished=run.finished_ms,
+            ),
+        }
         for run in (known[id_] for id_ in ids if id_ in known)
     ]
     return {"items": items, "next": page.after, "note": ""}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from liteq.clock import from_ms
 
-__all__ = ["excerpt", "iso_time", "old", "place_of", "printable", "span"]
+__all__ = ["excerpt", "iso_time", "old", "place_of", "printable", "span", "times"]
 
 _DIGITS = 19  # of a number that SQLite keeps
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
@@ -13,6 +15,11 @@ _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 def iso_time(ms: int | None) -> str | None:
     """A time of the file, in ms since the epoch, in ISO format and UTC; None stays None."""
     return None if ms is None else from_ms(ms).isoformat(timespec="milliseconds")
+
+
+def times(**ms: int | None) -> dict[str, Any]:
+    """Each time in ms, and beside it in ISO form and UTC: {"created", "created_iso"}."""
+    return {key: value for name, at in ms.items() for key, value in ((name, at), (f"{name}_iso", iso_time(at)))}
 
 
 def place_of(after: str | None) -> int:

@@ -25,7 +25,7 @@ def activity(session: Session, /, actor: str, action: str, target: str, limit: i
     """List the acts of people and programs, the newest first: `audit_expires` says how long they are kept.
 
     \b
-    JSON: [{"id", "at_ms", "actor", "action", "target", "queue", "n", "reason", "source", ...}]
+    JSON: [{"id", "at", "at_iso", "actor", "action", "target", "queue", "n", "reason", "source", ...}]
     """
     _ = session.storage
     if after is not None and not after.isdecimal():

@@ -15,7 +15,7 @@ from liteq.states import State
 from liteq.storage.reading.lineage import Kin, Lineage
 from liteq.storage.runs.records import RunRecord
 from liteq.utils.records import NamedTuple
-from liteq.utils.text import iso_time
+from liteq.utils.text import times
 
 __all__ = ["workflows"]
 
@@ -95,7 +95,7 @@ def _of_run(run: RunRecord) -> dict[str, Any]:
         "version": run.version, "waits_for": waiting_line(run), "progress": None,
         "error": error_line(run.error) or None,
         "parent_id": run.parent_id, "tags": list(run.tags),
-        **_times(run.created_ms, run.started_ms, run.finished_ms),
+        **times(created=run.created_ms, started=run.started_ms, finished=run.finished_ms),
     }  # fmt: skip
 
 
@@ -126,12 +126,5 @@ def _of_canvas(one: Lineage, see: Sight) -> dict[str, Any]:
     return {
         "id": one.root, "kind": "canvas", "name": top.task, "queue": top.queue, "status": status,
         "version": None, "waits_for": "", "progress": progress, "error": None, "parent_id": None, "tags": [],
-        **_times(top.created_ms, None, None),
-    }  # fmt: skip
-
-
-def _times(created_ms: int, started_ms: int | None, finished_ms: int | None) -> dict[str, Any]:
-    return {
-        "created": created_ms, "created_iso": iso_time(created_ms), "started": started_ms,
-        "started_iso": iso_time(started_ms), "finished": finished_ms, "finished_iso": iso_time(finished_ms),
+        **times(created=top.created_ms, started=None, finished=None),
     }  # fmt: skip

@@ -24,7 +24,7 @@ from liteq.states import FINISHED, State
 from liteq.storage.reading.lineage import Kin
 from liteq.storage.runs.records import RunRecord, RunStep
 from liteq.utils.records import NamedTuple
-from liteq.utils.text import iso_time
+from liteq.utils.text import times
 
 __all__ = ["ROWS", "Workflow", "look", "runs_seen", "workflow"]
 
@@ -303,11 +303,7 @@ def row_document(app: App, row: Kin) -> dict[str, Any]:
         "awaits": row.awaits, "group_id": row.group_id, "position": row.position, "error": error,
         "is_run": bool(row.flags & Flag.RUN) and not row.flags & Flag.STEP,
     }  # fmt: skip
-    for name, ms in (
-        ("created", row.created_ms), ("due", row.due_ms), ("started", row.started_ms), ("finished", row.finished_ms)
-    ):  # fmt: skip
-        found |= {name: ms, f"{name}_iso": iso_time(ms)}
-    return found
+    return found | times(created=row.created_ms, due=row.due_ms, started=row.started_ms, finished=row.finished_ms)
 
 
 HIDDEN: Final = "(hidden: it needs the right `payloads`)"
@@ -320,8 +316,6 @@ def run_part(app: App, found: Workflow, see: Sight) -> dict[str, Any]:
     runs = app.storage.runs
     document = shown.run_document(app, run, with_args=see.payloads)
     steps = [_step(one, see) for one in found.steps[-STEPS:]]
-    for step, row in zip(steps, found.steps[-STEPS:], strict=True):
-        step |= {"started_ms": row.row.started_ms, "finished_ms": row.row.ended_ms, "due_ms": row.row.due_ms}
     values = {key: shown.value(data) if see.payloads else HIDDEN for key, data in runs.state(run.id).items()}
     return {
         **document,
@@ -332,15 +326,25 @@ def run_part(app: App, found: Workflow, see: Sight) -> dict[str, Any]:
         "memo_hits": sum(1 for one in found.steps if one.row.memo),
         "values": values,
         "streams": [{"name": name, "chunks": n} for name, n in app.storage.streams.names(run.id)],
-        "inbox": [{"name": name, "at": at, "at_iso": iso_time(at)} for name, at in runs.inbox(run.id)],
-        "approvals": [shown.approval_document(one, run.name) for one in runs.approvals(run.id)],
-        "due_ms": run.due_ms, "deadline_ms": run.deadline_ms, "created_ms": run.created_ms,
-        "started_ms": run.started_ms, "finished_ms": run.finished_ms,
+        "inbox": [{"name": name, **times(at=at)} for name, at in runs.inbox(run.id)],
+        "approvals": [
+            {**shown.approval_document(one, run.name), **times(since=one.since_ms, due=one.due_ms)}
+            for one in runs.approvals(run.id)
+        ],
+        **_at(
+            due=run.due_ms, deadline=run.deadline_ms, created=run.created_ms, started=run.started_ms,
+            finished=run.finished_ms,
+        ),
     }  # fmt: skip
+
+
+def _at(**ms: int | None) -> dict[str, Any]:
+    """Each time as everywhere, and by the older name of its number: {"due", "due_iso", "due_ms"}."""
+    return {**times(**ms), **{f"{name}_ms": at for name, at in ms.items()}}
 
 
 def _step(one: RunStep, see: Sight) -> dict[str, Any]:
     document = shown.step_document(one)
     if not see.payloads and document["output"] is not None:
         document["output"] = HIDDEN
-    return document
+    return document | _at(started=one.row.started_ms, finished=one.row.ended_ms, due=one.row.due_ms)

@@ -8,12 +8,11 @@ from liteq.context import App
 from liteq.message import Flag
 from liteq.monitor.access.keys import shown_key
 from liteq.monitor.access.sight import Sight
-from liteq.monitor.tasks.tasks import times
 from liteq.policy.unique import Debounce, Throttle, unique_of
 from liteq.states import FINISHED, State
 from liteq.storage.reading.inspect import Record
 from liteq.storage.sending.unique import SUPERSEDED
-from liteq.utils.text import iso_time, span
+from liteq.utils.text import iso_time, span, times
 
 __all__ = ["duplicate_of", "put_off", "uniqueness_of"]
 

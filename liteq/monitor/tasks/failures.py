@@ -11,9 +11,9 @@ from liteq.context.display import REDACTED
 from liteq.monitor.access.failing import masked_text
 from liteq.monitor.access.sight import ALL, Sight
 from liteq.monitor.messages import failure, masked
-from liteq.monitor.tasks.tasks import times
 from liteq.storage.statistics.causes import CauseRecord
 from liteq.storage.statistics.stats import Number
+from liteq.utils.text import times
 
 __all__ = ["cause", "failures"]
 

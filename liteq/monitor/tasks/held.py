@@ -9,10 +9,9 @@ from liteq.context import App
 from liteq.monitor.access.keys import shown_key
 from liteq.monitor.access.sight import Sight
 from liteq.monitor.tasks.limits import holders, is_declared, lacks, rule_document
-from liteq.monitor.tasks.tasks import times
 from liteq.storage.reading.holding import FAIR, OF_NO_LIMIT, Waits
 from liteq.storage.reading.inspect import Record
-from liteq.utils.text import iso_time, span
+from liteq.utils.text import iso_time, span, times
 
 __all__ = ["held_back"]
 

@@ -16,13 +16,12 @@ from liteq.context import App
 from liteq.monitor.access.keys import Bearer, is_plain, key_document
 from liteq.monitor.access.sight import ALL, Sight
 from liteq.monitor.tasks.queues import count
-from liteq.monitor.tasks.tasks import times
 from liteq.policy.rates import Bucket
 from liteq.storage.limits.rules import Rule, Rules
 from liteq.storage.reading.holding import FAIR, OF_NO_LIMIT, Holding, KeyRow, PlaceTaken
 from liteq.storage.reading.inspect import Record
 from liteq.storage.reading.overview import Bounded
-from liteq.utils.text import place_of
+from liteq.utils.text import place_of, times
 
 __all__ = ["HOLDERS", "holders", "is_declared", "lacks", "limit", "limits", "limits_of", "rule_document"]
 

@@ -11,11 +11,11 @@ from liteq.context.living import living, takes_from
 from liteq.monitor.access.keys import Bearer, shown_key
 from liteq.monitor.access.sight import ALL, Sight
 from liteq.monitor.tasks.pace import Pace, pace
-from liteq.monitor.tasks.tasks import times
 from liteq.storage.claiming.pauses import Pause
 from liteq.storage.claiming.workers import WorkerRecord
 from liteq.storage.reading.holding import FAIR
 from liteq.storage.reading.overview import COUNTED, Bounded, Overview, QueueLook
+from liteq.utils.text import times
 
 __all__ = ["count", "pause_document", "queue", "queue_documents", "queues"]
 

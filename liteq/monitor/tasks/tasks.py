@@ -23,9 +23,9 @@ from liteq.storage.reading.inspect import Record
 from liteq.storage.reading.lineage import Kin
 from liteq.storage.sending.unique import shown
 from liteq.utils.records import NamedTuple
-from liteq.utils.text import iso_time, span
+from liteq.utils.text import span, times
 
-__all__ = ["batch_of", "line_document", "line_documents", "record_document", "task", "tasks", "times"]
+__all__ = ["batch_of", "line_document", "line_documents", "record_document", "task", "tasks"]
 
 MOST: Final = 1_000  # messages of a page
 KIN: Final = 100  # of each kind that is listed
@@ -79,11 +79,6 @@ def _note(app: App, found: Found, search: Search, see: Sight) -> str:
     if search.words and not see.payloads:
         notes.append("words were looked for in errors alone: arguments need the right `payloads`")
     return "; ".join(notes)
-
-
-def times(**ms: int | None) -> dict[str, Any]:
-    """Each time in ms, and beside it in ISO form and UTC: {"created", "created_iso"}."""
-    return {key: value for name, at in ms.items() for key, value in ((name, at), (f"{name}_iso", iso_time(at)))}
 
 
 def line_documents(app: App, lines: Sequence[Line], see: Sight) -> list[dict[str, Any]]:

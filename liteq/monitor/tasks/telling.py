@@ -9,12 +9,12 @@ from liteq.exceptions import LiteqError
 from liteq.message import Flag
 from liteq.monitor.access.sight import ALL, Sight
 from liteq.monitor.messages import masked
-from liteq.monitor.tasks.tasks import times
 from liteq.result.progress import progress_from
 from liteq.serialization import decode, kind_of
 from liteq.storage.kept.streams import Chunk
 from liteq.storage.reading.inspect import Record
 from liteq.utils.json_text import to_json
+from liteq.utils.text import times
 
 __all__ = ["progress_document", "stream", "streams_of"]
 

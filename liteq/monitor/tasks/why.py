@@ -13,14 +13,14 @@ from liteq.monitor.access.sight import ALL, Sight
 from liteq.monitor.runs.runs import value, waiting_line
 from liteq.monitor.tasks.exclusion import duplicate_of, put_off
 from liteq.monitor.tasks.held import held_back
-from liteq.monitor.tasks.tasks import batch_of, times
+from liteq.monitor.tasks.tasks import batch_of
 from liteq.monitor.tasks.telling import progress_document
 from liteq.serialization import decode_error
 from liteq.states import FINISHED, State
 from liteq.storage.claiming.workers import WorkerRecord
 from liteq.storage.reading.inspect import Record
 from liteq.utils.names import is_built_in
-from liteq.utils.text import iso_time, span
+from liteq.utils.text import iso_time, span, times
 
 __all__ = ["REASONS", "explain", "explain_record"]
 

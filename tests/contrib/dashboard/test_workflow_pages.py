@@ -217,6 +217,10 @@ def test_a_run_shows_its_steps_its_children_and_what_it_waits_for(app, client):
     assert "spawn add" in page
     found = client(app).get(f"api/v1/workflows/{id_}").json
     assert (found["kind"], found["status"], found["run"]["version"]) == ("run", "waiting", "1")
+    for one in (found["run"], *found["run"]["steps"], *found["run"]["approvals"]):
+        for name in one.keys() & {"created", "started", "finished", "due", "deadline", "since"}:
+            assert (type(one[name]), type(one[f"{name}_iso"])) in {(int, str), (type(None), type(None))}, name
+    assert found["run"]["created"] == found["run"]["created_ms"] > 0
     assert [one["kind"] for one in found["run"]["steps"]] == ["step", "spawn", "spawn", "approval"]
 
 

@@ -74,6 +74,8 @@ def test_a_run_tells_what_it_waits_for_and_its_approvals(agent, app):
     assert [one["id"] for one in mine.call("workflow", q="status:waiting")["items"]] == [run.id]
     assert [one["id"] for one in mine.call("workflow", q="shop.pick")["items"]] == []
     assert [one["id"] for one in mine.call("workflow")["items"]] == [run.id]
+    (sought,), (newest,) = (mine.call("workflow", **how)["items"] for how in ({"q": "shop.refund"}, {}))
+    assert (sought["created"], sought["created_iso"]) == (newest["created"], newest["created_iso"])
     first = app.tasks["shop.refund"].start(8, 1.0)
     newest = mine.call("workflow", limit=1)
     assert [one["id"] for one in newest["items"]] == [first.id]
