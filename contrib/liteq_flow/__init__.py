@@ -15,6 +15,6 @@ except ModuleNotFoundError as exc:
 
 from liteq_flow.errors import FlowRefused, UnknownReference
 from liteq_flow.model import Flow, FlowFile, Problem
-from liteq_flow.reading import read
+from liteq_flow.reader.reading import read
 
 __all__ = ["Flow", "FlowFile", "FlowRefused", "Problem", "UnknownReference", "read"]

@@ -1,7 +1,7 @@
 """A flow as data: what a file says after its synonyms, defaults and references to steps are settled.
 
 Everything here is immutable and knows nothing of YAML and nothing of runs. Texts are as they stand in the file: what
-`${...}` stands for is found when a step begins (`liteq_flow.values`), in `run` by `liteq_flow.shell`.
+`${...}` stands for is found when a step begins (`liteq_flow.values`), in `run` by `liteq_flow.shells.shell`.
 Times are seconds.
 """
 

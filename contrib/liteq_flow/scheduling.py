@@ -20,7 +20,7 @@ from liteq_flow.crontab import schedule_of
 from liteq_flow.errors import FlowRefused
 from liteq_flow.installing import install
 from liteq_flow.model import Flow, Problem
-from liteq_flow.params import checked
+from liteq_flow.reader.params import checked
 from liteq_flow.snapshot import Snapshot
 
 __all__ = ["add", "can_be", "listed", "remove"]

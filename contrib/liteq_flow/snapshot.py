@@ -12,7 +12,7 @@ from typing import Any
 
 from liteq_flow.errors import FlowRefused
 from liteq_flow.model import Flow, FlowFile, Problem
-from liteq_flow.reading import beside, called, read
+from liteq_flow.reader.reading import beside, called, read
 
 __all__ = ["Snapshot", "parsed", "take"]
 

@@ -184,7 +184,7 @@ def decode(text: str, how: str) -> Json:
     if how == "json":
         return json.loads(text)
     from liteq_flow.errors import FlowRefused
-    from liteq_flow.yaml_places import documents
+    from liteq_flow.reader.yaml_places import documents
 
     try:
         found = documents(text, "the text")

@@ -29,7 +29,7 @@ def flows(app: LiteQ) -> dict[str, Path]:
 def flow_of(app: LiteQ, path: Path, given: Mapping[str, Any]) -> tuple[str, Start]:
     """The queue of a flow as its file is now, and what starts a run of it. Raises Refused for what is wrong."""
     from liteq_flow.errors import FlowRefused
-    from liteq_flow.params import checked
+    from liteq_flow.reader.params import checked
     from liteq_flow.snapshot import take
     from liteq_flow.starting import start
 

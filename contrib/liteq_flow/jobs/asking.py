@@ -9,7 +9,7 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 
 from liteq_flow.jobs.capture import LARGEST
-from liteq_flow.parts import seconds_of
+from liteq_flow.reader.parts import seconds_of
 
 if TYPE_CHECKING:
     from liteq_flow.jobs.job import Job

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from liteq.alerts.targets import send_message
 from liteq_flow.jobs.capture import LARGEST
-from liteq_flow.parts import texts
+from liteq_flow.reader.parts import texts
 
 if TYPE_CHECKING:
     from liteq_flow.jobs.job import Job

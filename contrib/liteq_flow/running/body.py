@@ -15,7 +15,7 @@ from liteq.workflow import actx
 from liteq_flow.errors import FlowRefused
 from liteq_flow.installing import WORKFLOW
 from liteq_flow.model import Flow
-from liteq_flow.params import checked
+from liteq_flow.reader.params import checked
 from liteq_flow.running.gates import met
 from liteq_flow.running.names import Names
 from liteq_flow.running.plan import Node, Plan

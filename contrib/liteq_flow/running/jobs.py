@@ -14,7 +14,7 @@ from liteq_flow.model import Run, Stream
 from liteq_flow.running.names import Names
 from liteq_flow.running.plan import Node, Plan
 from liteq_flow.running.run import StepFailed
-from liteq_flow.shell import interpreter_of
+from liteq_flow.shells.shell import interpreter_of
 from liteq_flow.values import text_of
 
 __all__ = ["call_job", "key_of", "left_s", "run_job"]

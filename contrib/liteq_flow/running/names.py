@@ -10,8 +10,8 @@ from typing import Any
 
 from liteq_flow.jobs.environment import Environment, env_mark, is_mark, plain, read_dotenv
 from liteq_flow.model import Flow, Step
-from liteq_flow.secrecy import variables_of
-from liteq_flow.shell import Script
+from liteq_flow.reader.secrecy import variables_of
+from liteq_flow.shells.shell import Script
 from liteq_flow.values import ABSENT, Reference, Scope, resolve, text_of
 
 __all__ = ["Names"]

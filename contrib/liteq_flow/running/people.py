@@ -7,13 +7,13 @@ from typing import Any
 
 from liteq.workflow import actx
 from liteq_flow.errors import FlowRefused
-from liteq_flow.forms import fill
 from liteq_flow.model import Action
 from liteq_flow.running.doing import Made
 from liteq_flow.running.jobs import key_of, left_s
 from liteq_flow.running.names import Names
 from liteq_flow.running.plan import Node, Plan
 from liteq_flow.running.run import StepFailed
+from liteq_flow.schemas.forms import fill
 from liteq_flow.values import text_of
 
 __all__ = ["approve_step", "closed", "do_human_task", "settle_doubt"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from liteq_flow.errors import FlowRefused
 from liteq_flow.model import Action, Flow
-from liteq_flow.params import checked
+from liteq_flow.reader.params import checked
 from liteq_flow.running.doing import Made
 from liteq_flow.running.names import Names
 from liteq_flow.running.plan import Node, Plan, failed_of

@@ -8,7 +8,7 @@ from typing import Any
 from liteq.clock import to_ms
 from liteq.workflow import actx
 from liteq_flow.model import Action
-from liteq_flow.parts import seconds_of
+from liteq_flow.reader.parts import seconds_of
 from liteq_flow.running.doing import Made, made_of
 from liteq_flow.running.jobs import call_job, left_s
 from liteq_flow.running.names import Names

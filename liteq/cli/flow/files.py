@@ -84,7 +84,7 @@ def graph(session: Session, /, file: Path, form: str) -> int:
 def schema() -> int:
     """Write the JSON Schema of flows to stdout, for editors: `# yaml-language-server: $schema=flow.schema.json`."""
     package_is_there()
-    from liteq_flow.schema import published
+    from liteq_flow.schemas.schema import published
 
     click.echo(json_text(published()))
     return Exit.OK
@@ -104,7 +104,7 @@ def import_(session: Session, /, file: Path, output: Path | None) -> int:
     """
     package_is_there()
     from liteq_flow import FlowRefused, read
-    from liteq_flow.rewriting import rewritten
+    from liteq_flow.reader.rewriting import rewritten
 
     try:
         text, by_hand = rewritten(file.read_text(encoding="utf-8"), str(file))

@@ -82,7 +82,7 @@ def _check(here: bool, concurrency: int | None, id_: str | None) -> None:
 def _given(pairs: tuple[str, ...], text: str | None) -> dict[str, Any]:
     """The params of the command line. Raises Refused."""
     from liteq_flow.errors import FlowRefused
-    from liteq_flow.params import from_json, from_text
+    from liteq_flow.reader.params import from_json, from_text
 
     try:
         return {**({} if text is None else from_json(text)), **dict(from_text(pair) for pair in pairs)}
@@ -92,7 +92,7 @@ def _given(pairs: tuple[str, ...], text: str | None) -> dict[str, Any]:
 
 def _started(session: Session, file: Path, given: dict[str, Any], id_: str | None) -> Any:
     from liteq_flow.errors import FlowRefused
-    from liteq_flow.params import checked
+    from liteq_flow.reader.params import checked
     from liteq_flow.snapshot import take
     from liteq_flow.starting import start
 

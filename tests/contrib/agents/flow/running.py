@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from liteq import LiteQ
-from liteq_flow.params import checked
+from liteq_flow.reader.params import checked
 from liteq_flow.report import ENDED, find, only_waits, report
 from liteq_flow.snapshot import take
 from liteq_flow.starting import start

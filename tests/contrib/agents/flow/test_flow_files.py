@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from liteq.cli import main
-from liteq_flow import words
+from liteq_flow.reader import words
 
 NIGHTLY = """# what runs at night
 schedule: CRON_TZ=Asia/Tokyo 0 9 * * *

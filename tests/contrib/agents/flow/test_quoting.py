@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from liteq_flow.shell import Script, ShellRefused, interpreter_of
+from liteq_flow.shells.shell import Script, ShellRefused, interpreter_of
 from liteq_flow.values import Scope
 
 SHELLS = [shell for shell in ("sh", "bash", "dash", "ksh", "zsh") if os.access(f"/bin/{shell}", os.X_OK)]

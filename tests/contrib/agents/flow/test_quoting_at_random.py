@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from liteq_flow.shell import Script, ShellRefused
+from liteq_flow.shells.shell import Script, ShellRefused
 from liteq_flow.values import Scope
 
 REFERENCE = "${params.v}"

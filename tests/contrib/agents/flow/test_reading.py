@@ -9,13 +9,13 @@ import pytest
 
 from liteq_flow import FlowRefused, UnknownReference, read
 from liteq_flow.crontab import schedule_of
-from liteq_flow.forms import fill
 from liteq_flow.model import Action, Captured, ContinueOn, Event, Foreach, Nothing, Ours, Parallel, Repeat, Retry, Run
-from liteq_flow.params import checked, from_json, from_text
-from liteq_flow.schema import DEFINITIONS, DOCUMENT, published
-from liteq_flow.schema_check import errors
+from liteq_flow.reader.params import checked, from_json, from_text
+from liteq_flow.reader.yaml_places import documents
+from liteq_flow.schemas.forms import fill
+from liteq_flow.schemas.schema import DEFINITIONS, DOCUMENT, published
+from liteq_flow.schemas.schema_check import errors
 from liteq_flow.values import Scope, decode, resolve, select
-from liteq_flow.yaml_places import documents
 
 
 def flow(text):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from liteq_flow.schema_actions import ACTIONS
-from liteq_flow.words import NO_EFFECT, NO_EFFECT_IN_STEP, SYNONYMS, SYNONYMS_IN_STEP
+from liteq_flow.reader.words import NO_EFFECT, NO_EFFECT_IN_STEP, SYNONYMS, SYNONYMS_IN_STEP
+from liteq_flow.schemas.schema_actions import ACTIONS
 
 __all__ = ["DEFINITIONS", "DOCUMENT", "FORM", "NAME", "STEP_ID", "published"]
 

@@ -13,8 +13,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from liteq_flow.shell_pieces import Pieces, ShellRefused, Slot
-from liteq_flow.shell_reading import cut
+from liteq_flow.shells.shell_pieces import Pieces, ShellRefused, Slot
+from liteq_flow.shells.shell_reading import cut
 from liteq_flow.values import Lookup, Reference, references, text_of
 
 __all__ = ["Script", "ShellRefused", "interpreter_of"]

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 from liteq.utils.durations import seconds
-from liteq_flow.forms import wrong_pattern
 from liteq_flow.model import Captured, Condition, ContinueOn, Declared, Param, Repeat, Retry, Stream
+from liteq_flow.reader.yaml_places import Path, Spot
+from liteq_flow.schemas.forms import wrong_pattern
 from liteq_flow.values import is_select
-from liteq_flow.yaml_places import Path, Spot
 
 __all__ = [
     "Tell", "captured", "check_patterns", "conditions", "continue_on", "declared", "env", "exit_codes", "labels",

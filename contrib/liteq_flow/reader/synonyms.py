@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from liteq_flow.misread import misread
-from liteq_flow.schema import DOCUMENT, STEP
-from liteq_flow.values import SHORT
-from liteq_flow.words import (
+from liteq_flow.reader.misread import misread
+from liteq_flow.reader.words import (
     IN_STEP,
     NO_EFFECT,
     NO_EFFECT_IN_STEP,
@@ -17,7 +15,9 @@ from liteq_flow.words import (
     SYNONYMS,
     SYNONYMS_IN_STEP,
 )
-from liteq_flow.yaml_places import Path, Spot
+from liteq_flow.reader.yaml_places import Path, Spot
+from liteq_flow.schemas.schema import DOCUMENT, STEP
+from liteq_flow.values import SHORT
 
 __all__ = ["Said", "settle"]
 

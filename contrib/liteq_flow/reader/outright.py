@@ -13,8 +13,8 @@ from liteq.utils.names import checked_name, checked_priority
 from liteq_flow.jobs.files import check_template
 from liteq_flow.jobs.job import QUEUES
 from liteq_flow.model import Action, Flow, Foreach, Step
-from liteq_flow.parts import Tell, seconds_of
-from liteq_flow.yaml_places import Path
+from liteq_flow.reader.parts import Tell, seconds_of
+from liteq_flow.reader.yaml_places import Path
 
 __all__ = ["check_outright", "steps_of"]
 

@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePath
 
 from liteq.utils.misspelt import meant
-from liteq_flow.build import build_flow
-from liteq_flow.checks import check_references
 from liteq_flow.errors import FlowRefused
 from liteq_flow.model import Action, Flow, FlowFile, Problem
-from liteq_flow.outright import check_outright, steps_of
-from liteq_flow.schema import DEFINITIONS, DOCUMENT
-from liteq_flow.schema_check import errors
-from liteq_flow.secrecy import check_secrets
-from liteq_flow.synonyms import settle
-from liteq_flow.yaml_places import Path, Spot, documents, place
+from liteq_flow.reader.build import build_flow
+from liteq_flow.reader.checks import check_references
+from liteq_flow.reader.outright import check_outright, steps_of
+from liteq_flow.reader.secrecy import check_secrets
+from liteq_flow.reader.synonyms import settle
+from liteq_flow.reader.yaml_places import Path, Spot, documents, place
+from liteq_flow.schemas.schema import DEFINITIONS, DOCUMENT
+from liteq_flow.schemas.schema_check import errors
 
 __all__ = ["beside", "called", "read", "spots"]
 

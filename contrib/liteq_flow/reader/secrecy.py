@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from liteq_flow.model import Action, Condition, Event, Flow, Foreach, Ours, Secret, Step
-from liteq_flow.outright import steps_of
-from liteq_flow.parts import Tell
+from liteq_flow.reader.outright import steps_of
+from liteq_flow.reader.parts import Tell
+from liteq_flow.reader.yaml_places import Path
 from liteq_flow.values import references
-from liteq_flow.yaml_places import Path
 
 __all__ = ["check_secrets", "variables_of"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from liteq_flow.shell_pieces import Pieces, ShellRefused, Slot
+from liteq_flow.shells.shell_pieces import Pieces, ShellRefused, Slot
 
 __all__ = ["Command"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from liteq_flow.shell_cursor import Cursor
-from liteq_flow.shell_pieces import BREAKS, Delimiter, ShellRefused
+from liteq_flow.shells.shell_cursor import Cursor
+from liteq_flow.shells.shell_pieces import BREAKS, Delimiter, ShellRefused
 
 __all__ = ["fill_quoted", "read_body", "read_delimiter"]
 

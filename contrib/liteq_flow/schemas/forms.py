@@ -9,8 +9,8 @@ from typing import Any
 from liteq.utils.misspelt import meant
 from liteq_flow.errors import FlowRefused
 from liteq_flow.model import Problem
-from liteq_flow.schema import FORM
-from liteq_flow.schema_check import Found, errors
+from liteq_flow.schemas.schema import FORM
+from liteq_flow.schemas.schema_check import Found, errors
 
 __all__ = ["check_form", "fill", "wrong_pattern"]
 

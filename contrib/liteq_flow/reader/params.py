@@ -8,9 +8,9 @@ from typing import Any
 
 from liteq.utils.misspelt import meant
 from liteq_flow.errors import FlowRefused
-from liteq_flow.forms import wrong_pattern
 from liteq_flow.model import Flow, Param, Problem
-from liteq_flow.schema_check import errors
+from liteq_flow.schemas.forms import wrong_pattern
+from liteq_flow.schemas.schema_check import errors
 
 __all__ = ["check_params", "checked", "form_of", "from_json", "from_text"]
 

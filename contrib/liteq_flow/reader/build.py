@@ -9,17 +9,17 @@ from pathlib import PurePath
 from typing import Any
 
 from liteq.utils.misspelt import meant
-from liteq_flow import parts
-from liteq_flow.build_step import Defaults, build_step
 from liteq_flow.crontab import check_line
 from liteq_flow.errors import UnknownReference
-from liteq_flow.forms import wrong_pattern
 from liteq_flow.model import Action, Flow, Foreach, Param, Secret, Step
-from liteq_flow.params import check_params
-from liteq_flow.parts import Tell
+from liteq_flow.reader import parts
+from liteq_flow.reader.build_step import Defaults, build_step
+from liteq_flow.reader.params import check_params
+from liteq_flow.reader.parts import Tell
+from liteq_flow.reader.words import obeyed
+from liteq_flow.reader.yaml_places import Path, Spot
+from liteq_flow.schemas.forms import wrong_pattern
 from liteq_flow.values import resolve
-from liteq_flow.words import obeyed
-from liteq_flow.yaml_places import Path, Spot
 
 __all__ = ["build_flow"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from liteq_flow.model import Problem
-from liteq_flow.reading import spots
-from liteq_flow.synonyms import settle
-from liteq_flow.yaml_places import Spot, walk
+from liteq_flow.reader.reading import spots
+from liteq_flow.reader.synonyms import settle
+from liteq_flow.reader.yaml_places import Spot, walk
 
 __all__ = ["rewritten"]
 

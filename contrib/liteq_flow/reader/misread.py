@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 
 from liteq.utils.misspelt import nearest
+from liteq_flow.reader.yaml_places import Path, Spot
 from liteq_flow.values import NAMESPACES, PATH, SHORT
-from liteq_flow.yaml_places import Path, Spot
 
 __all__ = ["misread"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from liteq_flow.shell_pieces import Form, Pieces, Slot
+from liteq_flow.shells.shell_pieces import Form, Pieces, Slot
 from liteq_flow.values import BRACED, reference
 
 __all__ = ["Cursor"]

@@ -8,11 +8,11 @@ from typing import Any
 
 from liteq.utils.misspelt import meant
 from liteq_flow.model import Action, Condition, Flow, Foreach, Ours, Run, Step
-from liteq_flow.parts import Tell
-from liteq_flow.shell import Script, ShellRefused, interpreter_of
+from liteq_flow.reader.parts import Tell
+from liteq_flow.reader.words import CONTEXT
+from liteq_flow.reader.yaml_places import Path
+from liteq_flow.shells.shell import Script, ShellRefused, interpreter_of
 from liteq_flow.values import Reference, references
-from liteq_flow.words import CONTEXT
-from liteq_flow.yaml_places import Path
 
 __all__ = ["check_references"]
 

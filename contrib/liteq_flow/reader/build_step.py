@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from liteq.utils.misspelt import meant
-from liteq_flow import parts
-from liteq_flow.forms import check_form
 from liteq_flow.model import (
     Action,
     Approval,
@@ -22,11 +20,13 @@ from liteq_flow.model import (
     Run,
     Step,
 )
-from liteq_flow.parts import Tell
-from liteq_flow.schema import NAME, STEP_ID
-from liteq_flow.schema_actions import ACTIONS
-from liteq_flow.words import RESERVED, obeyed, refused_action
-from liteq_flow.yaml_places import Path, Spot
+from liteq_flow.reader import parts
+from liteq_flow.reader.parts import Tell
+from liteq_flow.reader.words import RESERVED, obeyed, refused_action
+from liteq_flow.reader.yaml_places import Path, Spot
+from liteq_flow.schemas.forms import check_form
+from liteq_flow.schemas.schema import NAME, STEP_ID
+from liteq_flow.schemas.schema_actions import ACTIONS
 
 __all__ = ["Defaults", "build_step"]
 

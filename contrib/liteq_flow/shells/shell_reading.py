@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from liteq_flow.shell_cursor import Cursor
-from liteq_flow.shell_documents import fill_quoted, read_body, read_delimiter
-from liteq_flow.shell_pieces import BREAKS, Delimiter, Form, Pieces, ShellRefused, Slot
-from liteq_flow.shell_words import ARITHMETIC, Command
+from liteq_flow.shells.shell_cursor import Cursor
+from liteq_flow.shells.shell_documents import fill_quoted, read_body, read_delimiter
+from liteq_flow.shells.shell_pieces import BREAKS, Delimiter, Form, Pieces, ShellRefused, Slot
+from liteq_flow.shells.shell_words import ARITHMETIC, Command
 
 __all__ = ["cut"]
 
