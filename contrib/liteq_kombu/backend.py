@@ -20,7 +20,6 @@ from liteq.exceptions import StorageError
 from liteq.message import Ack, Cancel, DeadLetter, Flag
 from liteq.serialization import decode, decode_error, encode
 from liteq.states import State
-from liteq.storage.engines import describe_url
 from liteq.storage.groups.ended import Ended
 from liteq.storage.rows.results import Ending
 from liteq_kombu.chords import is_plain, open_chord
@@ -343,10 +342,7 @@ class LiteqBackend(SyncBackendMixin, Backend):
     @property
     def broker_is_here(self) -> bool:
         """Whether tasks are sent to the file that keeps the results."""
-        url = self.app.conf.broker_write_url or self.app.conf.broker_url
-        if not isinstance(url, str) or not url.startswith("liteq:"):
-            return False
-        return bool(describe_url(url).where == self.file.where)
+        return self.file.is_at(self.app.conf.broker_write_url or self.app.conf.broker_url)
 
     def __reduce__(self, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
         return super().__reduce__(args, {**(kwargs or {}), "url": self.url})

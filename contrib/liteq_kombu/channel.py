@@ -189,14 +189,9 @@ class Channel(virtual.Channel):
         self.connection.wake()
 
     def drain_events(self, timeout: float | None = None, callback: Callable[..., Any] | None = None) -> None:
-        """Deliver what may be delivered now. Raises Empty where that is nothing."""
-        if not self.deliver(callback or self.connection._deliver):
+        """Deliver what may be delivered now, by this channel alone. Raises Empty where that is nothing."""
+        if not self.connection.deliver([self], callback):
             raise Empty
-
-    def deliver(self, callback: Callable[[dict[str, Any], str], Any]) -> int:
-        """Claim what fits, and deliver it; how many messages."""
-        self.look()
-        return self.deliver_passing(callback) + self.deliver_ready(callback)
 
     def look(self) -> None:
         """Claim what fits, to be delivered."""

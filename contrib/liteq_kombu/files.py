@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from liteq_kombu.crossing.control import Asked
     from liteq_kombu.holder import Holder
 
-__all__ = ["File", "checked", "open_file"]
+__all__ = ["File", "app_here", "checked", "open_file"]
 
 # A worker that waits for these would wait for ever: they are told of before it says that it is ready.
 NOT_BY_WAITING = (SchemaTooNew, StorageCorrupt, StorageUnavailable, ReadOnly, CodecError)
@@ -124,6 +125,10 @@ class File:
                 logger.warning("there is space again: going on")
             self.short = False
 
+    def is_at(self, url: object) -> bool:
+        """Whether `url` is that of this file. Raises ImproperlyConfigured for one that liteq cannot read."""
+        return isinstance(url, str) and url.startswith("liteq:") and bool(describe_url(url).where == self.where)
+
     @property
     def holder(self) -> Holder:
         """The leases of this process; another one after a fork."""
@@ -139,6 +144,15 @@ class File:
         """The leases of this process; None where it has none."""
         holder = self._holder
         return holder if holder is not None and holder.pid == os.getpid() else None
+
+
+def app_here() -> Celery | None:
+    """The app of Celery's that is current in this thread; None where there is none, as in a program of kombu's alone.
+
+    Not by Celery's own function, which makes an app where there is none.
+    """
+    state = sys.modules.get("celery._state")
+    return (state._tls.current_app or state.default_app) if state is not None else None
 
 
 def checked(url: str) -> Place:

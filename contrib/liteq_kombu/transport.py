@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cached_property
 from time import monotonic
@@ -110,17 +111,17 @@ class Transport(virtual.Transport):
         if ear is not None and ear.pid == os.getpid():
             ear.wake()
 
-    def deliver(self) -> int:
-        """Deliver what the channels may have now; how many messages.
+    def deliver(self, channels: Sequence[Any] | None = None, callback: Callable[..., Any] | None = None) -> int:
+        """Deliver what the channels, by default all, may have now; how many messages.
 
         A revoke that was sent before a task is heard before it: it passes by another channel. So tasks are claimed,
         then it is looked what passes, and then they are delivered.
         """
-        channels = list(self.channels)
+        channels, callback = list(self.channels) if channels is None else channels, callback or self._deliver
         for channel in channels:
             channel.look()
-        passed = sum(channel.deliver_passing(self._deliver) for channel in channels)
-        return passed + sum(channel.deliver_ready(self._deliver) for channel in channels)
+        passed = sum(channel.deliver_passing(callback) for channel in channels)
+        return passed + sum(channel.deliver_ready(callback) for channel in channels)
 
     def _due_s(self) -> float:
         """Seconds until the next message of the file comes due."""

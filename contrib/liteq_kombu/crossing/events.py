@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import re
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +18,7 @@ import orjson
 from liteq.context.living import late_after_ms, living_in
 from liteq.events.comings import Comings
 from liteq_kombu.envelope import JSON
+from liteq_kombu.files import app_here
 
 if TYPE_CHECKING:
     from liteq_kombu.files import File
@@ -41,8 +41,7 @@ LIKE_MS: Final = 1 << 40  # Celery's clock counts events; what is larger is lite
 
 def is_events(exchange: str) -> bool:
     """Whether events go to the exchange of this name."""
-    state = sys.modules.get("celery._state")
-    app = (state._tls.current_app or state.default_app) if state is not None else None
+    app = app_here()
     return exchange == NAME if app is None else exchange == app.conf.event_exchange
 
 

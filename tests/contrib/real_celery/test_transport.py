@@ -400,15 +400,15 @@ def test_a_consumer_looks_again_only_where_there_may_be_more(connect: Any, monke
             monkeypatch.setattr(connection.transport, "wake", lambda: looks.append(len(got)))
             for n in range(3):
                 connection.Producer().publish(n, routing_key="few")
-            assert channel.deliver(connection.transport._deliver) == 2
+            assert connection.transport.deliver() == 2
             got[0].ack()
             assert looks == [2], "as many as it asked for: an ack makes room for the next"
-            assert channel.deliver(connection.transport._deliver) == 1
+            assert connection.transport.deliver() == 1
             for message in got[1:]:
                 message.ack()
             assert looks == [2, 3, 3], "again as many"
             connection.Producer().publish(3, routing_key="few")
-            assert channel.deliver(connection.transport._deliver) == 1
+            assert connection.transport.deliver() == 1
             got[3].ack()
             assert looks == [2, 3, 3], "it asked for two and got one"
 
@@ -444,13 +444,12 @@ def test_a_consumer_reads_what_passes_only_where_something_has_come(
         pidbox = Exchange("parcels.all", type="fanout")
         queue = Queue("w.parcels.all", exchange=pidbox, exclusive=True, auto_delete=True)
         got: list[Any] = []
-        with connection.Consumer(queue, callbacks=[lambda body, message: got.append(body)], no_ack=True) as consumer:
-            channel = consumer.channel
-            channel.deliver(connection.transport._deliver)
+        with connection.Consumer(queue, callbacks=[lambda body, message: got.append(body)], no_ack=True):
+            connection.transport.deliver()
             reads.clear()
             for _ in range(5):
-                assert channel.deliver(connection.transport._deliver) == 0
+                assert connection.transport.deliver() == 0
             assert reads == []
             Producer(sender, exchange=pidbox).publish("news")
-            assert channel.deliver(connection.transport._deliver) == 1
+            assert connection.transport.deliver() == 1
             assert (got, reads) == (["news"], ["w.parcels.all"])
