@@ -55,7 +55,9 @@ BODY: Mapping[str, Mapping[str, Schema]] = {
     "tasks/{id}/run-at": {"at": AT},
     "tasks/{id}/rewind": {"step": STEP},
     "queues/{name}/pause": {"until": {"type": ["number", "null"], "description": "ms since the epoch"}},
-    "limits/{key}/set": {"rate": ANY_TEXT, "concurrent": {"type": ["integer", "null"], "minimum": 1}},
+    "limits/{key}/set": {
+        "rate": ANY_TEXT, "concurrent": {"type": ["integer", "null"], "minimum": 1}, "tokens": ANY_TEXT,
+    },
     "limits/{key}/pause": {"seconds": {"type": ["number", "string"]}},
     "operations/preview": MANY,
     "operations/start": MANY,
@@ -97,7 +99,9 @@ SCHEMAS: Mapping[str, Schema] = {
         tags={"type": "array", "items": TEXT},
     ),
     "Progress": _object("state", "meta", "current", "total", "note", "eta_s", "at"),
-    "Limit": _object("key", "rate", "concurrent", "running", "held", "head_wait_s", "paused", "of", "declared"),
+    "Limit": _object(
+        "key", "rate", "concurrent", "tokens", "running", "held", "head_wait_s", "paused", "of", "declared",
+    ),
     "Chunks": _object("items", "next", "ended", items={"type": "array", "items": _object("offset", "attempt", "data")}),
     "Why": _object("id", "state", "reason", "text", "details", id=TEXT, state=TEXT, reason=TEXT, text=TEXT),
     "Cause": _object("id", "task", "queue", "exception", "n", "first", "last"),

@@ -17,7 +17,7 @@ from liteq.utils.misspelt import meant
 __all__ = ["LIMIT_ACTIONS", "act_on_limit", "limit_words", "may_change"]
 
 TAKES: Final[Mapping[str, tuple[str, ...]]] = {
-    "set": ("rate", "concurrent"), "pause": ("seconds",), "resume": (), "delete": (),
+    "set": ("rate", "concurrent", "tokens"), "pause": ("seconds",), "resume": (), "delete": (),
 }  # fmt: skip
 LIMIT_ACTIONS: Final = tuple(TAKES)
 LONGEST_S: Final = 366 * 86_400  # of a pause
@@ -32,9 +32,9 @@ def may_change(key: str, see: Sight) -> bool:
 def act_on_limit(app: App, action: str, key: str, *, by: Actor, see: Sight = ALL, **arguments: Any) -> Done:
     """Do `action` (one of LIMIT_ACTIONS) to the limit of `key`, with a note in the audit, and say what was done.
 
-    Arguments: `rate` ("100/m") and `concurrent` of set, what is left out or "" is no limit; `seconds` of pause: a
-    number, or text with a unit ("10m"). Raises ValueError for a wrong action, key or argument, and for a key that `see`
-    does not reach.
+    Arguments: `rate` ("100/m"), `concurrent` and `tokens` ("200k/m") of set, what is left out or "" is no limit;
+    `seconds` of pause: a number, or text with a unit ("10m"). Raises ValueError for a wrong action, key or argument,
+    and for a key that `see` does not reach.
     """
     _check(action, arguments)
     if not may_change(key, see):
@@ -43,7 +43,7 @@ def act_on_limit(app: App, action: str, key: str, *, by: Actor, see: Sight = ALL
     limits = app.storage.limits
     match action:
         case "set":
-            limits.set(key, given["rate"], given["concurrent"], by=by)
+            limits.set(key, given["rate"], given["concurrent"], given["tokens"], by=by)
             said = f"{key}: {_allowed(given)}."
         case "pause":
             limits.pause(key, given["seconds"], by.reason, by=by)
@@ -68,8 +68,8 @@ def _check(action: str, arguments: Mapping[str, Any]) -> None:
 def checked(action: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of an action as the storage takes them. Raises ValueError."""
     if action == "set":
-        rate = str(arguments.get("rate") or "").strip()
-        return {"rate": rate or None, "concurrent": _number(arguments.get("concurrent"))}
+        rate, tokens = (str(arguments.get(name) or "").strip() or None for name in ("rate", "tokens"))
+        return {"rate": rate, "concurrent": _number(arguments.get("concurrent")), "tokens": tokens}
     if action == "pause":
         given = arguments.get("seconds")
         try:
@@ -98,6 +98,7 @@ def _number(value: Any) -> int | None:
 def _allowed(given: Mapping[str, Any]) -> str:
     rate, most = given["rate"], given["concurrent"]
     parts = [*([f"{rate} start"] if rate else []), *([f"{most} run at once"] if most is not None else [])]
+    parts += [f"{given['tokens']} tokens"] if given["tokens"] else []
     return ", ".join(parts) or "no limit"
 
 

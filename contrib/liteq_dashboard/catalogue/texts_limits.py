@@ -13,6 +13,7 @@ LIMITS: Mapping[str, str | Mapping[str, str]] = {
     "no_limits": "No limit is set, and no message is held back by a key.",
     "key": "Key",
     "allows_rate": "Starts",
+    "allows_tokens": "Tokens",
     "allows": "At once",
     "waits_for": "Waits for",
     "of_pattern": "by {}",
@@ -32,6 +33,7 @@ LIMITS: Mapping[str, str | Mapping[str, str]] = {
     "limit_fields": {
         "rate": "Starts in a period (10/s, 100/m, 5/h, 1000/d; empty: any number)",
         "concurrent": "How many run at once (empty: any number)",
+        "tokens": "Tokens of models in a period (200k/m, 5M/d; empty: any number)",
         "seconds": "For how long (90s, 10m, 2h)",
     },
     "lacks": {"pause": "paused", "place": "no place is free", "token": "no token", "turn": "not its turn"},

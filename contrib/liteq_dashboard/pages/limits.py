@@ -25,7 +25,7 @@ TEXT: Mapping[str, str] = {
     "resume": "It goes on at once.",
     "delete": "What it held goes on. One that stands in the code comes back when a worker starts.",
 }
-FIELDS: Mapping[str, tuple[str, ...]] = {"set": ("rate", "concurrent"), "pause": ("seconds",)}
+FIELDS: Mapping[str, tuple[str, ...]] = {"set": ("rate", "concurrent", "tokens"), "pause": ("seconds",)}
 LONGEST = 300  # characters of a key in an address
 
 
@@ -86,6 +86,7 @@ def _ask(action: str, request: Request, key: str, found: Mapping[str, Any] | Non
     values = {
         "rate": (found or {}).get("rate") or "",
         "concurrent": (found or {}).get("concurrent") or "",
+        "tokens": (found or {}).get("tokens") or "",
         "seconds": "10m",
     }
     fields = [

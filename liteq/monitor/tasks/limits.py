@@ -135,7 +135,7 @@ def is_declared(rules: Rules, key: str) -> bool:
 
 
 def rule_document(app: App, key: str, rules: Rules) -> dict[str, Any]:
-    """The allowance of a key: `rate`, `concurrent`, `of` (its pattern), its pause, its next token, and the code's."""
+    """The rule of a key: `rate`, `concurrent`, `tokens`, `of` (its pattern), its pause, its next token, the code's."""
     own, rule = rules.by_key.get(key), rules.of(key)
     views, now_ms = app.storage.views, app.clock.now_ms()
     state = views.key_row(key)
@@ -144,6 +144,7 @@ def rule_document(app: App, key: str, rules: Rules) -> dict[str, Any]:
     return {
         "rate": None if rule is None else rule.rate,
         "concurrent": None if rule is None else rule.concurrent,
+        "tokens": None if rule is None else rule.tokens,
         "of": None if rule is None or rule.key == key else rule.key,
         "next_token_s": None if bucket is None else bucket.wait_s(now_ms / 1000),
         "paused": _paused(state, of_pattern, now_ms),

@@ -133,9 +133,21 @@ def test_the_api_acts_alike(place: Place, client: Callable[..., Any]) -> None:
     assert ann.get("api/v1/limits/api").json["paused"]["until"] == place.app.clock.now_ms() + 30_000
 
 
+def test_a_form_keeps_the_tokens_that_it_does_not_change(place: Place, client: Callable[..., Any]) -> None:
+    ann, limits = client(place.app), place.app.storage.limits
+    done = ann.post("api/v1/limits/model/set", json={"tokens": "200k/m"})
+    assert done.json["command"] == "liteq limits set model --tokens 200k/m"
+    assert ann.get("api/v1/limits/model").json["tokens"] == "200k/m"
+    assert "200k/m Tokens" in ann.get("limits/model").words()
+    ann.post("limits/model/set", {**fields(ann.get("limits/model/set")), "rate": "6/m"})
+    found = limits.get("model")
+    assert (found.rate, found.tokens) == ("6/m", "200k/m")
+
+
 @pytest.mark.parametrize(
     ("action", "given"),
     [
+        ("set", {"tokens": "many"}),
         ("set", {"rate": "fast"}), ("set", {"concurrent": "0"}), ("set", {"concurrent": "many"}), ("pause", {}),
         ("pause", {"seconds": "-1"}), ("pause", {"seconds": "9999d"}), ("set", {"rates": "1/s"}),
     ],
