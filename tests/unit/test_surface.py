@@ -29,7 +29,7 @@ LEAVES = {path: one for path, one in COMMANDS.items() if not isinstance(one, cli
 OF_TWO = {"--args", "--by", "--from", "--keep", "--to", "--yes"}
 # Commands that run until they are ended, hand on to other programs, or write a file in a form of its own.
 WITHOUT_JSON = {
-    "beat", "dashboard", "flow graph", "flow import", "gateway", "mcp", "metrics", "multi", "relay", "shell",
+    "multi", "shell",
 }  # fmt: skip
 
 
