@@ -32,7 +32,7 @@ IDLE_LIMIT = 8  # connections of one kind kept open
 
 
 class SQLiteDriver(FileUpkeep):
-    """`driver.Driver` over one SQLite file; a subclass brings the library. The file's own needs are in upkeep.py."""
+    """`driver.Driver` over one SQLite file; a subclass brings the library. Its upkeep is keeping/upkeep.py."""
 
     def __init__(
         self,
