@@ -28,7 +28,7 @@ from liteq_kombu.files import File, files, open_file
 from liteq_kombu.options import options_of
 from liteq_kombu.replacing import close
 from liteq_kombu.running import RUN, Run, ending, ending_here, note_end, run_of
-from liteq_kombu.telling import add_tell, left_to_row, watch
+from liteq_kombu.telling import add_tell, left_to_row, watch, with_bodies
 
 __all__ = ["LiteqBackend"]
 
@@ -95,7 +95,7 @@ class LiteqBackend(SyncBackendMixin, Backend):
     ) -> None:  # fmt: skip
         """Store the error, and call errbacks; what was to come after the task has failed with it."""
         run = self._run(task_id, request)
-        with ending(run, state), left_to_row(run, request):
+        with ending(run, state), left_to_row(run, request), with_bodies(request):
             super().mark_as_failure(
                 task_id, exc, traceback=traceback, request=request, store_result=store_result,
                 call_errbacks=call_errbacks, state=state,

@@ -33,7 +33,7 @@ from liteq_kombu.documents import described_error
 from liteq_kombu.envelope import payload_of
 from liteq_kombu.running import RUN, Run, ending, run_of
 
-__all__ = ["add_tell", "left_to_row", "tell", "watch"]
+__all__ = ["add_tell", "left_to_row", "tell", "watch", "with_bodies"]
 
 WATCHED: Final = "_liteq_watched"  # on the loader
 
@@ -50,6 +50,27 @@ def left_to_row(run: Run | None, request: Any) -> Iterator[None]:
         yield
     finally:
         request.chain, request.errbacks = embedded
+
+
+@contextmanager
+def with_bodies(request: Any) -> Iterator[None]:
+    """Have Celery before 5.7 tell the bodies of chords in the rest of a chain, too.
+
+    It tells the chord alone, which nothing awaits: a chord around it would wait for ever.
+    """
+    rest = getattr(request, "chain", None)
+    if hasattr(Backend, "_fail_chain") or not rest:
+        yield
+        return
+    links = list(rest)
+    for link in links:  # it grows: a body may be a chord
+        if link.get("subtask_type") == "chord" and (body := link["kwargs"].get("body")) is not None:
+            links.append(body)  # noqa: PERF401
+    request.chain = links
+    try:
+        yield
+    finally:
+        request.chain = rest
 
 
 def add_tell(app: Celery) -> None:
@@ -81,11 +102,11 @@ def tell(self: Any, id_: str, errback: str = "", args: Any = (), kwargs: Any = N
         return None
     described, traceback = described_error(record.error)
     run.telling = id_
-    with ending(run, states.FAILURE):
+    request = context_of(record, self.app, backend.file.where)
+    with ending(run, states.FAILURE), with_bodies(request):
         Backend.mark_as_failure(
-            backend, id_, backend.exception_to_python(described), traceback=traceback,
-            request=context_of(record, self.app, backend.file.where),
-        )  # fmt: skip
+            backend, id_, backend.exception_to_python(described), traceback=traceback, request=request
+        )
     return None
 
 

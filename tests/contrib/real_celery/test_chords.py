@@ -211,6 +211,12 @@ def test_an_errback_of_a_chain_with_groups_in_it_is_called_once(shop: Shop, brok
     assert len(shop.lines(told)) == 1
 
 
+def test_a_chord_fails_whose_member_breaks_before_the_chord_at_its_end(shop: Shop) -> None:
+    inner = chain(shop, shop.sig("boom"), chord(shop, [shop.sig("same"), shop.sig("same")], shop.sig("same")))
+    sent = chord(shop, [inner, shop.sig("same", 2)], shop.sig("same")).delay()
+    shop.wait(lambda: shop.app.AsyncResult(sent.id).state == "FAILURE")
+
+
 def test_what_follows_a_body_that_is_a_group_runs_once(shop: Shop) -> None:
     """Celery gives it to each task of the group, under the same ids."""
     second = chord(shop, [shop.sig("same"), shop.sig("same")], shop.sig("body", str(shop.folder / "once")))
