@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from liteq.states import State
+from liteq.storage.groups.append_members import GIVE_UP
 
 from ...faults.sizes import size
 from .shop import NEEDS_CELERY, Shop
@@ -123,6 +124,38 @@ def test_a_header_is_written_at_once_and_not_at_all_where_it_breaks_off(tmp_path
         again = chord(shop, [shop.sig("same", n) for n in range(3)], shop.sig("same")).delay()
         shop.start()
         assert (sent.get(timeout=60), again.get(timeout=60)) == (list(range(20)), [0, 1, 2])
+    finally:
+        shop.close()
+
+
+def test_a_chord_whose_last_member_is_a_chord_that_cannot_be_opened_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from liteq.exceptions import StorageError
+    from liteq.storage.facades.groups import Groups
+
+    shop = Shop(tmp_path)
+    opens, opened = Groups.open, list[Any]()
+
+    def open_or_fail(self: Groups, batch: Any, *args: Any, **options: Any) -> bool:
+        opened.append(batch)
+        if len(opened) == 2:
+            raise StorageError("the disk is away")
+        return opens(self, batch, *args, **options)
+
+    monkeypatch.setattr(Groups, "open", open_or_fail)
+    try:
+        inner = chord(shop, [shop.sig("same", 2)], shop.sig("same"))
+        outer = chord(shop, [shop.sig("same", 1), inner], shop.sig("same"))
+        with pytest.raises(StorageError):
+            outer.clone().delay()
+        shop.send("same", 5)
+        reader = shop.liteq.storage.reader
+        assert (len(opened), reader.waiting(["celery"], limit=100)) == (2, 2), "the first member, and the next message"
+        assert [one.task for one in reader.messages(State.SCHEDULED)] == [GIVE_UP], "that closes no chord"
+        sent = outer.clone().delay()
+        shop.start()
+        assert sent.get(timeout=60) == [1, [2]]
     finally:
         shop.close()
 
