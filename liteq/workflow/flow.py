@@ -15,7 +15,6 @@ from liteq.result import AsyncResult
 from liteq.utils.durations import seconds
 from liteq.utils.misspelt import unexpected
 from liteq.utils.names import checked_id
-from liteq.workflow.client.inplace import apply_eagerly
 from liteq.workflow.client.run import Run
 from liteq.workflow.client.starting import start_run
 from liteq.workflow.declared.declaration import Declaration, OnConflict
@@ -124,6 +123,8 @@ class Workflow(Declaration[P, R]):
 
     def apply(self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
         """Run it here and now, as `WorkflowTest` does; its EagerResult. `throw`: raise its exception."""
+        from liteq.workflow.client.inplace import apply_eagerly  # it brings what executes
+
         return apply_eagerly(self, tuple(args or ()), dict(kwargs or {}), options)
 
     async def aapply_async(self, *args: Any, **options: Any) -> Run[R]:

@@ -8,7 +8,6 @@ from typing import Any
 
 from liteq import context
 from liteq.workflow.calling.effects import start
-from liteq.workflow.client.inplace import start_eagerly
 from liteq.workflow.client.run import Run
 from liteq.workflow.declared.declaration import Declaration
 from liteq.workflow.history.frames import here
@@ -26,6 +25,8 @@ def start_run(flow: Declaration[Any, Any], args: Sequence[Any], kwargs: Mapping[
         id_ = start(frame, flow.name, message, (args, kwargs, asked.id), asked.on_conflict, flow.event_of())
         return Run(app, id_, flow)
     if app.conf.task_always_eager:
+        from liteq.workflow.client.inplace import start_eagerly  # it brings what executes
+
         return start_eagerly(flow, args, kwargs)
     observer = app.publisher.observer
     with nullcontext() if observer is None else observer.sending():
