@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from celery import Celery, signals, states
+from celery import Celery, group, signals, states
 from celery.backends.base import Backend, SyncBackendMixin
 from celery.exceptions import ChordError, NotRegistered, TimeoutError
 from celery.result import result_from_tuple
@@ -28,7 +28,7 @@ from liteq_kombu.files import File, files, open_file
 from liteq_kombu.options import options_of
 from liteq_kombu.replacing import close
 from liteq_kombu.running import RUN, Run, ending, ending_here, note_end, run_of
-from liteq_kombu.telling import add_tell, left_to_row, watch, with_bodies
+from liteq_kombu.telling import add_tell, called_by_rows, left_to_row, watch, with_bodies
 
 __all__ = ["LiteqBackend"]
 
@@ -102,6 +102,16 @@ class LiteqBackend(SyncBackendMixin, Backend):
             )  # fmt: skip
         if run is not None:
             run.settle(DeadLetter(error_document(exc, traceback)))
+
+    def _call_task_errbacks(self, request: Any, exc: Any, traceback: Any) -> None:
+        run = ending_here(self.file)
+        if run is None or request.id not in (run.lease.id, run.telling) or not self.broker_is_here:
+            super()._call_task_errbacks(request, exc, traceback)
+            return
+        others = called_by_rows(run, request, self.app)
+        if others:
+            root_id = request.root_id or request.id
+            group(others, app=self.app).apply_async((request.id,), parent_id=request.id, root_id=root_id)
 
     def mark_as_revoked(
         self, task_id: str, reason: str = "", request: Any = None, store_result: bool = True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import mmap
 import os
 import sys
 import threading
@@ -43,6 +44,7 @@ NOT_BY_WAITING = (SchemaTooNew, StorageCorrupt, StorageUnavailable, ReadOnly, Co
 logger = logging.getLogger("liteq.kombu")
 
 T = TypeVar("T")
+SLOTS, BYTES = 4_096, 8  # of the tokens that the processes of a pool share
 LONGEST_PAUSE_S = 1.0  # between two tries of a write
 
 lock = threading.Lock()
@@ -51,6 +53,27 @@ files: dict[tuple[str, str], File] = {}
 
 class Unusable(ImproperlyConfigured):
     """Raised when the file cannot be used as it is: a newer schema, damage, no permission, a network filesystem."""
+
+
+class Begun:
+    """The leases under which a task has begun in one of the processes of a pool, so that it begins once under each.
+
+    A pool gives the task of a process that has died to another one, where it had not heard yet that the first had
+    begun. The file cannot tell: the lease is the same. So the processes share a little memory, made before they were
+    forked. It has the last token for each of some thousand slots.
+    """
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, SLOTS * BYTES)
+
+    def is_first(self, token: int) -> bool:
+        """Note that a task begins under the lease of `token`; False where it has begun before."""
+        at = token % SLOTS * BYTES
+        mine = token.to_bytes(BYTES, "little")
+        if self._memory[at : at + BYTES] == mine:
+            return False
+        self._memory[at : at + BYTES] = mine
+        return True
 
 
 class File:
@@ -80,6 +103,7 @@ class File:
             max_crashes=options.max_deliveries,
         )
         self.counter = Counter(self.storage)
+        self.begun = Begun()
         self.nets: set[Callable[[], None]] = set()  # of consumers in an event loop: each has one look again
         self._holder: Holder | None = None
         self._ready_in = 0

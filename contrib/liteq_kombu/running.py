@@ -80,6 +80,7 @@ class Run:
         self.ended: list[Ended] = []
         self.telling: str | None = None  # the id of the task whose loss it tells, which has ended already
         self.over = False  # it was to begin after its lease
+        self.lost = False  # it has begun before, in a process that has died
         self.claimed_ms = 0
         self.began_ms = file.storage.clock.now_ms()
         self._began = file.storage.clock.monotonic()
@@ -155,7 +156,9 @@ class Run:
             begun = [lease]
         else:
             begun = [lease] if self.is_current else []
-        if not begun:
+        if begun:
+            self.lost = not self.file.begun.is_first(lease.token)
+        else:
             say_once(self.lease.id, "%s[%s] does not run: its lease is over", self.lease.task, self.lease.id)
             self.settled = self.over = True
 

@@ -1,8 +1,10 @@
 """A failure told by a row, which wakes with it in the same transaction, whoever writes that; `liteq.errback` runs it.
 
 Celery's worker tells of a failure when it sees it. One that has died sees nothing, and the body of a chord whose header
-failed ran nowhere. So there are rows behind these:
+failed ran nowhere. And one that calls an errback before it has written the failure may die between the two: the errback
+would be called again. So there are rows behind these:
 
+- a task that fails gets one for each errback that takes `(request, exc, traceback)`, with its end;
 - a message that the file gives up gets one with that (liteq.storage.settling.telling): it tells as Celery's tracer
   would have done, errbacks and the rest of the chain;
 - what awaits a chord's header has one for each errback from the start, which vanishes when the header succeeds. It is a
@@ -12,7 +14,7 @@ failed ran nowhere. So there are rows behind these:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, Final
@@ -20,20 +22,23 @@ from typing import Any, Final
 from celery import Celery, states
 from celery.app.task import Context
 from celery.backends.base import Backend
+from celery.exceptions import WorkerLostError
 from kombu.message import Message as KombuMessage
 from kombu.serialization import prepare_accept_content
 
 from liteq.exceptions import LeaseLost, Reject
-from liteq.message import Lease
-from liteq.serialization import decode_error
+from liteq.message import Flag, Lease, Message
+from liteq.serialization import decode_error, encode
 from liteq.states import State
 from liteq.storage.reading.inspect import Record
 from liteq.storage.settling.telling import ERRBACK
+from liteq.utils.ids import ids_of
 from liteq_kombu.documents import described_error
 from liteq_kombu.envelope import payload_of
 from liteq_kombu.running import RUN, Run, ending, run_of
+from liteq_kombu.taking import takes_failure
 
-__all__ = ["add_tell", "left_to_row", "tell", "watch", "with_bodies"]
+__all__ = ["add_tell", "called_by_rows", "left_to_row", "tell", "watch", "with_bodies"]
 
 WATCHED: Final = "_liteq_watched"  # on the loader
 
@@ -50,6 +55,28 @@ def left_to_row(run: Run | None, request: Any) -> Iterator[None]:
         yield
     finally:
         request.chain, request.errbacks = embedded
+
+
+def called_by_rows(run: Run, request: Any, app: Celery) -> Sequence[Any]:
+    """Have rows that are written with the end of `run` call the errbacks of `request` that take its error.
+
+    The signatures of the others. Celery calls the first kind at once, in the process that fails.
+    """
+    others = []
+    for place, one in enumerate(request.errbacks):
+        sig = app.signature(one)
+        if sig.subtask_type or not takes_failure(app, sig.task, sig.args, sig.kwargs):
+            others.append(sig)
+            continue
+        call = [[request.id, sig.task, list(sig.args), dict(sig.kwargs)], {}]
+        lease, (id_,) = run.lease, ids_of(f"call of errback {request.id}", place, 1)
+        row = Message(
+            id=id_, task=ERRBACK, queue=lease.queue, priority=lease.priority,
+            payload=encode(call, what=f"the arguments of the errback {sig.task}"), root_id=lease.root_id or lease.id,
+            parent_id=request.id, flags=Flag.IGNORE_RESULT,
+        )  # fmt: skip
+        run.following.append(row)
+    return others
 
 
 @contextmanager
@@ -128,9 +155,9 @@ def context_of(record: Record, app: Celery, where: str) -> Context:
 
 
 def watch(loader: Any) -> None:
-    """Have no body run whose task was to begin after its lease: Celery asks its loader before each.
+    """Have no body run whose task was to begin after its lease, or once more under it.
 
-    An error of a signal's receiver would be logged, and the body run.
+    Celery asks its loader before each. An error of a signal's receiver would be logged, and the body run.
     """
     if getattr(loader, WATCHED, False):
         return
@@ -141,6 +168,8 @@ def watch(loader: Any) -> None:
         run: Run | None = getattr(task.request, RUN, None)
         if run is not None and run.over:
             raise LeaseLost(task_id)
+        if run is not None and run.lost:
+            raise WorkerLostError("its process died as it began")
         before(task_id, task)
 
     loader.on_task_init = on_task_init

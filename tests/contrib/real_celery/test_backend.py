@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -62,20 +64,19 @@ def test_what_comes_next_is_written_with_the_end_or_not_at_all(shop: Shop) -> No
 
 def test_no_errback_is_called_for_what_another_run_has_or_has_settled(shop: Shop) -> None:
     """Celery before 5.7 takes a task for lost whose process has stored its success and died then."""
-    told = []
 
     @shop.app.task(name="shop.told_here", shared=False)
     def told_here(request: Any, exc: Any, traceback: Any) -> None:
-        told.append(type(exc))
+        raise AssertionError("it is called by a row, in a worker")
 
     result = shop.send("add", 1, 1, link_error=told_here.s())
     request = begun(shop)
     shop.app.backend.mark_as_done(result.id, 2, begun_again(request))
     shop.app.backend.mark_as_failure(result.id, OSError("its process died"), request=request)
-    assert (told, result.get(timeout=60)) == ([], 2)
+    assert (waiting(shop), result.get(timeout=60)) == ([], 2)
     result = shop.send("add", 1, 1, link_error=told_here.s())
     shop.app.backend.mark_as_failure(result.id, KeyError("no"), request=begun(shop))
-    assert told == [KeyError]
+    assert waiting(shop) == ["liteq.errback"]
 
 
 def test_a_lost_lease_stores_no_result(shop: Shop) -> None:
@@ -271,3 +272,23 @@ def test_the_worker_of_each_app_of_celery_s_fixtures_tells_of_failures(
         app = TestApp(config={"broker_url": url, "result_backend": url})
         with setup_default_app(app), start_worker(app, pool="solo", perform_ping_check=False) as worker:
             assert "liteq.errback" in worker.consumer.strategies
+
+
+def test_an_early_task_begins_once_in_all_processes_of_a_pool(shop: Shop) -> None:
+    """A pool gives it to a second one, where the first has died before the pool heard that it began."""
+    from celery.exceptions import WorkerLostError
+
+    from liteq_kombu.running import run_of
+
+    shop.send("add", 1, 1)
+    request, file = begun(shop), shop.app.backend.file
+    pid = os.fork()
+    if pid == 0:
+        first = run_of(begun_again(request), file)
+        first.begin()
+        os._exit(int(first.lost))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    again = run_of(request, file)
+    again.begin()
+    with pytest.raises(WorkerLostError, match="its process died as it began"):
+        shop.app.loader.on_task_init(request.id, SimpleNamespace(request=request))
