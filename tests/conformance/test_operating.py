@@ -510,7 +510,7 @@ def test_the_audit_is_read_newest_first_a_page_at_a_time(storage: Storage) -> No
         storage.audit.note(ANN, "pause", f"q{n}", queue=f"q{n}")
     first = storage.audit.page(limit=2)
     assert [one.target for one in first] == ["q2", "q1"]
-    assert [one.target for one in storage.audit.page(before=first[-1].id)] == ["q0"]
+    assert [one.target for one in storage.audit.page(after=first[-1].id)] == ["q0"]
     assert [one.reason for one in storage.audit.of_target("q1")] == ["they paid"]
 
 

@@ -7,19 +7,20 @@ import pytest
 from liteq.message import Ack, Batch, Flag, Lease, RetryAt
 from liteq.states import State
 from liteq.storage.groups.ended import Ended
+from liteq.storage.settling.telling import errback_id
 from liteq.storage.storage import Storage
 
 from ..conftest import ERROR, FakeWorker, Run, Send, StateOf, row
 from .conftest import Meet
 
-BEHIND = Batch([row("errback", Flag.ON_FAILURE | Flag.CALLBACK | Flag.TAKES_INPUT, awaits="a")])
+TOLD = b'{"celery":{"embed":{"errbacks":[{"task":"told"}]}}}'
 NEXT = Batch([row("next", Flag.TAKES_INPUT, awaits="a")])
 
 
 @pytest.fixture
 def lease(storage: Storage, worker: FakeWorker) -> Lease:
     """Of the message a."""
-    storage.enqueue(Batch([row("a")]))
+    storage.enqueue(Batch([row("a", options=TOLD)]))
     return worker.claim_one()
 
 
@@ -31,22 +32,24 @@ def test_a_message_begins_or_its_lease_is_reaped(
     """Begun, it runs at most once, and its loss is told; else it goes back, and the one that would begin is told."""
     dead = [worker.number]
     if begins_first:
-        begun, reaped = meet(lambda: one.leases.begin([lease], BEHIND), lambda: two.reap(dead, expired=False))
+        begun, reaped = meet(lambda: one.leases.begin([lease]), lambda: two.reap(dead, expired=False))
     else:
-        reaped, begun = meet(lambda: one.reap(dead, expired=False), lambda: two.leases.begin([lease], BEHIND))
+        reaped, begun = meet(lambda: one.reap(dead, expired=False), lambda: two.leases.begin([lease]))
     reaped += storage.reap(dead, expired=False)  # a reaper may pass by what somebody writes
     assert (len(begun), reaped) == (int(begins_first), 1)
     assert state("a") is (State.DEAD if begins_first else State.PENDING)
-    assert state("errback") is (State.PENDING if begins_first else None)
+    assert state(errback_id("a")) is (State.PENDING if begins_first else None)
 
 
-def test_a_message_that_two_begin_has_what_is_behind_it_once(
-    meet: Meet, one: Storage, two: Storage, lease: Lease, storage: Storage, state: StateOf
+def test_two_that_give_a_message_up_tell_of_it_once(
+    meet: Meet, one: Storage, two: Storage, worker: FakeWorker, lease: Lease, storage: Storage, state: StateOf
 ) -> None:
-    ours, theirs = meet(lambda: one.leases.begin([lease], BEHIND), lambda: two.leases.begin([lease], BEHIND))
-    assert (len(ours), len(theirs)) == (1, 1)
-    storage.settle([(theirs[0], Ack(b"1"))])
-    assert (state("a"), state("errback")) == (State.SUCCEEDED, None)
+    dead = [worker.number]
+    assert storage.leases.begin([lease])
+    ours, theirs = meet(lambda: one.reap(dead, expired=False), lambda: two.reap(dead, expired=False))
+    assert ours + theirs + storage.reap(dead, expired=False) == 1
+    assert (state("a"), state(errback_id("a"))) == (State.DEAD, State.PENDING)
+    assert sum(count.n for count in storage.reader.counts()) == 2
 
 
 @pytest.mark.parametrize("puts_first", [True, False])
