@@ -205,6 +205,36 @@ def test_a_group_is_given_up_where_its_sender_died(
     assert counts(storage) == (2, 0, 1)
 
 
+@pytest.mark.parametrize("came", [False, True])
+def test_a_group_whose_sender_ended_before_it_was_whole_fails_with_the_rest(
+    storage: Storage, worker: FakeWorker, state: StateOf, came: bool
+) -> None:
+    """As a chord behind a task that was killed once it had opened it: what is to come after that task is told."""
+    storage.enqueue(Batch([row("killed")]))
+    lease = worker.claim_one()
+    opened(storage, "a", "b")
+    if came:
+        enter(storage, "a")
+    storage.settle([(lease, DeadLetter(ERROR))], ended=[Ended("g", ERROR, task="celery.chord")])
+    if came:
+        assert state("body") is State.BLOCKED, "the member that has come is to end first"
+        storage.settle([(worker.claim_one(), Ack(b"1"))])
+    assert (state("body"), state("g"), places(storage)) == (State.UPSTREAM_FAILED, None, 0)
+    assert worker.claim() == []
+
+
+def test_a_group_around_one_whose_sender_ended_fails_too(storage: Storage, worker: FakeWorker, state: StateOf) -> None:
+    storage.enqueue(Batch([row("killed")]))
+    lease = worker.claim_one()
+    opened(storage, "inner")
+    close(storage)
+    inner = row("inner", INPUT | LINKED, awaits="h", group_id="g")
+    assert storage.groups.open(Batch([inner], [Group("h", 0)]), {"a": Seat("h", 0)}, queue="celery")
+    storage.settle([(lease, DeadLetter(ERROR))], ended=[Ended("h", ERROR, task="celery.chord")])
+    assert (state("inner"), state("body")) == (State.UPSTREAM_FAILED, State.UPSTREAM_FAILED)
+    assert worker.claim() == []
+
+
 def test_it_is_opened_once_and_anew_when_it_has_finished(storage: Storage, run: Run) -> None:
     assert opened(storage, "a")
     assert not opened(storage, "a"), "its sender runs a second time"

@@ -1427,6 +1427,16 @@ MUTANTS = [
         "../unit/test_coroutines.py::test_a_fork_from_another_thread_leaves_the_loop_awake",
     ),
     without(
+        "a chord that was opened by a task which died then fails at once", "liteq/storage/groups/ended.py",
+        "if give_up(tx, one.id, one.error, now_ms=now_ms):", "if False:",
+        "../conformance/test_open_groups.py::test_a_group_whose_sender_ended_before_it_was_whole_fails_with_the_rest",
+    ),
+    without(
+        "a task of Celery's begins once in all processes of a pool", "contrib/liteq_kombu/running.py",
+        "self.lost = not self.file.begun.is_first(lease.token)", "self.lost = False",
+        CELERY + "test_backend.py::test_an_early_task_begins_once_in_all_processes_of_a_pool",
+    ),
+    without(
         "a row tells of what has crashed too often", "liteq/storage/settling/settle.py",
         "told = leave_word(tx, lease.seq, lease.id, now_ms=terms.now_ms)", "told = False",
         "../conformance/test_giving_up.py::test_a_row_tells_of_what_has_crashed_too_often",

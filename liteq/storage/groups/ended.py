@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from liteq.message import Flag
 from liteq.storage.canvases.continuation import End, propagate
 from liteq.storage.driver import Transaction
-from liteq.storage.groups.open_groups import PATIENCE_MS, take_seat
+from liteq.storage.groups.open_groups import PATIENCE_MS, give_up, take_seat
 from liteq.storage.rows.payloads import NO_ARGUMENTS
 from liteq.utils.records import NamedTuple
 
@@ -45,11 +45,17 @@ class Ended(NamedTuple):
 
 
 def end(tx: Transaction, ended: Sequence[Ended], *, now_ms: int) -> bool:
-    """End these, but for those that are in the file; whether something woke."""
-    ends = []
+    """End these, but for those that are in the file; whether something woke.
+
+    One may be a group that is held open, of a chord whose sender was killed between its opening and its members.
+    """
+    ends, woke = [], False
     for one in ended:
         tx.executemany(ONLY_SHOWN, [(one.id,)])
         if tx.execute(IS_THERE, (one.id,)):
+            continue
+        if give_up(tx, one.id, one.error, now_ms=now_ms):  # a chord that was about to be sent
+            woke = True
             continue
         seat = take_seat(tx, one.id, one.group_id, one.position, patience_ms=PATIENCE_MS, now_ms=now_ms)
         group_id, position = (None, 0) if seat is None else seat
@@ -57,4 +63,4 @@ def end(tx: Transaction, ended: Sequence[Ended], *, now_ms: int) -> bool:
         row = {**one._asdict(), "group_id": group_id, "position": position, "flags": flags}
         if tx.executemany(END, [{**row, "payload": NO_ARGUMENTS, "now_ms": now_ms}]) and group_id is not None:
             ends.append(End(one.id, False, group_id, one.error))
-    return propagate(tx, ends, now_ms=now_ms) if ends else False
+    return propagate(tx, ends, now_ms=now_ms) or woke if ends else woke

@@ -24,7 +24,7 @@ from liteq.storage.groups.append_members import UNPLACED
 from liteq.storage.sending.enqueue import place
 from liteq.utils.records import NamedTuple
 
-__all__ = ["PATIENCE_MS", "Seat", "close", "enter", "expect", "open_group", "take_seat"]
+__all__ = ["PATIENCE_MS", "Seat", "close", "enter", "expect", "give_up", "open_group", "take_seat"]
 
 PUT = """
 INSERT INTO liteq_places (member, group_id, position, created_ms) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
@@ -190,6 +190,21 @@ def close(tx: Transaction, group_id: str, size: int | None, *, now_ms: int) -> N
             tx.executemany(GROW, [{"id": id_, "n": to_come[id_]}])
             tx.executemany(SHRINK, [(id_,)])
             propagate(tx, [End(placeholder, True, id_)], now_ms=now_ms)
+
+
+def give_up(tx: Transaction, group_id: str, error: bytes, *, now_ms: int) -> bool:
+    """End a group that is held open, as its sender has ended without it: it fails, with what awaits it.
+
+    False where it is not open. A member that comes later is a message without a group.
+    """
+    tx.execute(COUNTS, (group_id,))
+    found = False
+    for id_, placeholder, _ in list(_open_in(tx, group_id)):
+        if tx.executemany(LET_GO, [(placeholder,)]):
+            tx.executemany(FORGET, [(id_,)])
+            propagate(tx, [End(placeholder, False, id_, error)], now_ms=now_ms)
+            found = True
+    return found
 
 
 def _open_in(tx: Transaction, group_id: str) -> Iterator[tuple[str, str, int]]:
