@@ -171,6 +171,8 @@ class Drill:
             with path.open("rb") as ledger:
                 ledger.seek(self._read)
                 for line in ledger:
+                    if not line.endswith(b"\n"):  # the rest of the write is not seen yet
+                        break
                     self._read += len(line)
                     what, id_, at_ms, pid, given = json.loads(line)
                     self._noted.append((what, id_, at_ms, pid, given))
