@@ -257,7 +257,7 @@ class Channel(virtual.Channel):
         if file.short:
             return
         try:
-            visibility_s, turn_ms = file.options.visibility_timeout, file.storage.clock.now_ms()
+            visibility_s = file.options.visibility_timeout
             turn = file.storage.turn(
                 (), queues, worker=worker, limit=limit, visibility_s=visibility_s, begins=self._beginning
             )
@@ -268,7 +268,7 @@ class Channel(virtual.Channel):
         self._more = len(turn.leases) >= limit  # else there is no more, and the bell rings when there is
         settled: list[tuple[Lease, Outcome]] = []
         for lease in turn.leases:
-            payload = self._payload(lease, turn_ms)
+            payload = self._payload(lease)
             if isinstance(payload, dict):
                 if lease.queue in self._without_ack:
                     settled.append((lease, Ack()))
@@ -293,7 +293,7 @@ class Channel(virtual.Channel):
         own = (one for one in first if one.queue not in self._without_ack and not one.flags & NO_TASK)
         return [one for one in own if node.begins_at_once(one.task)]
 
-    def _payload(self, lease: Lease, now_ms: int) -> dict[str, Any] | Outcome:
+    def _payload(self, lease: Lease) -> dict[str, Any] | Outcome:
         """The message of `lease`; what becomes of it at once where Celery has no form for it."""
         file = self._file
         if lease.task == GIVE_UP:
@@ -310,8 +310,8 @@ class Channel(virtual.Channel):
                 lease = as_called(file, lease)
                 args = self._args(lease)
                 return payload_of(
-                    lease, file.where, lower_first=file.options.lower_first, beside=beside, args=args, now_ms=now_ms
-                )
+                    lease, file.where, lower_first=file.options.lower_first, beside=beside, args=args
+                )  # fmt: skip
         except (LiteqError, ValueError, KeyError, TypeError) as exc:
             why = f"it cannot be read: {exc}"
         running.say_once(f"{lease.task} {why}", "Task %s[%s] is left to others: %s", lease.task, lease.id, why)

@@ -235,34 +235,29 @@ def _opaque(message: Mapping[str, Any], queue: str, priority: int, id_: str) -> 
 # -- from a row --------------------------------------------------------------------------------------------------------
 
 
-def facts_of(where: str, lease: Lease, *, beside: bool, now_ms: int) -> list[Any]:
-    """The facts of a lease, given at `now_ms`, for the process that runs the task.
-
-    `beside`: its arguments stand beside the row.
-    """
+def facts_of(where: str, lease: Lease, *, beside: bool) -> list[Any]:
+    """The facts of a lease for the process that runs the task; `beside`: its arguments stand beside the row."""
     return [
         where, lease.seq, lease.token, lease.flags, lease.retries, lease.crashes, lease.queue, lease.priority,
-        lease.group_id, lease.awaits, lease.expires_ms, beside, lease.due_ms, now_ms,
+        lease.group_id, lease.awaits, lease.expires_ms, beside, lease.due_ms,
     ]  # fmt: skip
 
 
 def lease_of(facts: list[Any], id_: str, task: str, root_id: str | None, parent_id: str | None) -> Lease:
     """The lease of which `facts_of` told."""
-    _, seq, token, flags, retries, crashes, queue, priority, group_id, awaits, expires_ms, beside, due_ms, _ = facts
+    _, seq, token, flags, retries, crashes, queue, priority, group_id, awaits, expires_ms, beside, due_ms = facts
     return Lease(
         seq, token, id_, task, b"" if beside else b"[[],{}]", None, queue, priority, due_ms, expires_ms, retries,
         crashes, flags, root_id, parent_id, group_id, awaits,
     )  # fmt: skip
 
 
-def payload_of(
-    lease: Lease, where: str, *, lower_first: bool, beside: bool, args: list[Any] | None, now_ms: int
-) -> dict[str, Any]:
-    """The message of a lease that was given at `now_ms`, with its arguments, as kombu's channel delivers it.
+def payload_of(lease: Lease, where: str, *, lower_first: bool, beside: bool, args: list[Any] | None) -> dict[str, Any]:
+    """The message of a lease with its arguments, as kombu's channel delivers it.
 
     `args`: the positional arguments where a result that was awaited goes in front, still tagged.
     """
-    facts = facts_of(where, lease, beside=beside, now_ms=now_ms)
+    facts = facts_of(where, lease, beside=beside)
     tag = f"{lease.seq}.{lease.token}"
     if lease.task == OPAQUE:
         return _opened(lease, tag, facts)

@@ -43,7 +43,6 @@ logger = logging.getLogger("liteq.kombu")
 RUN = "_liteq_run"  # on the request
 TRACER: Final = "celery.app.trace"
 CANVAS: Final = "celery.canvas"
-AT_ONCE_MS: Final = 1_000  # between a claim and the start: shorter than a lease
 DISPATCH: Final = "_dispatch_callbacks_and_chain"
 said: set[str] = set()
 scope = threading.local()  # `run`: the execution whose end this thread is storing
@@ -81,7 +80,6 @@ class Run:
         self.telling: str | None = None  # the id of the task whose loss it tells, which has ended already
         self.over = False  # it was to begin after its lease
         self.lost = False  # it has begun before, in a process that has died
-        self.claimed_ms = 0
         self.began_ms = file.storage.clock.now_ms()
         self._began = file.storage.clock.monotonic()
 
@@ -145,18 +143,15 @@ class Run:
     def begin(self) -> None:
         """Note that it runs now, and at most once: it was acknowledged before it ran.
 
-        The claim has noted that already where a process was free for it. Then its lease is looked at only if it did not
-        start at once.
+        The claim has noted that already where a process was free for it. Then a look is enough.
         """
-        storage, lease = self.file.storage, self.lease
-        if not lease.flags & Flag.BEGUN:
-            begun = storage.leases.begin([lease])
-            self.lease = begun[0] if begun else lease
-        elif 0 <= self.began_ms - self.claimed_ms < AT_ONCE_MS:
-            begun = [lease]
+        lease = self.lease
+        if lease.flags & Flag.BEGUN:
+            holds = self.is_current
         else:
-            begun = [lease] if self.is_current else []
-        if begun:
+            begun = self.file.storage.leases.begin([lease])
+            self.lease, holds = (begun[0], True) if begun else (lease, False)
+        if holds:
             self.lost = not self.file.begun.is_first(lease.token)
         else:
             say_once(self.lease.id, "%s[%s] does not run: its lease is over", self.lease.task, self.lease.id)
@@ -183,7 +178,6 @@ def run_of(request: Any, file: File) -> Run | None:
         return None
     lease = lease_of(facts, request.id, getattr(request, "task", None) or "", request.root_id, request.parent_id)
     made = Run(file, lease)
-    made.claimed_ms = facts[-1]
     made.again_delivered = bool((getattr(request, "delivery_info", None) or {}).get("redelivered"))
     setattr(request, RUN, made)
     return made

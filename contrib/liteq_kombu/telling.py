@@ -144,7 +144,7 @@ def context_of(record: Record, app: Celery, where: str) -> Context:
         record.expires_ms, record.retries, record.crashes, record.flags, record.root_id, record.parent_id,
         record.group_id, record.awaits,
     )  # fmt: skip
-    message = payload_of(lease, where, lower_first=False, beside=False, args=None, now_ms=0)
+    message = payload_of(lease, where, lower_first=False, beside=False, args=None)
     properties, headers = message["properties"], message["headers"]
     args, kwargs, embed = KombuMessage(
         body=message["body"], content_type=message["content-type"], content_encoding=message["content-encoding"],
