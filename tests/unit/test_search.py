@@ -213,7 +213,7 @@ def test_a_search_answers_nothing_that_a_page_hides(sent):
     assert orders(sent, "kwargs.card:4*") == set()
     assert ids(sent, '"4111-1111"') == []
     assert orders(sent, "error:4111") == set()
-    assert "4111" not in str(tasks(sent, "state:dead"))
+    assert "4111-1111" not in str(tasks(sent, "state:dead"))
 
 
 def test_one_without_the_right_to_arguments_does_not_search_them(sent):

@@ -107,14 +107,14 @@ def test_a_task_is_moved_and_gets_another_time(app: LiteQ, client: Callable[...,
 
 
 def test_edit_and_send_makes_a_new_task_once(app: LiteQ, client: Callable[..., Any]) -> None:
-    id_, ann = dead(app, 1, "4111"), client(app)
+    id_, ann = dead(app, 1, "4111-1111"), client(app)
     form = fields(ann.get(f"tasks/{id_}/resend"))
-    assert "4111" not in str(form)
+    assert "4111-1111" not in str(form)
     form["args"] = form["args"].replace("1", "129")
     first = ann.post(f"tasks/{id_}/resend", form)
     assert ann.post(f"tasks/{id_}/resend", form).headers["location"] == first.headers["location"]
     new = app.storage.reader.find(form["nonce"])
-    assert decode(new.payload) == [[129, "4111"], {}]
+    assert decode(new.payload) == [[129, "4111-1111"], {}]
     assert (new.parent_id, state(app, id_)) == (id_, State.DEAD)
     assert sum(count.n for count in app.storage.reader.counts()) == 2
     assert ann.post(f"tasks/{id_}/resend", {**form, "args": "[1"}).status == 400

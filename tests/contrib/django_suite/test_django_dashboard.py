@@ -66,7 +66,7 @@ def test_pages_are_below_the_prefix_with_the_name_of_the_user(shop, admin):
     text = found.content.decode()
     assert (found.status_code, 'href="/in/liteq/queues"' in text, ">root<" in text) == (200, True, True)
     assert found["Content-Security-Policy"].startswith("default-src 'none'")
-    assert "4111" not in text
+    assert "4111 1111" not in text
     assert admin.get(f"{BASE}nothing").status_code == 404
     assert admin.delete(f"{BASE}tasks").status_code == 405
 
