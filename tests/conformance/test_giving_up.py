@@ -60,6 +60,18 @@ def test_nobody_is_told_where_nobody_is_named(
     assert other.claim() == []
 
 
+@pytest.mark.parametrize("options", [b'{"celery":3,"x":"embed"}', b'{"celery":{"embed":[1]}}', b'"embed" and no JSON'])
+def test_what_another_program_has_written_there_holds_up_no_reaper(
+    storage: Storage, send: Send, worker: FakeWorker, other: FakeWorker, options: bytes
+) -> None:
+    id_ = send(options=options)
+    storage.leases.begin([worker.claim_one()])
+    storage.reap([worker.number])
+    record = storage.reader.find(id_)
+    assert record is not None
+    assert (record.state, other.claim()) == (State.DEAD, [])
+
+
 def test_nobody_is_told_twice_where_rows_stand_behind_it(
     storage: Storage, worker: FakeWorker, other: FakeWorker
 ) -> None:

@@ -33,10 +33,7 @@ def errback_id(id_: str) -> str:
 def leave_word(tx: Transaction, seq: int, id_: str, *, now_ms: int) -> bool:
     """Put the row that tells behind a message that is about to be given up; whether there is anybody to be told."""
     options, queue, priority, root_id = tx.execute(ROW, (seq,))[0]
-    if options is None or EMBED not in options:
-        return False
-    embed = orjson.loads(options).get("celery", {}).get("embed", {})
-    if not (embed.get("errbacks") or embed.get("chain")) or tx.execute(FOLLOWED, (id_,)):
+    if not _names_somebody(options) or tx.execute(FOLLOWED, (id_,)):
         return False
     row = Message(
         id=errback_id(id_), task=ERRBACK, payload=b"[[],{}]", queue=queue, priority=priority, root_id=root_id or id_,
@@ -44,3 +41,16 @@ def leave_word(tx: Transaction, seq: int, id_: str, *, now_ms: int) -> bool:
     )  # fmt: skip
     place(tx, Batch([row]), now_ms=now_ms)
     return True
+
+
+def _names_somebody(options: bytes | None) -> bool:
+    """Whether these options embed errbacks or more of a chain. Another program may have written anything there."""
+    if options is None or EMBED not in options:
+        return False
+    try:
+        found = orjson.loads(options)
+    except ValueError:
+        return False
+    for name in ("celery", "embed"):
+        found = found.get(name) if isinstance(found, dict) else None
+    return isinstance(found, dict) and bool(found.get("errbacks") or found.get("chain"))
