@@ -108,7 +108,11 @@ class LiteqBackend(SyncBackendMixin, Backend):
         if run is None or request.id not in (run.lease.id, run.telling) or not self.broker_is_here:
             super()._call_task_errbacks(request, exc, traceback)
             return
-        others = called_by_rows(run, request, self.app)
+        try:
+            others = called_by_rows(run, request, self.app)
+        except (TypeError, ValueError):  # as those of pickle: they are called here, as by Celery
+            super()._call_task_errbacks(request, exc, traceback)
+            return
         if others:
             root_id = request.root_id or request.id
             group(others, app=self.app).apply_async((request.id,), parent_id=request.id, root_id=root_id)

@@ -60,9 +60,10 @@ def left_to_row(run: Run | None, request: Any) -> Iterator[None]:
 def called_by_rows(run: Run, request: Any, app: Celery) -> Sequence[Any]:
     """Have rows that are written with the end of `run` call the errbacks of `request` that take its error.
 
-    The signatures of the others. Celery calls the first kind at once, in the process that fails.
+    Returns the signatures of the others. Celery calls the first kind at once, in the process that fails. Raises
+    ValueError or TypeError, and adds nothing, where the arguments of one are no JSON.
     """
-    others = []
+    others, rows = [], []
     for place, one in enumerate(request.errbacks):
         sig = app.signature(one)
         if sig.subtask_type or not takes_failure(app, sig.task, sig.args, sig.kwargs):
@@ -72,10 +73,11 @@ def called_by_rows(run: Run, request: Any, app: Celery) -> Sequence[Any]:
         lease, (id_,) = run.lease, ids_of(f"call of errback {request.id}", place, 1)
         row = Message(
             id=id_, task=ERRBACK, queue=lease.queue, priority=lease.priority,
-            payload=encode(call, what=f"the arguments of the errback {sig.task}"), root_id=lease.root_id or lease.id,
-            parent_id=request.id, flags=Flag.IGNORE_RESULT,
+            payload=encode(call, what=f"the arguments of the errback {sig.task}", limit=None), flags=Flag.IGNORE_RESULT,
+            root_id=lease.root_id or lease.id, parent_id=request.id,
         )  # fmt: skip
-        run.following.append(row)
+        rows.append(row)
+    run.following += rows
     return others
 
 

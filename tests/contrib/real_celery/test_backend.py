@@ -79,6 +79,20 @@ def test_no_errback_is_called_for_what_another_run_has_or_has_settled(shop: Shop
     assert waiting(shop) == ["liteq.errback"]
 
 
+def test_an_errback_whose_arguments_are_no_json_is_called_at_once(shop: Shop) -> None:
+    told = []
+
+    @shop.app.task(name="shop.told_with", shared=False)
+    def told_with(request: Any, exc: Any, traceback: Any, what: Any) -> None:
+        told.append((type(exc), what))
+
+    result, odd = shop.send("add", 1, 1), object()
+    request = begun(shop)
+    request.errbacks = [told_with.s(odd)]
+    shop.app.backend.mark_as_failure(result.id, KeyError("no"), request=request)
+    assert (told, waiting(shop), result.state) == ([(KeyError, odd)], [], "FAILURE")
+
+
 def test_a_lost_lease_stores_no_result(shop: Shop) -> None:
     result = shop.send("add", 1, 1)
     stale = begun(shop)
