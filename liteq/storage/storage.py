@@ -201,7 +201,7 @@ class Storage(facades.Parts):
         """Settle a batch of outcomes and claim up to `limit` messages, in one transaction.
 
         So a chain's next link is in the worker's hands in the same commit that acknowledged the one before. An idle
-        worker's turn is a read: it takes the write lock only when there is something to claim, or when it is
+        worker's turn is a read: it takes the write lock only for `events`, for something to claim, or where it is
         `expectant`, which saves the look.
 
         `budget`: the share that rate limits allow; None where this worker knows of none. `events` are written with the
@@ -210,14 +210,14 @@ class Storage(facades.Parts):
         many seconds they took, by token. `sums` are added to the statistics, where there is something `settled`.
         `begins`: chooses those of the leases that begin at once, and run at most once (`leases.begin`).
         """
-        if not settled and limit <= 0:
+        if not settled and limit <= 0 and not events:
             return Turn([], [])
         terms = self._terms(ran)
-        if limit <= 0 and len(settled) == 1 and not events and not sums:
-            (lease, outcome) = settled[0]
-            if _settle.acknowledge(self.driver, lease, outcome, terms):
-                return Turn([], [])
-        if not settled and not expectant and (self.driver.one_writer or budget is not None or self._limits.version):
+        alone = len(settled) == 1 and limit <= 0 and not events and not sums
+        if alone and _settle.acknowledge(self.driver, *settled[0], terms):
+            return Turn([], [])
+        looks = self.driver.one_writer or budget is not None or self._limits.version
+        if looks and not (settled or events or expectant):
             with self.driver.read() as tx:
                 worth_it, due_ms = worth_a_claim(tx, queues, budget, now_ms=terms.now_ms)
             if not worth_it:

@@ -381,6 +381,14 @@ def test_sums_of_a_turn_that_is_rolled_back_are_not_in_the_file(
     assert storage.stats.totals() == []
 
 
+@pytest.mark.parametrize("limit", [0, 4])
+def test_events_of_a_turn_that_finds_nothing_to_do_are_in_the_file(storage: Storage, limit: int) -> None:
+    last = storage.events.last()
+    turn = storage.turn((), ("celery",), worker=1, limit=limit, visibility_s=60, events=[(None, b'{"type": "e"}')])
+    assert turn.leases == []
+    assert [event for _, event in storage.events.after(last, 10)] == [b'{"type": "e"}']
+
+
 # -- measures ----------------------------------------------------------------------------------------------------------
 
 

@@ -112,7 +112,7 @@ def test_a_camera_takes_snapshots(shop, worker):
     wait_for(lambda: "Taking snapshots" in log())
     assert shop.call("call", "shop.add", "-a", "[2, 3]").returncode == 0
     film = shop.folder / "film"
-    wait_for(lambda: film.exists() and "shop.add SUCCESS" in film.read_text(), what=log())
+    wait_for(lambda: film.exists() and "shop.add SUCCESS" in film.read_text(), what=log)
 
 
 @pytest.mark.celery("Monitoring: command line", "`inspect` and `control` know the commands that a project registers")

@@ -20,12 +20,12 @@ from liteq.storage.reading.inspect import Record
 HERE = Path(__file__).resolve().parent
 
 
-def wait_for(fact: Callable[[], object], *, within_s: float = 60.0, what: str = "") -> Any:
-    """`fact()` as soon as it is true; a failure when it never is."""
+def wait_for(fact: Callable[[], object], *, within_s: float = 60.0, what: str | Callable[[], str] = "") -> Any:
+    """`fact()` as soon as it is true; a failure when it never is, with `what`, or what it gives then."""
     give_up = time.monotonic() + within_s
     while not (value := fact()):
         if time.monotonic() > give_up:
-            raise AssertionError(f"not within {within_s} s: {what or fact}")
+            raise AssertionError(f"not within {within_s} s: {(what() if callable(what) else what) or fact}")
         time.sleep(0.003)
     return value
 
