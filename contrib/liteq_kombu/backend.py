@@ -204,7 +204,13 @@ class LiteqBackend(SyncBackendMixin, Backend):
             self.storage.cancel([task_id])
 
     def _is_unknown(self, task_id: str) -> bool:
-        """Whether the row says so already: a message of a task that a worker does not have is rejected with that."""
+        """Whether the row says so already: a message of a task that a worker does not have is rejected with that.
+
+        Or it was left to another worker, and has not failed.
+        """
+        if task_id in self.file.left:
+            self.file.left.remove(task_id)
+            return True
         record = self.storage.reader.find(task_id)
         if record is None or record.state is not State.DEAD or record.error is None:
             return False

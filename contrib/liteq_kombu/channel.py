@@ -344,7 +344,10 @@ class Channel(virtual.Channel):
             self.connection.wake()
 
     def reject(self, tag: str, *, requeue: bool) -> None:
-        """Give the message back, counted as a crash; or make a dead letter of it."""
+        """Give the message back, counted as a crash; or make a dead letter of it.
+
+        What is rejected because its task is unknown is left to a living worker of its queue that knows the task.
+        """
         holder = self._file.held
         lease = holder.drop(tag) if holder is not None else None
         if lease is not None:
@@ -352,7 +355,8 @@ class Channel(virtual.Channel):
             # A task that wants its message once more has said so itself (running.note_end).
             lost = WorkerLostError(LOST) if requeue else Reject(GONE_WRONG, requeue=False)
             error = encode_error(missing or lost)
-            outcome: Outcome = Release(crashed=True, error=error) if requeue else DeadLetter(error)
+            left = running.left_to_another(self._file, lease) if missing is not None and not requeue else None
+            outcome: Outcome = left or (Release(crashed=True, error=error) if requeue else DeadLetter(error))
             if not self._file.storage.settle([(lease, outcome)]):
                 self._file.counter.settled(lease, outcome)
         if self.connection is not None:

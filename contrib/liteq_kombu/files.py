@@ -12,6 +12,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
+from liteq.context.living import late_after_ms, living_in
 from liteq.exceptions import (
     CodecError,
     ImproperlyConfigured,
@@ -33,6 +34,7 @@ from liteq_kombu.options import FORM, TransportOptions
 if TYPE_CHECKING:
     from celery import Celery
 
+    from liteq.storage.claiming.workers import WorkerRecord
     from liteq_kombu.crossing.control import Asked
     from liteq_kombu.holder import Holder
 
@@ -89,6 +91,7 @@ class File:
         self.options = options
         self.results = False
         self.unplaced: set[str] = set()  # chords of generators that are being sent
+        self.left: set[str] = set()  # what this worker has just left to another one, whose task it does not know
         self.app: Celery | None = None  # Celery's, whose results are kept here
         self.result_expires_s: float | None = 86_400.0
         self.short = False  # the disk is full
@@ -118,6 +121,10 @@ class File:
         except NOT_BY_WAITING as exc:
             raise Unusable(str(exc)) from exc
         self._ready_in = os.getpid()
+
+    def living(self) -> list[WorkerRecord]:
+        """The workers on the file that live, Celery's and liteq's."""
+        return living_in(self.storage, self.storage.clock.now_ms(), late_after_ms(self.options.visibility_timeout))
 
     def patiently(self, write: Callable[[], T]) -> T:
         """The value of `write`, again and again while the disk is full or others write: an outcome is not to be lost.

@@ -55,6 +55,7 @@ class Holder:
         self._looked_up = -1
         self._netted = (-1, -inf)  # the last wake of the consumers: the version of the file, and when
         self._node: Any = None
+        self.name: str | None = None  # in the list of workers
         self._told: object = None  # whether others know that it sends events of tasks
 
     def number(self, queues: Iterable[str]) -> int:
@@ -69,9 +70,10 @@ class Holder:
     def _enter(self) -> Heartbeat:
         file = self._file
         node = self._node = file.node
+        self.name = (node and node.name()) or expand_name(f"celery-{self.pid}@%h")
         beat = self._beat = Heartbeat(
             file.storage,
-            me((node and node.name()) or expand_name(f"celery-{self.pid}@%h")),
+            me(self.name),
             visibility_s=file.options.visibility_timeout,
             result_expires_s=file.result_expires_s,
             dead_expires_s=DEAD_EXPIRES_S,

@@ -16,6 +16,8 @@ from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
+from liteq.context.living import knowing
+from liteq.context.unknown import left_to_others
 from liteq.exceptions import Ignore, ImproperlyConfigured, LiteqError, NotRegistered, Reject
 from liteq.message import Ack, Batch, Cancel, DeadLetter, Flag, Lease, Message, Outcome, Release, RetryAt
 from liteq.serialization import decode, encode_error
@@ -31,6 +33,7 @@ __all__ = [
     "continues",
     "ending",
     "ending_here",
+    "left_to_another",
     "look_for_results",
     "note_end",
     "run_of",
@@ -275,6 +278,23 @@ def unknown_task(file: File, lease: Lease) -> NotRegistered | None:
     if name is None or missing is None or missing.args != (name,):
         return None
     return NotRegistered(name, file.app._tasks if file.app is not None else ())
+
+
+def left_to_another(file: File, lease: Lease) -> Release | None:
+    """The outcome of a message of a task that is unknown here; None where no other living worker would run it.
+
+    A team moves its workers one by one: a task may be known to one of liteq's alone. That one has to have told its
+    tasks: between two that only might know it, the message would never end. Celery tells the backend of a failure all
+    the same, which `file.left` has it pass over.
+    """
+    others = [one for one in file.living() if isinstance(one.facts.get("tasks"), list)]
+    other = knowing(others, lease.queue, lease.task, but=file.holder.name) if lease.task != OPAQUE else None
+    if other is None:
+        return None
+    logger.warning("%s[%s] is not known here: it is left to worker %s, which knows it", lease.task, lease.id, other)
+    if file.results:
+        file.left.add(lease.id)
+    return left_to_others(lease, file.storage.clock.now_ms())
 
 
 def task_in(file: File, lease: Lease) -> str | None:

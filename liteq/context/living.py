@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,18 @@ if TYPE_CHECKING:
     from liteq.storage.claiming.workers import WorkerRecord
     from liteq.storage.storage import Storage
 
-__all__ = ["LATE_MS", "RESTS", "as_of_ms", "knows", "late_after_ms", "late_ms", "living", "living_in", "takes_from"]
+__all__ = [
+    "LATE_MS",
+    "RESTS",
+    "as_of_ms",
+    "knowing",
+    "knows",
+    "late_after_ms",
+    "late_ms",
+    "living",
+    "living_in",
+    "takes_from",
+]
 
 RESTS = "rests"  # in a worker's facts: it beats only while there is work in the file, and serves others meanwhile
 LATE_MS = 30_000  # a worker beats at least each 10 s; three missed beats are no accident
@@ -76,3 +88,11 @@ def knows(worker: WorkerRecord, task: str) -> bool:
     if not isinstance(told, list):
         return of_celery
     return task in told or (of_celery and is_built_in(task))  # these are told by nobody
+
+
+def knowing(workers: Iterable[WorkerRecord], queue: str, task: str, *, but: str | None) -> str | None:
+    """The name of one of `workers` that takes from `queue` and knows `task`, other than `but`; None: there is none."""
+    for one in workers:
+        if one.name != but and takes_from(one, queue) and knows(one, task):
+            return one.name
+    return None

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from liteq.context.living import late_after_ms, living_in
 from liteq.events.comings import Comings
 from liteq_kombu.envelope import JSON
 from liteq_kombu.files import app_here
@@ -88,7 +87,7 @@ class Hearing:
         self._file = file
         self._patterns: list[re.Pattern[str]] = []
         self._last = file.storage.events.last()
-        self._comings = Comings(file.storage.clock, self._living())
+        self._comings = Comings(file.storage.clock, file.living())
         self._look_at = self._comings_at = 0.0
 
     def bind(self, pattern: str) -> None:
@@ -98,10 +97,6 @@ class Hearing:
 
     def _fits(self, key: str) -> bool:
         return any(pattern.match(key) for pattern in self._patterns)
-
-    def _living(self) -> list[Any]:
-        storage = self._file.storage
-        return living_in(storage, storage.clock.now_ms(), late_after_ms(self._file.options.visibility_timeout))
 
     def is_due(self, now: float) -> bool:
         """Whether it looks at the monotonic time `now`."""
@@ -116,7 +111,7 @@ class Hearing:
         events = []
         if now >= self._comings_at:
             self._comings_at = now + COMINGS_S
-            living = self._living()
+            living = self._file.living()
             heard = living if self._hears_tasks else [one for one in living if one.facts.get("celery")]
             events += list(self._comings.news(heard))
         events += self._logged()

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from liteq.context import LEAVING, App, Request
-from liteq.context.living import knows, living, takes_from
+from liteq.context.living import knowing, living
+from liteq.context.unknown import FIRST_PAUSE_MS, left_to_others, unknown_since_ms
 from liteq.exceptions import LeaseLost, NotRegistered, StorageError, WorkerShutdown, WorkerTerminate
 from liteq.execution import batch as batches
 from liteq.execution.arguments import arguments
@@ -20,7 +21,7 @@ from liteq.execution.lines import about, about_end
 from liteq.execution.together import Each, members_of
 from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Release, RetryAt
 from liteq.sending.behind import has_embedded, put_behind
-from liteq.serialization import decode, encode, encode_error
+from liteq.serialization import encode_error
 from liteq.serialization.causes import cause_of
 from liteq.utils.lines import begun_lines, end_lines
 from liteq.worker.hooks import Hooks
@@ -38,8 +39,6 @@ hold_back_in(batches.__name__)  # a soft limit is raised in the function of a ba
 
 RUN = Flag.RUN
 SPECIAL = Flag.RUN | Flag.BATCH | Flag.FILED  # asked for each task: a name of this module
-UNKNOWN_SINCE = "unknown_since_ms"  # in the options of a message that a worker could not run
-FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 500, 5_000  # until such a message may be taken again
 
 
 class Executor:
@@ -279,29 +278,18 @@ class Executor:
         worker of its queue knows the task, perhaps a busy one of Celery's, it is left to that.
         """
         now_ms = self._clock.now_ms()
-        options = decode(lease.options) if lease.options else {}
-        since_ms = min(options.get(UNKNOWN_SINCE, now_ms), now_ms)
-        left_ms = since_ms + int(self.app.conf.unknown_task_patience * 1000) - now_ms
+        since_ms = unknown_since_ms(lease, now_ms)
+        left_ms = (now_ms if since_ms is None else since_ms) + int(self.app.conf.unknown_task_patience * 1000) - now_ms
         if left_ms <= 0:
-            knowing = self._knowing(lease)
-            if knowing is None:
+            other = knowing(living(self.app), lease.queue, lease.task, but=self._hostname)
+            if other is None:
                 return self._refuse_unread(lease, exc)
-            self._warn(lease.task, f"it is not known here, and waits for worker {knowing}, which knows it")
-            left_ms = LONGEST_PAUSE_MS
-        elif UNKNOWN_SINCE not in options:
+            self._warn(lease.task, f"it is not known here, and waits for worker {other}, which knows it")
+            return left_to_others(lease, now_ms)
+        if since_ms is None:
             text = "%s[%s] is not known here: it is left to workers with other code, for %.0f s"
             logger.warning(text, lease.task, lease.id, left_ms / 1000)
-        pause_ms = min(max((now_ms - since_ms) // 2, FIRST_PAUSE_MS), LONGEST_PAUSE_MS, left_ms)
-        options[UNKNOWN_SINCE] = since_ms
-        options_doc = encode(options, what=f"options of {lease.task}")
-        return Release(pause_ms=pause_ms, options=options_doc, elsewhere=True)
-
-    def _knowing(self, lease: Lease) -> str | None:
-        """The name of another living worker that takes from its queue and knows its task; None: there is none."""
-        for one in living(self.app):
-            if one.name != self._hostname and takes_from(one, lease.queue) and knows(one, lease.task):
-                return one.name
-        return None
+        return left_to_others(lease, now_ms, left_ms=left_ms)
 
     def _refuse_unread(self, lease: Lease, exc: Exception) -> Outcome:
         """Refuse a message whose task is unknown or whose arguments cannot be read, and tell the hooks."""

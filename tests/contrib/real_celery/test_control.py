@@ -198,7 +198,7 @@ def test_flower_shows_both_kinds_of_worker_and_their_tasks(shop: Shop) -> None:
     shop.wait(lambda: "Connected to" in said())  # it listens for events
     workers = shop.wait(lambda: (found := ask("workers?refresh=true")) and found.keys() >= {theirs, mine} and found)
     assert "shop.add" in workers[theirs]["registered"]
-    assert workers[mine]["registered"] == ["shop.counted", "shop.ledger"]
+    assert workers[mine]["registered"] == ["shop.counted", "shop.ledger", "shop.moved"]
 
     def shown() -> set[tuple[str, str, str]]:
         return {(one["name"], one["state"], one["worker"]) for one in (ask("tasks") or {}).values()}

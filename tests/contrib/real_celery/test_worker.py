@@ -9,9 +9,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from socket import gethostname
+from typing import Any
 
 import pytest
 
+from liteq.context.living import knowing, living
 from liteq.monitor.tasks.why import explain
 from liteq.states import State
 
@@ -286,3 +288,19 @@ def test_a_liteq_worker_leaves_what_it_does_not_know_to_a_busy_worker_of_celery_
         assert behind.get(timeout=60) == 2
     finally:
         shop.close()
+
+
+def test_a_worker_of_celery_s_leaves_what_it_does_not_know_to_one_of_liteq_s_while_it_lives(shop: Shop) -> None:
+    worker, sent = shop.start_liteq(), list[Any]()
+    shop.wait(lambda: knowing(living(shop.liteq), "celery", "shop.moved", but=None))
+
+    def is_left() -> bool:
+        sent.append(shop.send("moved", len(sent)))
+        return "is not known here: it is left to worker" in shop.log(0)
+
+    shop.wait(is_left)
+    assert [one.get(timeout=60) for one in sent] == list(range(len(sent)))
+    worker.terminate()
+    worker.wait(60)
+    alone = shop.send("moved", 0)
+    shop.wait(lambda: alone.state == "FAILURE" and "moved" in str(alone.result))
