@@ -189,7 +189,7 @@ def report_command(path: Path, docs: bool, check: bool, plots: bool) -> None:
 
 
 @main.command()
-@click.option("--rows", default=1_000_000, show_default=True, type=click.IntRange(min=20_000), help="Rows of the file.")
+@click.option("--rows", default=1_000_000, show_default=True, type=click.IntRange(min=1_000), help="Rows of the file.")
 @click.option(
     "--file", "file", type=click.Path(path_type=Path, dir_okay=False), help="Keep the file, and use it again."
 )
@@ -202,7 +202,7 @@ def reads(rows: int, file: Path | None) -> None:
         app = reading.app_of(path.absolute())
         if not path.exists():
             reading.fill(app, rows, say=lambda text: click.echo(text, err=True))
-        click.echo(reading.table(rows, reading.measure(app)))
+        click.echo(reading.table(rows, reading.measure(app, rows)))
         app.close()
 
 

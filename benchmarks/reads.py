@@ -32,7 +32,7 @@ DAYS_MS = 30 * 24 * HOUR_MS  # the file's age
 CHUNK = 20_000  # rows of one transaction
 TASKS = 200
 QUEUES = ("celery", "mail", "media", "reports", "zones")
-MEMBERS = 10_000  # of a workflow
+MEMBERS = 10_000  # of a workflow, unless the file has less than twice as many rows
 INSERT = """
 INSERT INTO liteq_messages (id, task, queue, priority, state, payload, due_ms, created_ms, flags, position, root_id,
     parent_id, group_id, awaits, worker, deadline_ms, retries, started_ms, finished_ms, error, cause,
@@ -81,8 +81,13 @@ def _a_task(order: int, user_id: int = 0, card: str = "") -> None:
     raise NotImplementedError
 
 
+def members_of(rows: int) -> int:
+    """The members of the workflow in a file of `rows`: half of a small file's rows."""
+    return min(MEMBERS, rows // 2)
+
+
 def fill(app: LiteQ, rows: int, say: Callable[[str], object] = print) -> None:
-    """Write `rows` messages, and a workflow of 10,000 among them."""
+    """Write `rows` messages, and a workflow of `members_of(rows)` among them."""
     storage = app.storage
     storage.migrate()
     written, every = 0, max(rows // 10, CHUNK)
@@ -100,8 +105,9 @@ def fill(app: LiteQ, rows: int, say: Callable[[str], object] = print) -> None:
 
 
 def _rows(rows: int, now_ms: int) -> Iterator[dict[str, Any]]:
-    yield from _workflow(now_ms)
-    for n in range(rows - MEMBERS):
+    members = members_of(rows)
+    yield from _workflow(members, now_ms)
+    for n in range(rows - members):
         state = MIX[n * 37 % 100]
         created = now_ms - DAYS_MS + n * DAYS_MS // rows
         # Ids as clients make them, in the order of sending.
@@ -135,14 +141,14 @@ def _of_state(state: str, n: int, created: int, now_ms: int) -> dict[str, Any]:
     return {}
 
 
-def _workflow(now_ms: int) -> Iterator[dict[str, Any]]:
-    """A task that sent a group of 10,000 with a callback; a few of its members run."""
+def _workflow(members: int, now_ms: int) -> Iterator[dict[str, Any]]:
+    """A task that sent a group with a callback, in all `members` rows; a few of the group run."""
     created = now_ms - DAYS_MS
     root = new_id()
     payload = orjson.dumps([[1], {}])
     base = NOTHING | {"queue": "celery", "payload": payload, "due_ms": created, "created_ms": created}
     yield {**base, "id": root, "task": "shop.t1", "state": "succeeded", "finished_ms": created + 1}
-    for n in range(MEMBERS - 2):
+    for n in range(members - 2):
         runs = n < 16
         yield {
             **base, "id": f"{root}-{n}", "task": "shop.t2", "root_id": root, "parent_id": root, "group_id": f"{root}-g",
@@ -158,9 +164,9 @@ def _workflow(now_ms: int) -> Iterator[dict[str, Any]]:
 # -- the reads -------------------------------------------------------------------------------------------------------
 
 
-def measure(app: LiteQ) -> list[Read]:
-    """Time each read of the pages."""
-    return [Read(name, *_timed(app, read)) for name, read in _reads(app)]
+def measure(app: LiteQ, rows: int) -> list[Read]:
+    """Time each read of the pages, in a file of `rows`."""
+    return [Read(name, *_timed(app, read)) for name, read in _reads(app, members_of(rows))]
 
 
 def _timed(app: LiteQ, read: Callable[[], object]) -> tuple[float, float]:
@@ -173,7 +179,7 @@ def _timed(app: LiteQ, read: Callable[[], object]) -> tuple[float, float]:
     return times[0], min(times[1:])
 
 
-def _reads(app: LiteQ) -> Iterator[tuple[str, Callable[[], object]]]:
+def _reads(app: LiteQ, members: int) -> Iterator[tuple[str, Callable[[], object]]]:
     views = app.storage.views
     root = views.canvases(limit=1, rows=1)[0].root
     pending = views.page("pending of", limit=1, given={"queue": "mail"})[0]
@@ -202,8 +208,8 @@ def _reads(app: LiteQ) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "why, held by a limit", lambda: explain(app, held)
     yield "why, far behind", lambda: explain(app, _behind(app, last))
     yield "newest workflows", lambda: workflows(app)
-    yield f"the rows of a workflow of {MEMBERS:,}", lambda: views.lineage(root)
-    yield f"a workflow of {MEMBERS:,} with its graph", lambda: workflow(app, root)
+    yield f"the rows of a workflow of {members:,}", lambda: views.lineage(root)
+    yield f"a workflow of {members:,} with its graph", lambda: workflow(app, root)
 
 
 def _deep(app: LiteQ, name: str) -> tuple[Any, ...]:

@@ -139,7 +139,7 @@ def test_the_page_and_the_readme_say_what_the_published_results_say():
 
 
 def test_the_reads_of_the_pages_are_measured_on_a_file_of_their_own():
-    done = benchmarks("reads", "--rows", "20000")
+    done = benchmarks("reads", "--rows", "1000")
     assert done.returncode == 0, done.stderr
     named = [line.split("|")[1].strip() for line in done.stdout.splitlines()[2:]]
     assert {"overview", "list dead", "one task", "search task:shop.rare"} <= set(named)
