@@ -2739,7 +2739,7 @@ MUTANTS = [
     ),
     without(
         "a task waits for a living worker that knows it", "liteq/worker/pool/executor.py",
-        "            if knowing is None:\n", "            if True:\n",
+        "            if other is None:\n", "            if True:\n",
         "test_child_deaths.py::test_a_task_is_left_to_a_living_worker_that_knows_it_however_long_that_is_busy",
     ),
     without(

@@ -129,7 +129,9 @@ def test_a_viewer_of_one_queue_sees_the_workflows_that_begin_there(app, client):
     assert ann.get(f"api/v1/workflows/{hidden.parent.id}").status == 404
     found = ann.get(f"api/v1/workflows/{seen.id}").json
     assert (found["elsewhere"], [one["task"] for one in found["rows"]["items"]]) == (1, ["send_mail"])
-    assert "add" not in ann.get(f"workflows/{seen.id}?view=table").text.split("<main", 1)[1]
+    # As a word of its own: an id may hold these three letters.
+    words = [viewer.get(f"workflows/{seen.id}?view=table").words().split() for viewer in (client(app), ann)]
+    assert [["add" in found, "send_mail" in found] for found in words] == [[True, True], [False, True]]
 
 
 def test_the_list_tells_of_a_large_canvas_by_its_counter(app, client):

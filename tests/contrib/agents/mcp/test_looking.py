@@ -120,7 +120,7 @@ def test_secrets_pass_nowhere_and_cannot_be_searched_for(agent, app):
     texts = [one.content[0].text for one in whole]
     texts += [mine.read(f"liteq://tasks/{sent.id}"), mine.read(f"liteq://tasks/{sent.id}/traceback")]
     texts += [mine.read("liteq://types/shop.charge"), mine.read("liteq://overview")]
-    assert [text for text in texts if "4111" in text] == []
+    assert [text for text in texts if "4111-1111" in text] == []
     assert "declined: ***" in texts[4]
     for q in ("4111-1111", "kwargs.card:4111-1111", "error:*4111*"):
         assert mine.call("search", q=q)["items"] == []

@@ -78,7 +78,7 @@ def test_a_dead_task_says_what_failed_and_hides_the_card(browser, paths):
     page = browser.text()
     assert "declined: order" in page
     assert "***" in page
-    assert "4111" not in browser.driver.page_source
+    assert "4111 1111" not in browser.driver.page_source
     assert "raise CardError" in page
     assert "shop.mail.receipt" in page
     assert len(browser.all("#part-attempts tbody tr")) == 3
