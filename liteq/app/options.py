@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
 from liteq.context import Request
@@ -122,18 +123,14 @@ class TaskOptions:
 
     run: Callable[..., Any]
 
-    @property
+    @cached_property
     def plan(self) -> Plan:
         """Its body, hooks and options, as an execution needs them."""
-        try:
-            plan: Plan = self.__dict__["_plan"]
-        except KeyError:
-            plan = self.__dict__["_plan"] = Plan(self) if self.batch is None else _batch_plan(self)
-        return plan
+        return Plan(self) if self.batch is None else _batch_plan(self)
 
     def forget_plan(self) -> None:
         """Have it work out anew how it is executed."""
-        self.__dict__.pop("_plan", None)
+        self.__dict__.pop("plan", None)
 
     @property
     def parameters(self) -> Parameters:

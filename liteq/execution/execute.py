@@ -58,7 +58,6 @@ T = TypeVar("T")
 
 logger = logging.getLogger("liteq.execution")
 
-CUT = frozenset({"chain", "callbacks"})  # a task that empties these ends what follows it
 UNRETURNED = frozenset({states.IGNORED, states.REJECTED, states.RETRY})  # `after_return` is not called for these
 
 
@@ -88,10 +87,10 @@ def execute(
     """
     plan: Plan = task.plan
     if not plan.is_enclosed:
-        return _execute(task, request, args, kwargs, clock, keep, within)
+        return _execute(task, plan, request, args, kwargs, clock, keep, within)
     whole = Whole(
         task, request, args, kwargs,
-        run=lambda: _execute(task, request, args, kwargs, clock, keep, within),
+        run=lambda: _execute(task, plan, request, args, kwargs, clock, keep, within),
         raised=lambda exc: _raised(task, plan.member, request, exc, clock),
         failed=lambda exc: _failed(task, plan.member, request, exc),
         returned=lambda value, runtime_s: _returned(task, plan, request, value, keep, runtime_s),
@@ -107,6 +106,7 @@ def execute(
 
 def _execute(
     task: Any,
+    plan: Plan,
     request: Request,
     args: Any,
     kwargs: Any,
@@ -114,7 +114,6 @@ def _execute(
     keep: bool,
     within: AbstractContextManager[None] | None,
 ) -> Executed:
-    plan: Plan = task.plan
     request._task = task
     token = enter(task, request)
     executed: Executed | None = None
@@ -212,8 +211,9 @@ def _returned(task: Any, plan: Plan, request: Request, retval: Any, keep: bool, 
     if type(retval) is Executed:  # a batch: its members have ended
         return retval
     try:
-        if request._lease is not None and not CUT.isdisjoint(request.__dict__):
-            request.drop_followers()
+        fields = request.__dict__
+        if ("chain" in fields or "callbacks" in fields) and request._lease is not None:
+            request.drop_followers()  # a task that empties these ends what follows it
         result = None
         if keep and _is_kept(plan, request):
             # A task that returns its result of a sending: as in Celery, the tree of ids, for `result_from_tuple`. Of a

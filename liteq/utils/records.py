@@ -25,6 +25,17 @@ else:
     NOT_GIVEN = dataclasses.MISSING
     _NO_FIELD = TypeError if sys.version_info >= (3, 13) else ValueError
 
+    def _maker(cls, length):
+        """`cls._make`: a function of the class's own, since a worker calls it for each task."""
+
+        def _make(values):
+            made = _tuple_of(cls, values)
+            if len(made) != length:
+                raise TypeError(f"{cls.__name__} has {length} fields, not {len(made)}")
+            return made
+
+        return _make
+
     class _NamedTuples(type):
         """The class of the classes: makes their annotations fields."""
 
@@ -35,7 +46,10 @@ else:
                 defaults = {one: body.pop(one) for one in names if one in body}
                 body |= {one: _tuplegetter(at, None) for at, one in enumerate(names)}
                 body |= {"__match_args__": names, "_fields": names, "_field_defaults": defaults}
-            return super().__new__(mcs, name, bases, body)
+            made = super().__new__(mcs, name, bases, body)
+            if hasattr(made, "_fields"):
+                made._make = staticmethod(_maker(made, len(made._fields)))
+            return made
 
     class NamedTuple(tuple, metaclass=_NamedTuples):  # noqa: SLOT001 - the metaclass brings them
         """As `typing.NamedTuple`."""
@@ -46,13 +60,6 @@ else:
             source += "".join(f"{one}, " for one in cls._fields) + "))"
             cls.__new__ = staticmethod(_compiled(source, {"tuple_of": _tuple_of, "default": cls._field_defaults}))
             return cls.__new__(cls, *args, **kwargs)
-
-        @classmethod
-        def _make(cls, values):
-            made = _tuple_of(cls, values)
-            if len(made) != len(cls._fields):
-                raise TypeError(f"{cls.__name__} has {len(cls._fields)} fields, not {len(made)}")
-            return made
 
         def _replace(self, **changes):
             made = _tuple_of(type(self), [changes.pop(*pair) for pair in zip(self._fields, self, strict=True)])

@@ -41,6 +41,19 @@ RUN = Flag.RUN
 SPECIAL = Flag.RUN | Flag.BATCH | Flag.FILED  # asked for each task: a name of this module
 
 
+class _Forks:
+    """How often the process, or one that it was forked from, was forked: quicker to ask than its number."""
+
+    n = 0
+
+    def note(self) -> None:
+        self.n += 1
+
+
+_forks = _Forks()
+os.register_at_fork(after_in_child=_forks.note)
+
+
 class Executor:
     """Runs leases of one app in this process.
 
@@ -90,14 +103,14 @@ class Executor:
 
         A BaseException that is no Exception is raised, but for SystemExit: it is meant to end this process.
         """
-        pid = os.getpid()
+        forks = _forks.n
         try:
             ran = self._run(lease)
             if type(ran[0]) is not Ack:
                 _add_cause(lease.task, ran[0])
             return ran
         finally:
-            if os.getpid() != pid:
+            if _forks.n != forks:
                 _end_copy(lease)
             if begun_lines.streams:
                 end_lines()

@@ -16,10 +16,10 @@ SHOWN = 5  # threads that are named
 
 
 class Leftovers:
-    """Looks, after each task of a process that executes one at a time, for what it has left behind.
+    """Looks, after a task of a process that executes one at a time, for what it has left behind.
 
     An alarm is cancelled. A thread cannot be: `text` names those that are there and the tasks that left them, "" for
-    none. What was there before the first task is nobody's.
+    none. What was there before the first task is nobody's. Of several very short tasks the last is named.
     """
 
     def __init__(self) -> None:

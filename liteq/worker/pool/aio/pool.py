@@ -16,10 +16,10 @@ from typing import cast
 
 from liteq.context import App
 from liteq.exceptions import WorkerLostError
-from liteq.message import Ack, Flag, Lease, Outcome, Release
+from liteq.message import Flag, Lease, Outcome, Release
 from liteq.worker.pool.aio.child import INTERRUPT, STOP
 from liteq.worker.pool.aio.handle import AsyncHandle
-from liteq.worker.pool.base import LONG_S, RunningLease, crashed, note
+from liteq.worker.pool.base import LONG_S, RunningLease, crashed
 from liteq.worker.pool.prefork import wire
 from liteq.worker.pool.prefork.child import ChildSettings
 from liteq.worker.pool.prefork.handle import Handle
@@ -74,30 +74,16 @@ class AsyncioPool(PreforkPool):
     def _take_reports(self, child: Handle) -> None:
         child = cast("AsyncHandle", child)
         now_ms = self._app.clock.now_ms()
-        for token, seconds, kind, *fields in child.receive():
+        for report in child.receive():
+            token, seconds, kind = report[0], report[1], report[2]
             if kind == wire.RETIRING:
                 super()._retire(child)  # all that it has begun is among its tasks, also what waits for a thread
-                continue
-            if kind == wire.STARTED:
-                child.end_at(token, time.monotonic() + seconds + (fields[0] if fields else 0.0), seconds)
-                continue
-            if kind == wire.LEFT_BEHIND:
-                child.left_behind = fields[0]
-                continue
-            ending = child.endings.get(token)
-            if (lease := child.forget(token)) is None:
-                continue
-            self._estimates.add(lease.task, seconds)
-            ran = (now_ms - int(seconds * 1000), seconds)
-            if kind == wire.ACK:
-                self._outcomes.append((lease, Ack(fields[0], ran)))
-                continue
-            if kind == wire.STOPPED:
-                outcome = Release() if ending is None else ending(lease)
+            elif kind == wire.STARTED:
+                child.end_at(token, time.monotonic() + seconds + (report[3] if len(report) > 3 else 0.0), seconds)
+            elif kind == wire.LEFT_BEHIND:
+                child.left_behind = report[3]
             else:
-                outcome = wire.unpack(kind, tuple(fields))
-            self._outcomes.append((lease, outcome))
-            note(self.timings, lease, outcome, ran)
+                self._take_end(child, report, now_ms, child.endings.get(token) if kind == wire.STOPPED else None)
 
     # -- as time passes ----------------------------------------------------------------------------------------------
 

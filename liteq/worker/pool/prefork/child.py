@@ -110,6 +110,8 @@ class Child:
         self._deferred_since = 0.0
         self._sending = False
         self._expected_s: dict[str, float] = {}
+        self._leftovers: Leftovers | None = None  # while it executes
+        self._unseen: Lease | None = None  # the last that was executed, where nobody has looked what it has left
         self._executor = Executor(
             app,
             hostname=settings.hostname,
@@ -135,10 +137,10 @@ class Child:
         signal.signal(signal.SIGURG, self._asked_to_report)
         signal.siginterrupt(signal.SIGURG, False)
         signal.signal(signal.SIGUSR1, soft_limit_by_signal)  # revoke(terminate=True, signal="SIGUSR1"), as in Celery
-        done, leftovers = 0, Leftovers()
+        done, self._leftovers = 0, Leftovers()
         while (lease := self._next()) is not None:
             if self._reports and not self._may_defer(lease.task):
-                self._send_reports()
+                self._hand_in()
             try:
                 outcome, runtime_s = self._executor.run(lease)
             except BaseException as exc:  # this process ends of it, but reports it first
@@ -149,20 +151,18 @@ class Child:
             if not self._reports:
                 self._deferred_since = time.perf_counter()
             self._report(lease, outcome, runtime_s)
+            self._unseen = lease
             if lease.flags & RUN:  # others may wait for its suspension: it goes out at once
-                self._send_reports()
+                self._hand_in()
             expected = self._expected_s.get(lease.task, runtime_s)
             self._expected_s[lease.task] = expected + (runtime_s - expected) * 0.2
             if self._executor.ending is not None:
                 self._send_reports()
                 self._executor.end_worker()
-            if leftovers.look(lease):
-                self._reports.append((0, 0.0, wire.LEFT_BEHIND, leftovers.text))
-                self._send_reports()
             done += 1
             if self._used_up(done):
                 break
-        self._send_reports()
+        self._hand_in()
 
     def _next(self) -> Lease | None:
         """The next lease that may be started; None when the parent is gone."""
@@ -185,7 +185,7 @@ class Child:
             try:
                 data = os.read(self._permits, PERMIT)
             except BlockingIOError:
-                self._send_reports()  # nothing to do: deferred reports go out before the wait
+                self._hand_in()  # nothing to do: deferred reports go out before the wait
                 self._wait.poll(LINES.idle())
                 continue
             return int.from_bytes(data, "little") if data else None
@@ -201,6 +201,14 @@ class Child:
             and self._expected_s.get(task, 1.0) < SHORT_S
             and time.perf_counter() - self._deferred_since < DEFER_S
         )
+
+    def _hand_in(self) -> None:
+        """Send the deferred reports, and what the tasks before have left behind: a look for each would cost a tenth."""
+        if self._unseen is not None and self._leftovers is not None:
+            if self._leftovers.look(self._unseen):
+                self._reports.append((0, 0.0, wire.LEFT_BEHIND, self._leftovers.text))
+            self._unseen = None
+        self._send_reports()
 
     def _send_reports(self) -> None:
         """Send the deferred reports. Also called by the signal's handler, which may come between any two bytecodes.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import contextlib
 import fcntl
+import logging
 import os
 import signal
 import socket
@@ -20,8 +21,11 @@ from liteq.worker.pool.page import Page, StepNow
 from liteq.worker.pool.prefork import wire
 from liteq.worker.pool.prefork.becoming import PARENT_S_SIGNALS
 from liteq.worker.pool.prefork.child import PERMIT, RECEIVE
+from liteq.worker.pool.runs import GRACE_S
 
 __all__ = ["STALLED_S", "Exits", "Handle", "pidfd_of"]
+
+logger = logging.getLogger("liteq.worker")
 
 
 STALLED_S = BUDGET_S  # a child that has reported nothing for so long may keep others' work waiting behind it
@@ -161,6 +165,15 @@ class Handle:
                 signal.pidfd_send_signal(self.pidfd, signum)
             else:
                 os.kill(self.pid, signum)
+
+    def end_overdue(self, now: float) -> None:
+        """Kill it where a step of it is `GRACE_S` past its deadline at the monotonic time `now`."""
+        overdue = [step for step in self.steps() if step.deadline and now >= step.deadline + GRACE_S]
+        if overdue and not self.killed:
+            self.overdue = overdue[0]
+            text = "Step %s given up: its timeout was over %.0f s ago, and it does not yield; killing process %s"
+            logger.error(text, overdue[0].name, GRACE_S, self.pid)
+            self.kill()
 
     # -- from the child ----------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from liteq import signals as announce
 from liteq.context import App
@@ -18,7 +19,6 @@ from liteq.worker.pool.prefork.ends import fate, log_end, reason
 from liteq.worker.pool.prefork.handle import STALLED_S, Handle
 from liteq.worker.pool.prefork.isolation import Isolation, bench, places
 from liteq.worker.pool.prefork.starting import make_starter
-from liteq.worker.pool.runs import GRACE_S
 
 __all__ = ["PreforkPool"]
 
@@ -108,23 +108,32 @@ class PreforkPool:
 
     def _take_reports(self, child: Handle) -> None:
         now_ms = self._app.clock.now_ms()
-        for token, seconds, kind, *fields in child.receive():
+        for report in child.receive():
+            kind = report[2]
             if kind == wire.LEFT_BEHIND:
-                child.left_behind = fields[0]
-                continue
-            if kind == wire.STARTED:
-                child.hard_limit = (token, time.monotonic() + seconds, seconds)
-                continue
-            if child.hard_limit is not None and child.hard_limit[0] == token:
-                child.hard_limit = None
-            if (lease := child.forget(token)) is not None:
-                self._estimates.add(lease.task, seconds)
-                ran = (now_ms - int(seconds * 1000), seconds)
-                if kind == wire.ACK:  # nearly all
-                    self._outcomes.append((lease, Ack(fields[0], ran)))
-                    continue
-                self._outcomes.append((lease, wire.unpack(kind, tuple(fields))))
-                note(self.timings, *self._outcomes[-1], ran)
+                child.left_behind = report[3]
+            elif kind == wire.STARTED:
+                child.hard_limit = (report[0], time.monotonic() + report[1], report[1])
+            else:
+                if child.hard_limit is not None and child.hard_limit[0] == report[0]:
+                    child.hard_limit = None
+                self._take_end(child, report, now_ms)
+
+    def _take_end(
+        self, child: Handle, report: tuple[Any, ...], now_ms: int, ending: Callable[[Lease], Outcome] | None = None
+    ) -> None:
+        """Take the end of a lease that `child` has reported; `ending`: makes its outcome, whatever was reported."""
+        token, seconds, kind = report[0], report[1], report[2]
+        if (lease := child.forget(token)) is None:
+            return  # it was taken back
+        self._estimates.add(lease.task, seconds)
+        ran = (now_ms - int(seconds * 1000), seconds)
+        if kind == wire.ACK:  # nearly all
+            self._outcomes.append((lease, Ack(report[3], ran)))
+        else:
+            outcome = wire.unpack(kind, report[3:]) if ending is None else ending(lease)
+            self._outcomes.append((lease, outcome))
+            note(self.timings, lease, outcome, ran)
 
     # -- as time passes ----------------------------------------------------------------------------------------------
 
@@ -220,12 +229,7 @@ class PreforkPool:
 
     def end_overdue(self, now: float) -> None:
         for child in self._children:
-            overdue = [step for step in child.steps() if step.deadline and now >= step.deadline + GRACE_S]
-            if overdue and not child.killed:
-                child.overdue = overdue[0]
-                text = "Step %s given up: its timeout was over %.0f s ago, and it does not yield; killing process %s"
-                logger.error(text, overdue[0].name, GRACE_S, child.pid)
-                child.kill()
+            child.end_overdue(now)
 
     def abandon(self, leases: Sequence[Lease]) -> None:
         """Kill the children that run leases that were lost; their other leases come back."""
@@ -345,11 +349,8 @@ class PreforkPool:
 
     def _pause_after(self, child: Handle, executed: bool) -> None:
         """Set when a child is replaced: at once, but after longer and longer pauses where it cannot even start."""
-        lived_s = time.monotonic() - child.born_at
-        if executed or lived_s > 1.0 or child.has_reported:
-            self._pause_s = 0.0
-        else:
-            self._pause_s = min(max(self._pause_s * 2, FIRST_PAUSE_S), LAST_PAUSE_S)
+        starts = executed or child.has_reported or time.monotonic() - child.born_at > 1.0
+        self._pause_s = 0.0 if starts else min(max(self._pause_s * 2, FIRST_PAUSE_S), LAST_PAUSE_S)
         self._fork_at = time.monotonic() + self._pause_s
 
     def resize(self, size: int) -> None:
