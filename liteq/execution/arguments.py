@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from liteq.context import Request
+from liteq.exceptions import LiteqError
 from liteq.execution.plan import Plan
 from liteq.message import LATER, Flag, Lease
 from liteq.serialization import decode
 from liteq.serialization.content import ENVELOPE, Owner
 from liteq.serialization.failures import exception_from
+from liteq.states import State
+from liteq.storage.reading.inspect import Record
 
 __all__ = ["arguments"]
 
@@ -38,7 +41,34 @@ def arguments(task: Any, lease: Lease) -> tuple[list[Any], dict[str, Any]]:
 def _failure(task: Any, lease: Lease, args: list[Any], kwargs: dict[str, Any]) -> list[Any]:
     if not task.takes_failure(args, kwargs):
         return [lease.awaits]
-    if lease.input is None:
-        return [Request(id=lease.awaits), None, None]
-    exc, trace = exception_from(lease.input)
-    return [Request(id=lease.awaits, root_id=lease.root_id), exc, trace]
+    exc, trace = (None, None) if lease.input is None else exception_from(lease.input)
+    return [_failed(task.app, lease), exc, trace]
+
+
+def _failed(app: Any, lease: Lease) -> Request:
+    """The request of the message that the errback `lease` is for: with its task and arguments, while it is kept."""
+    record = app.storage.reader.find(lease.awaits)
+    if record is None:
+        return Request(id=lease.awaits, root_id=lease.root_id)
+    args, kwargs = _arguments_of(app, record)
+    failed = Lease(
+        seq=lease.seq, token=lease.token, id=record.id, task=record.task, payload=record.payload,
+        options=record.options, queue=record.queue, priority=record.priority, due_ms=record.due_ms,
+        expires_ms=record.expires_ms, retries=record.retries, crashes=record.crashes, flags=record.flags,
+        root_id=record.root_id, parent_id=record.parent_id, group_id=record.group_id, awaits=record.awaits,
+    )  # fmt: skip
+    request = Request.from_lease(failed, args, kwargs, record.worker)
+    request.update(token=None, seq=None)  # nobody holds it any more
+    return request
+
+
+def _arguments_of(app: Any, record: Record) -> tuple[Any, Any]:
+    """What the failed task was called with; (None, None) where it failed because nobody can read that."""
+    try:
+        args, kwargs = app.content.read(record.payload, Owner(record.id, record.task))
+        was_called = record.state is not State.UPSTREAM_FAILED and not record.flags & Flag.ON_FAILURE
+        if was_called and record.flags & Flag.TAKES_INPUT and record.awaits is not None:
+            args = [app.result_content.read(app.storage.reader.input_of(record.awaits)), *args]
+    except LiteqError:
+        return None, None
+    return args, kwargs

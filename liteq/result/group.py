@@ -290,9 +290,10 @@ class GroupResult(ResultSet):
         if saved is not None:
             restored: GroupResult = cls._from_tuple(decode(saved), app)
             return restored
-        if app.storage.reader.find_group(id) is None:
+        sent = app.storage.reader.find_group(id)
+        members = [] if sent is None else app.storage.reader.group_members(id)
+        if sent is None or (sent.size and not members):  # its counter outlives members that were forgotten
             return None
-        members = app.storage.reader.group_members(id)
         results: list[Any] = [
             AsyncResult(member, app=app) if kind == "task" else cls.restore(member, app=app)
             for _, kind, member in members

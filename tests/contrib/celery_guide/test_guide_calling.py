@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from liteq import chain, chord
 from liteq.exceptions import TaskRevokedError, TimeoutError
 from liteq.result import AsyncResult, EagerResult, result_from_tuple
 from liteq.serialization import kind_of
@@ -104,6 +105,28 @@ def test_link_error(app, worker, fail, eventually):
     assert seen[0][0] == result.id
     assert isinstance(seen[0][1], KeyError)
     assert seen[0][2]
+
+
+@pytest.mark.celery("Calling", "The request that an errback gets tells the task that failed, and its arguments")
+def test_the_request_of_an_errback(app, worker, add, eventually):
+    seen = []
+
+    @app.task(name="calling.told")
+    def told(request, exc, traceback):
+        seen.append((request.task, list(request.args), request.kwargs, request.parent_id is None))
+
+    @app.task(name="calling.fails_with")
+    def fails_with(*args, **named):
+        raise KeyError("boom")
+
+    fails_with.apply_async((1,), {"b": 2}, link_error=told.s())
+    eventually(lambda: seen == [("calling.fails_with", [1], {"b": 2}, True)])
+    seen.clear()
+    chain(add.s(1, 1), fails_with.s(5), add.s(1)).on_error(told.s())()  # what it got of the task before it, too
+    eventually(lambda: seen == [("calling.fails_with", [2, 5], {}, False)])
+    seen.clear()
+    chord([add.s(1, 1), fails_with.s()], add.s(7).on_error(told.s()))()  # the body was never called
+    eventually(lambda: [told[:3] for told in seen] == [(add.name, [7], {})])
 
 
 @pytest.mark.celery("Calling", "Callbacks do not run when the task fails, errbacks not when it succeeds")

@@ -212,6 +212,8 @@ def test_restore(app, worker, add):
     result.save()
     assert GroupResult.restore(result.id, app=app).get(timeout=W) == [2, 4]
     assert app.GroupResult.restore(result.id) == result
+    result.delete()
+    assert GroupResult.restore(result.id, app=app) is None
 
 
 @pytest.mark.celery("Canvas: groups", "A callback of a group is one of its first task, and gets no result")
