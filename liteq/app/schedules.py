@@ -24,6 +24,7 @@ from liteq.schedules import BaseSchedule, NeverDue, from_document, maybe_schedul
 from liteq.schedules import schedule as interval
 from liteq.sending.compile import compile_signature
 from liteq.sending.options import OF_A_CALL, check_options
+from liteq.sending.publish_signals import announce_sent
 from liteq.serialization import decode, encode
 from liteq.storage.operating.audit import Actor
 from liteq.storage.sending.periodic import Entry, ScheduleRecord
@@ -179,6 +180,7 @@ class Periodic:
         record = self._find(name)
         batch, id_ = self.batch(record, new_id())
         self.app.storage.schedules.run_now(name, batch, last_id=id_, by=by, queue=queue)
+        announce_sent(self.app, batch.messages)
         return self.app.AsyncResult(id_)
 
     def backfill(self, name: str, start: datetime, end: datetime) -> list[Any]:
@@ -197,6 +199,7 @@ class Periodic:
             for id_ in ids[n : n + AT_ONCE]:
                 batch.messages += self.batch(record, id_)[0].messages
             self.app.storage.enqueue(batch)
+            announce_sent(self.app, batch.messages)
         task = self.app.tasks.find(decode(record.signature)["task"])
         handle = self.app.Run if getattr(task, "is_workflow", False) else self.app.AsyncResult
         return [handle(id_) for id_ in ids]

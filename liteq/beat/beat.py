@@ -27,6 +27,7 @@ from liteq.execution.hushed import hush
 from liteq.message import Batch
 from liteq.policy.overlap import Rules
 from liteq.schedules import BaseSchedule, NeverDue, from_document
+from liteq.sending.publish_signals import announce_sent
 from liteq.serialization import decode
 from liteq.storage.sending.periodic import ScheduleRecord
 from liteq.storage.storage import Storage
@@ -269,6 +270,7 @@ class Beat:
             self.storage.schedules.put_off(record, next_due_ms=next_ms)
             return
         if fired:
+            announce_sent(self.app, batch.messages)
             logger.info("beat: sending due task %s (%s), %.3f s after its time", record.name, last_id, late_s)
             if entry.unfinished is not None:
                 logger.info("beat: %s was sent anew: its last run (%s) is cancelled", record.name, entry.unfinished)

@@ -63,7 +63,7 @@ def _failed(app: Any, lease: Lease) -> Request:
 
 
 def _arguments_of(app: Any, record: Record) -> tuple[Any, Any]:
-    """What the failed task was called with; (None, None) where it failed because nobody can read that."""
+    """Arguments that the failed task was called with; (None, None) where it failed because nobody can read them."""
     try:
         args, kwargs = app.content.read(record.payload, Owner(record.id, record.task))
         was_called = record.state is not State.UPSTREAM_FAILED and not record.flags & Flag.ON_FAILURE

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from liteq import LiteQ, chain
+from liteq import LiteQ, chain, signals
 from liteq.beat import Beat, BeatLazyFunc
 from liteq.exceptions import ImproperlyConfigured
 from liteq.schedules import BaseSchedule, crontab, schedstate, schedule
@@ -60,6 +61,31 @@ def test_an_entry_is_sent_each_time_it_comes_due(make, clock):
         assert sent(app) == n
     assert drain(app) == 3
     assert app.ran == [("x",)] * 3
+
+
+def test_each_way_to_send_an_entry_is_announced_before_and_after(make, clock):
+    app = make(beat_schedule={"ten": every(10, "x")})
+    beat = Beat(app)
+    beat.turn()
+    told = []
+    receivers = {
+        signals.before_task_publish: lambda headers, **_: told.append(("before", headers["id"])),
+        signals.after_task_publish: lambda headers, **_: told.append(("after", headers["id"])),
+    }
+    for signal, receiver in receivers.items():
+        signal.connect(receiver)
+    try:
+        start = datetime.fromtimestamp(clock.now_ms() / 1000, UTC)
+        clock.advance(10)
+        beat.tick()
+        app.schedules.run_now("ten")
+        app.schedules.backfill("ten", start + timedelta(seconds=11), start + timedelta(seconds=21))
+    finally:
+        for signal, receiver in receivers.items():
+            signal.disconnect(receiver)
+    ids = [id_ for when, id_ in told if when == "before"]
+    assert len(ids) == len(set(ids)) == sent(app) == 3
+    assert told == [(when, id_) for id_ in ids for when in ("before", "after")]
 
 
 def test_it_sleeps_until_the_next_time(make, clock):
