@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from liteq.context import Request
+from liteq.context import App, Request
 from liteq.exceptions import LiteqError
 from liteq.execution.plan import Plan
 from liteq.message import LATER, Flag, Lease
@@ -42,14 +42,14 @@ def _failure(task: Any, lease: Lease, args: list[Any], kwargs: dict[str, Any]) -
     if not task.takes_failure(args, kwargs):
         return [lease.awaits]
     exc, trace = (None, None) if lease.input is None else exception_from(lease.input)
-    return [_failed(task.app, lease), exc, trace]
+    return [_failed(task.app, lease, lease.awaits or ""), exc, trace]
 
 
-def _failed(app: Any, lease: Lease) -> Request:
-    """The request of the message that the errback `lease` is for: with its task and arguments, while it is kept."""
-    record = app.storage.reader.find(lease.awaits)
+def _failed(app: App, lease: Lease, id_: str) -> Request:
+    """The request of the message `id_`, which the errback `lease` is for: with its task and arguments, while kept."""
+    record = app.storage.reader.find(id_)
     if record is None:
-        return Request(id=lease.awaits, root_id=lease.root_id)
+        return Request(id=id_, root_id=lease.root_id)
     args, kwargs = _arguments_of(app, record)
     failed = Lease(
         seq=lease.seq, token=lease.token, id=record.id, task=record.task, payload=record.payload,
@@ -62,7 +62,7 @@ def _failed(app: Any, lease: Lease) -> Request:
     return request
 
 
-def _arguments_of(app: Any, record: Record) -> tuple[Any, Any]:
+def _arguments_of(app: App, record: Record) -> tuple[Any, Any]:
     """Arguments that the failed task was called with; (None, None) where it failed because nobody can read them."""
     try:
         args, kwargs = app.content.read(record.payload, Owner(record.id, record.task))
