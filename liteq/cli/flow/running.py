@@ -140,6 +140,7 @@ def wait(session: Session, /, id_: str, here: bool, concurrency: int | None) -> 
     """
     package_is_there()
     _check(here, concurrency, id_)
+    session.needs_file()
     return _ended(session, id_, here=here, concurrency=concurrency)
 
 

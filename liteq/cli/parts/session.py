@@ -120,6 +120,10 @@ class Session:
         self._tell_age(storage)
         return storage
 
+    def needs_file(self) -> None:
+        """Raise StorageUnavailable where there is no queue yet: for a command that goes by the app, which makes one."""
+        _ = self.storage
+
     def _tell_age(self, storage: Storage) -> None:
         """Say how old a copy is, or a replica: what a command shows of it was so then."""
         age_s = storage.driver.age_s()

@@ -49,6 +49,7 @@ def usage(session: Session, /, by: str, since_ms: int | None) -> int:
             "cache_write_tokens", "cost", "saved", "memo_hits", "unknown", "models"}]
     """
     kind: Any = by
+    session.needs_file()
     try:
         found = [_document(one) for one in session.app.usage(_span_s(session, since_ms), kind)]
     except ValueError as exc:
