@@ -14,6 +14,7 @@ would be called again. So there are rows behind these:
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
@@ -83,19 +84,27 @@ def called_by_rows(run: Run, request: Any, app: Celery) -> Sequence[Any]:
 
 @contextmanager
 def with_bodies(request: Any) -> Iterator[None]:
-    """Have Celery before 5.7 tell the bodies of chords in the rest of a chain, too.
+    """Have Celery tell the tasks of groups in the rest of a chain, too; before 5.7 also the bodies of chords.
 
-    It tells the chord alone, which nothing awaits: a chord around it would wait for ever.
+    It tells what has an id, which a group has not. What awaits those tasks would wait for ever, as on Redis.
     """
     rest = getattr(request, "chain", None)
-    if hasattr(Backend, "_fail_chain") or not rest:
+    if not rest:
         yield
         return
-    links = list(rest)
-    for link in links:  # it grows: a body may be a chord
-        if link.get("subtask_type") == "chord" and (body := link["kwargs"].get("body")) is not None:
-            links.append(body)  # noqa: PERF401
-    request.chain = links
+    links, more = list(rest), []
+    todo = deque((link, True) for link in links)
+    while todo:
+        link, is_told = todo.popleft()
+        if not is_told:
+            more.append(link)
+        kwargs = link.get("kwargs") or {}
+        match link.get("subtask_type"):
+            case "group" | "chain":
+                todo += [(one, False) for one in kwargs.get("tasks") or ()]
+            case "chord" if (body := kwargs.get("body")) is not None:
+                todo.append((body, hasattr(Backend, "_fail_chain")))
+    request.chain = links + more
     try:
         yield
     finally:

@@ -149,6 +149,16 @@ def test_the_rest_of_a_broken_chain_has_failed(shop: Shop) -> None:
     shop.wait(lambda: last.parent.state == "FAILURE")
 
 
+def test_a_group_at_the_end_of_a_broken_chain_has_failed(shop: Shop) -> None:
+    from celery import chain, group
+
+    within = chain(shop.sig("add", 1), shop.sig("add", 1), app=shop.app)
+    members = group(shop.sig("add", 1), within, app=shop.app)
+    for rest in ([members], [shop.sig("same"), members], [group(shop.sig("add", 1), app=shop.app), members]):
+        with pytest.raises(KeyError):
+            chain(shop.sig("boom"), *rest, app=shop.app).delay().get(timeout=60)
+
+
 def test_a_request_is_what_its_sender_said(shop: Shop) -> None:
     options = {"priority": 4, "headers": {"who": "ann"}, "time_limit": 30, "soft_time_limit": 20}
     result = shop.send("seen", **options)
