@@ -223,6 +223,7 @@ class Channel(virtual.Channel):
         while self._consumers and self._ready and self.qos.can_consume():
             payload, queue = self._ready.popleft()
             delivered += 1
+            self._file.holder.deliver(payload["properties"]["delivery_tag"])
             callback(payload, queue)
         if delivered and self._more and self.qos.can_consume():
             self.connection.wake()  # there may be more

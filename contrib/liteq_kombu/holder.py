@@ -33,6 +33,7 @@ LEAST_NET_S = 0.05  # between two looks of the net, whatever `polling_interval` 
 SYNC_S = 0.1  # with relaxed durability, while something is held: until a commit is on the disk
 OTHERS_S = 1.0  # between two looks after other workers
 NET_S = 5.0  # between two looks for messages at the latest: a pause may have ended, which nobody writes
+FORGOTTEN_S = 15.0  # that Celery's worker does not have a task any more: its end may be on its way into the file
 DEAD_EXPIRES_S = 30 * 86_400.0
 
 
@@ -45,6 +46,8 @@ class Holder:
         self._lock = threading.Lock()
         self._leases: dict[str, Lease] = {}
         self._no_tasks: set[str] = set()  # of these
+        self._delivered: set[str] = set()  # likewise: Celery's worker has them
+        self._forgotten: dict[str, float] = {}  # likewise: it has them no more, since when
         self._queues: set[str] = set()
         self._beat: Heartbeat | None = None
         self._stop = threading.Event()
@@ -105,6 +108,11 @@ class Holder:
             self._resting = False
             self._stirred.set()
 
+    def deliver(self, tag: str) -> None:
+        """Note that the consumer gets the message now: a task is extended while Celery's worker has it."""
+        if tag in self._leases:
+            self._delivered.add(tag)
+
     def is_task(self, tag: str) -> bool:
         """Whether the lease called `tag` is on a task of Celery's."""
         return tag not in self._no_tasks
@@ -116,6 +124,8 @@ class Holder:
     def drop(self, tag: str) -> Lease | None:
         """Extend the lease called `tag` no more."""
         self._no_tasks.discard(tag)
+        self._delivered.discard(tag)
+        self._forgotten.pop(tag, None)
         return self._leases.pop(tag, None)
 
     # -- the thread --------------------------------------------------------------------------------------------------
@@ -155,18 +165,38 @@ class Holder:
             beat.soon()
         if beat is None or beat.monotonic() < beat.due_at:
             return
-        for lease in beat.beat(self._not_settled()):
+        for lease in beat.beat([lease for tag, lease in self._not_settled().items() if not self._given_up(tag, lease)]):
             logger.warning("the lease on %s[%s] is over; its outcome will be dropped", lease.task, lease.id)
             self.drop(f"{lease.seq}.{lease.token}")
 
-    def _not_settled(self) -> list[Lease]:
-        """The leases that are on; most have been settled by a child: a read finds that without the lock."""
+    def _not_settled(self) -> dict[str, Lease]:
+        """The leases that are on, by tag; most have been settled by a child: a read finds that without the lock."""
         held = dict(self._leases)
         for tag, lease in list(held.items()):
             if self._file.storage.leases.find(lease.seq, lease.token) is None:
                 self.drop(tag)
                 del held[tag]
-        return list(held.values())
+        return held
+
+    def _given_up(self, tag: str, lease: Lease) -> bool:
+        """Let go of a task that has no end, and of which Celery's worker knows no more: whether it is one.
+
+        Its process could not write its end, or died and nobody heard of it: Celery 5.5 forgets what runs when it
+        connects anew. Extended, the lease would be held for ever. So it runs out, as that of a dead worker.
+        """
+        waits = self._node is None or tag not in self._delivered or tag in self._no_tasks
+        if waits or self._node.has(lease.id, lease.task):
+            self._forgotten.pop(tag, None)
+            return False
+        now = time.monotonic()
+        if now < self._forgotten.setdefault(tag, now) + FORGOTTEN_S:
+            return False
+        logger.error(
+            "%s[%s] has no outcome, and no process of this worker has it any more: its lease runs out", lease.task,
+            lease.id,
+        )  # fmt: skip
+        self.drop(tag)
+        return True
 
     def _look_after_others(self) -> None:
         self._file.look_for_space()
@@ -222,7 +252,8 @@ class Holder:
         self._stirred.set()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=5)
-        self._leases.clear()
+        for tag in list(self._leases):
+            self.drop(tag)
         try:
             self._file.storage.reap([beat.worker], expired=False)
         except StorageError as exc:  # the others see that this process is gone

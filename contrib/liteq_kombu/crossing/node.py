@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import sys
@@ -16,10 +17,14 @@ from celery.worker import state
 from celery.worker.consumer.gossip import Gossip
 from celery.worker.consumer.mingle import Mingle
 
+from liteq.exceptions import StorageError
 from liteq.monitor.workers import published
 from liteq_kombu.envelope import OPAQUE
+from liteq_kombu.files import files
 
-__all__ = ["begins_at_once", "facts", "free", "know_revoked", "meet", "name", "tells_of_tasks"]
+__all__ = ["begins_at_once", "facts", "free", "has", "know_revoked", "meet", "name", "tells_of_tasks"]
+
+logger = logging.getLogger("liteq.kombu")
 
 DRIVER: Final = "liteq"
 
@@ -35,6 +40,21 @@ class Here:
 def on_ready(sender: Any = None, **_: Any) -> None:
     """Note the worker before it takes its first task."""
     Here.consumer, Here.pid = sender, os.getpid()
+
+
+@signals.worker_process_init.connect(weak=False)
+def on_process_init(**_: Any) -> None:
+    """End a process of the pool that cannot use a file: it was forked while a thread was long in a transaction.
+
+    What it ran would have no outcome. The pool starts another in its place.
+    """
+    for file in list(files.values()):
+        try:
+            file.storage.driver.version()
+        except StorageError as exc:
+            if type(exc) is StorageError:  # its subclasses say what ails the file, for each process
+                logger.warning("this process makes room for another: %s", exc)
+                os._exit(os.EX_TEMPFAIL)
 
 
 def meet() -> None:
@@ -78,6 +98,27 @@ def free() -> int:
     except (AttributeError, TypeError):  # it is about to start, or to end
         return 0
     return size - len(state.reserved_requests)
+
+
+def has(id_: str, task: str) -> bool:
+    """Whether the worker still has the message `id_` of `task`: it waits, or a process that lives has it."""
+    consumer = _consumer()
+    if consumer is None:
+        return True  # it is about to start, or to end
+    request = state.requests.get(id_)
+    if request is None:  # one that waits for its rate limit is not among them
+        buckets = consumer.task_buckets
+        return any(buckets.values()) if task == OPAQUE else bool(buckets.get(task))
+    pool: Any = getattr(consumer.pool, "_pool", None)
+    processes = getattr(pool, "_pool", None)
+    if not isinstance(processes, list):  # threads, greenlets: they live as long as it does
+        return True
+    pid = request.worker_pid
+    if pid is None:  # not begun: on its way to a process, perhaps
+        job = request._apply_result and request._apply_result()
+        process = job and (job._write_to or job._scheduled_for)
+        pid = process.pid if process and job not in getattr(pool, "outbound_buffer", ()) else None
+    return pid is None or any(process.pid == pid for process in list(processes))
 
 
 def begins_at_once(task: str) -> bool:

@@ -174,3 +174,30 @@ def test_an_early_task_that_would_begin_after_its_lease_does_not_run(shop: Shop)
     os.killpg(worker.pid, signal.SIGCONT)
     shop.wait(lambda: "does not run: its lease is over" in shop.log())
     assert (first.state, len(shop.lines("second"))) == ("FAILURE", 1)
+
+
+def test_a_death_of_which_the_worker_hears_nothing_is_told_or_survived(shop: Shop) -> None:
+    from celery.exceptions import WorkerLostError
+
+    shop.modules = ("forgetful_shop", "")
+    shop.start()
+    told = shop.sig("errback", task_id="told")
+    early = shop.send("killed", str(shop.folder / "early"), 1, link_error=told)
+    late = shop.send("late_killed", str(shop.folder / "late"), 1)
+    with pytest.raises(WorkerLostError):
+        early.get(timeout=60)
+    assert shop.app.AsyncResult("told").get(timeout=60) == ["told of", early.id]
+    assert late.get(timeout=60) == "survived"
+    assert shop.log().count("its lease runs out") == 2
+
+
+def test_a_process_that_was_forked_inside_a_transaction_gives_its_place_to_another(shop: Shop) -> None:
+    shop.modules = ("forked_shop", "")
+    held, go = shop.folder / "held", shop.folder / "go"
+    shop.start(children=1, SHOP_HELD=str(held), SHOP_GO=str(go))
+    shop.wait(held.exists)
+    survived = shop.send("late_killed", str(shop.folder / "killed"), 1)
+    shop.wait(lambda: "makes room for another" in shop.log())
+    go.touch()
+    assert survived.get(timeout=60) == "survived"
+    assert len(shop.lines("killed")) == 2
