@@ -2061,8 +2061,8 @@ MUTANTS = [
         "test_limits_kills.py::test_a_paused_queue_starts_and_loses_nothing_and_what_comes_due_waits",
     ),
     without(
-        "the fair keys of a queue take turns", "liteq/storage/claiming/admit.py",
-        "        if found.fair is not None:\n", "        if found.fair is not None and not found.fair:\n",
+        "the fair keys of a queue take turns", "liteq/storage/limits/lines.py",
+        "return f\"{FAIR}{queue}:{key}\"", "return f\"{FAIR}{queue}:\"",
         "test_limits_kills.py::test_the_first_of_another_key_is_among_the_next_ten_starts",
     ),
     without(

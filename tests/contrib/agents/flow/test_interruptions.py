@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -48,10 +49,17 @@ def test_what_a_killed_worker_ran_ends_with_it(flows: Flows):
     flows.until(lambda: all(one.exists() and one.read_text().strip() for one in pids))
     numbers = [int(one.read_text()) for one in pids]
     assert all(_lives(one) for one in numbers)
+    flows.until(lambda: _is_guarded(os.getpgid(numbers[0])))  # the guard starts behind the command
 
     flows.kill_worker(worker)
 
     flows.until(lambda: not any(_lives(one) for one in numbers))
+
+
+def _is_guarded(group: int) -> bool:
+    """Whether a shell runs that ends this process group."""
+    listed = subprocess.run(["ps", "-A", "-ww", "-o", "args="], capture_output=True, text=True, check=True)
+    return any(line.endswith(f" sh {group}") for line in listed.stdout.splitlines())
 
 
 def _lives(pid: int) -> bool:
