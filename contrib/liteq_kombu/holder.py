@@ -84,6 +84,8 @@ class Holder:
             patience_s=file.options.busy_timeout,
         )
         file.storage.driver.reserve()
+        # Loaded here, not in a thread: a process that the pool forks meanwhile would wait for ever for the module.
+        _ = file.storage.leases, file.storage.stats, file.storage.exchanges
         self._stop.clear()
         self._thread = threading.Thread(target=self._run, name="liteq-leases", daemon=True)
         self._thread.start()

@@ -201,3 +201,14 @@ def test_a_process_that_was_forked_inside_a_transaction_gives_its_place_to_anoth
     go.touch()
     assert survived.get(timeout=60) == "survived"
     assert len(shop.lines("killed")) == 2
+
+
+def test_a_worker_loads_nothing_in_a_thread_for_which_a_process_that_it_forks_would_wait(shop: Shop) -> None:
+    shop.modules = ("loading_shop", "")
+    shop.start(children=1, SHOP_LOADED=str(shop.folder / "loaded"))
+    steps = shop.sig("late", 1, 1) | shop.sig("late", 1)
+    assert steps.apply_async().get(timeout=60) == 3
+    shop.send("late_killed", str(shop.folder / "killed"), 1).get(timeout=60)  # counted in the worker itself
+    (first,) = shop.liteq.storage.reader.workers()
+    shop.wait(lambda: shop.liteq.storage.reader.workers()[0].heartbeat_ms > first.heartbeat_ms)
+    assert shop.lines("loaded") == []
