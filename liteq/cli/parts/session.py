@@ -37,6 +37,7 @@ class Session:
     log_format: str | None = None  # of a command that logs
     by: str = ""  # the person or program that acts; "": this user
     reason: str = ""  # for the audit
+    _is_made_read_only: bool = False
     started_in: str | None = None  # where the process was before --workdir
 
     @cached_property
@@ -110,14 +111,14 @@ class Session:
         place = describe_url(url)
         if place.missing:
             raise StorageUnavailable(place.missing)
-        if place.kind != "file":
-            with closing(open_driver(url)) as driver:
-                if not driver.describe(whole=False)["schema"]["version"]:
-                    raise StorageUnavailable(
-                        f"{place.where} has no queue yet: a worker, a producer or `liteq migrate` makes it"
-                    )
+        with closing(open_driver(as_read_only(url) if place.kind == "file" else url)) as driver:
+            if not driver.describe(whole=False)["schema"]["version"]:  # another program's database, say
+                raise StorageUnavailable(
+                    f"{place.where} has no queue yet: a worker, a producer or `liteq migrate` makes it"
+                )
         storage = self.app.storage
-        self._tell_age(storage)
+        if not self._is_made_read_only:
+            self._tell_age(storage)
         return storage
 
     def needs_file(self) -> None:
@@ -138,8 +139,8 @@ class Session:
         url = self.app.broker_url
         place = describe_url(url)
         if not place.read_only:
-            looking = f"{url}{'&' if '?' in url else '?'}mode=ro"
-            self.app.conf.apply({"broker_url": looking}, Source.COMMAND_LINE, "--broker")
+            self._is_made_read_only = True  # by us, so it may be at rest, and is no copy
+            self.app.conf.apply({"broker_url": as_read_only(url)}, Source.COMMAND_LINE, "--broker")
         return self.storage
 
     def actor(self, reason: str = "") -> Actor:
@@ -283,3 +284,8 @@ def _options(*, hidden: bool) -> list[click.Parameter]:
 
 GLOBAL_OPTIONS = _options(hidden=False)
 HIDDEN_GLOBAL_OPTIONS = _options(hidden=True)
+
+
+def as_read_only(url: str) -> str:
+    """The URL of a file to be looked at alone."""
+    return f"{url}{'&' if '?' in url else '?'}mode=ro"

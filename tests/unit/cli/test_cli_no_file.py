@@ -1,8 +1,10 @@
-"""Commands that look, where nothing was sent yet: each says that there is no file, and makes none."""
+"""Commands that look, where nothing was sent yet: each says that there is no queue, and makes none."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 
 import click
 import pytest
@@ -57,3 +59,23 @@ def test_a_command_that_looks_makes_no_file(liteq, project, name):
     assert "there is no file" in done.err
     assert done.code == 69
     assert not list(project.glob("shop.db*"))
+
+
+@pytest.mark.parametrize("other", ["another program's database", "an empty file"])
+def test_a_file_without_a_queue_stays_as_it_is(liteq, project, other):
+    path = project / "shop.db"
+    path.touch()
+    if other != "an empty file":
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("CREATE TABLE users (id)")
+    before = path.read_bytes()
+    for words in ("status", "dead list", "queue pause mail", "workflow show x", "doctor", "backup copy.db", "usage"):
+        done = liteq("-A", "shop", *words.split())
+        assert (done.code, "shop.db has no queue yet" in done.err) == (69, True), words
+        assert [one.name for one in project.glob("*.db*")] == ["shop.db"], words
+    assert path.read_bytes() == before
+
+
+def test_a_queue_at_rest_that_doctor_looks_at_is_no_copy(liteq, project):
+    assert liteq("-A", "shop", "migrate").code == 0
+    assert "is a copy" not in liteq("-A", "shop", "doctor").err
