@@ -11,10 +11,12 @@ from liteq.context import App
 from liteq.context.living import living, takes_from
 from liteq.exceptions import StorageError, StorageUnavailable, TimeoutError
 from liteq.states import State
+from liteq.storage.claiming.pauses import Pause
 from liteq.storage.claiming.workers import WorkerRecord
 from liteq.storage.driver import Listener
 from liteq.storage.reading.inspect import Record
 from liteq.storage.storage import Storage
+from liteq.utils.text import iso_time
 
 __all__ = ["LONG_S", "Absence", "Deadline", "DoneBell", "is_away", "told", "why_waiting"]
 
@@ -38,11 +40,23 @@ def why_waiting(app: App, id_: str) -> str:
         record = app.storage.reader.find(id_)
         workers = living(app)
         file = app.storage.driver.where()
+        pause = None if record is None else app.storage.queues.paused().of(record.queue)
     except StorageError as exc:
         return f"its file cannot be read: {exc}"
     if record is None:
         return f"{file} knows no such id: it was not sent there, or is forgotten"
-    return f"it is {record.state} in the queue {record.queue!r} of {file}; {_of_workers(record, workers)}"
+    due = f" until {iso_time(record.due_ms)}" if record.state == State.SCHEDULED else ""
+    why = _of_pause(record, pause) or _of_workers(record, workers)
+    return f"it is {record.state}{due} in the queue {record.queue!r} of {file}; {why}"
+
+
+def _of_pause(record: Record, pause: Pause | None) -> str | None:
+    """The reason why it is not begun, where that is a pause of its queue; else None."""
+    if pause is None or record.has_ended or record.state == State.LEASED:
+        return None
+    by, why = f" by {pause.actor}" if pause.actor else "", f" ({pause.reason})" if pause.reason else ""
+    until = "" if pause.until_ms is None else f" until {iso_time(pause.until_ms)}"
+    return f"that queue is paused{by}{why}{until}: `liteq queue resume {pause.queue}` lets it go on"
 
 
 def _of_workers(record: Record, workers: list[WorkerRecord]) -> str:
@@ -52,7 +66,7 @@ def _of_workers(record: Record, workers: list[WorkerRecord]) -> str:
         return "no worker is alive on that file: start one with `liteq worker`"
     if record.state == State.LEASED and record.worker:
         return f"the worker {record.worker} has it"
-    if record.state == State.HELD:
+    if record.state in {State.HELD, State.BLOCKED}:
         return f"`liteq why {record.id}` says what holds it"
     takers = [worker.name for worker in workers if takes_from(worker, record.queue) or not worker.facts.get("queues")]
     if not takers:

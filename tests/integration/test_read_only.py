@@ -180,5 +180,5 @@ def test_the_doctor_looks_at_a_new_file_and_makes_no_tables(tmp_path, library, c
     with pytest.raises(SystemExit) as ended:
         main(["-b", f"sqlite+{library}:///{tmp_path}/q.db", "doctor"])
     assert ended.value.code == 69
-    assert "has no tables yet" in capsys.readouterr().err
+    assert "has no queue yet" in capsys.readouterr().err
     assert content(tmp_path) == {"q.db": b""}

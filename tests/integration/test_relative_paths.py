@@ -9,11 +9,12 @@ import logging
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from liteq import LiteQ
+from liteq import LiteQ, chain
 from liteq.app.urls import home_of_caller, placed
 from liteq.exceptions import ImproperlyConfigured, TimeoutError
 from liteq.states import State
@@ -21,7 +22,7 @@ from liteq.storage import describe_url
 from liteq.testing import start_worker
 
 WORDS = """
-from liteq import LiteQ
+from liteq import LiteQ, chain
 app = LiteQ("words", broker="sqlite:///words.db")
 
 @app.task
@@ -162,7 +163,7 @@ def told(app: LiteQ, **options: object) -> str:
 
 def test_a_timeout_tells_the_file_and_that_no_worker_lives(app, tmp_path):
     assert f"it is pending in the queue 'celery' of {tmp_path}/q.db; no worker is alive on that file" in told(app)
-    assert "it is scheduled in the queue" in told(app, countdown=60)
+    assert "it is scheduled until 2" in told(app, countdown=60)
 
 
 def test_a_timeout_tells_that_no_worker_takes_the_queue(app):
@@ -180,6 +181,22 @@ def test_a_timeout_of_a_held_task_tells_how_to_learn_what_holds_it(app, eventual
         with pytest.raises(TimeoutError) as raised:
             held.get(timeout=0.05)
     assert f"`liteq why {held.id}` says what holds it" in str(raised.value)
+
+
+def test_a_timeout_tells_that_the_queue_is_paused(app):
+    app.control.pause_queue("mai*", reason="the printer burns", by="ann", until=datetime(2100, 1, 1, tzinfo=UTC))
+    with start_worker(app):
+        said = told(app, queue="mail")
+    assert "that queue is paused by ann (the printer burns) until 2100-01-01" in said
+    assert "`liteq queue resume mai*` lets it go on" in said
+    assert "takes that queue" not in said
+
+
+def test_a_timeout_of_a_task_that_awaits_another_tells_how_to_learn_which(app):
+    add = app.tasks["shop.add"]
+    last = chain(add.s(1, 2).set(countdown=600), add.s(3))()
+    with start_worker(app), pytest.raises(TimeoutError, match=f"it is blocked .*`liteq why {last.id}` says what holds"):
+        last.get(timeout=0.05)
 
 
 def test_a_timeout_tells_that_the_id_is_unknown(app, tmp_path):

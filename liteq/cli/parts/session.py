@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,8 +111,12 @@ class Session:
         place = describe_url(url)
         if place.missing:
             raise StorageUnavailable(place.missing)
-        with closing(open_driver(as_read_only(url) if place.kind == "file" else url)) as driver:
+        is_file = place.kind == "file"
+        with closing(open_driver(as_read_only(url) if is_file else url)) as driver:
             if not driver.describe(whole=False)["schema"]["version"]:  # another program's database, say
+                if is_file:
+                    with suppress(StorageUnavailable):
+                        driver.migrate()  # a look: raises StorageCorrupt where it only seems to be empty
                 raise StorageUnavailable(
                     f"{place.where} has no queue yet: a worker, a producer or `liteq migrate` makes it"
                 )
