@@ -935,7 +935,7 @@ MUTANTS = [
     ),
     without(
         'a thread that a task left is named', "liteq/worker/pool/prefork/pool.py",
-        'child.left_behind = fields[0]', 'pass',
+        'child.left_behind = report[3]', 'pass',
         "test_child_deaths.py::test_a_thread_that_a_task_left_is_named_when_it_ends_the_process",
     ),
     without(
@@ -1061,7 +1061,7 @@ MUTANTS = [
     # -- what other folders test
     without(
         "a process that a task has forked has no outcome", "liteq/worker/pool/executor.py",
-        "            if os.getpid() != pid:\n", "            if False:\n",
+        "            if _forks.n != forks:\n", "            if False:\n",
         "../integration/test_worker_tasks.py::test_a_forked_copy_that_comes_back_out_of_its_task_ends_there",
     ),
     without(
@@ -1756,8 +1756,8 @@ MUTANTS = [
         "test_workflow_kills.py::test_attempts_and_their_pauses_survive_kills_and_restarts",
     ),
     without(
-        'a step whose process was killed at its deadline has had an attempt', "liteq/worker/pool/prefork/pool.py",
-        '                child.overdue = overdue[0]\n',
+        'a step whose process was killed at its deadline has had an attempt', "liteq/worker/pool/prefork/handle.py",
+        '            self.overdue = overdue[0]\n',
         '',
         "test_workflow_kills.py::test_a_step_past_its_timeout_is_interrupted_or_its_process_is_killed",
     ),
