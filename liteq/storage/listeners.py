@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,10 +19,14 @@ class IdleListeners:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._idle: list[Listener] = []
+        self._pid = os.getpid()
 
     @contextmanager
     def hearing(self) -> Iterator[Listener]:
         """A listener of Bell.DONE for the time of one wait; it hears nothing from before."""
+        if self._pid != os.getpid():  # the parent's: those that are opened anew may poll where nothing else is left
+            self._pid = os.getpid()
+            self.close()
         listener = self._idle.pop() if self._idle else self._driver.listen(Bell.DONE)
         try:
             listener.clear()
