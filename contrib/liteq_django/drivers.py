@@ -94,6 +94,9 @@ class SharedDriver(StdlibDriver):
         inside = waiting.thread_inside_atomic(self.using)
         return super().holder() + (f"; the thread {inside} of this process is inside atomic()" if inside else "")
 
+    def is_uncommitted(self) -> bool:
+        return inside_atomic(self.using) and self._has_written()
+
     def _block(self) -> Any:
         """The outermost `atomic()` of this thread."""
         return connections[self.using].atomic_blocks[0]

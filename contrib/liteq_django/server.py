@@ -118,6 +118,9 @@ class SharedServer(PostgresDriver):
         with PostgresDriver.write(self, Promise.PROGRESS) as tx:
             return tx.tokens(n, above)
 
+    def is_uncommitted(self) -> bool:
+        return inside_atomic(self.using) and self._has_written()
+
     def _has_written(self) -> bool:
         """Whether this thread's transaction may have changed rows of the queue; it always may in a `TestCase`."""
         connection: Any = connections[self.using]

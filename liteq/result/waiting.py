@@ -28,6 +28,9 @@ _UNKNOWN: object = True  # for "has it not ended?"
 
 # A ring may be lost, a row never is: look again after this many seconds in any case.
 RECHECK_S = 1.0
+UNCOMMITTED = (
+    "this thread is inside a transaction: what it sent there is seen by no worker before the commit, so wait after it"
+)
 LONG_S = 10.0  # a caller that has waited for so long is told once what it waits for
 
 
@@ -40,13 +43,15 @@ def why_waiting(app: App, id_: str) -> str:
         record = app.storage.reader.find(id_)
         workers = living(app)
         file = app.storage.driver.where()
+        uncommitted = app.storage.driver.is_uncommitted()
         pause = None if record is None else app.storage.queues.paused().of(record.queue)
     except StorageError as exc:
         return f"its file cannot be read: {exc}"
     if record is None:
         return f"{file} knows no such id: it was not sent there, or is forgotten"
     due = f" until {iso_time(record.due_ms)}" if record.state == State.SCHEDULED else ""
-    why = _of_pause(record, pause) or _of_workers(record, workers)
+    why = UNCOMMITTED if uncommitted and not record.has_ended else _of_pause(record, pause)
+    why = why or _of_workers(record, workers)
     return f"it is {record.state}{due} in the queue {record.queue!r} of {file}; {why}"
 
 

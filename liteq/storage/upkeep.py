@@ -68,6 +68,10 @@ class Upkeep:
         """How many seconds ago what is shown was the newest, of a copy or a replica; None of the queue itself."""
         return None
 
+    def is_uncommitted(self) -> bool:
+        """Whether this thread has written in a transaction of its program's that goes on: others see nothing of it."""
+        return False
+
     def fold_log(self) -> None:
         """Fold the write-ahead log into the file. Cheap when there is little to do."""
 

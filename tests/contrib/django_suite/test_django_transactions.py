@@ -9,7 +9,7 @@ from django.db.transaction import TransactionManagementError
 from shop.orders.models import Order
 from shop.orders.tasks import pay
 
-from liteq.exceptions import ImproperlyConfigured, StorageError, StorageUnavailable
+from liteq.exceptions import ImproperlyConfigured, StorageError, StorageUnavailable, TimeoutError
 from liteq.states import State
 from liteq.storage.driver import Bell
 from liteq_django import drain
@@ -34,6 +34,15 @@ def test_a_rollback_leaves_no_task(shop):
     assert not sent.exists()
     assert counts(shop) == {}
     assert Order.objects.count() == 0
+
+
+def test_who_waits_inside_is_told_that_no_worker_sees_the_task(shop):
+    with transaction.atomic():
+        sent = pay.delay(Order.objects.create().pk)
+        with pytest.raises(TimeoutError, match="inside a transaction: what it sent there is seen by no worker before"):
+            sent.get(timeout=0.01)
+    with transaction.atomic(), pytest.raises(TimeoutError, match="no worker is alive"):
+        sent.get(timeout=0.01)  # nothing was written in this one
 
 
 def test_a_call_inside_cannot_wait_for_its_copy(shop):
