@@ -48,7 +48,7 @@ def moment_ms(when: Duration | datetime, clock: Clock) -> int:
             when = datetime.fromisoformat(when)
     if isinstance(when, datetime):
         return to_ms(when)
-    return clock.now_ms() + span_ms(numeric_s(when, "a time, one in ISO format or a span, which"), "a time from now")
+    return clock.now_ms() + span_ms(numeric_s(when, "expires (a time in ISO format or a span)"), "a time from now")
 
 
 class Defaults:

@@ -56,13 +56,17 @@ def suggesting(function: Callable[P, R]) -> Callable[P, R]:
 
     Raises TypeError, as the call itself would. For functions that are not called often: one frame more.
     """
-    known = [name for name in inspect.signature(function).parameters if name != "self"]
+    parameters = [*inspect.signature(function).parameters]
+    known = [name for name in parameters if name != "self"]
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         unknown = kwargs.keys() - known
         if unknown:
-            raise unexpected(f"{function.__qualname__}()", unknown, known)
+            name = function.__qualname__
+            if parameters[:1] == ["self"] and args:  # the class that the caller knows, and not one above it
+                name = f"{type(args[0]).__name__}.{function.__name__}"
+            raise unexpected(f"{name}()", unknown, known)
         return function(*args, **kwargs)
 
     return call

@@ -345,3 +345,23 @@ def test_every_option_that_the_sending_side_reads_is_in_the_table():
 def test_the_nearest_is_none_where_nothing_looks_alike():
     assert nearest("Count_Down", OF_A_CALL) == "countdown"
     assert nearest("zzz", OF_A_CALL) is None
+
+
+def test_a_misspelt_option_of_a_workflow_is_refused_by_the_name_of_its_class(app):
+    @app.workflow
+    def ship(order):
+        return order
+
+    @app.step
+    def pack(order):
+        return order
+
+    with pytest.raises(TypeError, match=r"^Workflow\.options\(\): unknown option 'ide' \(did you mean 'id'\?\)"):
+        ship.options(ide="x")
+    with pytest.raises(TypeError, match=r"^Step\.options\(\): unknown option 'retrys' \(did you mean 'retries'\?\)"):
+        pack.options(retrys=3)
+
+
+def test_a_text_that_is_no_time_names_the_option(add):
+    with pytest.raises(ValueError, match=r"^expires \(a time in ISO format or a span\) is a number .* not 'never'"):
+        add.apply_async((1, 2), expires="never")
