@@ -424,6 +424,7 @@ def test_a_warm_stop_waits_for_the_step_in_progress_at_most(flows: Flows, body: 
 def test_a_rolling_deploy_strands_no_run_and_repeats_no_step(flows: Flows, tasks_too: bool) -> None:
     old, new = {"DRILL_CODE": "old", "LITEQ_RELEASE": "1"}, {"DRILL_CODE": "new", "LITEQ_RELEASE": "2"}
     workers = [flows.worker(name="worker-old", env=old), flows.worker(name="worker-new", env=new)]
+    wait_for(lambda: flows.logs().count("ready.") == 2)  # one alone may do all before the other can be told to end
     ids = [f"order-{n}" for n in range(10)]
     for id_ in ids:
         flows.start_run("deployed", 1, id_=id_)
