@@ -198,12 +198,20 @@ class Channel(virtual.Channel):
         if not self._consumers:
             return
         self._more = True  # before the room is counted: what an acknowledgement frees meanwhile has it look again
-        limit = AT_ONCE
-        if self.qos.prefetch_count:
-            limit = min(self.qos.can_consume_max_estimate() or 0, 4 * AT_ONCE)
         self.due_ms = None  # without room nothing that comes due is taken: an acknowledgement has it look again
-        if limit > 0 and not self._ready and (queues := self._queues()):  # who only listens is no worker
+        if (limit := self._room()) and not self._ready and (queues := self._queues()):  # who only listens is no worker
             self._claim(queues, limit)
+
+    def _room(self) -> int:
+        """How many messages to claim; 0 while that is less than half of what fits, and each place has a task.
+
+        A claim of several costs little more than one of one. An acknowledgement has it look again.
+        """
+        most = self.qos.prefetch_count
+        if not most:
+            return AT_ONCE
+        room, node = min(self.qos.can_consume_max_estimate() or 0, 4 * AT_ONCE), self._file.node
+        return room if 2 * room >= most or node is None or node.idles(len(self._ready)) else 0
 
     def deliver_passing(self, callback: Callable[[dict[str, Any], str], Any]) -> int:
         """Deliver the messages that pass, as those of remote control; how many."""
@@ -225,7 +233,7 @@ class Channel(virtual.Channel):
             delivered += 1
             self._file.holder.deliver(payload["properties"]["delivery_tag"])
             callback(payload, queue)
-        if delivered and self._more and self.qos.can_consume():
+        if delivered and self._more and self._room():
             self.connection.wake()  # there may be more
         return delivered
 
@@ -310,9 +318,8 @@ class Channel(virtual.Channel):
             if not why:
                 lease = as_called(file, lease)
                 args = self._args(lease)
-                return payload_of(
-                    lease, file.where, lower_first=file.options.lower_first, beside=beside, args=args
-                )  # fmt: skip
+                lower = file.options.lower_first
+                return payload_of(lease, file.where, lower_first=lower, beside=beside, args=args)
         except (LiteqError, ValueError, KeyError, TypeError) as exc:
             why = f"it cannot be read: {exc}"
         running.say_once(f"{lease.task} {why}", "Task %s[%s] is left to others: %s", lease.task, lease.id, why)
@@ -341,7 +348,7 @@ class Channel(virtual.Channel):
         if lease is not None and holder is not None and (end or not self._file.results or not holder.is_task(tag)):
             holder.drop(tag)
             self._file.storage.settle([(lease, Ack())])
-        if self._more and self.connection is not None:
+        if self._more and self.connection is not None and self._room():
             self.connection.wake()
 
     def reject(self, tag: str, *, requeue: bool) -> None:

@@ -22,7 +22,7 @@ from liteq.monitor.workers import published
 from liteq_kombu.envelope import OPAQUE
 from liteq_kombu.files import files
 
-__all__ = ["begins_at_once", "facts", "free", "has", "know_revoked", "meet", "name", "tells_of_tasks"]
+__all__ = ["begins_at_once", "facts", "free", "has", "idles", "know_revoked", "meet", "name", "tells_of_tasks"]
 
 logger = logging.getLogger("liteq.kombu")
 
@@ -119,6 +119,17 @@ def has(id_: str, task: str) -> bool:
         process = job and (job._write_to or job._scheduled_for)
         pid = process.pid if process and job not in getattr(pool, "outbound_buffer", ()) else None
     return pid is None or any(process.pid == pid for process in list(processes))
+
+
+def idles(coming: int) -> bool:
+    """Whether a place of its pool has no task, once `coming` more have come; also where tasks wait for a rate limit.
+
+    Those are not acknowledged, and occupy no place.
+    """
+    consumer = _consumer()
+    if consumer is not None and any(one is not None and one.contents for one in consumer.task_buckets.values()):
+        return True
+    return free() > coming
 
 
 def begins_at_once(task: str) -> bool:
