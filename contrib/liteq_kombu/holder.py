@@ -157,8 +157,9 @@ class Holder:
                     last[step] = now
                     try:
                         step()
-                    except StorageError as exc:
-                        logger.warning("the leases' thread failed, and tries again: %s", exc)
+                    except Exception as exc:  # without it each lease would run out
+                        told = None if isinstance(exc, StorageError) else exc
+                        logger.warning("the leases' thread failed, and tries again: %s", exc, exc_info=told)
 
     def _extend(self) -> None:
         beat = self._beat

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import Any, ClassVar
 
 from liteq.context import Request
@@ -123,14 +122,18 @@ class TaskOptions:
 
     run: Callable[..., Any]
 
-    @cached_property
+    @property
     def plan(self) -> Plan:
-        """Its body, hooks and options, as an execution needs them."""
-        return Plan(self) if self.batch is None else _batch_plan(self)
+        """Its body, hooks and options, as an execution needs them. A task that sets it is refused by the property."""
+        try:
+            plan: Plan = self.__dict__["_plan"]
+        except KeyError:
+            plan = self.__dict__["_plan"] = Plan(self) if self.batch is None else _batch_plan(self)
+        return plan
 
     def forget_plan(self) -> None:
         """Have it work out anew how it is executed."""
-        self.__dict__.pop("plan", None)
+        self.__dict__.pop("_plan", None)
 
     @property
     def parameters(self) -> Parameters:

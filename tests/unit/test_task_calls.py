@@ -310,7 +310,8 @@ def test_a_link_gets_the_result_in_front_of_its_arguments(app):
     assert run(show, "own", flags=Flag.TAKES_INPUT, input=b"41").outcome == Ack(b'[41,"own"]')
 
 
-def test_errbacks_get_the_id_or_the_failure_by_their_signature(app):
+def test_errbacks_get_the_id_or_the_failure_by_their_signature(tmp_path):
+    app = LiteQ("errbacks", broker=f"sqlite:///{tmp_path / 'q.db'}", set_as_current=False)  # it looks for the message
     error = encode_error(ValueError("broken"), "Traceback ...")
 
     @app.task

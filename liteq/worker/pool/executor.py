@@ -51,7 +51,8 @@ class _Forks:
 
 
 _forks = _Forks()
-os.register_at_fork(after_in_child=_forks.note)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forks.note)
 
 
 class Executor:
