@@ -124,7 +124,7 @@ class TaskOptions:
 
     @property
     def plan(self) -> Plan:
-        """Its body, hooks and options, as an execution needs them. A task that sets it is refused by the property."""
+        """Its body, hooks and options, as an execution needs them. It cannot be set: liteq needs the name."""
         try:
             plan: Plan = self.__dict__["_plan"]
         except KeyError:

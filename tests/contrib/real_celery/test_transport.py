@@ -174,6 +174,50 @@ def test_no_more_are_delivered_than_the_prefetch_limit_and_an_ack_makes_room(con
             assert len(got) == 5
 
 
+def test_a_worker_claims_when_half_of_its_room_is_free_or_a_place_has_no_task(
+    connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kombu import Consumer, Queue
+
+    idle = False
+    with connect() as connection:
+        for n in range(16):
+            connection.Producer().publish(n, routing_key="busy")
+        channel, got = connection.channel(), list[Any]()
+        with Consumer(channel, [Queue("busy")], on_message=got.append) as consumer:
+            consumer.qos(prefetch_count=8)
+            connection.drain_events(timeout=60)
+            assert len(got) == 8
+            node = SimpleNamespace(idles=lambda coming: idle, free=lambda: 0)
+            monkeypatch.setattr(channel._file, "node", node)  # of a worker whose places all have a task
+            for one in got[:3]:
+                one.ack()
+                connection.transport.deliver()
+            assert len(got) == 8
+            got[3].ack()
+            connection.transport.deliver()
+            assert len(got) == 12
+            got[4].ack()
+            connection.transport.deliver()
+            assert len(got) == 12
+            idle = True
+            connection.transport.deliver()
+            assert len(got) == 13
+
+
+def test_tasks_that_wait_for_a_rate_limit_occupy_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    from liteq_kombu.crossing import node
+
+    bucket = SimpleNamespace(contents=["a request"])
+    consumer = SimpleNamespace(task_buckets={"limited": bucket, "other": None}, pool=SimpleNamespace(num_processes=2))
+    monkeypatch.setattr(node.Here, "consumer", consumer)
+    monkeypatch.setattr(node.Here, "pid", os.getpid())
+    assert node.idles(coming=2)
+    bucket.contents.clear()
+    assert not node.idles(coming=2)
+    assert node.idles(coming=1)
+
+
 def test_a_sleeping_consumer_wakes_with_the_send(connect: Any) -> None:
     from kombu import Consumer, Queue
 
