@@ -26,6 +26,7 @@ pytestmark = NEEDS_CELERY
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     shop = Shop(tmp_path_factory.mktemp("shop"))
     shop.start("-E")
+    shop.wait(lambda: " ready." in shop.log())  # remote control reaches those that listen already
     yield shop
     shop.close()
 
