@@ -18,6 +18,7 @@ from liteq.cli.parts.session import GLOBAL_OPTIONS, HIDDEN_GLOBAL_OPTIONS, Sessi
 from liteq.cli.parts.stdio import open_missing
 from liteq.cli.parts.voice import VOICE
 from liteq.exceptions import LiteqError
+from liteq.utils.imports import seldom_collected
 from liteq.utils.text import printable
 
 __all__ = ["Command", "Group", "main"]
@@ -116,7 +117,8 @@ class LiteqGroup(Known):
             return None
         module_name = name.replace("-", "_")
         room = PLACES.get(name, "liteq.cli")
-        module = importlib.import_module(f"{room}.{FILES.get(name, module_name)}")
+        with seldom_collected():
+            module = importlib.import_module(f"{room}.{FILES.get(name, module_name)}")
         return cast("click.Command", getattr(module, module_name))
 
     def resolve_command(

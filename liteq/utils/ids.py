@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from os import urandom
 from time import time_ns
 
@@ -38,6 +37,8 @@ def ids_of(name: str, begin: int, n: int) -> list[str]:
 
     In order, as `new_ids` for the same reason.
     """
+    from hashlib import sha256  # its library is large, and few ids are made of a name
+
     digest = sha256(name.encode()).hexdigest()
     variant = "89ab"[int(digest[15], 16) % 4]
     head = f"{digest[:8]}-{digest[8:12]}-8{digest[12:15]}-{variant}{digest[16:19]}-"

@@ -1,18 +1,40 @@
-"""Imports by other threads: a process that is forked meanwhile has their locks, and nobody there to let them go."""
+"""Imports: in the start of a process, and by other threads than the one that forks it."""
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import _bootstrap
 
-__all__ = ["settle"]
+__all__ = ["seldom_collected", "settle"]
 
 PAUSE_S = 0.005
+SELDOM = 20_000  # new objects until the collector looks at them, instead of 700
+
+
+@contextmanager
+def seldom_collected() -> Iterator[None]:
+    """Have the garbage collector look seldom while modules are imported: nearly all that they make is to stay.
+
+    With the usual threshold its looks take a sixth of the time of the imports.
+    """
+    young, *older = gc.get_threshold()
+    if young:  # 0: the program does without it
+        gc.set_threshold(max(young, SELDOM), *older)
+    try:
+        yield
+    finally:
+        gc.set_threshold(young, *older)
 
 
 def settle(within_s: float) -> bool:
-    """Wait until no other thread imports anything, at most `within_s` seconds; whether that came."""
+    """Wait until no other thread imports anything, at most `within_s` seconds; whether that came.
+
+    A process that is forked meanwhile has the locks of what is imported, and nobody there to let them go.
+    """
     end = time.monotonic() + within_s
     while _others_import():
         if time.monotonic() >= end:

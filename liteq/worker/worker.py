@@ -24,6 +24,7 @@ from liteq.sending import webhook
 from liteq.storage import describe_url
 from liteq.storage.claiming.workers import WorkerRecord
 from liteq.storage.storage import Storage
+from liteq.utils.imports import seldom_collected
 from liteq.utils.misspelt import suggesting
 from liteq.worker.chores.autoscale import Autoscaler, make_autoscaler
 from liteq.worker.chores.event_log import EventLog
@@ -201,7 +202,9 @@ class Worker:
         """Work until asked to end; the process's exit code: 0 after a warm end, 1 after a cold one."""
         title = getproctitle()
         try:
-            self._work(self._start())
+            with seldom_collected():
+                running = self._start()
+            self._work(running)
         finally:
             self._end()
             setproctitle(title)

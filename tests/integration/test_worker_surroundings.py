@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 import signal
@@ -73,6 +74,15 @@ def test_children_do_not_read_the_worker_s_stdin(site):
     (site.folder / "typed").write_text("for the shell\n")
     worker = start(site, "os.dup2(os.open('typed', os.O_RDONLY), 0)", "-c", "1")
     assert site.get(site.send("reads_stdin")) == ""
+    assert site.end(worker) == 0
+
+
+def test_a_child_has_the_collector_that_tasks_expect_and_leaves_alone_what_it_shares(site):
+    worker = site.worker("-c", "2")
+    for _ in range(4):
+        enabled, threshold, frozen = site.get(site.send("collector"))
+        assert (enabled, tuple(threshold)) == (True, gc.get_threshold())
+        assert frozen > 10_000, "of the parent's objects"
     assert site.end(worker) == 0
 
 

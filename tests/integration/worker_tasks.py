@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import multiprocessing
 import os
@@ -79,6 +80,11 @@ def blob(size: int) -> str:
 @app.task
 def pid() -> int:
     return os.getpid()
+
+
+@app.task
+def collector() -> tuple[bool, tuple[int, int, int], int]:
+    return gc.isenabled(), gc.get_threshold(), gc.get_freeze_count()
 
 
 @app.task(bind=True)

@@ -14,6 +14,7 @@ import click
 
 from liteq.cli.parts.voice import VOICE
 from liteq.exceptions import ImproperlyConfigured, StorageUnavailable
+from liteq.utils.imports import seldom_collected
 from liteq.utils.text import old
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ class Session:
         from liteq.cli.parts.find_app import find_app
 
         name = self.app_name or os.environ.get("LITEQ_APP")
-        app = self._bare_app() if not name else find_app(name) if isinstance(name, str) else name
+        with seldom_collected():
+            app = self._bare_app() if not name else find_app(name) if isinstance(name, str) else name
         self._overrule(app.conf)
         return app
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from hashlib import blake2b
 from typing import Final
 
 import orjson
@@ -109,6 +108,8 @@ def write(
 
 def _number(*place: object) -> int:
     """The same number for the same attempt of a run: written twice it is there once, beside other runs' rows."""
+    from hashlib import blake2b  # its library is large, and only what a model's call costs has use for it
+
     return int.from_bytes(blake2b(repr(place).encode(), digest_size=8).digest()) >> 2
 
 

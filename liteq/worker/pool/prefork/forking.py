@@ -42,18 +42,23 @@ def fork_child(
             "module; import it before the worker starts", IMPORT_S,
         )  # fmt: skip
     channel = Channel.open()
-    # Whatever the parent imported is there for good: keep the collector off it, and the pages shared.
-    gc.collect()
-    gc.freeze()
     flush_output()
     parent = os.getpid()
+    # The collector writes into each object that it looks at, which copies the page: so it does not look now, when the
+    # children before this one share their pages with the parent, and the child never looks at what it had from there.
+    collects = gc.isenabled()
+    gc.disable()
     try:
         pid = os.fork()
+        if pid == 0:
+            gc.freeze()
     except OSError:
-        gc.unfreeze()
         channel.close()
         page.close()
         raise
+    finally:
+        if collects:
+            gc.enable()
     if pid == 0:
         status = 1
         try:
@@ -69,6 +74,5 @@ def fork_child(
             logger.exception("a worker process failed outside any task")
         finally:
             leave(status)
-    gc.unfreeze()
     channel.keep_ours()
     return make(pid, channel.ours, channel.permits_out, channel.permits_in, page)
