@@ -44,21 +44,12 @@ def fork_child(
     channel = Channel.open()
     flush_output()
     parent = os.getpid()
-    # The collector writes into each object that it looks at, which copies the page: so it does not look now, when the
-    # children before this one share their pages with the parent, and the child never looks at what it had from there.
-    collects = gc.isenabled()
-    gc.disable()
     try:
-        pid = os.fork()
-        if pid == 0:
-            gc.freeze()
+        pid = _fork()
     except OSError:
         channel.close()
         page.close()
         raise
-    finally:
-        if collects:
-            gc.enable()
     if pid == 0:
         status = 1
         try:
@@ -76,3 +67,21 @@ def fork_child(
             leave(status)
     channel.keep_ours()
     return make(pid, channel.ours, channel.permits_out, channel.permits_in, page)
+
+
+def _fork() -> int:
+    """`os.fork`, while the garbage collector rests; the child's never looks at what it has from its parent.
+
+    It writes into each object that it looks at, which copies the page: a look before the second fork would copy what
+    the first child shares.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        pid = os.fork()
+        if pid == 0:
+            gc.freeze()
+    finally:
+        if collects:
+            gc.enable()
+    return pid
