@@ -240,9 +240,10 @@ class LiteqBackend(SyncBackendMixin, Backend):
             return self._document({"state": state, "meta": meta})
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
-        return self._meta(self.storage.reader.find(str(task_id)))
+        return self.meta_of(self.storage.reader.find(str(task_id)))
 
-    def _meta(self, record: Any) -> dict[str, Any]:
+    def meta_of(self, record: Any) -> dict[str, Any]:
+        """The result document of a row that has been read; None: there is none."""
         meta = meta_of(
             record,
             read=lambda data: read_value(data, self.accept),
@@ -292,7 +293,7 @@ class LiteqBackend(SyncBackendMixin, Backend):
         waiting = dict.fromkeys(task_ids)
         for rounds, _ in enumerate(self._rings(timeout, on_interval), 1):
             for record in self._ended(list(waiting)):
-                meta = self._meta(record)
+                meta = self.meta_of(record)
                 if meta["status"] in READY_STATES:
                     del waiting[record.id]
                     if meta["status"] == states.SUCCESS:

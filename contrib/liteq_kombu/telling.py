@@ -130,7 +130,7 @@ def tell(self: Any, id_: str, errback: str = "", args: Any = (), kwargs: Any = N
     backend = self.backend
     record: Record | None = backend.storage.reader.find(id_)
     if errback:
-        meta = backend.get_task_meta(id_)
+        meta = backend.meta_of(record)
         request = Context(id=id_) if record is None else context_of(record, self.app, backend.file.where)
         return self.app.tasks[errback](request, meta["result"], meta.get("traceback"), *args, **(kwargs or {}))
     run = run_of(self.request, backend.file)

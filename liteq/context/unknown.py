@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from liteq.message import Lease, Release
 from liteq.serialization import decode, encode
 
@@ -13,7 +16,15 @@ FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 500, 5_000  # until such a message may be tak
 
 def unknown_since_ms(lease: Lease, now_ms: int) -> int | None:
     """When the message of `lease` first came to a worker that did not know its task, in ms; None: it comes now."""
-    since_ms = (decode(lease.options) if lease.options else {}).get(UNKNOWN_SINCE)
+    return _since_ms(_options(lease), now_ms)
+
+
+def _options(lease: Lease) -> dict[str, Any]:
+    return decode(lease.options) if lease.options else {}
+
+
+def _since_ms(options: Mapping[str, Any], now_ms: int) -> int | None:
+    since_ms = options.get(UNKNOWN_SINCE)
     return None if since_ms is None else min(int(since_ms), now_ms)
 
 
@@ -22,9 +33,9 @@ def left_to_others(lease: Lease, now_ms: int, *, left_ms: int = LONGEST_PAUSE_MS
 
     Its options say since when, for each worker that it comes to.
     """
-    since_ms = unknown_since_ms(lease, now_ms)
+    options = _options(lease)
+    since_ms = _since_ms(options, now_ms)
     since_ms = now_ms if since_ms is None else since_ms
     pause_ms = min(max((now_ms - since_ms) // 2, FIRST_PAUSE_MS), LONGEST_PAUSE_MS, left_ms)
-    options = {**(decode(lease.options) if lease.options else {}), UNKNOWN_SINCE: since_ms}
-    doc = encode(options, what=f"options of {lease.task}")
+    doc = encode({**options, UNKNOWN_SINCE: since_ms}, what=f"options of {lease.task}")
     return Release(pause_ms=pause_ms, options=doc, elsewhere=True)

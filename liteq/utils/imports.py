@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import _bootstrap
+from typing import Any
 
 __all__ = ["seldom_collected", "settle"]
 
@@ -30,21 +31,23 @@ def seldom_collected() -> Iterator[None]:
         gc.set_threshold(young, *older)
 
 
-def settle(within_s: float) -> bool:
-    """Wait until no other thread imports anything, at most `within_s` seconds; whether that came.
+def settle(within_s: float, of: str = "") -> bool:
+    """Wait until no other thread imports a module whose name begins with `of`, at most `within_s` seconds.
 
-    A process that is forked meanwhile has the locks of what is imported, and nobody there to let them go.
+    Returns whether that came. A process that is forked meanwhile has the locks of what is imported, and nobody there to
+    let them go.
     """
     end = time.monotonic() + within_s
-    while _others_import():
+    while _others_import(of):
         if time.monotonic() >= end:
             return False
         time.sleep(PAUSE_S)
     return True
 
 
-def _others_import() -> bool:
+def _others_import(of: str) -> bool:
     # The import system keeps a lock a module; there is no public way to ask for them.
     me = threading.get_ident()
-    held = [ref() for ref in list(getattr(_bootstrap, "_module_locks", {}).values())]
+    locks: dict[str, Any] = getattr(_bootstrap, "_module_locks", {})
+    held = [ref() for name, ref in list(locks.items()) if name.startswith(of)]
     return any(getattr(lock, "owner", None) not in (None, me) for lock in held)

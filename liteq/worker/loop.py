@@ -24,12 +24,11 @@ from liteq.execution.lines import LINES, about
 from liteq.execution.shown import noun_of
 from liteq.message import Lease, Limited, Outcome, Release
 from liteq.serialization import decode_error
-from liteq.storage.claiming.rates import Budget
 from liteq.storage.claiming.turn import passes
 from liteq.storage.driver import Bell, Listener
 from liteq.storage.settling import settle
 from liteq.storage.statistics.stats import NO_SUMS
-from liteq.storage.storage import Storage, TaggedEvents, Turn
+from liteq.storage.storage import Storage, Turn
 from liteq.utils.lines import Repeated
 from liteq.worker.apart import settle_apart
 from liteq.worker.chores.counting import Counting
@@ -155,6 +154,10 @@ class Consumer:
         tokens = {lease.token for lease in returning}
         self._outcomes = [pair for pair in self._outcomes if pair[0].token not in tokens]
         return returning
+
+    def held(self) -> list[Lease]:
+        """Its leases: those that the pool has, and those whose outcomes are not stored yet."""
+        return self._pool.leases() + [lease for lease, _ in self._outcomes]
 
     @property
     def queues(self) -> list[str]:
@@ -319,7 +322,10 @@ class Consumer:
             self._outcomes = outcomes + self._outcomes  # not stored: again in the next turn
             raise
         self.processed += len(outcomes) - self._given_back.note(outcomes)
-        self._committed(budget, tagged)
+        if self._rates is not None and budget is not None:
+            self._rates.used(budget)
+        if self._events is not None:
+            self._events.written(tagged)
         self._counting.turned(turn, outcomes, wrote=bool(sums), since=before)
         if self._runs:
             self._runs.settled(outcomes, turn.lost)
@@ -339,19 +345,13 @@ class Consumer:
         self._counting.claimed(fresh, again)
         return self._admit(leases, command, fresh)
 
-    def _committed(self, budget: Budget | None, tagged: TaggedEvents) -> None:
-        if self._rates is not None and budget is not None:
-            self._rates.used(budget)
-        if self._events is not None:
-            self._events.written(tagged)
-
     def _look_around(self, now: float) -> None:
         """Do the chores that are due, beat, and poll for the case that a wake-up was lost."""
         for chore in self._chores:
             if now >= chore.due_at:
                 chore.turn()
         if now >= self._heartbeat.due_at:
-            self._pool.abandon(self._heartbeat.beat(self._pool.leases() + [lease for lease, _ in self._outcomes]))
+            self._pool.abandon(self._heartbeat.beat(self.held()))
             if self._refused:
                 self._refused = False
                 logger.warning("the queue can be used again: going on")

@@ -107,6 +107,14 @@ def _make_watch(place: Place, storage: Storage, pool: Pool, heartbeat: Heartbeat
     )  # fmt: skip
 
 
+def _make_events(place: Place, storage: Storage, pool: Pool, *, enabled: bool) -> EventLog:
+    return EventLog(
+        place.app, storage, place.hostname, pool,
+        enabled=enabled,
+        held=lambda: place.running.consumer.held(),  # noqa: PLW0108 - there is none yet
+    )  # fmt: skip
+
+
 def make_running(
     place: Place,
     storage: Storage,
@@ -132,7 +140,7 @@ def make_running(
     app = place.app
     heartbeat = make_heartbeat(place, storage, pool)
     storage.release = app.conf.release
-    events = EventLog(app, storage, place.hostname, pool, enabled=task_events)
+    events = _make_events(place, storage, pool, enabled=task_events)
     panel = Panel(place, storage, heartbeat)
     watch = _make_watch(place, storage, pool, heartbeat)
     more = by_settings(app, storage, look, pool)

@@ -1295,6 +1295,17 @@ MUTANTS = [
         "test_threads.py::test_a_child_is_not_forked_while_another_thread_imports",
     ),
     without(
+        "whoever forks waits for liteq's imports", "liteq/storage/sqlite/turns/fork.py",
+        "    imports.settle(IMPORT_S, OURS)  # first: such an import may need a transaction\n", "",
+        "test_threads.py::test_whoever_forks_does_so_after_the_imports_of_liteq_s_parts",
+    ),
+    without(
+        "a fork waits for a connection that is being closed", "liteq/storage/sqlite/base.py",
+        "                self._release(session)\n                holder.session = None\n        if not keep:",
+        "                holder.session = None\n            self._release(session)\n        if not keep:",
+        "test_threads.py::test_a_connection_that_is_being_closed_is_one_that_a_fork_waits_for",
+    ),
+    without(
         "the umask has no say in a queue's mode", "liteq/storage/sqlite/disk/files.py",
         "                os.fchmod(fd, mode)  # the umask has perhaps taken bits\n", "                pass\n",
         "test_shared_files.py::test_the_setting_says_who_may_use_the_files_and_the_umask_does_not",
@@ -1696,7 +1707,7 @@ MUTANTS = [
     ),
     without(
         "a worker says that it works on the leases of its runs", "liteq/worker/loop.py",
-        "self._heartbeat.beat(self._pool.leases() + [lease for lease, _ in self._outcomes])",
+        "self._heartbeat.beat(self.held())",
         "self._heartbeat.beat([])",
         "test_workflow_kills.py::test_a_lease_is_not_taken_by_workers_that_start",
     ),

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -237,3 +238,56 @@ def test_a_child_is_not_forked_while_another_thread_imports(tmp_path: Path, monk
     assert imports.settle(20.0)
     assert "slow_to_import" in sys.modules
     thread.join()
+
+
+FORKS_BESIDE_AN_IMPORT = """
+import os, signal, sys, threading, time
+from liteq.storage.storage import open_storage
+open_storage(sys.argv[1])
+sys.path.insert(0, sys.argv[2])
+threading.Thread(target=__import__, args=("liteq_slow_to_import",)).start()
+while "liteq_slow_to_import" not in sys.modules:
+    time.sleep(0.001)
+pid = os.fork()
+if pid == 0:
+    signal.alarm(60)
+    import liteq_slow_to_import
+    os._exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+@posix
+def test_whoever_forks_does_so_after_the_imports_of_liteq_s_parts(tmp_path: Path) -> None:
+    """A server that forks with the app loaded, multiprocessing: a thread may load a part of liteq at that moment."""
+    (tmp_path / "liteq_slow_to_import.py").write_text("import time\ntime.sleep(0.5)\n")
+    program = [sys.executable, "-c", FORKS_BESIDE_AN_IMPORT, f"sqlite:///{tmp_path / 'queue.db'}", str(tmp_path)]
+    assert subprocess.run(program, timeout=120, check=False).returncode == 0
+
+
+@posix
+@pytest.mark.parametrize("library", ["apsw", "stdlib"])
+def test_a_connection_that_is_being_closed_is_one_that_a_fork_waits_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    """A child that is forked in the middle of it would have its locks in memory, and no word of it."""
+    storage = open_storage(f"sqlite:///{tmp_path / 'queue.db'}?driver={library}")
+    storage.migrate()
+    driver: Any = storage.driver
+    waited_for = []
+    with driver.read() as tx:
+        tx.execute("SELECT 1")
+        kind = type(next(iter(driver._active[True])))
+        before = kind.close
+
+        def close(session: Any) -> None:
+            waited_for.append(threading.get_ident() in driver._threads_inside())
+            before(session)
+
+        monkeypatch.setattr(kind, "close", close)
+        with driver._lock:
+            driver._close_idle()  # as where the file was replaced: what is in use is closed when it comes back
+        waited_for.clear()
+    assert waited_for == [True]
+    assert not driver._threads_inside()
+    storage.close()

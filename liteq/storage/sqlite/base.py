@@ -196,18 +196,18 @@ class SQLiteDriver(FileUpkeep):
         """Take `holder`'s session back, which is in no transaction."""
         reader = session.reader
         with self._lock:
-            self._active[reader].pop(session, None)
-            if self._stopping:
-                self._quiet.notify_all()
             idle = self._idle[reader]
             keep = session.generation == self._generation and len(idle) < IDLE_LIMIT
             if keep:
                 idle.append(session)
+                self._release(session)
                 holder.session = None
         if not keep:
             self._sidecars.forget()  # as in drop
             session.close()
-            holder.session = None
+            with self._lock:  # not before it is closed: a fork waits for it, as its child must not have it open
+                self._release(session)
+                holder.session = None
 
     def drop(self, session: Session) -> None:
         """Close a session that may be in any state, unless it has come back to the pool and gone to another thread."""

@@ -34,13 +34,20 @@ TRIM_S = 5.0  # between two looks for events that have expired
 
 
 class EventLog:
-    """A chore of the worker's loop; off, it is never due and nothing is gathered."""
+    """A chore of the worker's loop; off, it is never due and nothing is gathered.
 
-    def __init__(self, app: App, storage: Storage, hostname: str, pool: Pool, *, enabled: bool) -> None:
+    `held`: the worker's leases, also those whose outcomes are not stored yet.
+    """
+
+    def __init__(
+        self, app: App, storage: Storage, hostname: str, pool: Pool, *, enabled: bool,
+        held: Callable[[], Sequence[Lease]],
+    ) -> None:  # fmt: skip
         self._app = app
         self._storage = storage
         self._hostname = hostname
         self._pool = pool
+        self._held = held
         self._waiting: list[bytes] = []
         self._started: set[int] = set()  # the tokens of leases whose start has its event
         self._trim_at = 0.0
@@ -89,7 +96,6 @@ class EventLog:
             if runtime_s is not None and lease.token not in self._started and not lease.flags & Flag.HISTORY:
                 since = time.monotonic() - runtime_s
                 self._add(events, partial(self._start, lease, since, None))
-            self._started.discard(lease.token)
             self._add(events, partial(self._end, lease, outcome, runtime_s or 0.0))
             tagged += [(lease.token, event) for event in events]
         return tagged
@@ -105,9 +111,13 @@ class EventLog:
             events += [] if event is None else [event]
 
     def written(self, tagged: TaggedEvents) -> None:
-        """Forget these events: they are in the file."""
+        """Forget these events: they are in the file.
+
+        Not before: where outcomes could not be stored, `ended` is called with them again.
+        """
         if tagged:
             del self._waiting[: sum(token is None for token, _ in tagged)]
+            self._started.difference_update(token for token, _ in tagged if token is not None)
 
     # -- the chore ---------------------------------------------------------------------------------------------------
 
@@ -120,7 +130,7 @@ class EventLog:
             if lease.token not in self._started and not lease.flags & Flag.HISTORY and self._tells(lease):
                 self._started.add(lease.token)
                 self._waiting.append(self._start(lease, since, pid))
-        self._started &= {lease.token for lease in self._pool.leases()}
+        self._started &= {lease.token for lease in self._held()}
         if self._waiting:
             self._storage.events.put(self._waiting)
             self._waiting.clear()

@@ -4,6 +4,9 @@ A child that used such a copy would believe that it holds locks which the kernel
 could truncate the shared memory under it. So before a fork every connection of every driver is closed, which takes
 the copy's reason away; both sides open anew on their next use. A transaction that is still open then cannot be closed:
 the child lets go of it without closing it, and cannot use that file for the rest of its life.
+
+Parts of liteq are loaded at their first use, often by a thread. A child that is forked meanwhile would wait for ever
+for the module: so a fork waits for those imports, whoever forks.
 """
 
 from __future__ import annotations
@@ -16,6 +19,10 @@ from typing import Protocol
 
 from liteq.exceptions import StorageError
 from liteq.storage.sqlite.turns import gate
+from liteq.utils import imports
+
+OURS = "liteq"  # how the names of liteq's modules and of its extensions begin
+IMPORT_S = 5.0  # that a fork waits for the import of one of them
 
 __all__ = ["Forkable", "check", "forbid", "register", "registered"]
 
@@ -65,6 +72,7 @@ def check(path: str) -> None:
 
 
 def _before() -> None:
+    imports.settle(IMPORT_S, OURS)  # first: such an import may need a transaction
     for driver in sorted(registered(), key=id):  # one order for all threads
         driver.before_fork()
         _still.append(driver)
