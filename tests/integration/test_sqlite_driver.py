@@ -363,3 +363,21 @@ def test_a_deleted_file_is_noticed(driver: SQLiteDriver, tmp_path: Path, monkeyp
     monkeypatch.setattr(driver, "_check_at", 0.0)
     with pytest.raises(StorageUnavailable, match="liteq migrate"):
         add(driver, "b")
+
+
+def test_a_reader_notices_a_replaced_file(library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that only reads, such as one that looks up the history of a run, has no write that would tell it."""
+    (tmp_path / "other").mkdir()
+    reader, other = make(tmp_path, library), make(tmp_path / "other", library)
+    for driver, name in ((reader, "old"), (other, "new")):
+        driver.migrate()
+        add(driver, name)
+    assert ids(reader) == ["old"]
+    other.backup(tmp_path / "copy.db")
+    other.close()
+    for path in tmp_path.glob("tasks.db*"):
+        path.unlink()
+    (tmp_path / "copy.db").rename(tmp_path / "tasks.db")
+    monkeypatch.setattr(reader, "_read_check_at", 0.0)
+    assert ids(reader) == ["new"]
+    reader.close()

@@ -26,7 +26,7 @@ from liteq.storage.sqlite.waking.doorbell import Doorbell
 
 __all__ = ["SQLiteDriver"]
 
-FILE_CHECK_S = 1.0  # how often a writer looks whether its file still is the one under that name
+FILE_CHECK_S = 1.0  # how often a process looks whether its file still is the one under that name
 FORK_WAIT_S = 5.0  # how long a fork waits for other threads' transactions
 IDLE_LIMIT = 8  # connections of one kind kept open
 
@@ -56,7 +56,7 @@ class SQLiteDriver(FileUpkeep):
         self._generation = 0  # goes up when what is open must not be used any more
         self._looked_at = -1  # the generation in which the file was looked at, and is a queue's
         self._identity = self._gate_identity = (0, 0)
-        self._check_at = 0.0
+        self._check_at = self._read_check_at = 0.0
         self._renew_locks()
         fork.register(self)
 
@@ -141,8 +141,11 @@ class SQLiteDriver(FileUpkeep):
         if self._pid != getpid():  # as in _check_pid
             self._abandon()
         me = get_ident()
-        if not reader and monotonic() >= self._check_at:
-            self._check_file()
+        if monotonic() >= (self._read_check_at if reader else self._check_at):
+            if reader:
+                self._check_moved()
+            else:
+                self._check_file()
         with self._lock:
             while self._stopping and me not in self._threads_inside():
                 self._quiet.wait()
@@ -306,12 +309,16 @@ class SQLiteDriver(FileUpkeep):
         self._check_at = monotonic() + FILE_CHECK_S
         self._short = self._ballast.in_use()
         gate = files.identity(f"{self.path}-gate")
-        moved = self._ready and files.identity(self.path) != self._identity
-        if moved or self._gate_identity not in ((0, 0), gate):
-            with self._lock:
-                self._close_idle()
+        self._check_moved(self._gate_identity not in ((0, 0), gate))
         self._gate_identity = gate
         self.check_sidecars()
+
+    def _check_moved(self, new_gate: bool = False) -> None:
+        """Readers look too: the history of a run in the old file would pass for that of a run in the new one."""
+        self._read_check_at = monotonic() + FILE_CHECK_S
+        if new_gate or (self._ready and files.identity(self.path) != self._identity):
+            with self._lock:
+                self._close_idle()
 
     def check_sidecars(self) -> None:
         """Raises StorageCorrupt where somebody has deleted the log or its index under this process."""
