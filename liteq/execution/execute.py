@@ -281,8 +281,11 @@ def _retried_by_its_class(task: Any, plan: Plan, request: Request, exc: Exceptio
     """The outcome for an exception of `autoretry_for` where the class has a `retry` of its own: that decides."""
     assert plan.policy is not None
     assert plan.retry is not None
+    options = retry_options(request.retries, policy=plan.policy)
+    if request.max_retries is not None:
+        options["max_retries"] = request.max_retries
     try:
-        retry = plan.retry(exc=exc, **retry_options(request.retries, policy=plan.policy))
+        retry = plan.retry(exc=exc, **options)
     except Retry as raised:
         retry = raised
     except Exception as raised:

@@ -118,6 +118,8 @@ class Plan:
         self.log_keep = log_keep_ms(task.log_keep, f"task {task.name!r}")
         self.policy = RetryPolicy.of(task) if task.autoretry_for else None
         self.retry = _hook(task, "retry")
+        if self.policy is not None and self.policy.retry_kwargs.keys() - {"max_retries", "countdown"}:
+            self.retry = task.retry  # which knows what the others (`queue`, `priority`) change of the message
         self.what = f"the result of task {task.name!r}"
         self.result_limit: int = conf.max_result_bytes
         self.depth: int = conf.max_nesting

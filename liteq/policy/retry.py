@@ -27,9 +27,7 @@ class RetryPolicy:
     retry_backoff: float = False  # True is a factor of one second
     retry_backoff_max: float = 600
     retry_jitter: bool = True
-    retry_kwargs: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # `max_retries` and `countdown` of these automatic ones
+    retry_kwargs: Mapping[str, Any] = field(default_factory=dict)  # what these automatic ones call `retry()` with
 
     @classmethod
     def of(cls, task: Any) -> RetryPolicy:
@@ -74,7 +72,8 @@ def decide(
     random: Callable[[float, float], float] = _random.uniform,
 ) -> float | None:
     """Seconds to wait before a task that raised `exc` runs again by itself; None when it has failed for good."""
-    if not is_retried(exc, policy) or exhausted(retries, policy.retry_kwargs.get("max_retries", policy.max_retries)):
+    asked = policy.retry_kwargs.get("max_retries")  # None there is as if nothing was said, as in Celery
+    if not is_retried(exc, policy) or exhausted(retries, policy.max_retries if asked is None else asked):
         return None
     options = retry_options(retries, policy=policy, random=random)
     return float(options.get("countdown", policy.default_retry_delay))

@@ -77,6 +77,12 @@ def test_retry_kwargs_override_and_backoff_overrides_them():
     assert decide(OSError(), retries=4, policy=policy) == 16
 
 
+def test_max_retries_of_none_among_retry_kwargs_is_as_if_it_was_not_there():
+    policy = RetryPolicy(autoretry_for=(OSError,), retry_kwargs={"max_retries": None, "countdown": 2})
+    assert decide(OSError(), retries=2, policy=policy) == 2
+    assert decide(OSError(), retries=3, policy=policy) is None
+
+
 def test_a_policy_is_read_off_a_task():
     class Task:
         autoretry_for = [OSError]

@@ -148,6 +148,20 @@ def test_autoretry_retries_what_it_names_and_nothing_else(app, clock):
     assert type(exhausted.exc) is OSError
 
 
+def test_autoretry_keeps_all_that_its_retry_kwargs_say(app, clock):
+    @app.task(bind=True, autoretry_for=(OSError,), retry_kwargs={"queue": "slow", "priority": 3, "countdown": 7})
+    def fetch(self, last=None):
+        if last is not None:
+            raise self.retry(exc=OSError("by hand"), max_retries=last)
+        raise OSError("x")
+
+    outcome = run(fetch).outcome
+    assert outcome.due_ms == clock.now_ms() + 7_000
+    assert (outcome.queue, outcome.priority) == ("slow", 3)
+    assert isinstance(run(fetch, retries=3).outcome, DeadLetter)
+    assert isinstance(run(fetch, 0).outcome, DeadLetter)  # what the body's own retry() said of the number holds
+
+
 def test_a_result_that_cannot_be_stored_is_a_failure_and_never_retried(app):
     @app.task(autoretry_for=(Exception,))
     def odd():
