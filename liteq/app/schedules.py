@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
@@ -31,7 +31,7 @@ from liteq.storage.sending.periodic import Entry, ScheduleRecord
 from liteq.utils.durations import LONGEST_S, numeric_s
 from liteq.utils.misspelt import nearest, unexpected
 
-__all__ = ["Periodic", "due_ms", "run_id"]
+__all__ = ["Periodic", "check_entry", "due_ms", "key_of", "run_id"]
 
 logger = logging.getLogger("liteq.app")
 
@@ -59,6 +59,25 @@ def due_ms(schedule: BaseSchedule, after: datetime) -> int | None:
         return to_ms(schedule.next_after(after.astimezone(UTC)).astimezone(UTC))
     except NeverDue:
         return None
+
+
+def key_of(text: str, entry: Mapping[str, Any], earlier: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    """The key of an entry without a name: `text`, numbered where another call reads alike, as hidden arguments do.
+
+    Logs a warning where it takes the place of an entry of `earlier` that has another schedule or other options.
+    """
+    taken, key, n = dict(earlier), text, 1
+    while (there := taken.get(key)) is not None:
+        if (there["args"], there["kwargs"]) == (entry["args"], entry["kwargs"]):
+            if (there["schedule"], there["options"]) != (entry["schedule"], entry["options"]):
+                logger.warning(
+                    "beat: %s by %s takes the place of the same call by %s: give each a name, add_periodic_task(name=)",
+                    key, entry["schedule"], there["schedule"],
+                )  # fmt: skip
+            break
+        n += 1
+        key = f"{text} ({n})"
+    return key
 
 
 def check_entry(name: str, config: Mapping[str, Any]) -> None:

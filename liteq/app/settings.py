@@ -364,7 +364,7 @@ class Settings:
         options: Mapping[str, Any] = {},
     ) -> str:
         """Have beat send `sig` by `schedule` (seconds, timedelta, crontab, ...); the entry's key in `beat_schedule`."""
-        from liteq.app.schedules import check_entry  # with all kinds of schedules: few programs have them
+        from liteq.app.schedules import check_entry, key_of  # with all kinds of schedules: few programs have them
 
         if isinstance(sig, Signature):
             sig = sig.clone(args, dict(kwargs or {}))
@@ -375,22 +375,13 @@ class Settings:
             "subtask_type": sig["subtask_type"], "immutable": sig["immutable"],
             "options": {**sig["options"], **options},
         }  # fmt: skip
-        key = name or self._key_of(repr(sig), entry)
+        key = name or key_of(repr(sig), entry, self._periodic)
         check_entry(key, entry)
         if self.configured and not options.keys() <= OF_A_CALL:  # else when beat reads its entries
             check_options(self._app, sig["task"], sig["args"], sig["kwargs"], options)
         self._periodic.append((key, entry))
         if self.configured:
             self._schedule(key, entry)
-        return key
-
-    def _key_of(self, text: str, entry: dict[str, Any]) -> str:
-        """`text`, numbered where another call reads alike: sensitive arguments are hidden in it."""
-        taken = {key: (one["args"], one["kwargs"]) for key, one in self._periodic}
-        key, n = text, 1
-        while taken.get(key, (entry["args"], entry["kwargs"])) != (entry["args"], entry["kwargs"]):
-            n += 1
-            key = f"{text} ({n})"
         return key
 
     def _schedule(self, key: str, entry: dict[str, Any]) -> None:

@@ -54,7 +54,7 @@ class ClockAndSettings(Protocol):
         """The zone of its schedules."""
 
     def now(self) -> datetime:
-        """The time, aware, in UTC."""
+        """The time, aware, in that zone."""
 
 
 class _Zone:
@@ -86,7 +86,7 @@ class BaseSchedule:
     # -- time
 
     def now(self) -> datetime:
-        """The present time, aware."""
+        """The present time, aware: in the zone of the app, where the schedule has one."""
         if self.nowfun is not None:
             return self.maybe_make_aware(self.nowfun())
         if self.app is not None:

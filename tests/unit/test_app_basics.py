@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import types
+from datetime import UTC
 
 import pytest
 
 from liteq import Celery, LiteQ, Task, context, current_app, shared_task
 from liteq.exceptions import AlreadyRegistered, ImproperlyConfigured, NotRegistered
 from liteq.message import Flag
+from liteq.schedules import schedule
 from liteq.testing import eager
 
 
@@ -287,6 +289,33 @@ def test_periodic_tasks_end_up_in_the_beat_schedule(app):
     app.add_periodic_task(10.0, t.s(1), name="every ten")
     assert app.conf.beat_schedule["every ten"]["task"] == "t"
     assert app.conf.beat_schedule["every ten"]["args"] == (1,)
+
+
+def test_a_nameless_periodic_task_that_takes_the_place_of_another_is_told(app, caplog):
+    @app.task(name="t")
+    def t(x): ...
+
+    app.add_periodic_task(10.0, t.s(1))
+    app.add_periodic_task(10.0, t.s(1))
+    app.add_periodic_task(20.0, t.s(2))
+    assert not caplog.records
+    app.add_periodic_task(20.0, t.s(1))
+    assert "t(1) by 20.0 takes the place of the same call by 10.0" in caplog.text
+    assert app.conf.beat_schedule["t(1)"]["schedule"] == 20.0
+
+
+def test_the_time_of_the_app_and_of_its_schedules_is_in_its_zone(app):
+    app.conf.timezone = "Asia/Tokyo"
+    every = schedule(60, app=app)
+    assert [str(one.tzinfo) for one in (app.now(), every.now())] == ["Asia/Tokyo"] * 2
+    assert app.loader.now().tzinfo is UTC
+
+
+def test_a_program_goes_on_after_a_command_that_it_ran(app, capsys):
+    assert app.start(["report"]) == 0
+    assert "liteq" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="2"):
+        app.start(["reprot"])
 
 
 def test_autodiscovery_waits_until_tasks_are_imported(app, monkeypatch):

@@ -306,5 +306,5 @@ class CeleryApp:
         return str(self.timezone) == "UTC"
 
     def now(self: App) -> datetime:
-        """The time, aware, in UTC."""
-        return from_ms(self.clock.now_ms())
+        """The time, aware, in the zone of the app's schedules."""
+        return from_ms(self.clock.now_ms()).astimezone(self.timezone)

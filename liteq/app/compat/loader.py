@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from datetime import datetime
+from datetime import UTC, datetime
 from types import ModuleType
 from typing import Any
 
@@ -58,5 +58,5 @@ class Loader:
 
     def now(self, utc: bool = True) -> datetime:
         """The time: aware and in UTC, else naive and that of this machine."""
-        now = self.app.now()
-        return now if utc else now.astimezone().replace(tzinfo=None)
+        now: datetime = self.app.now()
+        return now.astimezone(UTC) if utc else now.astimezone().replace(tzinfo=None)

@@ -34,10 +34,15 @@ class Logging:
 
 
 def run_command_line(app: App, argv: list[str]) -> Any:
-    """Run `liteq ARGV` for `app`; ends the process, as the command line does."""
+    """Run `liteq ARGV` for `app`: 0, for the program goes on after it. What fails ends the process, with its code."""
     session = upward("session")()
     session.app_name = app
-    return upward("command_line").main(args=argv, prog_name="liteq", obj=session)
+    try:
+        upward("command_line").main(args=argv, prog_name="liteq", obj=session)
+    except SystemExit as ended:
+        if ended.code:
+            raise
+    return 0
 
 
 def worker_of(
