@@ -117,7 +117,8 @@ def _progress(result: Followed) -> Iterator[bytes]:
 
 
 async def _aprogress(result: Followed) -> AsyncIterator[bytes]:
-    from liteq.result.hub import REST, ringing
+    from liteq.result.hub import ringing
+    from liteq.storage.listeners import REST
 
     clock, last = result.app.clock, None
     await reading(result.app, _outcome, result)  # opens the file, where it is not open: before anything listens

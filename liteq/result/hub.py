@@ -16,14 +16,11 @@ from weakref import WeakKeyDictionary
 from liteq.context import App
 from liteq.exceptions import StorageError, TimeoutError
 from liteq.result.waiting import LONG_S, RECHECK_S, is_away, told, why_waiting
+from liteq.storage.listeners import REST
 from liteq.storage.reading.inspect import Record
 from liteq.utils.async_threads import Lanes, lanes_of, reading
 
-__all__ = ["REST", "finished", "ringing"]
-
-# A busy queue rings thousands of times a second. After a look that took t seconds the hub rests for REST * t: so many
-# waiters cost at most a fifth of a thread, and a single one hears in well under a millisecond.
-REST = 4
+__all__ = ["finished", "ringing"]
 
 
 @asynccontextmanager

@@ -80,7 +80,8 @@ def follow(app: App, look: Look, after: int, *, idle_s: float = float("inf")) ->
 
 async def afollow(app: App, look: Look, after: int, *, idle_s: float = float("inf")) -> AsyncIterator[Chunk | None]:
     """`follow()` for async code: no thread waits, and any number of readers may."""
-    from liteq.result.hub import REST, ringing
+    from liteq.result.hub import ringing
+    from liteq.storage.listeners import REST
     from liteq.utils.async_threads import reading
 
     clock, absence = app.clock, Absence(app, STREAM)

@@ -3,14 +3,45 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from liteq.storage.driver import Bell, Driver, Listener
 
-__all__ = ["IdleListeners"]
+__all__ = ["REST", "IdleListeners"]
 
 KEPT = 4
+# A busy queue rings thousands of times a second, for all that wait. After a look that took t seconds and found nothing,
+# a waiter rests for REST * t: so it costs at most a fifth of a core, and hears of a single ring at once.
+REST = 4
+LONGEST_REST_S = 0.005  # the look may have been held up, or was more than a look
+
+
+class Rested:
+    """A listener of one that looks after each ring: `wait` rests where the ring before was not for him."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._rung_at: float | None = None
+
+    def fileno(self) -> int:
+        return self._listener.fileno()
+
+    def clear(self) -> bool:
+        return self._listener.clear()
+
+    def wait(self, timeout_s: float) -> bool:
+        if self._rung_at is not None:
+            rest_s = min(REST * (time.monotonic() - self._rung_at), LONGEST_REST_S, timeout_s)
+            time.sleep(max(rest_s, 0.0))
+            timeout_s -= rest_s
+        rung = self._listener.wait(timeout_s)
+        self._rung_at = time.monotonic() if rung else None
+        return rung
+
+    def close(self) -> None:
+        self._listener.close()
 
 
 class IdleListeners:
@@ -30,7 +61,7 @@ class IdleListeners:
         listener = self._idle.pop() if self._idle else self._driver.listen(Bell.DONE)
         try:
             listener.clear()
-            yield listener
+            yield Rested(listener)
         finally:
             if len(self._idle) < KEPT:
                 self._idle.append(listener)

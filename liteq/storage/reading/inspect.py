@@ -44,7 +44,7 @@ AMONG = 512  # ids of one question
 AMONG_SIZES = [1 << n for n in range(AMONG.bit_length())]  # ten statements for the library's cache, not hundreds
 FIND_FINISHED = {
     size: f"""{_COLUMNS}
- WHERE m.state IN {sql_list(FINISHED)} AND m.flags & {Flag.SHOWN} = 0 AND m.id IN ({", ".join("?" * size)})
+ WHERE m.state IN {sql_list(FINISHED)} AND m.flags & ? = 0 AND m.id IN ({", ".join("?" * size)})
 """
     for size in AMONG_SIZES
 }
@@ -178,13 +178,17 @@ def find_ended(tx: Transaction, message_id: str) -> Record | None:
     return _record(rows[0]) if rows else None
 
 
-def find_finished(tx: Transaction, ids: Sequence[str]) -> Iterator[Record]:
-    """Those of these messages that have finished. For many of them, of which few have: one question for 512 ids."""
+def find_finished(tx: Transaction, ids: Sequence[str], *, shown: bool = False) -> Iterator[Record]:
+    """Those of these messages that have finished; `shown`: also states that somebody has stored for an id.
+
+    For many of them, of which few have: one question for 512 ids.
+    """
     known: dict[str, bytes] = {}
+    without = 0 if shown else int(Flag.SHOWN)
     for start in range(0, len(ids), AMONG):
         some = list(ids[start : start + AMONG])
         size = 1 << (len(some) - 1).bit_length()
-        rows = tx.execute(FIND_FINISHED[size], some + some[:1] * (size - len(some)))
+        rows = tx.execute(FIND_FINISHED[size], [without, *some, *some[:1] * (size - len(some))])
         yield from _whole(tx, rows, known)
 
 

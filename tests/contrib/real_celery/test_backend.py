@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -149,6 +150,41 @@ def test_an_error_of_celery_s_is_liteq_s_to_liteq_and_celery_s_to_celery(shop: S
     from liteq import exceptions
 
     assert type(shop.liteq.AsyncResult(result.id).result) is exceptions.MaxRetriesExceededError
+
+
+def test_who_waits_is_called_at_intervals_and_not_at_each_ring(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Celery's own callback reads all parents: of a chord of n that would be n rows at each of n rings."""
+    from celery.exceptions import TimeoutError as TooLong
+
+    sent, called = shop.send("add", 1, 1), []
+    rings = iter([*[True] * 30, *[False] * 30])
+
+    class Ringing:
+        def wait(self, _timeout_s: float) -> bool:
+            rung = next(rings, None)
+            if rung is None:
+                raise KeyboardInterrupt
+            return rung
+
+    @contextmanager
+    def hearing() -> Iterator[Ringing]:
+        yield Ringing()
+
+    monkeypatch.setattr(shop.app.backend.storage, "hearing", hearing)
+    with pytest.raises(KeyboardInterrupt):
+        shop.app.backend.wait_for(sent.id, interval=600, on_interval=lambda: called.append("long"))
+    assert (called, next(rings, None)) == ([], None)
+    monkeypatch.undo()
+    with pytest.raises(TooLong):
+        shop.app.backend.wait_for(sent.id, timeout=0.2, interval=0, on_interval=lambda: called.append("short"))
+    assert set(called) == {"short"}
+
+
+def test_a_state_that_somebody_stores_is_what_a_group_waits_for(shop: Shop) -> None:
+    shop.app.backend.store_result("by-hand", 7, "SUCCESS")
+    sent = shop.send("add", 1, 1)
+    found = dict(shop.app.backend.get_many([sent.id, "by-hand"], timeout=60, max_iterations=1))
+    assert {id_: meta["result"] for id_, meta in found.items()} == {"by-hand": 7}
 
 
 def test_waiting_ends_with_its_time(shop: Shop) -> None:

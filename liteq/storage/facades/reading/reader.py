@@ -49,10 +49,13 @@ class Reader(Facade):
         with self._driver.read() as tx:
             return {record.id: record for record in _inspect.find(tx, ids)}
 
-    def find_finished(self, ids: Sequence[str]) -> dict[str, Record]:
-        """Those of these messages that have finished, by id, from one snapshot."""
+    def find_finished(self, ids: Sequence[str], *, shown: bool = False) -> dict[str, Record]:
+        """Those of these messages that have finished, by id, from one snapshot.
+
+        `shown`: also the states that somebody has stored for an id, to which there is no message.
+        """
         with self._driver.read() as tx:
-            return {record.id: record for record in _inspect.find_finished(tx, ids)}
+            return {record.id: record for record in _inspect.find_finished(tx, ids, shown=shown)}
 
     def created_ms(self, id_: str) -> int:
         """The time of the row of the message, or group, `id_`; 0 where it has gone."""
