@@ -7,9 +7,7 @@ An outcome that comes after its lease is over is dropped.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
-from math import inf
 from typing import Any
 
 from celery import Celery, group, signals, states
@@ -30,12 +28,11 @@ from liteq_kombu.options import options_of
 from liteq_kombu.replacing import close
 from liteq_kombu.running import RUN, Run, ending, ending_here, note_end, run_of
 from liteq_kombu.telling import add_tell, called_by_rows, left_to_row, watch, with_bodies
+from liteq_kombu.waiting import rings
 
 __all__ = ["LiteqBackend"]
 
 FINAL = {states.SUCCESS: State.SUCCEEDED, states.FAILURE: State.DEAD, states.REVOKED: State.CANCELLED}
-NET_S = 1.0  # a ring may be lost
-SHORTEST_S = 0.01  # between two calls of `on_interval`
 
 
 class LiteqBackend(SyncBackendMixin, Backend):
@@ -278,7 +275,7 @@ class LiteqBackend(SyncBackendMixin, Backend):
         A failure that came from a parent ended both at once: `on_interval` raises the parent's own error first.
         """
         self._ensure_not_eager()
-        for _ in self._rings(timeout, interval, on_interval):
+        for _ in rings(self.storage, timeout, interval, on_interval):
             meta = self.get_task_meta(task_id)
             if meta["status"] in states.READY_STATES:
                 if on_interval is not None and meta["status"] in states.PROPAGATE_STATES:
@@ -293,7 +290,7 @@ class LiteqBackend(SyncBackendMixin, Backend):
     ) -> Iterator[tuple[str, dict[str, Any]]]:  # fmt: skip
         """(id, result document) of each as it ends. Raises TimeoutError after `timeout` seconds."""
         waiting = dict.fromkeys(task_ids)
-        for rounds, _ in enumerate(self._rings(timeout, interval, on_interval), 1):
+        for rounds, _ in enumerate(rings(self.storage, timeout, interval, on_interval), 1):
             for record in self._ended(list(waiting)):
                 meta = self.meta_of(record)
                 if meta["status"] in READY_STATES:
@@ -309,26 +306,6 @@ class LiteqBackend(SyncBackendMixin, Backend):
 
     def _ended(self, ids: list[str]) -> list[Any]:
         return list(self.storage.reader.find_finished(ids, shown=True).values())
-
-    def _rings(self, timeout: float | None, interval: float, on_interval: Callable[[], Any] | None) -> Iterator[None]:
-        """A look now, and one after each ring of what has ended, until `timeout` seconds are over.
-
-        `on_interval` is called each `interval` seconds, and not at each ring: Celery's own reads all parents, which for
-        a chord of n would be n rows at each of n rings.
-        """
-        now, interval = time.monotonic(), max(interval, SHORTEST_S)
-        until = inf if timeout is None else now + timeout
-        calls_at = inf if on_interval is None else now + interval
-        with self.storage.hearing() as listener:
-            while True:
-                yield None
-                now = time.monotonic()
-                if now >= until:
-                    return
-                if on_interval is not None and now >= calls_at:
-                    on_interval()
-                    calls_at = time.monotonic() + interval
-                listener.wait(min(until - now, calls_at - now, NET_S))
 
     # -- groups ------------------------------------------------------------------------------------------------------
 
