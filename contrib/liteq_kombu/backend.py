@@ -28,7 +28,7 @@ from liteq_kombu.options import options_of
 from liteq_kombu.replacing import close
 from liteq_kombu.running import RUN, Run, ending, ending_here, note_end, run_of
 from liteq_kombu.telling import add_tell, called_by_rows, left_to_row, watch, with_bodies
-from liteq_kombu.waiting import rings
+from liteq_kombu.waking import rings
 
 __all__ = ["LiteqBackend"]
 
