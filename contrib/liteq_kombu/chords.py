@@ -19,7 +19,7 @@ from liteq_kombu import running
 from liteq_kombu.envelope import JSON
 from liteq_kombu.replacing import closing_with, hold_members, own_of, retried_as
 from liteq_kombu.running import Run
-from liteq_kombu.taking import MARK, Taking, taking, taking_here
+from liteq_kombu.taking import AS_JSON, MARK, Taking, taking, taking_here
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -34,7 +34,7 @@ QUEUE = "celery"  # of a placeholder, where the body is sent to no queue of the 
 def open_chord(file: File, app: Celery, group_id: str, results: Iterable[Any], body: Any) -> None:
     """Open the group of a chord's header, and write its body behind it. `results`: the header's, frozen.
 
-    Raises Untakable for a body whose arguments are no JSON; a part of it may wait then, until its group is given up.
+    Raises EncodeError for a body whose arguments cannot be JSON. The members may be anything.
     """
     if isinstance(results, list):
         groups, seats = _tree(group_id, results)
@@ -45,7 +45,7 @@ def open_chord(file: File, app: Celery, group_id: str, results: Iterable[Any], b
     # The tasks of a body that is a group fail with the header's own error, as on Celery's backends.
     flags = Flag.CAUSE if isinstance(body, group) else 0
     with taking(file, app, group_id, flags, at_a_time=body.options.get("eta") is not None) as taken:
-        body.apply_async((MARK,))
+        body.apply_async((MARK,), **AS_JSON)
     run = running.current(file)
     own = own_of(run, taken.rows)
     _note_depths(groups, taken, taking_here(file))

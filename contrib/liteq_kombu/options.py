@@ -65,7 +65,8 @@ def _unknown(name: str, setting: str) -> None:
     near = nearest(name, NAMES, LIKELY)
     if near is not None:
         raise ImproperlyConfigured(f"{setting}: there is no option {name!r}; did you mean {near!r}?")
-    if name not in noted:
+    # A worker makes its first connection before it has a log: then the next one tells.
+    if name not in noted and logger.isEnabledFor(logging.INFO):
         noted.add(name)
         logger.info("%s: %r is an option of another transport and has no effect on a liteq file", setting, name)
 

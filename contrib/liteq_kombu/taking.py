@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from liteq_kombu.files import File
 
 __all__ = [
+    "AS_JSON",
     "MARK",
     "Taking",
     "Untakable",
@@ -42,11 +43,13 @@ __all__ = [
 ]
 
 MARK: Final = "liteq: the result that is awaited"
+# What awaits a result is plain JSON, whatever its signature says: the result goes in front of its arguments.
+AS_JSON: Final[Mapping[str, Any]] = {"serializer": "json", "compression": ""}  # a None would be passed over
 scope = threading.local()  # `taking`: what this thread sends is taken down by it
 
 
 class Untakable(ValueError):
-    """Raised for a message whose arguments cannot be changed here: pickle, msgpack, a compressed one."""
+    """Raised for a message that cannot be a row behind another one: pickle, msgpack, a compressed one."""
 
 
 class Taking:
@@ -152,9 +155,9 @@ def rows_behind(file: File, app: Celery, id_: str, root_id: str, embed: Mapping[
             sig = app.signature(errback)
             if not sig.subtask_type and takes_failure(app, sig.task, sig.args, sig.kwargs):
                 # Past Celery's look at its arguments, which will be others: the request, the error and a traceback.
-                app.send_task(sig.task, (MARK, *sig.args), sig.kwargs, **{**sig.options, **origin})
+                app.send_task(sig.task, (MARK, *sig.args), sig.kwargs, **{**sig.options, **origin, **AS_JSON})
             else:
-                sig.apply_async((MARK,), **origin)
+                sig.apply_async((MARK,), **origin, **AS_JSON)
         found.rows += taken.rows
         found.closing += taken.closing
     # Link by link, and not each within the one before it: a chain may be longer than Python's stack is deep.
@@ -165,7 +168,7 @@ def rows_behind(file: File, app: Celery, id_: str, root_id: str, embed: Mapping[
         found.rows = [as_awaited(row) if row.id == before else row for row in found.rows]
         step = app.signature(link)
         with taking(file, app, before, at_a_time=step.options.get("eta") is not None) as taken:
-            step.apply_async((MARK,), parent_id=before, root_id=root_id)
+            step.apply_async((MARK,), parent_id=before, root_id=root_id, **AS_JSON)
         found.rows += taken.rows
         found.closing += taken.closing
         before = final_id(step)

@@ -52,6 +52,11 @@ def quiet(where):
     note(where, "ran")
 
 
+@app.task(name="shop.quiet_late", ignore_result=True, acks_late=True)
+def quiet_late(where):
+    note(where, "ran")
+
+
 @app.task(name="shop.boom")
 def boom(*_args):
     raise KeyError("no such crate")

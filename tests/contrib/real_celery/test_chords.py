@@ -85,6 +85,20 @@ def test_a_chord_takes_one_more_task_and_a_generator_s(shop: Shop) -> None:
     assert sent.get(timeout=60) == [0, 1, 2]
 
 
+@pytest.mark.parametrize("header", ["list", "generator"])
+def test_signatures_of_a_chord_may_be_compressed(shop: Shop, header: str) -> None:
+    """Nobody looks into a compressed member, and what waits is written uncompressed."""
+
+    def small(name: str, *args: Any) -> Any:
+        return shop.sig(name, *args).set(compression="zlib")
+
+    members = [small("add", 1, 1), small("add", 2, 2), shop.sig("add", 3, 3)]
+    sent = chord(shop, members if header == "list" else iter(members), small("same")).delay()
+    assert sent.get(timeout=60) == [2, 4, 6]
+    inner = chain(shop, small("same", 5), group(shop, small("add", 1), shop.sig("add", 2)), small("same"))
+    assert chord(shop, [inner, small("same", 9)], shop.sig("same")).delay().get(timeout=60) == [[6, 7], 9]
+
+
 def test_a_chord_that_is_sent_again_runs_again(shop: Shop) -> None:
     ran = shop.folder / "again"
     sig = chord(shop, [shop.sig("same", 1)], shop.sig("body", str(ran)))

@@ -368,14 +368,25 @@ def test_a_misspelt_option_is_refused_with_the_right_one(tmp_path: Path, options
 
 
 def test_options_of_other_transports_are_told_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Also by a worker, whose first connection is made before it has a log."""
     from kombu import Connection
 
-    with caplog.at_level("INFO", "liteq.kombu"):
-        for _ in range(2):
+    for level in ("WARNING", "INFO", "INFO"):
+        with caplog.at_level(level, "liteq.kombu"):
             Connection(
                 f"liteq:///{tmp_path}/a.db", transport_options={"fanout_prefix": True, "max_retries": 3}
             ).connect()
     assert [record.message.split(":")[1].split()[0] for record in caplog.records] == ["'fanout_prefix'"]
+
+
+def test_eventlet_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its worker would hear of no message, and say nothing."""
+    from kombu import Connection
+
+    patcher = SimpleNamespace(is_monkey_patched=lambda name: name == "thread")
+    monkeypatch.setitem(sys.modules, "eventlet.patcher", patcher)
+    with pytest.raises(ImproperlyConfigured, match="gevent"):
+        Connection(f"liteq:///{tmp_path / 'shop.db'}").connect()
 
 
 def test_two_durabilities_for_one_file_are_refused(shop: Shop, connect: Any) -> None:
