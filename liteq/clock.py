@@ -39,6 +39,15 @@ def to_ms(moment: datetime) -> int:
     return (moment - _EPOCH) // _MILLISECOND  # in integers: timestamp() * 1000 is off by one now and then
 
 
+def checked_ms(ms: float, what: str) -> int:
+    """`ms`, which is `what` ("at"), as a whole number. Raises ValueError where it is in no year from 1 to 9999."""
+    try:
+        from_ms(int(ms))
+    except (ValueError, OverflowError, OSError):
+        raise ValueError(f"{what}: {ms!r} ms since the epoch is in no year from 1 to 9999") from None
+    return int(ms)
+
+
 def from_ms(ms: int) -> datetime:
     """`ms` milliseconds since the epoch as an aware UTC datetime."""
     return datetime.fromtimestamp(ms / 1000, tz=UTC)

@@ -10,7 +10,7 @@ from typing import Any
 from liteq._version import __version__
 from liteq_dashboard.http import MOST_ITEMS, Route
 
-__all__ = ["BODY", "MACHINES", "PREFIX", "QUERY", "body_of_path", "description"]
+__all__ = ["BODY", "MACHINES", "PREFIX", "QUERY", "body_of_path", "description", "wrong_type"]
 
 NAMED = re.compile(r"\{(\w+)\}")
 PREFIX = "api/v1/"
@@ -56,7 +56,7 @@ BODY: Mapping[str, Mapping[str, Schema]] = {
     "tasks/{id}/rewind": {"step": STEP},
     "queues/{name}/pause": {"until": {"type": ["number", "null"], "description": "ms since the epoch"}},
     "limits/{key}/set": {
-        "rate": ANY_TEXT, "concurrent": {"type": ["integer", "null"], "minimum": 1}, "tokens": ANY_TEXT,
+        "rate": {"type": ["string", "number", "null"]}, "concurrent": {"type": ["integer", "null"], "minimum": 1}, "tokens": ANY_TEXT,
     },
     "limits/{key}/pause": {"seconds": {"type": ["number", "string"]}},
     "operations/preview": MANY,
@@ -67,6 +67,34 @@ BODY: Mapping[str, Mapping[str, Schema]] = {
 def body_of_path(path: str) -> Mapping[str, Schema]:
     """The fields that the body of a call may have; `path` is the one below `api/v1/`."""
     return {**BODY.get(path, {}), **(VERSION if path.startswith("tasks/") else {}), **REASON}
+
+
+# JSON's name of a type, what Python makes of its values, and the type in words.
+TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "string": ((str,), "a text"),
+    "integer": ((int,), "a whole number"),
+    "number": ((int, float), "a number"),
+    "array": ((list,), "an array"),
+    "object": ((dict,), "an object"),
+}
+
+
+def wrong_type(body: Mapping[str, Any], fields: Mapping[str, Schema]) -> str:
+    """The error for the first field of `body` that is not of its type; "" where all are. A null is a field not given."""
+    for name, value in body.items():
+        named = fields[name]["type"]
+        types = [one for one in ([named] if isinstance(named, str) else named) if one in TYPES]
+        if value is not None and not any(_is(value, one) for one in types):
+            return f"the field {name!r} is {' or '.join(TYPES[one][1] for one in types)}, not {value!r:.80}"
+    return ""
+
+
+def _is(value: Any, name: str) -> bool:
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, TYPES[name][0]) or (
+        name == "integer" and isinstance(value, float) and value.is_integer()  # JSON knows one kind of number
+    )
 
 
 def _object(*required: str, **properties: Schema) -> Schema:

@@ -13,7 +13,7 @@ from liteq.utils.misspelt import unknown_name
 from liteq_dashboard import pages
 from liteq_dashboard.http import Reader, Request, Response, Route
 from liteq_dashboard.links import unescaped
-from liteq_dashboard.openapi import MACHINES, PREFIX, QUERY, body_of_path
+from liteq_dashboard.openapi import MACHINES, PREFIX, QUERY, body_of_path, wrong_type
 from liteq_dashboard.render import problem
 
 __all__ = ["Found", "Table", "answer", "routes"]
@@ -86,7 +86,7 @@ def answer(request: Request, reader: Reader, table: Table) -> Response:
 
 
 def _refused(request: Request, route: Route) -> Response | None:
-    """415 or 400 for a body or a name that the call does not take, with the nearest that it does; else None.
+    """415 or 400 for a body, a name or a type that the call does not take, with the nearest that it does; else None.
 
     A page for people takes whatever a link to it may bring.
     """
@@ -98,6 +98,8 @@ def _refused(request: Request, route: Route) -> Response | None:
         return problem(400, unknown)
     if request.form and request.json is None:
         return problem(415, "send application/json")
-    if isinstance(request.json, dict) and (unknown := unknown_name("field", request.json, body_of_path(path))):
-        return problem(400, unknown)
+    if isinstance(request.json, dict):
+        fields = body_of_path(path)
+        if wrong := unknown_name("field", request.json, fields) or wrong_type(request.json, fields):
+            return problem(400, wrong)
     return None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from liteq.clock import to_ms
+from liteq.clock import checked_ms, to_ms
 from liteq.context import App
 from liteq.exceptions import MessageNotFound
 from liteq.message import new_id
@@ -116,7 +116,7 @@ def _priority(value: Any) -> int:
 
 def _time_ms(at: Any) -> int:
     if isinstance(at, (int, float)) and not isinstance(at, bool):
-        return int(at)
+        return checked_ms(at, "at")
     if isinstance(at, str):
         try:
             at = datetime.fromisoformat(at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from liteq.clock import checked_ms
 from liteq.monitor import operations as monitor
 from liteq.monitor.schedules import schedule as schedule_document
 from liteq.operating import act, preview, resume_operation, start, stop
@@ -125,9 +126,7 @@ def _queue(action: str) -> Page:
             if action == "resume":
                 return json_answer({"queue": name, "message": resume(reader, name, by)})
             until = body.get("until")
-            if until is not None and (isinstance(until, bool) or not isinstance(until, (int, float))):
-                raise ValueError("until is a time in ms since the epoch")
-            said = pause(reader, name, by, None if until is None else until / 1000)
+            said = pause(reader, name, by, None if until is None else checked_ms(until, "until") / 1000)
             return json_answer({"queue": name, "message": said})
 
         return tried(do)

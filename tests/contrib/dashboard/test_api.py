@@ -124,6 +124,37 @@ def test_a_field_of_a_body_that_is_wrong_is_told(app, client, path, body, words)
     assert (found.status, words in found.json["detail"]) == (400, True)
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("tasks/x/move", {"queue": 5}, "the field 'queue' is a text, not 5"),
+        ("tasks/x/move", {"queue": ["mail"]}, "the field 'queue' is a text, not ['mail']"),
+        ("tasks/x/move", {"priority": True}, "the field 'priority' is a whole number, not True"),
+        ("tasks/x/run-at", {"at": 1e30}, "at: 1e+30 ms since the epoch is in no year from 1 to 9999"),
+        ("tasks/x/run-at", {"at": [1]}, "the field 'at' is a whole number or a text, not [1]"),
+        ("tasks/x/resend", {"new_id": []}, "the field 'new_id' is a text, not []"),
+        ("tasks/x/requeue", {"version": 5}, "the field 'version' is a text, not 5"),
+        ("tasks/x/requeue", {"reason": ["a"]}, "the field 'reason' is a text, not ['a']"),
+        ("limits/api/set", {"rate": []}, "the field 'rate' is a text or a number, not []"),
+        ("limits/api/set", {"tokens": {}}, "the field 'tokens' is a text, not {}"),
+        ("queues/celery/pause", {"until": "5m"}, "the field 'until' is a number, not '5m'"),
+        ("queues/celery/pause", {"until": 1e30}, "until: 1e+30 ms since the epoch is in no year from 1 to 9999"),
+        ("operations/preview", {"action": "move", "q": "state:dead", "queue": 5}, "the field 'queue' is a text"),
+        ("operations/start", {"action": "run-at", "q": "state:dead", "at": 1e30}, "in no year from 1 to 9999"),
+    ],
+)
+def test_a_value_of_another_type_is_told_and_changes_nothing(app, client, path, body, words):
+    app.limits.set("api", rate="5/s")
+    found = client(app).post(f"api/v1/{path}", json=body)
+    assert (found.status, words in found.json["detail"]) == (400, True), found.json
+    assert app.limits.get("api").rate == "5/s"
+
+
+def test_a_null_is_a_field_that_is_not_given(app, client):
+    found = client(app).post("api/v1/queues/celery/pause", json={"until": None, "reason": None})
+    assert found.status == 200
+
+
 def test_the_api_takes_no_form(app, client):
     found = client(app).post("api/v1/queues/celery/pause", {"until": "5"})
     assert (found.status, found.json["detail"]) == (415, "send application/json")
