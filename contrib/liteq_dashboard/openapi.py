@@ -56,7 +56,8 @@ BODY: Mapping[str, Mapping[str, Schema]] = {
     "tasks/{id}/rewind": {"step": STEP},
     "queues/{name}/pause": {"until": {"type": ["number", "null"], "description": "ms since the epoch"}},
     "limits/{key}/set": {
-        "rate": {"type": ["string", "number", "null"]}, "concurrent": {"type": ["integer", "null"], "minimum": 1}, "tokens": ANY_TEXT,
+        "rate": {"type": ["string", "number", "null"]}, "concurrent": {"type": ["integer", "null"], "minimum": 1},
+        "tokens": ANY_TEXT,
     },
     "limits/{key}/pause": {"seconds": {"type": ["number", "string"]}},
     "operations/preview": MANY,
@@ -80,7 +81,7 @@ TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
 
 
 def wrong_type(body: Mapping[str, Any], fields: Mapping[str, Schema]) -> str:
-    """The error for the first field of `body` that is not of its type; "" where all are. A null is a field not given."""
+    """The error for the first field of `body` of another type; "" where there is none. A null is not given."""
     for name, value in body.items():
         named = fields[name]["type"]
         types = [one for one in ([named] if isinstance(named, str) else named) if one in TYPES]

@@ -565,3 +565,36 @@ def test_a_history_of_many_steps_is_read_in_one_query_and_replayed(app, worker):
         app.clock.advance(1)
     assert run.result(0) == sum(range(3000))
     assert len(ran) == 3000
+
+
+def test_a_retry_of_a_run_that_failed_because_a_wait_was_over_waits_anew(app, worker):
+    """Waits that were over before and had a default stay so; the one that failed the run is asked again."""
+
+    @app.workflow(name="patient")
+    def patient() -> list:
+        first = ctx.wait_event("go", timeout=10, default="nobody")
+        asked = ctx.approval("Ship it", timeout=10)
+        return [first, asked.by, ctx.wait_event("go", timeout=10)]
+
+    run = patient.start()
+    worker.run()
+    for _ in range(2):
+        app.clock.advance(10)
+        worker.run()
+    with pytest.raises(ApprovalTimeout):
+        run.result(timeout=0)
+    assert run.retry()
+    worker.run()
+    assert [step.status for step in run.steps()] == ["timed_out", "waiting"]
+    assert run.approve("Ship it", by="ann")
+    worker.run()
+    app.clock.advance(10)
+    worker.run()
+    with pytest.raises(EventTimeout):
+        run.result(timeout=0)
+    assert run.retry()
+    worker.run()
+    assert [step.status for step in run.steps()] == ["timed_out", "done", "waiting"]
+    run.send("go", "late")
+    worker.run()
+    assert run.result(timeout=0) == ["nobody", "ann", "late"]

@@ -8,6 +8,7 @@ import orjson
 
 from liteq.exceptions import RunConflict, RunNotFound, WorkflowError
 from liteq.message import Flag, StepRow, new_id
+from liteq.serialization import decode_error
 from liteq.states import FINISHED, State, sql_list
 from liteq.storage.driver import Transaction
 from liteq.storage.runs.asks import Found, find_run
@@ -33,6 +34,8 @@ UPDATE liteq_messages SET state = 'pending', due_ms = :now_ms, delay_ms = NULL, 
        progress = NULL, finished_ms = NULL, retries = 0, crashes = 0, reaps = 0
  WHERE seq = :run AND state IN {sql_list({*FINISHED, State.BLOCKED, State.SCHEDULED, State.PENDING, State.HELD})}
 """
+ERROR = "SELECT error FROM liteq_messages WHERE seq = ? AND error IS NOT NULL"
+OUT_OF_TIME = frozenset({"EventTimeout", "ApprovalTimeout"})
 EARLIER = "SELECT count(*) FROM liteq_steps WHERE run = ? AND gen < ?"
 CLEAR_BODY = "DELETE FROM liteq_bodies WHERE ref = ?"
 BACK_IN_INBOX = "INSERT INTO liteq_inbox (run_id, name, payload, taken, created_ms) VALUES (?, ?, ?, 0, ?)"
@@ -89,7 +92,7 @@ def _behind(tx: Transaction, run: Found, before: int) -> tuple[list[StepRow], li
 
 
 def retry(tx: Transaction, run_id: str, *, now_ms: int) -> bool:
-    """Let a failed run go on at the step that failed; False where it has not failed.
+    """Let a failed run go on at the step that failed, a wait that was over anew; False where it has not failed.
 
     Raises RunNotFound, and WorkflowError where it was compensated.
     """
@@ -99,7 +102,7 @@ def retry(tx: Transaction, run_id: str, *, now_ms: int) -> bool:
     if run.compensated:
         raise Undone(f"run {run_id!r} has undone its steps: fork it, or start another one")
     steps = rows.read(tx, run.seq, run.gen)
-    _forget(tx, run, _failed(steps), now_ms=now_ms, events=False)
+    _forget(tx, run, _failed(steps, _out_of_time(tx, run, steps)), now_ms=now_ms, events=False)
     if not requeue(tx, [run_id], now_ms=now_ms):
         return False
     tx.executemany(RETRY, [{"run": run.seq, "now_ms": now_ms}])
@@ -123,9 +126,19 @@ def requeue_all(tx: Transaction, ids: Sequence[str], *, now_ms: int) -> list[str
     return back
 
 
-def _failed(steps: Sequence[StepRow]) -> list[StepRow]:
-    """The step that failed last, and those that were cut off because of it."""
-    failed = [step for step in steps if step.error is not None and step.ended_ms is not None]
+def _out_of_time(tx: Transaction, run: Found, steps: Sequence[StepRow]) -> list[StepRow]:
+    """The waits of which one made the run fail when its time was over: such a row bears no error."""
+    for (error,) in tx.execute(ERROR, (run.seq,)):
+        doc = decode_error(error)
+        if doc.type in OUT_OF_TIME:
+            over = [step for step in steps if step.kind in {"event", "approval"} and step.ended_ms is not None]
+            return [step for step in over if step.output is step.error is None and repr(step.name) in doc.message]
+    return []
+
+
+def _failed(steps: Sequence[StepRow], out_of_time: Sequence[StepRow]) -> list[StepRow]:
+    """The step that failed last, and those that were cut off because of it. `out_of_time`: waits that failed."""
+    failed = [step for step in steps if step.error is not None and step.ended_ms is not None] + [*out_of_time]
     own = [step for step in failed if not rows.was_cut_off(step)]
     if not own:
         return failed
