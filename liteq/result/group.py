@@ -11,7 +11,7 @@ from liteq.result.eager import EagerResult
 from liteq.result.parents import raise_of_parents
 from liteq.result.position import await_for, wait_for
 from liteq.result.promises import call_when_done
-from liteq.result.record import line_as_tuple, line_of
+from liteq.result.record import app_of_backend, line_as_tuple, line_of
 from liteq.result.single import OF_GET, AsyncResult, ResultBase
 from liteq.result.waiting import Deadline, DoneBell
 from liteq.serialization import decode, encode
@@ -47,6 +47,11 @@ class ResultSet(ResultBase):
     @property
     def backend(self) -> Any:
         return self.app.backend
+
+    @backend.setter
+    def backend(self, backend: Any) -> None:
+        if (app := app_of_backend(backend)) is not None:
+            self.app = app
 
     supports_native_join = True
 

@@ -71,6 +71,12 @@ class ResultBase:
         raise NotImplementedError
 
 
+def app_of_backend(backend: Any) -> Any:
+    """The app that answers where code names Celery's backend: `app.backend` knows its own. None for anything else."""
+    app: Any = getattr(backend, "app", None)
+    return app if getattr(app, "files", None) is None else app.here
+
+
 def line_of(described: Iterable[Any]) -> Any:
     """A pickled result again: each of `described` is the parent of the next."""
     result: Any = None
@@ -126,6 +132,12 @@ class RecordResult(ResultBase):
     @property
     def backend(self) -> Any:
         return self.app.backend
+
+    @backend.setter
+    def backend(self, backend: Any) -> None:
+        """Read from the file of the app whose `backend` it is; any other object has no file, and changes nothing."""
+        if (app := app_of_backend(backend)) is not None:
+            self.app = app
 
     @property
     def state(self) -> str:

@@ -17,7 +17,7 @@ from liteq.result.parents import ParentWatch, raise_of_parents
 from liteq.result.position import await_for, wait_for
 from liteq.result.promises import call_when_done
 from liteq.result.reading import state_of, value_of
-from liteq.result.record import RecordResult, ResultBase, forget_line, line_as_tuple, line_of
+from liteq.result.record import RecordResult, ResultBase, app_of_backend, forget_line, line_as_tuple, line_of
 from liteq.result.waiting import Deadline, DoneBell
 from liteq.serialization import decode
 from liteq.storage.reading.inspect import Record
@@ -60,7 +60,8 @@ class AsyncResult(RecordResult, Generic[R]):
         if id is None:
             raise ValueError(f"AsyncResult requires a valid id, not {type(id)}")
         self.id = id
-        app = app if app is not None else get_current_app()
+        if app is None:
+            app = app_of_backend(backend) or get_current_app()
         self.app = app if app.files is None else app.here
         if task_name is not None:
             self._name = task_name

@@ -400,6 +400,31 @@ def test_a_result_can_be_stored_by_who_knows_it_and_shown_while_it_runs(app):
     assert waiting.get(timeout=0) == 3
 
 
+def test_a_result_reads_from_the_file_of_the_backend_that_it_is_given(app, tmp_path):
+    sent = app.tasks["add"].delay(1, 2)
+    drain(app)
+    with LiteQ("other", broker=f"sqlite:///{tmp_path}/other.db", set_as_current=False) as other:
+        assert AsyncResult(sent.id, backend=other.backend).state == "PENDING"
+        assert AsyncResult(sent.id, backend=app.backend).state == "SUCCESS"
+        moved, together = other.AsyncResult(sent.id), GroupResult("g", [sent], app=other)
+        moved.backend = together.backend = app.backend
+        assert (moved.state, together.app) == ("SUCCESS", app)
+        moved.backend = object()  # of a library: it has no file
+        assert moved.state == "SUCCESS"
+
+
+def test_a_result_of_this_process_tells_of_itself_without_a_file(app):
+    app.conf.task_always_eager = True
+    done, failed = app.tasks["add"].delay(1, 2), app.tasks["fail"].delay()
+    assert (done.app, done.backend) == (None, None)
+    meta = failed._get_task_meta()
+    assert (meta["status"], type(meta["result"]), meta["name"]) == ("FAILURE", ValueError, "fail")
+    assert asyncio.run(done.ameta())["result"] == 3
+    assert asyncio.run(done.aexists())
+    done.backend = app.backend
+    assert done.get(after=done.position) == 3
+
+
 def test_a_result_s_meta_has_its_stamps_and_its_group(app):
     sent = group(app.tasks["add"].s(n, n) for n in range(2))
     sent.stamp(order=7)
