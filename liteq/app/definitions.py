@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from types import CodeType
 from typing import Any
 
 from liteq.app.options import TaskOptions
@@ -27,14 +28,20 @@ OPTIONS = OF_THE_CLASS | OF_THE_DECORATOR | WITHOUT_EFFECT
 REMEDY = "a name that is none of these is an attribute of your own; unknown_options='ignore' lets this one be that too"
 
 
-def check_attributes(app: App, what: str, base: type[Any], names: Iterable[str]) -> None:
+def check_attributes(
+    app: App, what: str, base: type[Any], names: Iterable[str], reader: type[Any] | None = None
+) -> None:
     """Refuse those of `names` that look like an option of a task and are none, nor an attribute of `base`.
 
-    Any other name becomes an attribute of the task, as in Celery. Raises TypeError, which tells the nearest option.
+    One that the code of `reader`, else of `base`, makes use of is its own. Any other name becomes an attribute of the
+    task, as in Celery. Raises TypeError, which tells the nearest option.
     """
     own = (name for name in names if name not in OPTIONS and not hasattr(base, name))
     unknown = [name for name in own if nearest(name, OPTIONS, LIKELY)]
     if not unknown or app.conf.unknown_options == "ignore":
+        return
+    used = _read_by(reader or base)
+    if not (unknown := [name for name in unknown if name not in used]):
         return
     error = unexpected(what, unknown, OPTIONS, REMEDY)
     if app.conf.unknown_options == "warn":
@@ -49,7 +56,22 @@ def check_class(app: App, cls: type[Any]) -> None:
         if one.__module__.startswith("liteq."):
             break
         plain = [name for name, value in vars(one).items() if not name.startswith("_") and _is_plain(value)]
-        check_attributes(app, f"task class {one.__qualname__!r}", TaskOptions, plain)
+        check_attributes(app, f"task class {one.__qualname__!r}", TaskOptions, plain, reader=cls)
+
+
+def _read_by(cls: type[Any]) -> set[str]:
+    """The names that stand in the code of `cls`, as attributes or as texts: those of its own that it makes use of."""
+    found: set[str] = set()
+    for one in cls.__mro__:
+        if one.__module__.startswith("liteq."):
+            break
+        parts = [getattr(value, "fget", None) or getattr(value, "__func__", value) for value in vars(one).values()]
+        codes = [part.__code__ for part in parts if hasattr(part, "__code__")]
+        while codes:
+            code = codes.pop()
+            found.update(code.co_names, (const for const in code.co_consts if isinstance(const, str)))
+            codes += [const for const in code.co_consts if isinstance(const, CodeType)]
+    return found
 
 
 def _is_plain(value: Any) -> bool:

@@ -218,6 +218,25 @@ def test_a_misspelt_option_in_a_task_class_is_refused(app):
         app.task(base=Import)(lambda: None)
 
 
+def test_an_attribute_that_its_class_reads_is_no_misspelt_option(app):
+    class Once(Task):
+        abstract = True
+        unique_on = None
+        queues = ()
+
+        def key(self):
+            return [self.unique_on, [getattr(self, "track_start", None) for _ in self.queues]]
+
+        @property
+        def late(self):
+            return self.ack_late
+
+    assert app.task(name="one", base=Once, ack_late=5, track_start=2)(lambda: None).late == 5
+    assert app.task(name="two", base=Once, unique_on=["x"], queues=[1])(lambda: None).key() == [["x"], [None]]
+    with pytest.raises(TypeError, match="did you mean 'expires'"):
+        app.task(base=Once, expires_in=3)(lambda: None)
+
+
 def test_annotations_are_looked_at_as_well(app, add):
     app.conf.task_annotations = {"shop.add": {"rate_limits": "1/s"}}
     with pytest.raises(TypeError, match="did you mean 'rate_limit'"):
