@@ -23,7 +23,7 @@ R = TypeVar("R")
 class EagerResult(AsyncResult[R]):
     """The result of a task that ran in this process (`apply`, `task_always_eager`)."""
 
-    app: Any = None  # no file knows of it
+    app = None  # type: ignore[assignment]  # no file knows of it
     backend: Any = None  # as Celery's; code may assign one, to be asked for its states
     _duplicate = False
     supports_native_join = False  # as Celery's: it is in no file that others could be read from with it
@@ -93,7 +93,7 @@ class EagerResult(AsyncResult[R]):
         return None
 
     def _get_task_meta(self) -> dict[str, Any]:
-        """What it knows of itself, in the words of the document that a backend keeps."""
+        """Its own state and value, under the names of the document that a backend keeps."""
         known = {"result": self._result, "status": self._state, "traceback": self._traceback, "name": self._name}
         return {"task_id": self.id, **known, "children": []}
 
@@ -105,7 +105,7 @@ class EagerResult(AsyncResult[R]):
 
     @property
     def position(self) -> str:
-        """One that every replica has reached: there is nothing to wait for."""
+        """A position that every replica has reached: there is nothing to wait for."""
         from liteq.result.position import Position
 
         return str(Position(0, 0, self.id))

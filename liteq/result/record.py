@@ -71,10 +71,10 @@ class ResultBase:
         raise NotImplementedError
 
 
-def app_of_backend(backend: Any) -> Any:
+def app_of_backend(backend: Any) -> App | None:
     """The app that answers where code names Celery's backend: `app.backend` knows its own. None for anything else."""
-    app: Any = getattr(backend, "app", None)
-    return app if getattr(app, "files", None) is None else app.here
+    app: App | None = getattr(backend, "app", None)
+    return app if app is None or app.files is None else app.here
 
 
 def line_of(described: Iterable[Any]) -> Any:
