@@ -193,23 +193,9 @@ def checked(url: str) -> Place:
     return describe_url(url)
 
 
-def _refuse_eventlet() -> None:
-    """Raises ImproperlyConfigured under eventlet: a greenlet that waits for the file would stop all others for good."""
-    patcher = sys.modules.get("eventlet.patcher")
-    if patcher is not None and patcher.is_monkey_patched("thread"):
-        raise ImproperlyConfigured(
-            "eventlet has put its greenlets in the place of this process's threads, which a liteq file does not work "
-            "with: use prefork, threads or gevent (`celery worker -P gevent`)"
-        )
-
-
 def open_file(url: str, options: TransportOptions) -> File:
-    """The file of `url`.
-
-    Raises ImproperlyConfigured for a URL that is none of a file's, for two durabilities, and under eventlet.
-    """
+    """The file of `url`. Raises ImproperlyConfigured for a URL that is none of a file's, and for two durabilities."""
     place = checked(url)
-    _refuse_eventlet()
     key = (place.where, place.through)
     with lock:
         found = files.get(key)

@@ -29,6 +29,16 @@ CLOCK_S = 30.0  # until the clock is asked again when the next message comes due
 LOOKAHEAD_S = 3_600.0  # a timer is set for what comes due no later
 
 
+def _refuse_eventlet() -> None:
+    """Raises ImproperlyConfigured under eventlet: there a worker hears of no message, and says nothing."""
+    patcher = sys.modules.get("eventlet.patcher")
+    if patcher is not None and patcher.is_monkey_patched("thread"):
+        raise ImproperlyConfigured(
+            "a worker of Celery's does not work on a liteq file under eventlet: use another pool, "
+            "`celery worker -P gevent` or `-P threads`"
+        )
+
+
 class Transport(virtual.Transport):
     """A connection to the queue in one file."""
 
@@ -50,6 +60,7 @@ class Transport(virtual.Transport):
         checked(client.hostname or "")
         self._node: ModuleType | None = None
         if WORKER in sys.modules:
+            _refuse_eventlet()
             from liteq_kombu.crossing import node  # it imports a worker
 
             self._node = node

@@ -379,9 +379,11 @@ def test_options_of_other_transports_are_told_of_once(tmp_path: Path, caplog: py
     assert [record.message.split(":")[1].split()[0] for record in caplog.records] == ["'fanout_prefix'"]
 
 
-def test_eventlet_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its worker would hear of no message, and say nothing."""
+def test_a_worker_under_eventlet_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would hear of no message, and say nothing."""
     from kombu import Connection
+
+    pytest.importorskip("celery.worker.consumer")  # by which a worker is known
 
     patcher = SimpleNamespace(is_monkey_patched=lambda name: name == "thread")
     monkeypatch.setitem(sys.modules, "eventlet.patcher", patcher)

@@ -316,3 +316,20 @@ def test_a_worker_of_celery_s_leaves_what_it_does_not_know_to_one_of_liteq_s_whi
     worker.wait(60)
     alone = shop.send("moved", 0)
     shop.wait(lambda: alone.state == "FAILURE" and "moved" in str(alone.result))
+
+
+def test_what_waits_at_another_broker_moves_over(shop: Shop) -> None:
+    from celery import Celery, chain
+    from celery.contrib.migrate import migrate_tasks
+    from kombu import Connection
+
+    before = Celery("before", broker="memory://", set_as_current=False)
+
+    def sig(*args: int) -> Any:
+        return before.signature("shop.add", args)
+
+    sent = [sig(1, 2).apply_async(), sig(3, 4).apply_async(countdown=1), chain(sig(5, 6), sig(7), app=before).delay()]
+    with before.connection() as source, Connection(shop.url, transport_options=shop.options) as target:
+        migrate_tasks(source, target, app=before, limit=len(sent), timeout=60, ack_messages=True)
+        assert source.default_channel.queue_declare("celery", passive=True).message_count == 0
+    assert [shop.app.AsyncResult(one.id).get(timeout=60) for one in sent] == [3, 7, 18]
