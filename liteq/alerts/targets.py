@@ -38,6 +38,9 @@ class Target(NamedTuple):
     @classmethod
     def of(cls, address: str) -> Target:
         """The target of this address. Raises ImproperlyConfigured for one that is none."""
+        kind, is_url, _ = address.partition("://")
+        if is_url and kind.isalnum() and kind.lower() not in {"http", "https"}:
+            raise ImproperlyConfigured(f"an alert goes to http:// or https://, not to {kind}://: a command can do that")
         kind = address.partition(":")[0]
         if not address.strip():
             raise ImproperlyConfigured("an alert goes to a URL, to mailto:ADDRESS, or to a command, not to ''")
@@ -48,7 +51,7 @@ class Target(NamedTuple):
     @property
     def kind(self) -> str:
         """The way in which it is told: "url", "mail" or "command"."""
-        if self.address.startswith(("http://", "https://")):
+        if self.address.lower().startswith(("http://", "https://")):
             return "url"
         return "mail" if self.address.startswith("mailto:") else "command"
 

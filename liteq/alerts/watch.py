@@ -106,7 +106,15 @@ class Watch:
         for telling in self._tellings:  # another watch tells of it, where this one did not come through
             telling.teller.kill()
             telling.teller.words()
+            self._in_vain += 1
         self._tellings = []
+
+    def once(self) -> bool:
+        """Look once, and tell; whether all targets that were to be told took it."""
+        before = self._in_vain
+        self.look()
+        self.finish()
+        return self._in_vain == before
 
     def test(self) -> bool:
         """Tell each target of a test, now; whether all of them took it."""
@@ -164,5 +172,5 @@ class Watch:
     def _was_in_vain(self, target: Target, one: Tell, why: str) -> None:
         self._in_vain += 1
         again_s = min(FIRST_RETRY_S * 2 ** min(one.tries, 10), LONGEST_RETRY_S)
-        logger.warning("alerts: %s was not told (%s); again in %g s: %s", target.shown, why, again_s, one.text)
+        logger.warning("alerts: %s was not told (%s); again in %g s or later: %s", target.shown, why, again_s, one.text)
         self._storage.alerts.tell_later(target.digest, one, in_s=again_s)

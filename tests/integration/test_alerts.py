@@ -229,7 +229,7 @@ def test_the_pauses_double_up_to_ten_minutes(app, clock, caplog):
     for _ in range(9):
         look(app, "false")
         clock.advance(600)
-    pauses = [int(one) for one in re.findall(r"again in (\d+) s: the head", caplog.text)]
+    pauses = [int(one) for one in re.findall(r"again in (\d+) s or later: the head", caplog.text)]
     assert pauses == [5, 10, 20, 40, 80, 160, 320, 600, 600]
 
 
@@ -279,7 +279,16 @@ def test_two_watches_at_once_tell_once(app, clock, receiver):
     assert len(told(receiver)) == len(set(told(receiver)))
 
 
-@pytest.mark.parametrize("address", ["", "mailto:nobody"])
+def test_one_look_tells_whether_the_targets_took_it(app, clock):
+    """Cron sees nothing else of it than the exit code."""
+    app.tasks["shop.mail"].apply_async((1,), queue="mail")
+    clock.advance(400)
+    assert Watch(app, [Target.of("cat")]).once()
+    assert not Watch(app, [Target.of("exit 3")]).once()
+    assert Watch(app, [Target.of("exit 3")]).once(), "it is not told again so soon"
+
+
+@pytest.mark.parametrize("address", ["", "mailto:nobody", "ftp://there/is", "htps://there.example"])
 def test_a_target_that_is_none_is_refused(address):
     with pytest.raises(ImproperlyConfigured):
         Target.of(address)

@@ -236,6 +236,14 @@ def test_arguments_that_make_no_key_hold_up_nothing(app, bill, payload):
     assert LateKeys(app).of(lease_of(app, id_)) is None
 
 
+def test_why_no_key_can_be_made_is_told_once_of_each_task(app, bill, caplog):
+    ids = [new_id() for _ in range(3)]
+    app.storage.enqueue(Batch([Message(id_, "bill", b"[[],{}]") for id_ in ids]))
+    late = LateKeys(app)
+    assert {late.of(lease_of(app, id_)) for id_ in ids} == {None}
+    assert caplog.text.count("is not held by its keys, which cannot be made") == 1
+
+
 # -- a retry ---------------------------------------------------------------------------------------------------------
 
 

@@ -31,7 +31,7 @@ __all__ = ["alert"]
 @click.option(
     "--every", metavar="SPAN", callback=span_option, help="Time between two looks: 30s, 1m. Default: alert_every."
 )
-@click.option("--once", is_flag=True, help="Look once, tell, and exit: for cron.")
+@click.option("--once", is_flag=True, help="Look once, tell, and exit: for cron; with 1 where one was not told.")
 @click.option("--test", is_flag=True, help="Send a test to each target, and exit; with 1 where one was not told.")
 @click.option("--deliver", "is_teller", is_flag=True, hidden=True, help="Tell a target of what stands on stdin.")
 @pass_session
@@ -63,9 +63,7 @@ def alert(
     if test:
         return Exit.OK if watch.test() else Exit.FAILED
     if once:
-        watch.look()
-        watch.finish()
-        return Exit.OK
+        return Exit.OK if watch.once() else Exit.FAILED
     session.note(f"looking each {app.conf.alert_every:g} s for {counted(len(chosen), 'target')}")
     stop = stopped_by_signals()
     while not stop.is_set():

@@ -22,6 +22,8 @@ __all__ = ["LateKeys"]
 
 logger = logging.getLogger("liteq.worker")
 
+SAID_MOST = 1_000  # reasons that are told: some name a value of the message
+
 
 class LateKeys:
     """The tasks of which a worker makes keys, and these keys."""
@@ -30,6 +32,7 @@ class LateKeys:
         self._app = app
         keyed = ((name, keyed_task(task)) for name, task in app.tasks.items())
         self.tasks = frozenset(name for name, one in keyed if one is not None and one.is_late)
+        self._said: set[tuple[str, str]] = set()  # the tasks, and why their keys cannot be made: told once each
 
     def of(self, lease: Lease) -> str | None:
         """The keys of a message, which has its payload and its input; None where it has none, or none can be made."""
@@ -42,7 +45,11 @@ class LateKeys:
             args = [*self._before(task, lease, args, kwargs), *args]
             return keys_again(self._app, task, document, args, kwargs, functions=False)
         except Exception as exc:
-            logger.warning("%s[%s] is not held by its keys, which cannot be made: %s", lease.task, lease.id, exc)
+            said = (lease.task, str(exc))
+            if said not in self._said and len(self._said) < SAID_MOST:
+                self._said.add(said)
+                text = "%s[%s] is not held by its keys, which cannot be made: %s; of others like it nothing is told"
+                logger.warning(text, lease.task, lease.id, exc)
             return None
 
     @staticmethod
