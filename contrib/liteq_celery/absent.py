@@ -36,7 +36,8 @@ INSTEAD = {
     "the signals task_prerun, task_postrun, task_failure tell of it",
     "celery.fixups": "there are no fixups: connect to the signals task_prerun and task_postrun",
     "celery.loaders": "there are no loaders: `config_from_object` and `autodiscover_tasks` do what they did",
-    "celery.platforms": "the worker's options --uid, --gid, --umask, --pidfile and --detach do what it did",
+    "celery.platforms": "signals, exit codes and the names of systems are there; the worker's options --uid, --gid, "
+    "--umask, --pidfile and --detach do the rest",
     "celery.security": "messages are JSON rows in a file of your own: its permissions protect them",
     "celery.task": "gone since Celery 5: `from celery import shared_task, Task`",
     "celery.worker.consumer": "see `liteq.worker.loop`; it is no place for steps of one's own",

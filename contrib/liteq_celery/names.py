@@ -86,7 +86,10 @@ MODULES: dict[str, Alias] = {
     ),
     "celery.app.control": Alias("liteq.app.control"),
     "celery.app.defaults": Alias(names=_from("liteq_celery.additions", "DEFAULT_PROCESS_LOG_FMT DEFAULT_TASK_LOG_FMT")),
-    "celery.app.log": Alias(names=_from("liteq.utils.log", "ColorFormatter TaskFormatter get_logger")),
+    "celery.app.log": Alias(
+        names=_from("liteq.utils.log", "ColorFormatter TaskFormatter get_logger")
+        | _from("liteq.app.compat.processes", "Logging")
+    ),
     "celery.app.registry": Alias("liteq.app.registry"),
     "celery.app.task": Alias(names=_from("liteq.app.task", "Context Task")),
     "celery.backends": EMPTY,
@@ -97,6 +100,7 @@ MODULES: dict[str, Alias] = {
     "celery.app.trace": Alias("liteq.execution.tracing", is_replaceable=True),
     "celery.app.utils": Alias(
         names=_from("liteq_celery.additions", "bugreport") | _from("liteq.cli.parts.find_app", "find_app")
+        | {"Settings": "liteq.settings:Conf"}
     ),
     "celery.beat": Alias(
         names=_from("liteq.app.lazy_arguments", "BeatLazyFunc")
@@ -106,7 +110,11 @@ MODULES: dict[str, Alias] = {
         | _from("liteq_celery.additions", "SchedulingError")
     ),
     "celery.registry": Alias(names={"tasks": "liteq_celery.additions:registered_tasks"}),
-    "celery.local": Alias(names=_from("liteq.utils.proxy", "Proxy maybe_evaluate")),
+    "celery.local": Alias(
+        names=_from("liteq.utils.proxy", "Proxy maybe_evaluate")
+        | {"PromiseProxy": "liteq.utils.proxy:Proxy", "class_property": "liteq_celery.utils.objects:class_property"}
+    ),
+    "celery.platforms": Alias("liteq_celery.platforms"),
     # -- what people write
     "celery.bootsteps": Alias("liteq.bootsteps"),
     "celery.canvas": Alias("liteq.canvas"),
@@ -131,6 +139,8 @@ MODULES: dict[str, Alias] = {
     "celery.utils.log": Alias("liteq.utils.log"),
     "celery.utils.imports": Alias("liteq_celery.utils.imports"),
     "celery.utils.nodenames": Alias("liteq_celery.utils.nodenames"),
+    "celery.utils.objects": Alias(names=_from("liteq_celery.utils.objects", "Bunch FallbackContext mro_lookup")),
+    "celery.utils.serialization": Alias("liteq_celery.utils.serialization"),
     "celery.utils.text": Alias("liteq_celery.utils.text"),
     "celery.utils.time": Alias("liteq_celery.utils.time"),
     # -- events
@@ -208,6 +218,7 @@ MODULES: dict[str, Alias] = {
     "kombu.utils.json": Alias(
         names=_from("liteq.serialization", "register_type") | _from("liteq_celery.kombu", "JSONEncoder dumps loads")
     ),
+    "kombu.utils.url": Alias("liteq_celery.utils.url"),
     "kombu.utils.uuid": Alias(names=UUID),
     "billiard": Alias("multiprocessing", names={**LIMITS, **PROCESS, "VERSION": "liteq_celery.processes:VERSION"}),
     **{

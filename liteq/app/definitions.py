@@ -25,6 +25,8 @@ OF_THE_CLASS = frozenset(
 OPTIONS = OF_THE_CLASS | OF_THE_DECORATOR | WITHOUT_EFFECT
 """Every option that a task may be given; its methods and its hooks may be given too."""
 
+HOOKS_OF_A_REQUEST = ("on_accepted", "on_timeout", "on_success", "on_failure", "on_retry")  # of Celery's
+
 REMEDY = "a name that is none of these is an attribute of your own; unknown_options='ignore' lets this one be that too"
 
 
@@ -57,6 +59,12 @@ def check_class(app: App, cls: type[Any]) -> None:
             break
         plain = [name for name, value in vars(one).items() if not name.startswith("_") and _is_plain(value)]
         check_attributes(app, f"task class {one.__qualname__!r}", TaskOptions, plain, reader=cls)
+    if unheard := [name for name in HOOKS_OF_A_REQUEST if hasattr(cls.Request, name)]:
+        logger.warning(
+            "task class %r: %s of its Request %r will not be called: no request is made before the task runs. Time "
+            "limits, retries and failures reach on_failure(), on_retry() of the task's class, and the signals",
+            cls.__qualname__, ", ".join(f"{name}()" for name in unheard), cls.Request,
+        )  # fmt: skip
 
 
 def _read_by(cls: type[Any]) -> set[str]:

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import warnings
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from decimal import Decimal
 from importlib import metadata
@@ -49,7 +50,14 @@ from celery.contrib.testing.tasks import ping
 from celery.contrib.testing.worker import start_worker
 from celery.exceptions import Ignore, ImproperlyConfigured, MaxRetriesExceededError, NotRegistered, Reject, Retry
 from celery.exceptions import SoftTimeLimitExceeded, TaskRevokedError, TimeLimitExceeded, TimeoutError, WorkerLostError
-from celery.local import Proxy
+from celery.local import PromiseProxy, Proxy, class_property
+from celery import platforms
+from celery.platforms import EX_FAILURE, EX_OK, IS_WINDOWS, IS_macOS, signals
+from celery.app.log import Logging
+from celery.app.utils import Settings
+from celery.utils.objects import Bunch, FallbackContext, mro_lookup
+from celery.utils.serialization import UnpickleableExceptionWrapper, pickle, strtobool
+from kombu.utils.url import maybe_sanitize_url, parse_url, safequote
 from celery.result import AsyncResult, EagerResult, GroupResult, ResultSet, allow_join_result, result_from_tuple
 from celery.schedules import ParseException, crontab, crontab_parser, maybe_schedule, schedule, solar
 from celery.signals import after_setup_logger, beat_init, celeryd_init, setup_logging, task_failure, task_prerun
@@ -218,6 +226,47 @@ def test_the_logger_of_the_name_celery_stands_above_liteq_s(shim):
     finally:
         logging.getLogger("celery").removeHandler(handler)
     assert [record.getMessage() for record in records] == ["seen"]
+
+
+def test_the_small_helpers_of_celery_and_kombu_do_what_their_names_say(shim):
+    from celery import platforms
+    from celery.local import class_property
+    from celery.utils.objects import Bunch, FallbackContext, mro_lookup
+    from celery.utils.serialization import strtobool
+    from kombu.utils.url import maybe_sanitize_url, parse_url, safequote
+
+    class Counted:
+        name = "counted"
+        label = class_property(lambda cls: cls.name)
+
+    class More(Counted):
+        name = "more"
+
+    assert (Counted.label, More().label) == ("counted", "more")
+    assert [mro_lookup(More, one) for one in ("label", "nothing")] == [Counted, None]
+    with FallbackContext(None, nullcontext, 3) as made, FallbackContext(4, nullcontext, 3) as provided:
+        assert (made, provided) == (3, 4)
+    assert Bunch(x=1).x == 1
+    assert [strtobool(one) for one in ("yes", "OFF", None)] == [True, False, None]
+    with pytest.raises(TypeError):
+        strtobool("perhaps")
+
+    url = f"redis://me:{safequote('a/b@c')}@host:6379/2?ssl=1"
+    parts = parse_url(url)
+    assert (parts["hostname"], parts["port"], parts["password"], parts["ssl"]) == ("host", 6379, "a/b@c", "1")
+    assert parts["virtual_host"] == "2"
+    assert maybe_sanitize_url(url) == "redis://me:**@host:6379/2?ssl=1"
+    assert maybe_sanitize_url("a name") == "a name"
+
+    platforms.C_FORCE_ROOT = True
+    before = platforms.signals["USR2"]
+    try:
+        platforms.signals.ignore("USR2", "NOSUCHSIGNAL")
+        assert platforms.signals["SIGUSR2"] == platforms.signals.ignored
+    finally:
+        platforms.signals["USR2"] = before
+    assert platforms.signal_name("term") == "TERM"
+    assert not platforms.signals.supported("NOSUCHSIGNAL")
 
 
 def test_kombu_s_encoder_writes_what_messages_hold(shim):

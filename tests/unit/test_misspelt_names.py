@@ -12,6 +12,7 @@ import pytest
 import liteq
 from liteq import LiteQ, Task, chain, chord, group, signals
 from liteq.app.schedules import OF_AN_ENTRY
+from liteq.context import Request
 from liteq.exceptions import ImproperlyConfigured
 from liteq.sending.options import OF_A_CALL
 from liteq.utils.misspelt import Asked, nearest
@@ -235,6 +236,23 @@ def test_an_attribute_that_its_class_reads_is_no_misspelt_option(app):
     assert app.task(name="two", base=Once, unique_on=["x"], queues=[1])(lambda: None).key() == [["x"], [None]]
     with pytest.raises(TypeError, match="did you mean 'expires'"):
         app.task(base=Once, expires_in=3)(lambda: None)
+
+
+def test_hooks_of_a_request_class_which_are_never_called_are_told(app, caplog):
+    class Watched(Request):
+        def on_timeout(self, soft, timeout): ...
+
+        def on_failure(self, exc_info, **options): ...
+
+    class Slow(Task):
+        abstract = True
+        Request = Watched
+
+    for name in ("one", "two"):
+        app.task(name=name, base=Slow)(lambda: None)
+    (told,) = caplog.messages
+    assert "Slow" in told
+    assert "on_timeout(), on_failure() of its Request" in told
 
 
 def test_annotations_are_looked_at_as_well(app, add):
