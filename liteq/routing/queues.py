@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from functools import cache
 from typing import Any
 
@@ -67,6 +68,8 @@ class Exchange(_Declared):
 class Queue(_Declared):
     """A queue: `Queue("reports")`, `Queue("reports", Exchange("reports"), routing_key="reports.#")`."""
 
+    __slots__ = ("_channel",)  # where it is bound: no part of what it is declared as
+
     def __init__(
         self,
         name: str = "",
@@ -82,6 +85,22 @@ class Queue(_Declared):
         self.routing_key = routing_key or name
         self.bindings = set(bindings or ())
         super().__init__(name, **{**OF_A_QUEUE, **options})
+        self._channel = channel
+
+    def __call__(self, channel: Any = None) -> Queue:
+        """The same queue, of which a connection, or a channel of one, can be asked."""
+        bound = copy(self)
+        bound._channel = channel
+        return bound
+
+    bind = __call__
+
+    def purge(self, **_options: Any) -> int:
+        """Delete its messages that wait; how many. Raises RuntimeError for one that is bound to no connection."""
+        channel = getattr(self._channel, "default_channel", self._channel)
+        if channel is None:
+            raise RuntimeError(f"the queue {self.name!r} is bound to no connection: app.control.purge() needs none")
+        return int(channel.queue_purge(self.name))
 
     def as_dict(self, recurse: bool = False) -> dict[str, Any]:
         """Its attributes; with `recurse` those of its exchange and its bindings too, and no functions among them."""

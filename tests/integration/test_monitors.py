@@ -136,6 +136,14 @@ def test_the_length_of_a_queue(app, noop):
         assert channel.client.ping() is True
     with app.producer_or_acquire() as producer:
         assert noop.apply_async(producer=producer).queue == "default"
+    declared = Queue("default")
+    with app.connection_for_write() as connection:
+        bound = declared.bind(connection)
+        assert bound == declared
+        assert bound.purge() == 1
+        assert Queue("default", channel=connection.default_channel).purge() == 0
+    with pytest.raises(RuntimeError, match=r"bound to no connection: app.control.purge"):
+        declared.purge()
 
 
 # -- what inspect answers --------------------------------------------------------------------------------------------
