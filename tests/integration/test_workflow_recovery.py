@@ -199,6 +199,30 @@ def test_a_result_over_the_limit_fails_its_step(app):
         run.result(0)
 
 
+def test_the_limit_of_a_step_holds_in_the_pool_too_and_a_run_s_result_has_its_own(app):
+    app.conf.max_step_bytes, app.conf.max_result_bytes = 8192, 2048
+
+    @app.step(name="large")
+    def large(n: int) -> str:
+        return "x" * n
+
+    @app.workflow(name="larger")
+    def larger(n: int) -> str:
+        return ctx.call(large, n)
+
+    @app.workflow(name="counts")
+    def counts(n: int) -> int:
+        return sum(len(text) for text in ctx.map(large, [n, n]))
+
+    runs = [larger.start(3000), larger.start(9000), counts.start(3000)]
+    Worker(app).run()
+    with pytest.raises(PayloadTooLarge, match=r"workflow 'larger' is 3,002 bytes .*limit is 2,048: .*max_result_bytes"):
+        runs[0].result(0)
+    with pytest.raises(PayloadTooLarge, match=r"step 'large' is 9,002 bytes .*limit is 8,192: .*max_step_bytes"):
+        runs[1].result(0)
+    assert runs[2].result(0) == 6000
+
+
 # -- what is derived -------------------------------------------------------------------------------------------------
 
 

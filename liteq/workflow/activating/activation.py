@@ -235,7 +235,9 @@ def _returned(machine: Machine, body: Body, value: Any) -> Outcome:
         machine.look_at_the_time()
         if machine.asked is not None and machine.asked.what == "timeout":
             return _ended(machine, None)
-        data, _ = body.task.codec.result.kept(value, machine.app.conf.max_result_bytes)
+        # The result of a step is one of history, wherever it has run.
+        setting = "max_step_bytes" if machine.is_step else "max_result_bytes"
+        data, _ = body.task.codec.result.kept(value, machine.app.conf[setting], setting)
     except Leave:
         return _left(machine)
     except BadMessage as exc:

@@ -92,8 +92,8 @@ class Form:
                 ) from None
         return self._adapter
 
-    def encode(self, value: Any, limit: int | None = None) -> bytes:
-        """`value` as JSON. Raises NotSerializable for what would not come back, PayloadTooLarge."""
+    def encode(self, value: Any, limit: int | None = None, setting: str = LIMIT) -> bytes:
+        """`value` as JSON. Raises NotSerializable for what would not come back; PayloadTooLarge, naming `setting`."""
         if self._annotation is None:
             if type(value) in SCALARS:
                 try:
@@ -102,15 +102,15 @@ class Form:
                         return data
                 except TypeError:
                     pass
-            return self._plain(value, limit)
+            return self._plain(value, limit, setting)
         written: bytes = self._guarded(value, lambda: self.adapter.dump_json(value, **DUMPING))
         if limit is not None and len(written) > limit:
-            raise PayloadTooLarge(self.what, len(written), limit, LIMIT)
+            raise PayloadTooLarge(self.what, len(written), limit, setting)
         return written
 
-    def _plain(self, value: Any, limit: int | None) -> bytes:
+    def _plain(self, value: Any, limit: int | None, setting: str) -> bytes:
         try:
-            return encode(value, what=self.what, limit=limit, setting=LIMIT)
+            return encode(value, what=self.what, limit=limit, setting=setting)
         except NotSerializable as exc:
             raise NotSerializable(f"{exc}{ADVICE}") from None
 
@@ -130,11 +130,11 @@ class Form:
         """The value that `dump` was given."""
         return value if self._annotation is None else self._guarded(None, lambda: self.adapter.validate_python(value))
 
-    def kept(self, value: Any, limit: int | None) -> tuple[bytes, Any]:
+    def kept(self, value: Any, limit: int | None, setting: str = LIMIT) -> tuple[bytes, Any]:
         """`value` as JSON, and as history will give it back: what the body gets now, too."""
         if self._annotation is None and type(value) in SCALARS:
-            return self.encode(value, limit), value
-        data = self.encode(value, limit)
+            return self.encode(value, limit, setting), value
+        data = self.encode(value, limit, setting)
         back = self.decode(data)
         if self._annotation is not None and type(back) is not type(value) and not _equal(back, value):
             raise NotSerializable(
