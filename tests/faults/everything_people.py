@@ -97,6 +97,8 @@ class Viewer:
     def _read(self, opener: urllib.request.OpenerDirector, url: str) -> None:
         with opener.open(url, timeout=60) as answer:
             body = answer.read()
+        if not body and "Content-Length" not in answer.headers:  # the server was killed within the headers
+            return
         if self._has not in body:
             self._troubles.append(f"{url} lacks {self._has!r}: {body[:300]!r}")
         self.seen += 1
