@@ -84,7 +84,8 @@ LEGAL: dict[State, frozenset[State]] = {
     State.CANCELLED: frozenset(),
 }
 
-# Beside these, a caller may store another end in the place of one: `app.backend.store_result(id, ...)`, as in Celery.
+# Beside these, a caller may store another end in the place of a failure: `app.backend.store_result(id, ...)`, as in
+# Celery. What has succeeded stays so, and what has ended is not cancelled.
 # Nothing follows from that, so it is no transition of the queue's. Nor is what an operator does who rewinds a run that
 # has ended.
 STORABLE = frozenset({State.SUCCEEDED, State.DEAD, State.CANCELLED})

@@ -334,9 +334,9 @@ class Storage(facades.Parts):
     # -- results -----------------------------------------------------------------------------------------------------
 
     def store_result(self, message_id: str, ending: _results.Ending) -> bool:
-        """Say how a message ended that no worker ran, or that has ended.
+        """Say how a message ended that no worker ran, or that has failed.
 
-        False, and nothing is stored, where it is in a queue or runs.
+        False, and nothing is stored, where it is in a queue, runs or has succeeded. What has ended is not cancelled.
         """
         with self.driver.write(Promise.PROGRESS) as tx:
             stored = _results.store(tx, message_id, ending, now_ms=self.clock.now_ms())

@@ -191,6 +191,23 @@ def test_a_legal_transition_happens(
     assert transition in transitions
 
 
+def test_what_has_ended_is_not_cancelled_by_who_saw_it_wait_and_a_success_stays(
+    storage: Storage, worker: FakeWorker, clock: FakeClock
+) -> None:
+    """Celery's worker marks a task as revoked after a look: meanwhile it may have ended, and others gone on from it."""
+    scene = Scene(storage, worker, clock)
+    scene.send()
+    scene.end(Ack(b"7"))
+    for ending in (Ending(State.CANCELLED, error=ERROR), Ending(State.DEAD, error=ERROR), Ending(State.SUCCEEDED)):
+        assert not storage.store_result("a", ending)
+    found = storage.reader.find("a")
+    assert found is not None
+    assert (found.state, found.result) == (State.SUCCEEDED, b"7")
+    scene.send("dead")
+    scene.end(DeadLetter(ERROR))
+    assert not storage.store_result("dead", Ending(State.CANCELLED, error=ERROR))
+
+
 def test_a_stored_end_takes_the_place_of_one_and_of_nothing_else(
     storage: Storage, worker: FakeWorker, clock: FakeClock
 ) -> None:

@@ -26,6 +26,7 @@ ON CONFLICT (id) DO UPDATE
    SET state = excluded.state, result = excluded.result, error = excluded.error, finished_ms = excluded.finished_ms,
        progress = NULL, flags = liteq_messages.flags & ~{Flag.SHOWN}
  WHERE liteq_messages.state IN {sql_list(FINISHED)}
+   AND (liteq_messages.queue = '' OR (liteq_messages.state <> 'succeeded' AND excluded.state <> 'cancelled'))
 RETURNING seq
 """
 CLEAR_BODY = "DELETE FROM liteq_bodies WHERE ref = ?"
@@ -163,7 +164,11 @@ class Ending(NamedTuple):
 
 
 def store(tx: Transaction, message_id: str, ending: Ending, *, now_ms: int) -> bool:
-    """Say how a message ended that no worker ran, or that has ended; False, and nothing stored, where one may yet."""
+    """Say how a message ended that no worker ran, or that has failed; False, and nothing stored, for any other.
+
+    What has succeeded stays so: others went on with its result. What has ended is not cancelled any more: a revoke that
+    did not see the end yet comes too late.
+    """
     document = {**ending._asdict(), "state": ending.state.value, "payload": NO_ARGUMENTS}
     params = {**document, "id": message_id, "now_ms": now_ms}
     large = ending.result is not None and len(ending.result) > INLINE_BYTES

@@ -152,6 +152,16 @@ def test_an_error_of_celery_s_is_liteq_s_to_liteq_and_celery_s_to_celery(shop: S
     assert type(shop.liteq.AsyncResult(result.id).result) is exceptions.MaxRetriesExceededError
 
 
+def test_a_revoke_that_did_not_see_the_end_yet_comes_too_late(shop: Shop) -> None:
+    """Celery's worker looks at a task before it marks it as revoked; meanwhile another one may have ended it."""
+    done, failed = shop.send("add", 1, 1), shop.send("boom")
+    shop.app.backend.mark_as_done(done.id, 2, begun(shop))
+    shop.app.backend.mark_as_failure(failed.id, KeyError("no"), request=begun(shop))
+    for result in (done, failed):
+        shop.app.backend.mark_as_revoked(result.id, reason="revoked", store_result=True)
+    assert (done.state, done.get(timeout=60), failed.state) == ("SUCCESS", 2, "FAILURE")
+
+
 def test_who_waits_is_called_at_intervals_and_not_at_each_ring(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Celery's own callback reads all parents: of a chord of n that would be n rows at each of n rings."""
     from celery.exceptions import TimeoutError as TooLong
