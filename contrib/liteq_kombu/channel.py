@@ -16,11 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from kombu.transport import virtual
 
 from liteq.exceptions import ChordError, LiteqError, Reject, StorageFull, WorkerLostError
-from liteq.message import LATER, Ack, DeadLetter, Flag, Lease, Outcome, Release
+from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import encode_error, kind_of
 from liteq.storage.groups.append_members import GIVE_UP
 from liteq_kombu import running
@@ -28,7 +27,7 @@ from liteq_kombu.crossing import control, events
 from liteq_kombu.envelope import FACTS, payload_of, row_of
 from liteq_kombu.passing import MARK, PassingQueues, send_fanout, send_to
 from liteq_kombu.replacing import replaces, send
-from liteq_kombu.taking import as_called, taking_here
+from liteq_kombu.taking import args_of, as_called, taking_here
 
 if TYPE_CHECKING:
     from liteq_kombu.files import File
@@ -228,6 +227,8 @@ class Channel(virtual.Channel):
     def deliver_ready(self, callback: Callable[[dict[str, Any], str], Any]) -> int:
         """Deliver what has been claimed; how many messages."""
         delivered = 0
+        if self._ready and (tags := self._taken_out(self._active_queues)):  # a consumer has been cancelled since
+            self.give_back(tags)
         while self._consumers and self._ready and self.qos.can_consume():
             payload, queue = self._ready.popleft()
             delivered += 1
@@ -236,6 +237,12 @@ class Channel(virtual.Channel):
         if delivered and self._more and self._room():
             self.connection.wake()  # there may be more
         return delivered
+
+    def _taken_out(self, queues: Sequence[str]) -> list[str]:
+        """Take out what has been claimed and is of none of `queues`; the tags."""
+        tags = [payload["properties"]["delivery_tag"] for payload, queue in self._ready if queue not in queues]
+        self._ready = deque(one for one in self._ready if one[1] in queues) if tags else self._ready
+        return tags
 
     def _queues(self) -> list[str]:
         """The queues of rows that are consumed from, another one first each time: none of them waits for the rest."""
@@ -317,27 +324,13 @@ class Channel(virtual.Channel):
                 why = f"its content, {kind}, is read by liteq's workers"
             if not why:
                 lease = as_called(file, lease)
-                args = self._args(lease)
+                args = args_of(file, lease)
                 lower = file.options.lower_first
                 return payload_of(lease, file.where, lower_first=lower, beside=beside, args=args)
         except (LiteqError, ValueError, KeyError, TypeError) as exc:
             why = f"it cannot be read: {exc}"
         running.say_once(f"{lease.task} {why}", "Task %s[%s] is left to others: %s", lease.task, lease.id, why)
         return Release(pause_ms=ELSEWHERE_MS, options=lease.options, elsewhere=True)
-
-    def _args(self, lease: Lease) -> list[Any] | None:
-        """The positional arguments with what was awaited in front, still tagged; None: those of the message."""
-        if not lease.flags & Flag.TAKES_INPUT:
-            return None
-        args: list[Any] = orjson.loads(lease.payload)[0]
-        if lease.flags & Flag.ON_FAILURE:
-            return [lease.awaits, *args]
-        if lease.input is None:
-            return None
-        found = lease.input if lease.input != LATER else self._file.storage.reader.input_of(lease.awaits or "")
-        if kind_of(found) is not None:
-            raise ValueError(f"the result that it takes is {kind_of(found)}")
-        return [orjson.loads(found), *args]
 
     # -- the end of a message ----------------------------------------------------------------------------------------
 
@@ -381,8 +374,7 @@ class Channel(virtual.Channel):
     def close(self) -> None:
         """Close it; what it has claimed and not delivered, or not seen acknowledged, goes back."""
         if not self.closed:
-            waiting = [payload["properties"]["delivery_tag"] for payload, _ in self._ready]
-            self._ready.clear()
+            waiting = self._taken_out(())
             try:
                 if self._pid == os.getpid():
                     self.give_back(waiting)

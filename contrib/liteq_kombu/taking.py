@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from kombu.utils.json import loads as kombu_loads
 
-from liteq.message import DEPTH_SHIFT, Flag, Lease, Message, depth_of
+from liteq.message import DEPTH_SHIFT, LATER, Flag, Lease, Message, depth_of
+from liteq.serialization import kind_of
 from liteq.storage.settling.telling import ERRBACK
 from liteq_kombu import running
 from liteq_kombu.envelope import OPAQUE
@@ -32,6 +33,7 @@ __all__ = [
     "MARK",
     "Taking",
     "Untakable",
+    "args_of",
     "as_awaited",
     "as_called",
     "embedded",
@@ -204,6 +206,24 @@ def as_called(file: File, lease: Lease) -> Lease:
         return lease
     payload = orjson.dumps([[lease.awaits, lease.task, args, kwargs], {}])
     return lease._replace(task=ERRBACK, payload=payload, flags=lease.flags & ~wanted)
+
+
+def args_of(file: File, lease: Lease) -> list[Any] | None:
+    """The positional arguments with what was awaited in front, still tagged; None: those of the message.
+
+    Raises ValueError where the result that it awaited is no JSON.
+    """
+    if not lease.flags & Flag.TAKES_INPUT:
+        return None
+    args: list[Any] = orjson.loads(lease.payload)[0]
+    if lease.flags & Flag.ON_FAILURE:
+        return [lease.awaits, *args]
+    if lease.input is None:
+        return None
+    found = lease.input if lease.input != LATER else file.storage.reader.input_of(lease.awaits or "")
+    if kind_of(found) is not None:
+        raise ValueError(f"the result that it takes is {kind_of(found)}")
+    return [orjson.loads(found), *args]
 
 
 def final_id(sig: Any) -> str | None:

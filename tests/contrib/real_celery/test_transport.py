@@ -174,6 +174,26 @@ def test_no_more_are_delivered_than_the_prefetch_limit_and_an_ack_makes_room(con
             assert len(got) == 5
 
 
+def test_what_was_claimed_for_a_consumer_that_is_cancelled_meanwhile_goes_back(connect: Any) -> None:
+    """`cancel_consumer` comes by remote control, between the claim and the delivery."""
+    from kombu import Consumer, Queue
+
+    with connect() as connection, connect() as other:
+        connection.Producer().publish("one", routing_key="left")
+        connection.Producer().publish("two", routing_key="kept")
+        channel, got = connection.channel(), list[Any]()
+        with Consumer(channel, [Queue("left"), Queue("kept")], on_message=got.append) as consumer:
+            channel.look()
+            assert len(channel._ready) == 2
+            consumer.cancel_by_queue("left")
+            connection.transport.deliver()
+            assert [one.payload for one in got] == ["two"]
+            message = other.default_channel.basic_get("left")
+            assert (message.payload, message.delivery_info["redelivered"]) == ("one", False)
+            message.ack()
+            got[0].ack()
+
+
 def test_a_worker_claims_when_half_of_its_room_is_free_or_a_place_has_no_task(
     connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
