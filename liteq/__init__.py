@@ -45,8 +45,10 @@ if TYPE_CHECKING:
     from liteq.routing.queues import binding as binding
     from liteq.sending.bulk import Sent as Sent
     from liteq.storage.limits import Limit as Limit
+    from liteq.utils import ids
 
     task = shared_task
+    uuid = ids.new_id
 
 HOME = {
     "Celery": "app",
@@ -82,10 +84,11 @@ HOME = {
     "progress": "app",
     "signature": "canvas",
     "subtask": "canvas",
+    "uuid": "utils.ids",
     "xmap": "canvas",
     "xstarmap": "canvas",
 }
-ALIASES = {"task": "shared_task"}
+ALIASES = {"task": "shared_task", "uuid": "new_id"}
 MODULES = frozenset({"app", "bootsteps", "canvas", "exceptions", "result", "schedules", "signals", "states"})
 
 __all__ = ["__version__", *HOME]  # noqa: PLE0604 - the names above

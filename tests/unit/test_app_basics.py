@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import types
 from datetime import UTC
+from uuid import UUID
 
 import pytest
 
-from liteq import Celery, LiteQ, Task, context, current_app, shared_task
+from liteq import Celery, LiteQ, Task, context, current_app, shared_task, uuid
 from liteq.exceptions import AlreadyRegistered, ImproperlyConfigured, NotRegistered
 from liteq.message import Flag
 from liteq.schedules import schedule
@@ -36,6 +37,11 @@ def test_a_task_is_named_after_its_module_and_function(app):
 
 def test_a_script_s_tasks_are_named_after_the_app(app):
     assert app.gen_task_name("add", "__main__") == "proj.add"
+
+
+def test_an_id_for_a_call_is_made_as_with_celery(app):
+    assert len({uuid() for _ in range(3)}) == 3
+    assert len(str(UUID(uuid()))) == 36
 
 
 def test_two_functions_cannot_be_one_task_but_a_module_may_be_loaded_twice(app):
@@ -311,9 +317,12 @@ def test_the_time_of_the_app_and_of_its_schedules_is_in_its_zone(app):
     assert app.loader.now().tzinfo is UTC
 
 
-def test_a_program_goes_on_after_a_command_that_it_ran(app, capsys):
+def test_a_program_goes_on_after_a_command_that_it_ran(app, capsys, monkeypatch):
     assert app.start(["report"]) == 0
-    assert "liteq" in capsys.readouterr().out
+    assert "liteq" in (shown := capsys.readouterr().out)
+    monkeypatch.setattr(sys, "argv", ["shop.py", "report"])  # the command of the program itself
+    assert app.start() == 0
+    assert capsys.readouterr().out == shown
     with pytest.raises(SystemExit, match="2"):
         app.start(["reprot"])
 

@@ -18,7 +18,7 @@ PUBLIC = {
     "liteq": """
         AsyncResult BatchItem Celery Chunk Debounce EagerResult Exchange GroupResult Limit LiteQ Middleware PausedQueue
         Progress Queue ResultSet Sent Signature Task Throttle Unique __version__ binding chain chord chunks current_app
-        current_task group maybe_signature progress shared_task signature subtask task xmap xstarmap
+        current_task group maybe_signature progress shared_task signature subtask task uuid xmap xstarmap
     """,
     "liteq.app": "Celery LiteQ Task current_app current_task default_app progress shared_task",
     "liteq.app.control": "Control Inspect PausedQueue flatten_reply",
@@ -27,6 +27,7 @@ PUBLIC = {
     "liteq.beat": "Beat BeatLazyFunc",
     "liteq.bootsteps": "ConsumerStep StartStopStep Step",
     "liteq.app.settings": "PendingConf",
+    "liteq.settings": "Conf",
     "liteq.canvas": """
         ACCUMULATE CHUNKS MAP STARMAP Signature StampingVisitor chain chord chunks group maybe_signature maybe_subtask
         signature subtask xmap xstarmap _chain _chord

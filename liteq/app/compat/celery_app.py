@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -223,10 +224,13 @@ class CeleryApp:
         return run_command_line(self, list(argv or ["worker"]))
 
     def start(self: App, argv: list[str] | None = None) -> Any:
-        """As `worker_main`, for any command."""
+        """As `worker_main`, for any command; without `argv`, the one of this program's own command line.
+
+        So `python shop.py beat -l INFO` is beat, and `python shop.py` a worker.
+        """
         from liteq.app.compat.processes import run_command_line
 
-        return run_command_line(self, list(argv or ["worker"]))
+        return run_command_line(self, list(sys.argv[1:] if argv is None else argv) or ["worker"])
 
     def Worker(  # noqa: N802 - Celery's name
         self: App,
