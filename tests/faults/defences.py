@@ -1058,6 +1058,11 @@ MUTANTS = [
         "        _without_log.add(identity)\n", "        pass\n",
         "../unit/cli/test_cli_litestream.py::test_a_copy_put_into_place_by_hand_is_told_of",
     ),
+    without(
+        "a log that is copied is not begun anew", "liteq/storage/sqlite/keeping/checkpoint.py",
+        "    if is_copied(folder):\n", "    if False:\n",
+        "test_litestream.py::test_a_log_that_was_folded_while_it_was_away_damages_no_copy",
+    ),
     # -- what other folders test
     without(
         "a process that a task has forked has no outcome", "liteq/worker/pool/executor.py",

@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -254,3 +255,40 @@ def ids_looked_at(path: Path) -> set[str]:
             return {id_ for (id_,) in tx.execute("SELECT id FROM liteq_messages")}
     finally:
         looked.close()
+
+
+# -- it is away for a moment -----------------------------------------------------------------------------------------
+
+
+def test_a_log_that_was_folded_while_it_was_away_damages_no_copy(litestream):
+    """Its first look afterwards takes an old frame behind the new ones for a sign that it has missed nothing."""
+    with closing(opened(litestream)) as storage:
+        litestream.start()
+        send(storage, "before", 200)
+        copied(litestream, storage)
+        litestream.kill()
+        send(storage, "missed", 200)  # which only the old log has, until it is folded
+        storage.driver.fold_log()
+        send(storage, "after", 2)  # a log that is shorter than the old one
+        litestream.go_on()
+        send(storage, "last", 1)
+        copied(litestream, storage)
+        with litestream.copy() as copy:
+            assert copy.execute(ROWS).fetchall() == rows_of(storage)
+
+
+def send(storage: Storage, name: str, n: int) -> None:
+    for k in range(n):
+        storage.enqueue(Batch([Message(f"{name}-{k}", "t", b"[[],{}]")]))
+
+
+def copied(litestream: Litestream, storage: Storage) -> None:
+    """Wait until the remote has all that was written."""
+    control = storage.driver.replicator(str(litestream.socket))
+    control.wait(60)
+    control.close()
+
+
+def rows_of(storage: Storage) -> list[tuple[Any, ...]]:
+    with storage.driver.read() as tx:
+        return [tuple(row) for row in tx.execute(ROWS)]

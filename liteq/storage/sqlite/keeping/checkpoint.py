@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from liteq.storage.sqlite.litestream.marks import is_copied
 from liteq.storage.sqlite.session import WAL_LIMIT, Session
 from liteq.storage.sqlite.turns.holder import readers
 
@@ -25,7 +26,15 @@ def fold(guard: Session, folder: Session) -> bool:
 
     A log is begun anew only in a moment without readers. Where many read all the time that moment does not come by
     itself, so a long log is worth a short wait for it.
+
+    A log that Litestream copies is emptied instead. After a pause Litestream (0.5.17) looks for the last frame that it
+    has copied. In a log that was begun anew over the old one it finds that frame behind the new ones, believes that it
+    has missed nothing, and makes a damaged copy. In one that is shorter it does not find it, and takes a snapshot.
+    While Litestream runs it reads the log, so nobody can begin that anew or empty it.
     """
+    if is_copied(folder):
+        cut(folder)
+        return True
     if not guard.begin_immediate():
         return False  # a foreign writer: the log can wait
     try:

@@ -11,7 +11,7 @@ from typing import Final
 
 from liteq.storage.sqlite.session import Session
 
-__all__ = ["told_of"]
+__all__ = ["is_copied", "told_of"]
 
 TABLES: Final = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name IN ('_litestream_seq', '_litestream_lock')"
 COPY: Final = (
@@ -27,6 +27,11 @@ STDLIB: Final = (
 _without_log: set[tuple[int, int]] = set()  # device and inode of files that this process was the first to open again
 
 
+def is_copied(session: Session) -> bool:
+    """Whether Litestream copies the file, or has copied it."""
+    return bool(session.execute(TABLES))
+
+
 def told_of(session: Session, library: str, identity: tuple[int, int], *, had_log: bool) -> list[str]:
     """Sentences on a file that Litestream copies, or has copied; [] where there is nothing to say.
 
@@ -36,7 +41,7 @@ def told_of(session: Session, library: str, identity: tuple[int, int], *, had_lo
     """
     if had_log and library == "apsw" and identity not in _without_log:
         return []
-    if not session.execute(TABLES):
+    if not is_copied(session):
         return []
     if not had_log and _is_in_wal(session):
         _without_log.add(identity)
