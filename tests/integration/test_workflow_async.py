@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import threading
 
@@ -316,3 +317,28 @@ def test_a_task_and_a_run_are_sent_from_an_async_body_once(app, worker):
     assert sorted(got) == ["a", "b"]
     assert [app.Run(id_).result(0) for id_ in ids[2:]] == [1, 2]
     assert [step.kind for step in run.steps()] == ["send"] * 4 + ["sleep"]
+
+
+def test_a_branch_that_is_left_is_no_failed_task_in_the_log(app, worker, caplog):
+    """A wait for the first exception of several looks at one of them."""
+
+    async def first_exception(tasks: list[asyncio.Task[int]]) -> set[asyncio.Task[int]]:
+        return (await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION))[0]
+
+    @app.workflow(name="looks")
+    async def looks() -> int:
+        async def branch(n: int) -> int:
+            await actx.sleep(n)
+            return n
+
+        tasks = [asyncio.create_task(branch(n)) for n in (1, 2, 3)]
+        return sum(task.result() for task in await first_exception(tasks))
+
+    run = looks.start()
+    for _ in range(3):
+        worker.run()
+        app.clock.advance(1)
+    worker.run()
+    gc.collect()
+    assert run.result(0) == 6
+    assert "never retrieved" not in caplog.text

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from threading import get_ident
 from typing import Any
 
-from liteq.exceptions import WorkflowError
+from liteq.exceptions import WorkflowCancelled, WorkflowError
 from liteq.utils.coroutines import kept_loop
 from liteq.workflow.activating.held import close_all
 from liteq.workflow.activating.pending import Pending
@@ -56,10 +56,18 @@ def factory(loop: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> asynci
         context.run(enter, frame.branch())
         kwargs["context"] = context
     task = asyncio.Task(coro, loop=loop, **kwargs)
+    if frame is not None:
+        task.add_done_callback(_left)
     pending = None if frame is None else frame.machine.pending
     if pending is not None and pending.tasks is not None:
         pending.tasks.add(task)
     return task
+
+
+def _left(task: asyncio.Task[Any]) -> None:
+    """Keep a task from being told of in the log as failed where it was left, and its creator looked at another one."""
+    if not task.cancelled() and isinstance(task._exception, (Leave, WorkflowCancelled)):  # not exception(): that looks
+        task.exception()
 
 
 def run_body(machine: Machine, scope: Scope, make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
