@@ -493,3 +493,18 @@ def test_continue_as_new_begins_anew_under_the_same_id(app, worker, did):
     worker.run()
     assert run.result(0) == [3, 1, "kept"]
     assert did == [1, 2, 3]
+
+
+def test_an_end_without_a_reason_says_what_it_was(app, worker):
+    @app.workflow(name="rests")
+    def rests() -> None:
+        ctx.sleep("1d")
+
+    waiting, fresh, killed = rests.start(), rests.start(), rests.start()
+    worker.turn()
+    for run, end, text in ((waiting, waiting.cancel, "cancelled"), (fresh, fresh.cancel, "cancelled"),
+                           (killed, killed.terminate, "terminated")):  # fmt: skip
+        end()
+        worker.run()
+        with pytest.raises(RunCancelled, match=text):
+            run.result(0)

@@ -23,7 +23,7 @@ END = "UPDATE liteq_messages SET state = 'cancelled', error = ?, finished_ms = ?
 def terminate(tx: Transaction, run_id: str, *, reason: str, now_ms: int) -> tuple[bool, int | None]:
     """End a run: whether it had not ended, and the token of the lease that it had."""
     for seq, state, token, flags, group_id in tx.execute(ALIVE, (run_id,)):
-        error = encode_error(RunCancelled(reason))
+        error = encode_error(RunCancelled(reason or "terminated"))
         if state == "leased":
             places.free(tx, [(seq, token)], now_ms=now_ms)
         tx.executemany(END, [(error, now_ms, seq)])

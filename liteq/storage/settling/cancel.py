@@ -59,7 +59,8 @@ def cancel(tx: Transaction, ids: Sequence[str], *, now_ms: int, reason: str = "r
     A message that has replaced itself is cancelled with its replacement. A run that has begun is asked to end: its
     clean-up is its own.
     """
-    error, run_error = encode_error(TaskRevokedError(reason)), encode_error(RunCancelled(reason))
+    error = encode_error(TaskRevokedError(reason or "revoked"))
+    run_error = encode_error(RunCancelled(reason or "cancelled"))
     ends: list[End] = []
     running: list[str] = []
     sums: dict[stats.Key, stats.Tally] = {}
