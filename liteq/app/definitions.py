@@ -118,7 +118,7 @@ def task_class_of(function: Callable[..., Any], base: type[Any], *, bind: bool, 
             "__name__": function.__name__,  # of the instance: a task is called what its function is called
             "__module__": function.__module__,
             "__annotations__": dict(getattr(function, "__annotations__", {})),
-            "__wrapped__": staticmethod(function),
+            "__wrapped__": function if bind else staticmethod(function),
             **options,
         },
     )

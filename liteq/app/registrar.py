@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from types import MethodType
 from typing import Any
 
 from liteq import context, signals
@@ -90,7 +91,7 @@ class Registrar:
         Raises AlreadyRegistered when another function has the name.
         """
         app = self._app
-        function = getattr(function, "__wrapped__", function) if isinstance(function, Task) else function
+        function = (function_of(function) or function) if isinstance(function, Task) else function
         if not callable(function):
             raise TypeError(f"a task is made of a function, not of {function!r}")
         name = name or app.gen_task_name(function.__name__, function.__module__)
@@ -98,7 +99,7 @@ class Registrar:
         if there is not None:
             if collide(origin(there), origin_of(function)):
                 raise AlreadyRegistered(f"two functions want to be the task {name!r}: give one of them a `name=`")
-            if getattr(there, "__wrapped__", None) is function:
+            if function_of(there) is function:
                 return there
         cls = base or app.Task
         self._check_class(cls)
@@ -249,6 +250,12 @@ def origin_of(function: Any) -> tuple[str, str]:
     return function.__module__, function.__qualname__
 
 
+def function_of(task: Any) -> Any:
+    """The function that a task was made of, which `__wrapped__` binds to it with `bind=True`; None where it is none."""
+    wrapped = getattr(task, "__wrapped__", None)
+    return wrapped.__func__ if isinstance(wrapped, MethodType) and isinstance(wrapped.__self__, Task) else wrapped
+
+
 def origin(task: Any) -> tuple[str, str]:
-    function = getattr(task, "__wrapped__", None)
+    function = function_of(task)
     return origin_of(function) if function is not None else (type(task).__module__, type(task).__qualname__)

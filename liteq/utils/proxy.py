@@ -30,10 +30,6 @@ class Proxy:
         raise AttributeError("a proxy's class is that of its object")
 
     @property
-    def __wrapped__(self) -> Any:
-        return self._get_current_object()
-
-    @property
     def __doc__(self) -> Any:  # type: ignore[override]
         return self._get_current_object().__doc__
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import sys
+from types import SimpleNamespace
 
 import pytest
 
-from liteq import LiteQ, Task, current_task, group, signals
+from liteq import LiteQ, Task, current_task, group, shared_task, signals
 from liteq.context import Request
 from liteq.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry
 from liteq.execution.arguments import arguments
@@ -132,6 +134,26 @@ def test_retry_outside_of_an_execution_raises_what_went_wrong(app):
 
     with pytest.raises(KeyError):
         again()
+
+
+@pytest.mark.parametrize("decorator", ["task", "shared_task"])
+def test_what_a_task_wraps_can_be_called_as_with_celery(app, decorator):
+    make = app.task if decorator == "task" else shared_task
+
+    @make(bind=True)
+    def bound(self, x):
+        return self.request.id, x
+
+    @make
+    def plain(x):
+        return x
+
+    assert plain.__wrapped__(3) == 3
+    assert bound.__wrapped__(3) == (None, 3)
+    assert bound.__wrapped__.__func__(SimpleNamespace(request=SimpleNamespace(id="faked")), 3) == ("faked", 3)
+    assert [*inspect.signature(bound).parameters] == ["x"]
+    again = make(bound, name=bound.name, bind=True)
+    assert again.__wrapped__.__func__ is bound.__wrapped__.__func__
 
 
 def test_autoretry_retries_what_it_names_and_nothing_else(app, clock):
