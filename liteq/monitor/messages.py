@@ -73,11 +73,12 @@ def failure(record: Record) -> ErrorDoc | None:
 
 
 def error_line(error: bytes | None, limit: int = 200) -> str:
-    """An error document in one line of at most `limit` characters; "" where there is none."""
+    """An error document in one line of at most `limit` characters, "…" at a cut; "" where there is none."""
     if not error:
         return ""
     found = decode_error(error)
-    return f"{found.type}: {found.message}"[:limit]
+    line = f"{found.type}: {found.message}"
+    return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
 
 
 def result(record: Record) -> Any:

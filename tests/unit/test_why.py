@@ -12,6 +12,7 @@ from liteq import LiteQ
 from liteq.canvas import chain, chord, group
 from liteq.context import identity
 from liteq.monitor.access.sight import Sight
+from liteq.monitor.runs.runs import waiting_line
 from liteq.monitor.tasks.tasks import task, tasks
 from liteq.monitor.tasks.why import REASONS, explain
 from liteq.testing import FakeClock, drain
@@ -241,6 +242,27 @@ def test_a_run_waits_for_an_event(app):
     drain(app, until_ms=app.clock.now_ms())
     reason, text = why(app, id_)
     assert (reason, "event paid" in text) == ("waits", True)
+
+
+def test_a_stuck_run_tells_its_error_to_its_end_where_the_remedy_stands(app):
+    def declared(event: str) -> Any:
+        @app.workflow(name="order")
+        def order() -> None:
+            ctx.wait_event(event, timeout=60)
+            ctx.wait_event("sent", timeout=60)
+
+        return order
+
+    id_ = declared("paid by the customer, or by somebody else").start().id
+    drain(app, until_ms=app.clock.now_ms())
+    declared("not what stands in history, and of a name that is long").Run(id_).send(
+        "paid by the customer, or by somebody else"
+    )
+    drain(app, until_ms=app.clock.now_ms())
+    reason, text = why(app, id_)
+    assert (reason, "or deploy the old code again. Deploy code" in text) == ("stuck", True)
+    line = waiting_line(app.storage.runs.find(id_))
+    assert (len(line) <= 200, line[-1]) == (True, "…")
 
 
 # -- the document of a task ------------------------------------------------------------------------------------------

@@ -155,15 +155,15 @@ def value(data: bytes | None) -> Any:
         return f"({exc})"
 
 
-def waiting_line(run: RunRecord) -> str:
-    """A sentence on what a run waits for; "" for one that does not."""
+def waiting_line(run: RunRecord, limit: int = 200) -> str:
+    """A sentence on what a run waits for, of its error at most `limit` characters; "" for one that does not wait."""
     match run.status:
         case "queued":
             line = "a free worker"
         case "paused":
             line = "`liteq workflow resume`"
         case "stuck":
-            line = error_line(run.error)
+            line = error_line(run.error, limit)
         case "waiting":
             line = ", ".join(run.waiting_for)
         case _:

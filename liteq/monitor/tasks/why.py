@@ -30,6 +30,7 @@ REASONS: Final = (
     "revoked", "expired", "done", "waits", "stuck",
 )  # fmt: skip
 
+LONGEST_ERROR: Final = 2_000  # characters of it, of a stuck run: at its end it says what to do
 HAVE_BEGUN: Final = frozenset({State.LEASED, State.SUCCEEDED, State.DEAD})
 
 Why = tuple[str, str, dict[str, Any]]
@@ -324,7 +325,7 @@ def _of_run(app: App, record: Record) -> Why | None:
     match run.status:
         case "stuck":
             text = (
-                f"The run is stuck at version {run.version!r}: {waiting_line(run)}. "
+                f"The run is stuck at version {run.version!r}: {waiting_line(run, LONGEST_ERROR)}. "
                 "Deploy code that can go on with it, or resume, rewind or cancel it."
             )
             return "stuck", text, {**facts, "error": value(run.error)}
