@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from liteq.flags import Flag
 from liteq.states import UNFINISHED, sql_list
 
 __all__ = ["AT_REST", "OF_ALL_ROWS", "ORACLE", "ask_afresh"]
@@ -53,6 +54,7 @@ ORACLE = {
     "waits for what has ended": f"""
         SELECT w.id, w.task, w.awaits FROM liteq_messages AS w
          WHERE w.state = 'blocked'
+           AND (w.awaits IS NOT NULL OR w.flags & {Flag.RUN} = 0)  -- a run that is suspended awaits no message
            AND NOT EXISTS (SELECT 1 FROM liteq_messages AS m WHERE m.id = w.awaits AND m.state IN {OPEN})
            AND NOT EXISTS (SELECT 1 FROM liteq_groups AS g WHERE g.id = w.awaits AND g.remaining > 0)""",
     "a place without its lease": """
