@@ -15,7 +15,7 @@ KEPT = 4
 # A busy queue rings thousands of times a second, for all that wait. After a look that took t seconds and found nothing,
 # a waiter rests for REST * t: so it costs at most a fifth of a core, and hears of a single ring at once.
 REST = 4
-LONGEST_REST_S = 0.005  # the look may have been held up, or was more than a look
+LONGEST_REST_S = 0.001  # the look may have been held up; and what is waited for may come during the rest
 
 
 class Rested:

@@ -42,9 +42,9 @@ def test_a_waiter_rests_after_a_ring_that_was_not_for_it(monkeypatch: pytest.Mon
         return next(rings)
 
     with IdleListeners(Mock(listen=lambda _bell: Mock(wait=wait))).hearing() as listener:
-        for look_s in (0.0, 0.0005, 1.0, 0.0, 0.0):
+        for look_s in (0.0, 0.0002, 1.0, 0.0, 0.0):
             now[0] += look_s
             listener.wait(2.0)
     # Not before the first ring, four times the look after one, no longer than a moment, and not after a time without.
-    assert slept == [0.002, LONGEST_REST_S, 0.0]
-    assert waited == [2.0, 1.998, 2.0 - LONGEST_REST_S, 2.0, 2.0]
+    assert slept == [0.0008, LONGEST_REST_S, 0.0]
+    assert waited == [2.0, 1.9992, 2.0 - LONGEST_REST_S, 2.0, 2.0]
