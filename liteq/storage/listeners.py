@@ -13,13 +13,13 @@ __all__ = ["REST", "IdleListeners"]
 
 KEPT = 4
 # A busy queue rings thousands of times a second, for all that wait. After a look that took t seconds and found nothing,
-# a waiter rests for REST * t: so it costs at most a fifth of a core, and hears of a single ring at once.
+# a waiter rests for REST * t: so quick looks take at most a fifth of a core, and a single ring is heard at once.
 REST = 4
-LONGEST_REST_S = 0.001  # the look may have been held up; and what is waited for may come during the rest
+LONGEST_REST_S = 0.001  # what is waited for may come during the rest: it then waits no longer than this
 
 
 class Rested:
-    """A listener of one that looks after each ring: `wait` rests where the ring before was not for him."""
+    """A listener whose `wait` rests first, where the ring before it brought nothing that its waiter looks for."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
