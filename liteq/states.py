@@ -84,10 +84,10 @@ LEGAL: dict[State, frozenset[State]] = {
     State.CANCELLED: frozenset(),
 }
 
-# Beside these, a caller may store another end in the place of a failure: `app.backend.store_result(id, ...)`, as in
-# Celery. What has succeeded stays so, and what has ended is not cancelled.
-# Nothing follows from that, so it is no transition of the queue's. Nor is what an operator does who rewinds a run that
-# has ended.
+# Beside these, a caller may store another end, by `app.backend.store_result(id, ...)`, as in Celery: in the place of a
+# failure, a cancellation, or an end that was stored. A message that has succeeded stays so, and none that has ended is
+# cancelled. Nothing follows from a stored end, so it is no transition of the queue's. Nor is what an operator does who
+# rewinds a run that has ended.
 STORABLE = frozenset({State.SUCCEEDED, State.DEAD, State.CANCELLED})
 
 FINISHED = frozenset({State.SUCCEEDED, State.DEAD, State.UPSTREAM_FAILED, State.CANCELLED})

@@ -81,7 +81,7 @@ TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
 
 
 def wrong_type(body: Mapping[str, Any], fields: Mapping[str, Schema]) -> str:
-    """The error for the first field of `body` of another type; "" where there is none. A null is not given."""
+    """The error for the first field of `body` whose value its schema does not allow; "" for none. Null is absent."""
     for name, value in body.items():
         named = fields[name]["type"]
         types = [one for one in ([named] if isinstance(named, str) else named) if one in TYPES]

@@ -80,7 +80,7 @@ def row_of(message: Mapping[str, Any], queue: str, *, lower_first: bool, results
         if call is not None:
             member = bool(call[1].pop("chord", None)) if results else False
             row = _task_row(call, headers, properties, queue, priority)
-        else:  # nobody looks into it: as it enters the file, it is seen whether its group is that of a chord
+        else:  # its content is opaque; whether its group is a chord's is checked when it is written
             member, row = results, _opaque(message, queue, priority, checked_id(id_))
         if member and isinstance(headers.get("group"), str):
             return replace(row, group_id=headers["group"], position=int(headers.get("group_index") or 0))

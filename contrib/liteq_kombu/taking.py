@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 MARK: Final = "liteq: the result that is awaited"
-# What awaits a result is plain JSON, whatever its signature says: the result goes in front of its arguments.
+# A message that awaits a result is plain JSON, whatever its signature says: the result goes in front of its arguments.
 AS_JSON: Final[Mapping[str, Any]] = {"serializer": "json", "compression": ""}  # a None would be passed over
 scope = threading.local()  # `taking`: what this thread sends is taken down by it
 

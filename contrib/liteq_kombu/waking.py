@@ -20,9 +20,9 @@ SHORTEST_S = 0.01  # between two calls of `on_interval`
 
 
 class Ear:
-    """Hears that something may be claimable, or its own process by a pipe. One per connection.
+    """Wakes when something may be claimable, or when its process calls `wake`, by a pipe. One per connection.
 
-    `wake` is called from any thread.
+    `wake` may be called from any thread.
     """
 
     def __init__(self, storage: Storage) -> None:

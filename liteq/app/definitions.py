@@ -35,8 +35,8 @@ def check_attributes(
 ) -> None:
     """Refuse those of `names` that look like an option of a task and are none, nor an attribute of `base`.
 
-    One that the code of `reader`, else of `base`, makes use of is its own. Any other name becomes an attribute of the
-    task, as in Celery. Raises TypeError, which tells the nearest option.
+    A name that stands in the code of `reader`, else of `base`, is that class's own attribute. Any other name becomes
+    an attribute of the task, as in Celery. Raises TypeError, which tells the nearest option.
     """
     own = (name for name in names if name not in OPTIONS and not hasattr(base, name))
     unknown = [name for name in own if nearest(name, OPTIONS, LIKELY)]

@@ -124,7 +124,7 @@ class TaskOptions:
 
     @property
     def plan(self) -> Plan:
-        """Its body, hooks and options, as an execution needs them. It cannot be set: liteq needs the name."""
+        """Its body, hooks and options, for an execution. A task may not define `plan`: liteq uses that name."""
         try:
             plan: Plan = self.__dict__["_plan"]
         except KeyError:

@@ -251,7 +251,7 @@ def origin_of(function: Any) -> tuple[str, str]:
 
 
 def function_of(task: Any) -> Any:
-    """The function that a task was made of, which `__wrapped__` binds to it with `bind=True`; None where it is none."""
+    """The function of a task, which `__wrapped__` binds to it with `bind=True`; None for what is no task."""
     wrapped = getattr(task, "__wrapped__", None)
     return wrapped.__func__ if isinstance(wrapped, MethodType) and isinstance(wrapped.__self__, Task) else wrapped
 

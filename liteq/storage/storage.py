@@ -334,9 +334,9 @@ class Storage(facades.Parts):
     # -- results -----------------------------------------------------------------------------------------------------
 
     def store_result(self, message_id: str, ending: _results.Ending) -> bool:
-        """Say how a message ended that no worker ran, or that has failed.
+        """Store an end for an id without a message, or in the place of a message's failure or cancellation.
 
-        False, and nothing is stored, where it is in a queue, runs or has succeeded. What has ended is not cancelled.
+        False, and nothing is stored, where it waits, runs or has succeeded. One that has ended is not cancelled.
         """
         with self.driver.write(Promise.PROGRESS) as tx:
             stored = _results.store(tx, message_id, ending, now_ms=self.clock.now_ms())

@@ -244,6 +244,7 @@ def test_the_small_helpers_of_celery_and_kombu_do_what_their_names_say(shim):
 
     assert (Counted.label, More().label) == ("counted", "more")
     assert [mro_lookup(More, one) for one in ("label", "nothing")] == [Counted, None]
+    assert mro_lookup(More, "nothing", stop={Counted}) is None
     with FallbackContext(None, nullcontext, 3) as made, FallbackContext(4, nullcontext, 3) as provided:
         assert (made, provided) == (3, 4)
     assert Bunch(x=1).x == 1

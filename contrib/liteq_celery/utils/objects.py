@@ -59,11 +59,14 @@ class class_property:  # noqa: N801 - Celery's name
 
 
 def mro_lookup(cls: type, attr: str, stop: Any = (), monkey_patched: Any = ()) -> type | None:
-    """The class in the order of `cls` that defines `attr`; None where none does before one of `stop`."""
+    """The first class in the MRO of `cls` that defines `attr`; None if none does up to the first of `stop`.
+
+    A definition in that one counts if its `__module__` is not in `monkey_patched`.
+    """
     for one in cls.__mro__:
         if one in stop:
-            value = cls.__dict__.get(attr)
-            return None if getattr(value, "__module__", None) in monkey_patched else cls
+            module = getattr(one.__dict__.get(attr), "__module__", None)
+            return None if module is None or module in monkey_patched else one
         if attr in one.__dict__:
             return one
     return None

@@ -34,7 +34,7 @@ class Logging:
 
 
 def run_command_line(app: App, argv: list[str]) -> Any:
-    """Run `liteq ARGV` for `app`: 0, for the program goes on after it. What fails ends the process, with its code."""
+    """Run `liteq ARGV` for `app`; 0, so that the program can go on. A command that fails ends it with its exit code."""
     session = upward("session")()
     session.app_name = app
     try:

@@ -31,8 +31,8 @@ __all__ = ["alert"]
 @click.option(
     "--every", metavar="SPAN", callback=span_option, help="Time between two looks: 30s, 1m. Default: alert_every."
 )
-@click.option("--once", is_flag=True, help="Look once, tell, and exit: for cron; with 1 where one was not told.")
-@click.option("--test", is_flag=True, help="Send a test to each target, and exit; with 1 where one was not told.")
+@click.option("--once", is_flag=True, help="Look once, tell, and exit, for cron: with 1 if a target was not told.")
+@click.option("--test", is_flag=True, help="Send a test to each target, and exit: with 1 if one was not told.")
 @click.option("--deliver", "is_teller", is_flag=True, hidden=True, help="Tell a target of what stands on stdin.")
 @pass_session
 def alert(

@@ -164,10 +164,10 @@ class Ending(NamedTuple):
 
 
 def store(tx: Transaction, message_id: str, ending: Ending, *, now_ms: int) -> bool:
-    """Say how a message ended that no worker ran, or that has failed; False, and nothing stored, for any other.
+    """Store an end for an id without a message, or in the place of a failure or a cancellation; False for any other.
 
-    What has succeeded stays so: others went on with its result. What has ended is not cancelled any more: a revoke that
-    did not see the end yet comes too late.
+    A message that has succeeded keeps its end: others went on with its result. One that has ended is not cancelled any
+    more: a revoke that did not see the end yet comes too late. A stored end may be replaced by any.
     """
     document = {**ending._asdict(), "state": ending.state.value, "payload": NO_ARGUMENTS}
     params = {**document, "id": message_id, "now_ms": now_ms}

@@ -92,7 +92,7 @@ def _behind(tx: Transaction, run: Found, before: int) -> tuple[list[StepRow], li
 
 
 def retry(tx: Transaction, run_id: str, *, now_ms: int) -> bool:
-    """Let a failed run go on at the step that failed, a wait that was over anew; False where it has not failed.
+    """Let a failed run go on at the step that failed, or begin the wait that timed out again; False for another.
 
     Raises RunNotFound, and WorkflowError where it was compensated.
     """

@@ -65,7 +65,7 @@ def factory(loop: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> asynci
 
 
 def _left(task: asyncio.Task[Any]) -> None:
-    """Keep a task from being told of in the log as failed where it was left, and its creator looked at another one."""
+    """Note that the exception of a task that was left is known: asyncio would log it, as nobody awaits the task."""
     if not task.cancelled() and isinstance(task._exception, (Leave, WorkflowCancelled)):  # not exception(): that looks
         task.exception()
 

@@ -30,7 +30,8 @@ def fold(guard: Session, folder: Session) -> bool:
     A log that Litestream copies is emptied instead. After a pause Litestream (0.5.17) looks for the last frame that it
     has copied. In a log that was begun anew over the old one it finds that frame behind the new ones, believes that it
     has missed nothing, and makes a damaged copy. In one that is shorter it does not find it, and takes a snapshot.
-    While Litestream runs it reads the log, so nobody can begin that anew or empty it.
+    While Litestream runs it reads the log, so nobody can begin that anew or empty it: then, and where others read, the
+    log stays, and True is returned all the same.
     """
     if is_copied(folder):
         cut(folder)
