@@ -25,7 +25,7 @@ from liteq.storage.groups.append_members import GIVE_UP
 from liteq_kombu import running
 from liteq_kombu.crossing import control, events
 from liteq_kombu.envelope import FACTS, payload_of, row_of
-from liteq_kombu.passing import MARK, PassingQueues, send_fanout, send_to
+from liteq_kombu.passing import MARK, Look, PassingQueues, send_fanout, send_to
 from liteq_kombu.replacing import replaces, send
 from liteq_kombu.taking import args_of, as_called, taking_here
 
@@ -212,9 +212,9 @@ class Channel(virtual.Channel):
         room, node = min(self.qos.can_consume_max_estimate() or 0, 4 * AT_ONCE), self._file.node
         return room if 2 * room >= most or node is None or node.idles(len(self._ready)) else 0
 
-    def deliver_passing(self, callback: Callable[[dict[str, Any], str], Any]) -> int:
-        """Deliver the messages that pass, as those of remote control; how many."""
-        if not self._consumers or not self._passing or not self._passing.have_news():
+    def deliver_passing(self, callback: Callable[[dict[str, Any], str], Any], newest: Look) -> int:
+        """Deliver the messages that pass, as those of remote control; how many. `newest`: of the file's exchanges."""
+        if not self._consumers or not self._passing or not self._passing.have_news(newest):
             return 0
         found = [(one, queue) for queue in self._active_queues for one in self._passing.read(queue)]
         for payload, queue in found:
@@ -272,14 +272,17 @@ class Channel(virtual.Channel):
         worker = file.holder.number(queues)
         if file.short:
             return
+        ear, visibility_s = self.connection.ear, file.options.visibility_timeout
         try:
-            visibility_s = file.options.visibility_timeout
             turn = file.storage.turn(
-                (), queues, worker=worker, limit=limit, visibility_s=visibility_s, begins=self._beginning
-            )
+                (), queues, worker=worker, limit=limit, visibility_s=visibility_s, begins=self._beginning,
+                expectant=ear is not None and ear.expectant,
+            )  # fmt: skip
         except StorageFull as exc:
             file.out_of_space(exc)
             return
+        if ear is not None:
+            ear.claimed(len(turn.leases))
         self.due_ms = turn.due_ms
         self._more = len(turn.leases) >= limit  # else there is no more, and the bell rings when there is
         settled: list[tuple[Lease, Outcome]] = []

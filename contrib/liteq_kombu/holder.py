@@ -28,7 +28,7 @@ __all__ = ["Holder"]
 
 logger = logging.getLogger("liteq.kombu")
 
-LOOK_S = 1.25  # between two looks of the thread, where neither a lease nor the net needs it sooner
+LOOK_S = 2.0  # between two looks of the thread, where neither a lease nor the net needs it sooner
 LEAST_NET_S = 0.05  # between two looks of the net, whatever `polling_interval` says
 SYNC_S = 0.1  # with relaxed durability, while something is held: until a commit is on the disk
 OTHERS_S = 1.0  # between two looks after other workers

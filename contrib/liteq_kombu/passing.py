@@ -9,7 +9,7 @@ sees from the name alone that the queue is temporary.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,12 +22,14 @@ from liteq_kombu.envelope import inside_of, opened
 if TYPE_CHECKING:
     from liteq_kombu.files import File
 
-__all__ = ["MARK", "PassingQueues", "send_fanout", "send_to"]
+__all__ = ["MARK", "Look", "PassingQueues", "send_fanout", "send_to"]
 
 MARK: Final = "passing:"  # in front of a queue's name, in a binding
 PATIENCE_S: Final = 60.0  # a listener that has not been heard of for so long is gone
 AT_ONCE: Final = 100
 LOG: Final = "fanout:"
+Newest = tuple[int | None, int | None]  # as `Exchanges.newest` has it
+Look = Callable[[], Newest]
 LOOK_S: Final = 1.0  # the longest time without a look, as a look also renews the listener
 
 
@@ -55,7 +57,7 @@ class PassingQueues:
         self._hearing: dict[str, Hearing] = {}
         self._tags = count()
         self._control: dict[str, tuple[str, int]] = {}  # of a queue for control: its exchange, the last request seen
-        self._newest: tuple[int | None, int | None] | None = None  # as of the last look; None: there may be more
+        self._newest: Newest | None = None  # as of the last look; None: there may be more
         self._look_at = 0.0
 
     def __contains__(self, queue: str) -> bool:
@@ -88,10 +90,9 @@ class PassingQueues:
         place = self._file.storage.exchanges.listen(channel, queue, patience_s=PATIENCE_S)
         self._ears[queue].append(Ear(channel, queue, place, time.monotonic()))
 
-    def have_news(self) -> bool:
+    def have_news(self, look: Look) -> bool:
         """Whether something may have come since the last look. It costs one short read, as a busy worker asks often."""
-        now = time.monotonic()
-        newest = self._file.storage.exchanges.newest()
+        now, newest = time.monotonic(), look()
         if newest == self._newest and now < self._look_at and not self._file.asked:
             return any(hearing.is_due(now) for hearing in self._hearing.values())
         self._newest, self._look_at = newest, now + LOOK_S

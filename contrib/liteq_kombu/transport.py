@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cache, cached_property
 from time import monotonic
 from types import ModuleType
 from typing import Any
@@ -116,10 +116,15 @@ class Transport(virtual.Transport):
             self._ear = Ear(self.file.storage)
         return self._ear
 
+    @property
+    def ear(self) -> Ear | None:
+        """The ear of this process; None where nobody has waited yet."""
+        ear = self._ear
+        return ear if ear is not None and ear.pid == os.getpid() else None
+
     def wake(self) -> None:
         """Have the consumer look again; from any thread."""
-        ear = self._ear
-        if ear is not None and ear.pid == os.getpid():
+        if (ear := self.ear) is not None:
             ear.wake()
 
     def deliver(self, channels: Sequence[Any] | None = None, callback: Callable[..., Any] | None = None) -> int:
@@ -131,7 +136,8 @@ class Transport(virtual.Transport):
         channels, callback = list(self.channels) if channels is None else channels, callback or self._deliver
         for channel in channels:
             channel.look()
-        passed = sum(channel.deliver_passing(callback) for channel in channels)
+        newest = cache(self.file.storage.exchanges.newest)  # one look for all of them
+        passed = sum(channel.deliver_passing(callback, newest) for channel in channels)
         return passed + sum(channel.deliver_ready(callback) for channel in channels)
 
     def _due_s(self) -> float:

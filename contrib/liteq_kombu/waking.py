@@ -33,6 +33,8 @@ class Ear:
         os.set_blocking(self._writer, False)
         self._fds = [fd for fd in (self._listener.fileno(), self._reader) if fd >= 0]
         self._closed = False
+        self._rung = False  # since the last claim
+        self._true = False  # the last ring was for this consumer
 
     def filenos(self) -> list[int]:
         """The descriptors that are readable once it is woken; without the bell's where the platform has none."""
@@ -49,7 +51,20 @@ class Ear:
         with suppress(OSError):
             while os.read(self._reader, 4096):
                 pass
-        self._listener.clear()
+        self._rung |= self._listener.clear()
+
+    @property
+    def expectant(self) -> bool:
+        """Whether a claim will find something: the bell has rung, and the last ring was for this consumer.
+
+        So it need not look before it takes the write lock. Of several idle consumers, those that came too late look.
+        """
+        return self._rung and self._true
+
+    def claimed(self, n: int) -> None:
+        """Note that a claim has found `n` messages."""
+        if self._rung:
+            self._rung, self._true = False, n > 0
 
     def wait(self, seconds: float) -> None:
         """Sleep until it is woken, or for so long; forget what was heard."""

@@ -269,6 +269,35 @@ class Timers:
         return SimpleNamespace(cancel=lambda: None)
 
 
+def test_a_claim_after_a_ring_looks_first_where_the_last_ring_was_for_another(
+    connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look costs each task a transaction; without it, each idle worker would take the write lock at each ring."""
+    from kombu import Consumer, Queue
+
+    with connect(polling_interval=50) as connection, connect() as sender:
+        transport, got = connection.transport, list[Any]()
+        storage, expected = transport.file.storage, list[bool]()
+        turn = storage.turn
+
+        def watched(*args: Any, **options: Any) -> Any:
+            expected.extend([options["expectant"]] if options["limit"] else ())
+            return turn(*args, **options)
+
+        with Consumer(connection.channel(), [Queue("rung")], on_message=got.append):
+            transport.register_with_event_loop(connection, Timers())
+            transport._on_ring()
+            monkeypatch.setattr(storage, "turn", watched)
+            for queue in ("rung", "rung", "another", "rung", "rung"):
+                sender.Producer().publish("", routing_key=queue)
+                transport._on_ring()
+                for one in got:
+                    one.ack()
+                got.clear()
+            transport._unregister()
+        assert expected == [False, True, True, False, True]
+
+
 def test_a_consumer_without_room_sets_no_timer_for_what_is_due(shop: Shop, connect: Any) -> None:
     """It would wake again and again until there is room; the acknowledgement wakes it."""
     from kombu import Consumer, Queue
