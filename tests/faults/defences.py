@@ -209,8 +209,7 @@ MUTANTS = [
         "a worker that is asked to end finishes what runs", "liteq/worker/worker.py",
         'Warm shutdown (finishing %d tasks)", len(pool.leases()))\n                    consumer.finish()',
         'Warm shutdown (finishing %d tasks)", len(pool.leases()))\n                    consumer.abort()',
-        "test_rolling_restart.py::"
-        "test_a_rolling_restart_under_load_loses_nothing_runs_nothing_twice_and_makes_no_pause",
+        "../integration/test_asyncio_pool.py::test_a_warm_end_finishes_what_runs_and_returns_what_waits",
     ),
     without(
         "the watchdog hears the loop, and nothing beside it", "liteq/cli/processes/service.py",
