@@ -210,6 +210,8 @@ MUTANTS = [
         'Warm shutdown (finishing %d tasks)", len(pool.leases()))\n                    consumer.finish()',
         'Warm shutdown (finishing %d tasks)", len(pool.leases()))\n                    consumer.abort()',
         "../integration/test_asyncio_pool.py::test_a_warm_end_finishes_what_runs_and_returns_what_waits",
+        "test_rolling_restart.py::"
+        "test_a_rolling_restart_under_load_loses_nothing_runs_nothing_twice_and_makes_no_pause",
     ),
     without(
         "the watchdog hears the loop, and nothing beside it", "liteq/cli/processes/service.py",
@@ -420,7 +422,7 @@ MUTANTS = [
     ),
     without(
         "the run whose place is taken is cancelled", "liteq/beat/beat.py",
-        "            if entry.unfinished is not None:\n", "            if False:\n",
+        "replaces=entry.unfinished\n", "replaces=None\n",
         "../integration/test_beat_overlap.py::test_cancel_lets_the_new_run_take_the_place_of_the_old_one",
         "../integration/test_beat_overlap.py::test_a_run_whose_place_is_taken_is_cancelled_with_a_reason",
     ),

@@ -10,6 +10,7 @@ import signal
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,22 +57,25 @@ class Crew:
         wait_for(lambda: "ready." in self._drill.log(name), within_s=60)
 
     def replace(self, *, quiet: bool) -> None:
-        """Start one more, then end the oldest; `quiet`: let it first finish what it has."""
+        """Start one more, then end the oldest in the middle of a long task; `quiet`: it first finishes what it has."""
         self.add()
         name = next(iter(self._workers))
         worker = self._workers.pop(name)
         if quiet:
             self._app.control.broadcast("quiet", destination=[self._full(name)], reply=True, timeout=60)
-            wait_for(lambda: self._is_idle(name))
+            wait_for(lambda: self._active(name) == [])
+        else:
+            wait_for(lambda: any(one["name"] == "rolling_app.long" for one in self._active(name)))
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(timeout=60) == 0, self._drill.log(name)
 
     def _full(self, name: str) -> str:
         return next(one.name for one in self._app.storage.reader.workers() if one.name.startswith(f"{name}@"))
 
-    def _is_idle(self, name: str) -> bool:
-        active = self._app.control.inspect(destination=[self._full(name)], timeout=60).active() or {}
-        return list(active.values()) == [[]]
+    def _active(self, name: str) -> list[dict[str, Any]]:
+        """The tasks that the worker executes."""
+        (active,) = self._app.control.inspect(destination=[self._full(name)], timeout=60).active().values()
+        return active
 
     def end(self) -> None:
         for name, worker in self._workers.items():
