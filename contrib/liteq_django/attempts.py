@@ -7,20 +7,36 @@ the last one is the row's own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
 from django.utils.module_loading import import_string
 
 from liteq.serialization import decode, decode_error
+from liteq.serialization.content import Owner
 from liteq.serialization.errors import shorten
 from liteq.states import FINISHED, State
 from liteq.storage.reading.inspect import Record
+from liteq_django.project import default_app
 from liteq_django.tasks_api import Task, TaskError, TaskResult, TaskResultDoesNotExist, TaskResultStatus
 from liteq_django.times import moment, moment_or_none
 
-__all__ = ["ATTEMPTS", "HEADER", "Attempts", "errors_of", "moment", "moment_or_none", "result_of", "task_of"]
+__all__ = [
+    "ATTEMPTS",
+    "HEADER",
+    "Attempts",
+    "Eager",
+    "as_sent",
+    "changed",
+    "error_of",
+    "errors_of",
+    "moment",
+    "moment_or_none",
+    "result_of",
+    "task_of",
+]
 
 HEADER = "django_task"
 ATTEMPTS = "django_attempts"
@@ -40,7 +56,7 @@ class Attempts:
         """Those that `record` knows of."""
         if record is None:
             return cls()
-        meta = decode(record.progress).get("meta") if record.progress else None
+        meta = default_app().result_content.read(record.progress).get("meta") if record.progress else None
         if meta is None and record.retries and record.options:  # none: it was replayed, and is as if new
             meta = (decode(record.options).get("headers") or {}).get(ATTEMPTS)
         known = meta if isinstance(meta, dict) and meta.keys() == {"workers", "started_ms", "errors"} else {}
@@ -52,6 +68,20 @@ class Attempts:
             self.errors.append(_error(record.error))
         self.workers.append(worker)
         self.started_ms.append(now_ms)
+
+
+@dataclass
+class Eager:
+    """What is known of a message that is run where it is sent, and is in no file."""
+
+    id: str
+    attempts: Attempts = field(default_factory=Attempts)
+    result: Any = None  # once it has ended
+
+
+def error_of(exc: BaseException, traceback: str) -> list[str]:
+    """An entry of `Attempts.errors`."""
+    return [f"{type(exc).__module__}.{type(exc).__qualname__}", traceback]
 
 
 def _error(document: bytes) -> list[str]:
@@ -75,6 +105,26 @@ def status_of(state: State) -> Any:
             return TaskResultStatus.READY
 
 
+def changed(task: Any, **changes: Any) -> Any:
+    """`task` with other values, not validated as by `using()`: it may have been sent under other settings."""
+    made = object.__new__(type(task))
+    for one in fields(task):
+        object.__setattr__(made, one.name, changes.get(one.name, getattr(task, one.name)))
+    return made
+
+
+def as_sent(task: Any, header: Mapping[str, Any], *, queue: str, priority: int) -> Any:
+    """`task` as it was enqueued with `header`."""
+    run_after = header.get("run_after")
+    return changed(
+        task,
+        priority=priority,
+        queue_name=queue,
+        backend=header.get("backend", task.backend),
+        run_after=None if run_after is None else datetime.fromisoformat(run_after),
+    )
+
+
 def task_of(record: Record) -> Any:
     """The Task that was enqueued, as it was then. Raises TaskResultDoesNotExist for a message that is none of one."""
     header = (decode(record.options).get("headers") or {}).get(HEADER) if record.options else None
@@ -86,13 +136,7 @@ def task_of(record: Record) -> Any:
         raise TaskResultDoesNotExist(f"{record.id}: its task {record.task} is not there any more") from exc
     if not isinstance(declared, Task):
         raise TaskResultDoesNotExist(record.id)
-    run_after = header.get("run_after")
-    return declared.using(
-        priority=record.priority,
-        queue_name=record.queue,
-        backend=header["backend"],
-        run_after=None if run_after is None else datetime.fromisoformat(run_after),
-    )
+    return as_sent(declared, header, queue=record.queue, priority=record.priority)
 
 
 def result_of(record: Record) -> Any:
@@ -102,7 +146,8 @@ def result_of(record: Record) -> Any:
     waits_for_retry = status == TaskResultStatus.READY and len(attempts.workers) > len(attempts.errors)
     if record.error and (status == TaskResultStatus.FAILED or waits_for_retry):
         attempts.errors.append(_error(record.error))
-    args, kwargs = decode(record.payload)
+    app = default_app()
+    args, kwargs = app.content.read(record.payload, Owner(record.id, record.task))
     started = attempts.started_ms
     result = TaskResult(
         task=task,
@@ -119,5 +164,5 @@ def result_of(record: Record) -> Any:
         worker_ids=attempts.workers,
     )
     if record.result is not None:
-        object.__setattr__(result, "_return_value", decode(record.result))
+        object.__setattr__(result, "_return_value", app.result_content.read(record.result))
     return result

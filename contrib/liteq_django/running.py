@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import asdict
 from typing import Any
 
 from django.utils.module_loading import import_string
 
 from liteq import states
-from liteq_django.attempts import ATTEMPTS, HEADER, Attempts, errors_of, moment
+from liteq.execution.plan import ExceptionInfo
+from liteq_django.attempts import ATTEMPTS, HEADER, Attempts, Eager, as_sent, error_of, errors_of, moment
 from liteq_django.project import default_app
 from liteq_django.task import DjangoTask
 from liteq_django.task_options import TaskOptions
@@ -23,14 +25,17 @@ from liteq_django.tasks_api import (
     task_started,
 )
 
-__all__ = ["RunsDjangoTask", "find", "registered"]
+__all__ = ["EAGER", "RunsDjangoTask", "find", "registered"]
+
+# The message that `enqueue` runs at once, with `task_always_eager`.
+EAGER: ContextVar[Eager | None] = ContextVar("liteq_django_eager", default=None)
 
 
 def find(name: str) -> Any:
     """The liteq task for Django's task at the path `name`, which is registered; None when there is no such."""
     try:
         found = import_string(name)
-    except ImportError:
+    except (ImportError, TypeError, ValueError):  # the latter two for a name that is no path, such as ".x.y"
         return None
     return registered(found) if isinstance(found, Task) else None
 
@@ -60,7 +65,7 @@ class RunsDjangoTask(DjangoTask[..., Any]):
         """One attempt. Raises what the task raises, or Retry."""
         backend = self._backend()
         options: TaskOptions = backend.options_of(self.name)
-        result = self._begin(args, kwargs, backend)
+        result = self._begin(args, kwargs)
         task_started.send(sender=type(backend), task_result=result)
         context = (TaskContext(task_result=result),) if self.django_task.takes_context else ()
         try:
@@ -68,6 +73,8 @@ class RunsDjangoTask(DjangoTask[..., Any]):
         except options.exceptions() as exc:
             if options.max_retries == 0:
                 raise
+            if (eager := self._eager()) is not None and self.request.retries < options.max_retries:
+                eager.attempts.errors.append(error_of(exc, ExceptionInfo(exc).traceback))
             delay_s = options.delay_s(self.request.retries)
             headers = {**(self.request.headers or {}), ATTEMPTS: self.request.get(ATTEMPTS)}
             raise self.retry(exc=exc, countdown=delay_s, max_retries=options.max_retries, headers=headers) from exc
@@ -76,46 +83,67 @@ class RunsDjangoTask(DjangoTask[..., Any]):
         header = (self.request.headers or {}).get(HEADER) or {}
         return task_backends[header.get("backend", self.django_task.backend)]
 
-    def _begin(self, args: Any, kwargs: Any, backend: Any) -> Any:
+    def _eager(self) -> Eager | None:
+        found = EAGER.get()
+        return found if found is not None and found.id == self.request.id else None
+
+    def _begin(self, args: Any, kwargs: Any) -> Any:
         """Note the attempt in the message's row; the result as it is now."""
         request, now_ms = self.request, self.app.clock.now_ms()
         record = None if request.is_eager or request.id is None else self.app.storage.reader.find(request.id)
-        attempts = Attempts.of(record)
+        eager = self._eager()
+        attempts = Attempts.of(record) if eager is None else eager.attempts
         attempts.begin(record, request.hostname or "eager", now_ms)
         self.update_state(state=states.STARTED, meta=asdict(attempts))
-        result = TaskResult(
-            task=self.django_task,
+        result = self._result(args, kwargs, attempts, now_ms if record is None else record.created_ms)
+        request.update(django_result=result, **{ATTEMPTS: asdict(attempts)})
+        return result
+
+    def _result(self, args: Any, kwargs: Any, attempts: Attempts, created_ms: int) -> Any:
+        """The result of the message that runs, with the task as it was sent."""
+        request, started = self.request, attempts.started_ms
+        info = request.delivery_info or {}
+        task = as_sent(
+            self.django_task,
+            (request.headers or {}).get(HEADER) or {},
+            queue=info.get("queue") or self.django_task.queue_name,
+            priority=info.get("priority") or 0,
+        )
+        return TaskResult(
+            task=task,
             id=request.id,
             status=TaskResultStatus.RUNNING,
-            enqueued_at=moment(now_ms if record is None else record.created_ms),
-            started_at=moment(attempts.started_ms[0]),
-            last_attempted_at=moment(now_ms),
+            enqueued_at=moment(created_ms),
+            started_at=moment(started[0]) if started else None,
+            last_attempted_at=moment(started[-1]) if started else None,
             finished_at=None,
             args=args,
             kwargs=kwargs,
-            backend=backend.alias,
+            backend=task.backend,
             errors=errors_of(attempts),
             worker_ids=attempts.workers,
         )
-        request.update(django_result=result, **{ATTEMPTS: asdict(attempts)})
-        return result
 
     # -- the end: once, whatever the number of attempts
 
     def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - a hook's arguments
-        self._finished(TaskResultStatus.SUCCESSFUL, retval)
+        self._finished(args, kwargs, TaskResultStatus.SUCCESSFUL, retval)
 
     def on_failure(self, exc: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:  # noqa: ARG002 - as above
-        path = f"{type(exc).__module__}.{type(exc).__qualname__}"
-        self._finished(TaskResultStatus.FAILED, None, [path, einfo.traceback])
+        self._finished(args, kwargs, TaskResultStatus.FAILED, None, error_of(exc, einfo.traceback))
 
-    def _finished(self, status: Any, value: Any, error: list[str] | None = None) -> None:
+    def _finished(self, args: Any, kwargs: Any, status: Any, value: Any, error: list[str] | None = None) -> None:
         result = self.request.get("django_result")
-        if result is None:  # it did not get so far
-            return
+        if result is None:  # its process is gone, and this is the worker's; or it did not get so far
+            record = self.app.storage.reader.find(self.request.id or "")
+            if record is None:
+                return
+            result = self._result(args, kwargs, Attempts.of(record), record.created_ms)
         object.__setattr__(result, "status", status)
         object.__setattr__(result, "finished_at", moment(self.app.clock.now_ms()))
         object.__setattr__(result, "_return_value", value)
         if error is not None:
             result.errors.extend(errors_of(Attempts(errors=[error])))
+        if (eager := self._eager()) is not None:
+            eager.result = result
         task_finished.send(sender=type(self._backend()), task_result=result)

@@ -23,7 +23,7 @@ from kombu.utils.json import register_type
 from liteq.clock import from_ms, to_ms
 from liteq.message import Flag, Lease, Message, new_id
 from liteq.serialization import decode, encode
-from liteq.utils.names import PRIORITIES, checked_id, checked_name
+from liteq.utils.names import checked_id, checked_name
 
 __all__ = ["FACTS", "OPAQUE", "facts_of", "inside_of", "lease_of", "opened", "payload_of", "row_of"]
 
@@ -60,6 +60,7 @@ MEMBER: Final[dict[str, Any]] = {
 }
 
 LOWEST: Final = 9  # of Celery's priorities on Redis, where 0 goes first
+HIGHEST: Final = 255  # of AMQP's, which begin at 0
 
 
 # -- to a row ----------------------------------------------------------------------------------------------------------
@@ -95,7 +96,7 @@ def _priority(given: Any, lower_first: bool) -> int:
         number = 0
     if lower_first:
         number = LOWEST - number
-    return min(max(number, PRIORITIES[0]), PRIORITIES[-1])
+    return min(max(number, 0), HIGHEST)
 
 
 def _call(message: Mapping[str, Any], headers: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]] | None:

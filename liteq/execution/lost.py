@@ -30,7 +30,7 @@ def tell_lost(app: App, lease: Lease, exc: BaseException, hostname: str | None =
     logger.error("%s %s[%s] failed: %.1000s", noun_of(lease), lease.task, lease.id, text_of(exc), extra=extra)
     if (observer := app.integrations.observer()) is not None:
         observer.lost(lease, exc)
-    task = app.tasks.get(lease.task)
+    task = app.tasks.find(lease.task)
     if task is None:
         return
     plan: Plan = task.plan.member

@@ -19,7 +19,7 @@ __all__ = [
 LONGEST = 255  # characters; AMQP's limit, which names that come from Celery keep to
 WEBHOOK = "liteq.webhook"  # the task that tells a URL of runs
 LOG_STREAM = "liteq.log"  # the stream of a task in which the lines of its log are kept
-PRIORITIES = range(256)  # AMQP's
+PRIORITIES = range(-100, 256)  # AMQP's, and below them those of Django's tasks
 
 
 def is_built_in(task: str) -> bool:
@@ -49,7 +49,7 @@ def checked_key(key: Any) -> str | None:
 
 
 def checked_priority(priority: Any) -> int:
-    """A priority: 0 to 255, the higher first. Raises TypeError for what is no whole number, ValueError beyond those."""
+    """A priority: -100 to 255, the higher first. Raises TypeError for no whole number, ValueError beyond those."""
     try:
         number = int(priority)
     except (TypeError, ValueError, OverflowError):

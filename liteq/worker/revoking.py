@@ -93,7 +93,7 @@ def revoked_outcome(
         lease = with_arguments(app, lease)
         args, kwargs = app.content.read(lease.payload) if kind_of(lease.payload) is None else ([], {})
         announce.task_revoked.send(
-            sender=app.tasks.get(lease.task),
+            sender=app.tasks.find(lease.task),
             request=Request.to_be_shown(app, lease, args, kwargs, hostname),
             terminated=terminated,
             signum=signum,

@@ -136,7 +136,7 @@ def crashed(app: App, lease: Lease, exc: WorkerLostError, hostname: str | None =
     """
     if lease.flags & Flag.BATCH:
         return crashed_together(app, lease, exc, hostname)
-    task = app.tasks.get(lease.task)
+    task = app.tasks.find(lease.task)
     if task is not None and task.reject_on_worker_lost is False:
         _log_crash(lease, exc, "given up: reject_on_worker_lost is False", "dead")
         return failed(app, lease, exc, hostname)
@@ -161,7 +161,7 @@ def crashed_together(app: App, batch: Lease, exc: Exception, hostname: str | Non
     extra = {**about(batch, "task.crashed"), **about_end("crashed", exc=exc), "batch": [one.id for one in members]}
     text = "%s, and %d more of its batch: they run again, each alone (%.300s)"
     logger.error(text, f"{batch.task}[{batch.id}]", len(members) - 1, text_of(exc), extra=extra)
-    task = app.tasks.get(batch.task)
+    task = app.tasks.find(batch.task)
     once = task is not None and task.reject_on_worker_lost is False
     found: list[Outcome] = []
     for one in members:

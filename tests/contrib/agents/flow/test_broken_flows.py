@@ -110,7 +110,7 @@ BROKEN = {
         "steps:\n  - action: template.render\n    with: {template: 'Hi {{ .nmae }}', data: {name: x}}\n",
         3, "steps[0].with.template", "did you mean 'name'?",
     ),
-    "a priority": ("steps:\n  - run: x\n    priority: 1000\n", 3, "steps[0].priority", "from 0 to 255"),
+    "a priority": ("steps:\n  - run: x\n    priority: 1000\n", 3, "steps[0].priority", "from -100 to 255"),
     "a memo": ("steps:\n  - run: x\n    memo: soon\n", 3, "steps[0].memo", "a number with a unit"),
     "a queue of jobs": ("queue: mail#commands\nsteps:\n  - run: x\n", 1, "queue", "leave '#commands' out"),
     "a long name": (f"name: {'n' * 5000}\nsteps:\n  - run: x\n", 1, "name", "1 to"),

@@ -1,11 +1,14 @@
 """Tasks of Django's own kind."""
 
+import os
 import time
 
 try:
     from django.tasks import task
+    from django.tasks.signals import task_finished, task_started
 except ImportError:
     from django_tasks import task
+    from django_tasks.signals import task_finished, task_started
 
 
 @task
@@ -63,3 +66,28 @@ def once(word):
 @task
 def sleep():
     time.sleep(20)
+
+
+@task(takes_context=True)
+def as_sent(context):
+    sent = context.task_result.task
+    return [sent.priority, sent.queue_name, sent.backend, str(sent.run_after)]
+
+
+@task(priority=3)
+def die():
+    os._exit(9)
+
+
+def _note(name):
+    def hear(sender, task_result, **_named):
+        one = task_result
+        with open(os.environ["SHOP_HEARD"], "a") as file:
+            file.write(f"{name} {one.status} {one.attempts} {len(one.errors)} {one.task.priority} {one.id}\n")
+
+    return hear
+
+
+if "SHOP_HEARD" in os.environ:
+    task_started.connect(_note("started"), weak=False)
+    task_finished.connect(_note("finished"), weak=False)
