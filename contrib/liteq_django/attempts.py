@@ -72,7 +72,7 @@ class Attempts:
 
 @dataclass
 class Eager:
-    """What is known of a message that is run where it is sent, and is in no file."""
+    """A message that is run where it is sent, and is in no file."""
 
     id: str
     attempts: Attempts = field(default_factory=Attempts)
