@@ -14,7 +14,7 @@ from liteq.context.display import REDACTED, redacted
 from liteq.exceptions import LiteqError
 from liteq.monitor.schedules import schedule as document_of
 from liteq.monitor.schedules import schedules as documents_of
-from liteq.schedules import crontab
+from liteq.schedules.text import schedule_from, text_of
 from liteq.serialization import decode
 from liteq_dashboard.acts.acting import act_on_schedule, actor
 from liteq_dashboard.acts.asking import Asked, Field, carry_out, confirm
@@ -69,6 +69,8 @@ def _eligible(reader: Reader, name: str, action: str) -> dict[str, Any] | Respon
         return _none(name)
     if action == "edit" and found["owner"]:
         return problem(409, f"{name} stands in the beat_schedule of {found['owner']}: change it there")
+    if action == "edit" and _text(reader.app, name) is None:
+        return problem(409, f"{name} is no interval and no crontab: change it where it was added")
     return found
 
 
@@ -145,9 +147,10 @@ def _edit(app: LiteQ, name: str, request: Request) -> None:
     if sent.get("subtask_type"):
         raise ValueError(f"{name} sends a canvas: change it where it was added")
     args, kwargs = _edited(app, request, sent, "args"), _edited(app, request, sent, "kwargs")
+    times = schedule_from(request.posted("times"), orjson.loads(record.schedule))
     try:
         app.schedules.add(
-            name, _times(request.posted("times"), app), sent["task"], args, kwargs,
+            name, times, sent["task"], args, kwargs,
             overlap=sent.get("overlap", "allow"), catch_up=sent.get("catch_up"), **(sent.get("options") or {}),
         )  # fmt: skip
     except LiteqError as exc:
@@ -169,17 +172,6 @@ def _edited(app: LiteQ, request: Request, sent: dict[str, Any], key: str) -> Any
     return _json(text, type(shown[key]))
 
 
-def _times(text: str, app: LiteQ) -> Any:
-    words = text.split()
-    if len(words) == 5:  # minute hour day-of-month month day-of-week, as in crontab(5)
-        minute, hour, day, month, weekday = words
-        return crontab(minute, hour, weekday, day, month, app=app)
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"{text!r:.60} is neither seconds nor the five fields of a crontab") from None
-
-
 def _json(text: str, kind: type) -> Any:
     try:
         found = orjson.loads(text or ("[]" if kind is list else "{}"))
@@ -191,13 +183,7 @@ def _json(text: str, kind: type) -> Any:
 
 
 def _fields(app: LiteQ, name: str, found: dict[str, Any]) -> tuple[Field, ...]:
-    record = app.storage.schedules.find(name)
-    document = orjson.loads(record.schedule) if record else {}
-    if document.get("kind") == "crontab":
-        keys = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
-        times = " ".join(str(document[key]).replace(" ", "") for key in keys)
-    else:
-        times = f"{document.get('seconds', 60):g}"
+    times = _text(app, name) or ""
     values = (
         ()
         if "args" not in found
@@ -207,6 +193,12 @@ def _fields(app: LiteQ, name: str, found: dict[str, Any]) -> tuple[Field, ...]:
         )
     )
     return (Field("times", str(TEXTS["times"]), times), *values)
+
+
+def _text(app: LiteQ, name: str) -> str | None:
+    """The times of a schedule as its form has them; None for one that no form can change."""
+    record = app.storage.schedules.find(name)
+    return None if record is None else text_of(orjson.loads(record.schedule))
 
 
 def _none(name: str) -> Response:

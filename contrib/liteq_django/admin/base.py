@@ -237,6 +237,14 @@ class QueueAdmin(admin.ModelAdmin):
         }
         return TemplateResponse(request, "liteq_django/detail.html", context)
 
+    # -- the pages of every ModelAdmin that read a table
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:  # noqa: ARG002 - Django's signature
+        raise Http404("what can be done to it stands on its own page")
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:  # noqa: ARG002 - as above
+        raise Http404("it has no history here")
+
     def url_of(self, id_: str) -> str:
         return self._url("change", quote(id_))
 

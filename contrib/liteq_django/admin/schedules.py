@@ -19,14 +19,14 @@ from liteq.context.display import REDACTED, shown_schedule
 from liteq.exceptions import LiteqError, NotSerializable
 from liteq.monitor.workers import living, published
 from liteq.policy.overlap import Rules
-from liteq.schedules import crontab, from_document
+from liteq.schedules import from_document
+from liteq.schedules.base import zone_of
+from liteq.schedules.text import schedule_from, text_of
 from liteq.serialization import decode, encode
 from liteq_django.admin.base import Action, Page, QueueAdmin, Row, when
 from liteq_django.project import default_app
 
 __all__ = ["ScheduleAdmin", "ScheduleForm"]
-
-CRON_FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 
 
 def _pause(_storage: Any, names: list[str]) -> int:
@@ -58,18 +58,17 @@ def _each(verb: Any, names: list[str]) -> int:
 
 
 def _describe(document: bytes) -> str:
-    """A schedule as its form takes it: seconds, or the five fields of cron."""
+    """A schedule as its form takes it, with the time zone of a crontab that is not the project's."""
     found = orjson.loads(document)
-    match found.get("kind"):
-        case "every":
-            return f"{found['seconds']:g}"
-        case "crontab":
-            return " ".join(str(found[name]) for name in CRON_FIELDS)
-        case _:
-            try:
-                return repr(from_document(found))
-            except LiteqError:
-                return str(found.get("repr", found))
+    text = text_of(found)
+    if text is not None:
+        zone = found.get("timezone")
+        is_elsewhere = found["kind"] == "crontab" and zone and zone_of(zone) != zone_of(default_app().conf.timezone)
+        return f"{text} ({zone})" if is_elsewhere else text
+    try:
+        return repr(from_document(found))
+    except LiteqError:
+        return str(found.get("repr", found))
 
 
 def _known_tasks() -> list[str]:
@@ -110,6 +109,8 @@ class DocumentField(forms.JSONField):
 class ScheduleForm(forms.Form):
     """An entry of beat."""
 
+    before: Mapping[str, Any] | None = None  # the schedule that it changes, as a document
+
     name = forms.CharField(max_length=255)
     task = forms.CharField(
         help_text="The task's name, such as shop.tasks.clean_up.",
@@ -123,15 +124,10 @@ class ScheduleForm(forms.Form):
     def clean_schedule(self) -> Any:
         """The schedule: a number of seconds, or a crontab."""
         text = self.cleaned_data["schedule"].strip()
-        fields = text.split()
         try:
-            if len(fields) == 1 and float(text) > 0:
-                return float(text)
-            if len(fields) == len(CRON_FIELDS):
-                return crontab(**dict(zip(CRON_FIELDS, fields, strict=True)))
-        except (ValueError, LiteqError) as exc:
-            raise ValidationError(f"{text!r} is no schedule: {exc}") from exc
-        raise ValidationError("a number of seconds above 0, or five fields as in cron: 30 3 * * 1-5")
+            return schedule_from(text, self.before)
+        except ValueError as exc:
+            raise ValidationError(str(exc)) from exc
 
     def clean_args(self) -> Any:
         return self._of(list, "args", [])
@@ -206,17 +202,19 @@ class ScheduleAdmin(QueueAdmin):
         record = default_app().storage.schedules.find(unquote(object_id))
         if record is None:
             raise Http404(f"there is no schedule {unquote(object_id)}")
-        by_hand = not record.owner and orjson.loads(record.schedule).get("kind") in {"every", "crontab"}
+        before = orjson.loads(record.schedule)
+        by_hand = not record.owner and text_of(before) is not None
         if not by_hand or not self.may(request, "change_schedule") or "action" in request.POST:
             # What the configuration says would be back when beat starts: it is changed there.
             return super().change_view(request, object_id, form_url, extra_context)
         signature = decode(record.signature)
         shown = shown_schedule(default_app(), signature)
         initial = {
-            "name": record.name, "task": signature["task"], "schedule": _describe(record.schedule),
+            "name": record.name, "task": signature["task"], "schedule": text_of(before),
             "args": list(shown["args"]), "kwargs": shown["kwargs"], "queue": signature["options"].get("queue", ""),
         }  # fmt: skip
         form = ScheduleForm(request.POST or None, initial=initial)
+        form.before = before
         form.fields["name"].disabled = True
         other = {key: value for key, value in signature["options"].items() if key != "queue"}
         return self._save(request, form, other, signature) or self._show(request, form, "Change schedule", record)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from liteq import LiteQ
 from liteq.message import WorkerIdentity, new_id
-from liteq.schedules import crontab
+from liteq.schedules import crontab, solar
 from liteq.storage.statistics.batches import Began
 from liteq.storage.statistics.stats import Tally
 from liteq.testing import drain
@@ -124,6 +125,22 @@ def test_a_list_goes_on_behind_its_mark(client, app):
 
 def audited(app, target):
     return [(one.actor, one.action, one.reason) for one in app.storage.audit.of_target(target)]
+
+
+def test_an_edited_schedule_keeps_its_time_zone_and_the_sun_is_not_made_an_interval(client, app):
+    when = crontab("30", "*/2")
+    when.zone = ZoneInfo("America/New_York")
+    app.schedules.add("far", when, "write")
+    app.schedules.add("rare", 1234567, "write")
+    app.schedules.add("dusk", solar("sunset", 48.85, 2.35), "write")
+    at = client(app)
+    for name, text in {"far": "30 */2 * * *", "rare": "1234567"}.items():
+        before = app.storage.schedules.find(name).schedule
+        assert f'value="{text}"' in at.get(f"schedules/{name}/edit").text
+        assert at.post(f"schedules/{name}/edit", {"times": text}).status == 303
+        assert app.storage.schedules.find(name).schedule == before
+    assert at.get("schedules/dusk/edit").status == 409
+    assert at.post("schedules/dusk/edit", {"times": "60"}).status == 409
 
 
 def test_a_schedule_is_run_paused_and_edited(client, app):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from zoneinfo import ZoneInfo
+
 from django.contrib.auth.models import User
 from django.test import Client
 from shop.orders.models import Order
 from shop.orders.tasks import charge, pay
 
+from liteq.schedules import crontab
 from liteq.serialization import decode
 from liteq.states import State
 from liteq_django import drain
@@ -127,6 +130,29 @@ def test_schedules_are_added_changed_paused_run_and_deleted(shop, admin):
     assert [(count.queue, count.n) for count in shop.storage.reader.counts()] == [("mail", 1)]
     admin.post(f"{BASE}schedule/", {"action": "remove", "_selected": ["every night"]})
     assert shop.schedules.all() == []
+
+
+def test_a_schedule_that_is_changed_keeps_its_time_zone(shop, admin):
+    when = crontab("30", "*/2")
+    when.zone = ZoneInfo("America/New_York")
+    shop.schedules.add("far", when, "shop.orders.tasks.pay", (1,), priority=5)
+    shop.schedules.add("rare", 1234567, "shop.orders.tasks.pay", (1,))
+    assert "30 */2 * * * (America/New_York)" in page(admin, "schedule/")
+    for name, text in {"far": "30 */2 * * *", "rare": "1234567"}.items():
+        before = shop.storage.schedules.find(name)
+        assert f'value="{text}"' in page(admin, f"schedule/{name}/change/")
+        form = {"task": "shop.orders.tasks.pay", "schedule": text, "args": "[2]"}
+        assert admin.post(f"{BASE}schedule/{name}/change/", form).status_code == 302
+        after = shop.storage.schedules.find(name)
+        assert after.schedule == before.schedule
+        assert decode(after.signature)["args"] == [2]
+
+
+def test_pages_that_django_makes_of_a_table_are_not_there(shop, admin):
+    shop.schedules.add("nightly", 3600, "shop.orders.tasks.pay", (1,))
+    for name in ("delete", "history"):
+        assert admin.get(f"{BASE}schedule/nightly/{name}/").status_code == 404
+    assert admin.post(f"{BASE}schedule/nightly/delete/", {"post": "yes"}).status_code == 404
 
 
 def test_a_schedule_s_sensitive_argument_is_not_shown_and_survives_a_change(shop, admin):
