@@ -36,7 +36,7 @@ from liteq_dashboard.dispatch import Asked, Dashboard
 from liteq_dashboard.hosts import path_below
 from liteq_dashboard.http import Response
 from liteq_dashboard.routes import Table, routes
-from liteq_django.project import default_app
+from liteq_django.project import default_app, know_tasks
 
 __all__ = ["app_name", "urlpatterns", "viewer_of"]
 
@@ -73,6 +73,7 @@ def viewer_of(user: Any) -> Viewer | None:
 
 @functools.cache
 def _dashboard() -> Dashboard:
+    know_tasks()
     return Dashboard(default_app(), origins=getattr(settings, "CSRF_TRUSTED_ORIGINS", ()))
 
 

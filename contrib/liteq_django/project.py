@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import logging
 import os
 from typing import Any, cast
 
 from liteq import context
 from liteq.app import LiteQ
 
-__all__ = ["app_of", "default_app", "make_app"]
+__all__ = ["app_of", "default_app", "know_tasks", "make_app"]
+
+logger = logging.getLogger("liteq.django")
 
 
 def make_app() -> LiteQ:
@@ -21,6 +25,18 @@ def make_app() -> LiteQ:
 def default_app() -> LiteQ:
     """The project's app: that of `proj/celery.py`, if `proj/__init__.py` imports it; else one made of the settings."""
     return cast("LiteQ", context.get_current_app())
+
+
+@functools.cache
+def know_tasks() -> None:
+    """Import the project's tasks, as a worker does: a page hides all arguments of a task that its process has not.
+
+    A web process imports those that its views send; periodic ones are often sent by nothing but beat.
+    """
+    try:
+        default_app().import_tasks()
+    except Exception:
+        logger.exception("the project's tasks cannot be imported: pages hide the arguments of those that are missing")
 
 
 def app_of(project: str) -> Any:

@@ -15,7 +15,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import formats, timezone
 
 from liteq.exceptions import LiteqError
-from liteq_django.project import default_app
+from liteq_django.project import default_app, know_tasks
 from liteq_django.times import moment
 
 __all__ = ["Action", "Page", "QueueAdmin", "Row", "dashboard_url", "when"]
@@ -122,6 +122,7 @@ class QueueAdmin(admin.ModelAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
+        know_tasks()
         if request.method == "POST":
             return self._act(request)
         page, error = Page(), ""
@@ -216,6 +217,7 @@ class QueueAdmin(admin.ModelAdmin):
     ) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
+        know_tasks()
         id_ = unquote(object_id)
         if request.method == "POST":
             return self._act(request, [id_])

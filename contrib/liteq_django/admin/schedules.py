@@ -24,7 +24,7 @@ from liteq.schedules.base import zone_of
 from liteq.schedules.text import schedule_from, text_of
 from liteq.serialization import decode, encode
 from liteq_django.admin.base import Action, Page, QueueAdmin, Row, when
-from liteq_django.project import default_app
+from liteq_django.project import default_app, know_tasks
 
 __all__ = ["ScheduleAdmin", "ScheduleForm"]
 
@@ -193,12 +193,14 @@ class ScheduleAdmin(QueueAdmin):
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:  # noqa: ARG002 - Django's signature
         if not self.has_add_permission(request):
             raise PermissionDenied
+        know_tasks()
         form = ScheduleForm(request.POST or None)
         return self._save(request, form) or self._show(request, form, "Add schedule")
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
+        know_tasks()
         record = default_app().storage.schedules.find(unquote(object_id))
         if record is None:
             raise Http404(f"there is no schedule {unquote(object_id)}")

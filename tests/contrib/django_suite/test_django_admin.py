@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from zoneinfo import ZoneInfo
 
+import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from shop.orders.models import Order
@@ -244,3 +246,24 @@ def test_a_detail_shows_each_field_once(shop, admin):
     assert html.count(">Schedule:<") == 1
     assert '<th scope="row">Schedule</th>' not in html
     assert html.count('<th scope="row">Next run</th>') == 1
+
+
+WEB = """
+import sys
+from django.contrib.auth.models import User
+from django.test import Client
+from liteq_django.project import default_app
+
+default_app().schedules.add("nightly", 3600, "shop.orders.tasks.pay", (4242,))
+client = Client()
+client.force_login(User.objects.create_superuser("web"))
+print("shop.orders.tasks" in sys.modules, "4242" in client.get(sys.argv[1]).content.decode())
+"""
+
+
+@pytest.mark.parametrize("path", ["/admin/liteq_django/schedule/nightly/change/", "/in/liteq/schedules/nightly"])
+def test_a_web_process_that_sends_no_task_shows_their_arguments(shop, site, path):
+    (site.folder / "plain.py").write_text("from shop.settings import *\ndel TASKS\n")
+    site.env |= {"DJANGO_SETTINGS_MODULE": "plain", "PYTHONPATH": f"{site.env['PYTHONPATH']}{os.pathsep}{site.folder}"}
+    done = site.python(WEB, path)
+    assert done.stdout == "False True\n", done.stderr
