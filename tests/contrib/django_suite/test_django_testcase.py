@@ -87,3 +87,35 @@ def test_a_testcase_runs_tasks_in_its_own_transaction(new_site, tmp_path, databa
     assert done.returncode == 0, done.stderr
     assert "Ran 10 tests" in done.stderr
     assert not (tmp_path / "shop.db").exists() or (tmp_path / "shop.db").stat().st_size == 0
+
+
+OUTBOX_TESTS = """
+import warnings
+from django.test import TestCase
+from liteq_django import drain
+from shop.orders.models import Order
+from shop.orders.tasks import pay
+
+
+class Orders(TestCase):
+    def test_drain_tells_what_waits_for_the_commit(self):
+        pay.delay(Order.objects.create().pk)
+        with self.assertWarnsRegex(UserWarning, "waits in the outbox .1 entries."):
+            assert drain() == 0
+
+    def test_what_was_committed_is_run(self):
+        with warnings.catch_warnings(), self.captureOnCommitCallbacks(execute=True):
+            warnings.simplefilter("error")
+            assert drain() == 0
+            pay.delay(Order.objects.create().pk)
+        assert drain() == 1
+"""
+
+
+def test_drain_warns_where_messages_wait_in_the_outbox(new_site, tmp_path):
+    (tmp_path / "test_orders.py").write_text(OUTBOX_TESTS)
+    site = new_site(SHOP_QUEUE=str(tmp_path / "queue.db"))
+    site.env["PYTHONPATH"] += f"{os.pathsep}{tmp_path}"
+    done = site.manage("test", "test_orders", "-v1")
+    assert done.returncode == 0, done.stderr
+    assert "Ran 2 tests" in done.stderr
