@@ -126,14 +126,15 @@ def as_sent(task: Any, header: Mapping[str, Any], *, queue: str, priority: int) 
 
 
 def task_of(record: Record) -> Any:
-    """The Task that was enqueued, as it was then. Raises TaskResultDoesNotExist for a message that is none of one."""
-    header = (decode(record.options).get("headers") or {}).get(HEADER) if record.options else None
-    if header is None:
-        raise TaskResultDoesNotExist(record.id)
+    """The Task that was enqueued, as it was then. Raises TaskResultDoesNotExist for a message that is none of one.
+
+    One that beat or `send_task` sent by its name has no header: it is of the backend that the task is declared with.
+    """
+    header = ((decode(record.options).get("headers") or {}).get(HEADER) if record.options else None) or {}
     try:
         declared = import_string(record.task)
-    except ImportError as exc:
-        raise TaskResultDoesNotExist(f"{record.id}: its task {record.task} is not there any more") from exc
+    except (ImportError, TypeError, ValueError) as exc:  # the latter two for a name that is no path
+        raise TaskResultDoesNotExist(f"{record.id}: its task {record.task} is not there (any more)") from exc
     if not isinstance(declared, Task):
         raise TaskResultDoesNotExist(record.id)
     return as_sent(declared, header, queue=record.queue, priority=record.priority)

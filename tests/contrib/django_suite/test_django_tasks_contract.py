@@ -162,6 +162,16 @@ def test_a_revoked_task_says_why_it_never_ran(shop):
     assert [error.exception_class_path for error in result.errors] == ["liteq.exceptions.TaskRevokedError"]
 
 
+def test_a_run_of_beat_has_a_result(shop):
+    shop.schedules.add("nightly", 3600, "shop.jobs.as_sent", queue="letters", priority=4)
+    shop.schedules.run_now("nightly")
+    assert drain() == 1
+    (line,) = shop.storage.views.page("all", limit=2)
+    result = jobs.as_sent.get_result(line.id)
+    assert (result.status, result.return_value) == (SUCCESSFUL, [4, "letters", "default", "None"])
+    assert result.task == jobs.as_sent.using(queue_name="letters", priority=4)
+
+
 def test_a_name_that_is_no_path_is_no_task(shop):
     assert [shop.tasks.find(name) for name in ("", "add", ".x.y", "..", "shop.jobs.", "shop..add")] == [None] * 6
 
