@@ -54,7 +54,11 @@ ORACLE = {
     "waits for what has ended": f"""
         SELECT w.id, w.task, w.awaits FROM liteq_messages AS w
          WHERE w.state = 'blocked'
-           AND (w.awaits IS NOT NULL OR w.flags & {Flag.RUN} = 0)  -- a run that is suspended awaits no message
+           -- A run that is suspended awaits no message, and a child of a `map` that has a slot says which.
+           AND (w.flags & {Flag.RUN} = 0 OR (w.awaits IS NOT NULL AND w.awaits NOT LIKE 'held %'))
+           AND NOT EXISTS (
+            SELECT 1 FROM liteq_messages AS m
+             WHERE w.awaits LIKE 'slot %' AND m.awaits = 'held ' || substr(w.awaits, 6) AND m.state IN {OPEN})
            AND NOT EXISTS (SELECT 1 FROM liteq_messages AS m WHERE m.id = w.awaits AND m.state IN {OPEN})
            AND NOT EXISTS (SELECT 1 FROM liteq_groups AS g WHERE g.id = w.awaits AND g.remaining > 0)""",
     "a place without its lease": """

@@ -25,7 +25,7 @@ from liteq.storage.rows.aside import with_note
 from liteq.storage.rows.needed import OPEN, needed
 from liteq.utils.records import NamedTuple
 
-__all__ = ["is_plain", "parts_of", "standing", "step_aside"]
+__all__ = ["conflict", "is_plain", "parts_of", "standing", "step_aside"]
 
 ROW = f"""
 SELECT id, task, state, flags, awaits, group_id, position, parent_id FROM liteq_messages
@@ -110,10 +110,10 @@ def standing(tx: Transaction, part: Batch, *, again: Collection[str]) -> dict[st
     groups = [g for g in part.groups if tx.execute(GROUP, (g.id,))]
     for node in part.messages:
         if node.id in again and tx.execute(GROUP, (node.id,)):
-            raise _conflict(node.id, "is that of a group")
+            raise conflict(node.id, "is that of a group")
     for group in part.groups:
         if tx.execute(ROW, (group.id,)):
-            raise _conflict(group.id, "is that of a message")
+            raise conflict(group.id, "is that of a message")
     there = Batch(messages, groups).nodes()
     if not there:
         return None
@@ -126,15 +126,16 @@ def standing(tx: Transaction, part: Batch, *, again: Collection[str]) -> dict[st
         return None
     if plain:
         if any(row[2] == State.BLOCKED and row[3] & Flag.PERHAPS for m in messages for row in tx.execute(ROW, (m.id,))):
-            raise _conflict(there[0].id, "is that of an errback, which may never be called")
+            raise conflict(there[0].id, "is that of an errback, which may never be called")
         return {}
     same = _Match(tx, part).of([node.id for node in there])
     if same is None:
-        raise _conflict(there[0].id, "belongs to what is in the queue already and is not this canvas")
+        raise conflict(there[0].id, "belongs to what is in the queue already and is not this canvas")
     return {new: old for new, old in same.items() if new != old}
 
 
-def _conflict(id_: str, why: str) -> CanvasConflict:
+def conflict(id_: str, why: str) -> CanvasConflict:
+    """The error of a canvas that is refused because of what has one of its ids."""
     return CanvasConflict(
         f"nothing was sent: the id {id_!r} {why}; give this part an id of its own (clone() a signature before it is "
         "used again)"
@@ -145,7 +146,7 @@ def _check_apart(part: Batch) -> None:
     seen = set[str]()
     for node in part.nodes():
         if node.id in seen:
-            raise _conflict(node.id, "is that of two parts of it")
+            raise conflict(node.id, "is that of two parts of it")
         seen.add(node.id)
 
 

@@ -29,6 +29,12 @@ FORGET = "DELETE FROM liteq_steps WHERE run = ? AND gen = ? AND scope = ? AND po
 FORGET_BODY = "DELETE FROM liteq_step_bodies WHERE run = ? AND gen = ? AND scope = ? AND pos = ?"
 # The child of a call that is made again has the same id.
 RENAME = "UPDATE liteq_messages SET id = ? WHERE id = ?"
+# A run that is to end yet stays the same one under another id: so do its keys, and what it has given to its calls.
+RENAMED = """
+SELECT r.run, r.marks FROM liteq_messages AS m JOIN liteq_runs AS r ON r.run = m.seq
+ WHERE m.id = ? AND m.finished_ms IS NULL
+"""
+STAY_THE_SAME = "UPDATE liteq_runs SET seed = coalesce(seed, ?), marks = ? WHERE run = ?"
 AGAIN = f"""
 UPDATE liteq_messages SET state = 'pending', due_ms = :now_ms, delay_ms = NULL, result = NULL, error = NULL,
        progress = NULL, finished_ms = NULL, retries = 0, crashes = 0, reaps = 0
@@ -155,6 +161,9 @@ def _forget(tx: Transaction, run: Found, steps: Sequence[StepRow], *, now_ms: in
     """
     children = [step.child for step in steps if step.child is not None]
     cancel_children(tx, [step.child for step in steps if step.child and step.ended_ms is None], now_ms=now_ms)
+    for child in children:
+        for number, marks in tx.execute(RENAMED, (child,)):
+            tx.executemany(STAY_THE_SAME, [(child, _with_kin(marks, child), number)])
     tx.executemany(RENAME, [(new_id(), child) for child in children])
     if events:
         taken = [step for step in steps if step.kind == "event" and step.output is not None]
@@ -179,6 +188,11 @@ def rewind(tx: Transaction, run_id: str, before: int, *, now_ms: int) -> None:
     tx.executemany(REWOUND, [(run.seq,)])
 
 
+def _with_kin(marks: bytes | None, id_: str) -> bytes:
+    """The marks of a run whose history is that of the id `id_`: arguments are compared under that id, too."""
+    return orjson.dumps(sorted({*rows.marks_of([marks]), FORK_OF + id_}))
+
+
 def fork(tx: Transaction, run_id: str, before: int, *, new: str, now_ms: int) -> str:
     """Start a run under `new` with the steps of another before number `before` that have ended. Raises RunConflict."""
     run = find_run(tx, run_id)
@@ -188,8 +202,7 @@ def fork(tx: Transaction, run_id: str, before: int, *, new: str, now_ms: int) ->
     for (seq,) in tx.execute(FORK, {"new": new, "run": run.seq, "now_ms": now_ms}):
         where = {"new": seq, "run": run.seq}
         tx.executemany(FORK_BODY, [where])
-        # Arguments of kept steps may hold the id of their run: in the copy they are compared under that id too.
-        marks = orjson.dumps(sorted({*rows.marks_of(tx.execute(MARKS, (run.seq,))[0]), FORK_OF + run.id}))
+        marks = _with_kin(tx.execute(MARKS, (run.seq,))[0][0], run.id)
         tx.executemany(FORK_RUN, [{**where, "id": run.id, "now_ms": now_ms, "marks": marks}])
         tx.executemany(FORK_TAGS, [where])
         tx.executemany(FORK_BUDGET, [{**where, "now_ms": now_ms}])

@@ -13,6 +13,7 @@ from liteq.message import Batch, Flag, Hold, Message, StepRow
 from liteq.serialization import encode_error
 from liteq.states import UNFINISHED, sql_list
 from liteq.storage.canvases.follow import Waiter
+from liteq.storage.canvases.standing import conflict
 from liteq.storage.driver import LOCK, Driver, Transaction
 from liteq.storage.rows.payloads import INLINE_BYTES
 from liteq.storage.runs.records import Asked
@@ -142,7 +143,10 @@ def spawn(
     tx: Transaction, hold: Hold, steps: Sequence[StepRow], batch: Batch, *, slots: Slots | None, now_ms: int,
     again: Collection[str] = (),
 ) -> Asked | None:  # fmt: skip
-    """Record calls and send what they stand for. Where something is asked, nothing is sent. Raises LeaseLost."""
+    """Record calls and send what they stand for. Where something is asked, nothing is sent.
+
+    Raises LeaseLost, and CanvasConflict where what is to be waited for has the id of something that has not ended.
+    """
     held = hold_on(tx, hold)
     told = obey(tx, hold, held)
     if told is not None:
@@ -156,7 +160,10 @@ def spawn(
     messages = [_awaited(m, waited, aliased) for m in batch.messages if m.id not in known]
     # A child whose unique key is held follows the holder: the run waits for it by its own id.
     waiter = Waiter(held.id, {step.child for step in fresh if step.child is not None})
-    place(tx, Batch(messages, batch.groups), now_ms=now_ms, again=again, waiter=waiter)
+    placed = place(tx, Batch(messages, batch.groups), now_ms=now_ms, again=again, waiter=waiter)
+    for taken in waited.intersection(placed.standing):  # its end is told to its own parent, if it has one
+        chosen = next((m.awaits for m in messages if m.id == taken and m.flags & Flag.ALIAS), taken)
+        raise conflict(str(chosen), "belongs to what is in the queue already")
     if slots is not None:
         _give_slots(tx, hold, slots, [step.child for step in fresh if step.child is not None])
     tx.executemany(SPAWNED, [(len(waited), hold.run)])
