@@ -445,6 +445,7 @@ MUTANTS = [
         "a death travels along the chain", "liteq/storage/canvases/continuation.py",
         "todo.extend(_fail(tx, end, waiting, now_ms))", "list(_fail(tx, end, waiting, now_ms))",
         MODEL,
+        "test_canvases.py::test_a_send_raises_and_has_written_nothing_or_every_part_of_it_ends",
     ),
     without(
         "a crash is counted, and a poison pill ends", "liteq/storage/settling/outcomes.py",
@@ -471,7 +472,7 @@ MUTANTS = [
         "a part whose unique key is held follows the holder", "liteq/storage/sending/enqueue.py",
         "            _write_one(tx, as_alias(m, holder), now_ms)\n", "            pass\n",
         MODEL,
-        "test_canvases.py::test_a_send_raises_and_has_written_nothing_or_every_part_of_it_ends",
+        "../integration/test_canvases_end.py::test_a_part_whose_key_is_held_ends_as_the_message_that_holds_it",
     ),
     without(
         "a lease of before its follower came is looked at anew", "liteq/storage/settling/outcomes.py",
