@@ -456,6 +456,7 @@ MUTANTS = [
         "a lease that ran out is reaped", "liteq/storage/claiming/reap.py",
         "m.state = 'leased' AND m.deadline_ms <= :now_ms", "m.state = 'leased' AND m.deadline_ms <= :now_ms - 3600000",
         MODEL,
+        "test_locks.py::test_workers_stopped_past_their_leases_cannot_acknowledge",
     ),
     without(
         "a result stays while a follower may ask for it", "liteq/storage/rows/needed.py",
@@ -662,12 +663,17 @@ MUTANTS = [
     without(
         "a zombie's heartbeat learns that its lease is lost", "liteq/storage/claiming/extend.py",
         "if not tx.executemany(EXTEND,", "if tx.executemany(EXTEND,",
-        "test_locks.py::test_workers_stopped_past_their_leases_cannot_acknowledge",
+        "../conformance/test_queue_verbs.py::test_a_heartbeat_keeps_a_lease_and_names_the_lost",
     ),
     without(
         "a warm end returns what has not started", "liteq/worker/loop.py",
         "        self._pool.leave_runs()\n        self._return(self._pool.take_back())\n",
         "        self._pool.leave_runs()\n        self._pool.take_back()\n",
+        "../integration/test_worker_endings.py::test_term_finishes_what_runs_and_returns_what_has_not_started",
+    ),
+    without(
+        "a worker ends once all that it did is in the file", "liteq/worker/loop.py",
+        "while self._accepting or self._pool.leases() or self._outcomes:", "while self._accepting:",
         "test_signals.py::test_a_warm_end_at_any_step_loses_nothing_and_runs_nothing_twice",
     ),
     without(

@@ -39,8 +39,11 @@ def copy_to(folder: Path) -> None:
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, folder / name)
-    if (ROOT / ".git").is_dir():  # the older versions come out of the history
-        (folder / ".git").write_text(f"gitdir: {ROOT / '.git'}\n")
+    history = ROOT / ".git"  # the older versions come out of it
+    if history.is_dir():
+        (folder / ".git").write_text(f"gitdir: {history}\n")
+    elif history.exists():  # of a work tree: a line that says where
+        shutil.copy(history, folder / ".git")
 
 
 def try_out(mutant: Mutant) -> str:
