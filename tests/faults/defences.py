@@ -1273,11 +1273,12 @@ MUTANTS = [
     ),
     without(
         "what is known of the log is one value", "liteq/storage/sqlite/keeping/sidecars.py",
-        "        known = self._known\n        while known is not None",
-        "        if self._known is not None"
-        " and identity(self._paths[which]) != (self._known or ((0, 0), (0, 0)))[which]:\n"
-        "            return True\n"
-        "        known = self._known\n        while known is not None",
+        "identity(self._paths[which]) != known[which]:", "identity(self._paths[which]) != self._known[which]:",
+        "test_threads.py::test_the_last_connection_that_closes_between_two_looks_is_no_deletion",
+    ),
+    without(
+        "a session is one thread's at a time", "liteq/storage/sqlite/base.py",
+        "            if idle:\n                del idle[-1]\n", "",
         "test_threads.py::test_forty_threads_that_send_and_ask_meet_no_error",
     ),
     without(

@@ -233,7 +233,10 @@ def test_an_interrupt_at_any_step_leaves_the_gate_open_and_the_handler_able_to_s
             assert taken < at, f"the interrupt at step {at} of {taken} was swallowed"
 
 
-def test_an_interrupt_while_waiting_for_the_gate_gives_the_place_up(app: LiteQ) -> None:
+def test_an_interrupt_while_waiting_for_the_gate_gives_the_place_up(
+    app: LiteQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "PATIENCE_S", 60.0)  # else a second thread would wait for a second only
     path = app.storage.driver.path  # type: ignore[attr-defined]
     held, place = open_gate(path), open_gate(path)
     assert held.acquire(0.0)
