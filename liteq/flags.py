@@ -26,7 +26,9 @@ class Flag:
     # Of durable workflows (docs/adr/0020): above the depth, but for the one that is asked for everywhere.
     RUN = 1 << 15  # its execution is checkpointed: it has a row in liteq_runs, and steps
     STEP = 1 << 40  # of RUN: the function is one step, sent by another run
-    ASKED = 1 << 41  # of RUN, leased: a cancel or a pause waits in liteq_runs.asked; nothing more is checkpointed
+    # Of RUN, leased: a cancel or a pause waits in liteq_runs.asked; nothing more is checkpointed. Of a task that a run
+    # has started, and let go of while it executed: where it is to run again, it ends.
+    ASKED = 1 << 41
     HISTORY = 1 << 42  # of RUN: it was activated before, so there is history to read
     CHILD = 1 << 43  # a step row of a run waits for it: its end is copied there; no other end looks
     # Of production (docs/adr/0025): what a plain task does not have.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from liteq.flags import Flag
 from liteq.states import UNFINISHED, sql_list
 from liteq.storage.canvases.revive import revive
 from liteq.storage.driver import Transaction
@@ -15,7 +16,7 @@ __all__ = ["drop", "queue_of", "requeue"]
 # An errback that has not run yet still takes the error.
 REQUEUE = f"""
 UPDATE liteq_messages SET state = 'pending', retries = 0, crashes = 0, reaps = 0, due_ms = :now_ms, expires_ms = NULL,
-       started_ms = NULL, finished_ms = NULL, progress = NULL,
+       started_ms = NULL, finished_ms = NULL, progress = NULL, flags = flags & {~Flag.ASKED},
        error = CASE WHEN EXISTS (
             SELECT 1 FROM liteq_messages AS b WHERE b.awaits = liteq_messages.id AND b.state IN {sql_list(UNFINISHED)})
             THEN error END

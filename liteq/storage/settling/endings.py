@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from liteq.message import Flag
 from liteq.storage.driver import Transaction
 from liteq.storage.settling.cancel import cancel
 from liteq.storage.steps import rows
@@ -15,6 +16,10 @@ GEN = "SELECT gen, spawned FROM liteq_runs WHERE run = ?"
 CLOSE = "UPDATE liteq_runs SET asked = NULL, parked = NULL, now = NULL, need = NULL WHERE run = ?"
 CLAIMS = "SELECT key FROM liteq_memo WHERE run = ? AND output IS NULL"
 DROP_CLAIM = "DELETE FROM liteq_memo WHERE key = ? AND output IS NULL"
+# It runs to its end, and is not run again (settle.py).
+LET_END = f"""
+UPDATE liteq_messages SET flags = flags | {Flag.ASKED} WHERE id = ? AND state = 'leased' AND flags & {Flag.RUN} = 0
+"""
 DROP_EVENTS = "DELETE FROM liteq_inbox WHERE run_id = ?"
 LEFT = "the run that had started it has ended"
 CANCELLED = "the run that had started it has cancelled it"
@@ -39,7 +44,11 @@ def end_run(tx: Transaction, run: int, id_: str, *, now_ms: int) -> bool:
 
 
 def cancel_children(tx: Transaction, children: Iterable[str], *, now_ms: int, reason: str = LEFT) -> None:
-    """Cancel those that have not begun, and ask the others; tasks that run at the moment run to their end."""
+    """Cancel those that have not begun, and ask the others; tasks that run at the moment run to their end.
+
+    Such a task does not run again: where it is retried, or its process dies, it is cancelled then.
+    """
     ids = list(children)
     if ids:
-        cancel(tx, ids, now_ms=now_ms, reason=reason)
+        running = cancel(tx, ids, now_ms=now_ms, reason=reason)
+        tx.executemany(LET_END, [(id_,) for id_ in running])

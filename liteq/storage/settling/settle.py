@@ -11,8 +11,21 @@ from collections.abc import Set as AbstractSet
 from operator import itemgetter
 from typing import Protocol
 
-from liteq.exceptions import CanvasConflict
-from liteq.message import Ack, ContinueAsNew, DeadLetter, Flag, Lease, Outcome, Park, Release, Suspend
+from liteq.exceptions import CanvasConflict, TaskRevokedError
+from liteq.message import (
+    Ack,
+    Cancel,
+    ContinueAsNew,
+    DeadLetter,
+    Flag,
+    Lease,
+    Limited,
+    Outcome,
+    Park,
+    Release,
+    RetryAt,
+    Suspend,
+)
 from liteq.serialization import encode_error
 from liteq.storage.canvases.continuation import propagate
 from liteq.storage.driver import Bell, Driver, Params, Promise, Transaction
@@ -39,6 +52,10 @@ from liteq.storage.statistics import attempts
 from liteq.storage.steps import suspend
 
 __all__ = ["NOTHING", "Settle", "Settled", "StaleBatch", "acknowledge", "one_wakes", "settle", "settle_current"]
+
+
+AGAIN = frozenset({RetryAt, Release, Limited})
+LEFT_ALONE = encode_error(TaskRevokedError("the run that had started it has ended, or has cancelled it"))
 
 
 class Settle(Protocol):
@@ -113,6 +130,9 @@ def settle(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], terms: Ter
     if not others:
         _write(tx, writes, exact)
         return ENDED
+    for n, (lease, outcome) in enumerate(others):
+        if type(outcome) in AGAIN and _is_a_part(lease):
+            others[n] = lease, _last(tx, lease, outcome)
     plan = Plan(terms, note_causes(tx, others, terms), writes)
     for lease, outcome in others:
         if type(outcome) is Release and outcome.crashed and not lease.flags & Flag.RUN and terms.gives_up(lease):
@@ -129,6 +149,19 @@ def settle(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], terms: Ter
     if plan.follow_ups or plan.behind:
         _put_behind(tx, plan, exact)
     return _finish(tx, plan, leases, woken)
+
+
+def _is_a_part(lease: Lease) -> bool:
+    """Whether it is a task that a run may have started, or a part of a canvas that one has."""
+    return lease.flags & (Flag.LINKED | Flag.RUN) == Flag.LINKED
+
+
+def _last(tx: Transaction, lease: Lease, outcome: Outcome) -> Outcome:
+    """The outcome of a task that was to run again: the end, where its run has let go of it meanwhile."""
+    for (flags,) in tx.execute(FLAGS, (lease.seq, lease.token)):
+        if flags & Flag.ASKED:
+            return Cancel(LEFT_ALONE)
+    return outcome
 
 
 def _write(tx: Transaction, writes: Mapping[str, list[Params]], exact: bool) -> None:
