@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, has_app_context
+from flask import Flask, current_app, has_app_context
 
 from liteq import app as core
+from liteq import context
 from liteq.context import Integration
 from liteq.exceptions import ImproperlyConfigured
 from liteq.middleware import Execution, Middleware
@@ -65,7 +66,8 @@ class LiteQ(core.LiteQ):
             carry_positions(app, self)
         app.extensions[EXTENSION] = self
         app.cli.add_command(command_of(self))
-        # Requests come in any thread, and @shared_task and AsyncResult(id) ask for the current app there.
+        # @shared_task and AsyncResult(id) ask for the current app: that of the request, else the one made last.
+        context.set_app_here(_queue_here)
         self.set_default()
         self.set_current()
 
@@ -94,6 +96,11 @@ class LiteQ(core.LiteQ):
         return super().broker_url
 
 
+def _queue_here() -> LiteQ | None:
+    """The queue of the Flask app whose context this is."""
+    return current_app.extensions.get(EXTENSION) if has_app_context() else None
+
+
 class AppContext(Middleware):
     """A fresh application context of the Flask app of `queue` around each execution, eager ones too.
 
@@ -112,8 +119,8 @@ class AppContext(Middleware):
 
 @contextmanager
 def _pushed(app: Flask) -> Iterator[None]:
-    context = app.app_context()
-    context.push()
+    pushed = app.app_context()
+    pushed.push()
     raised: BaseException | None = None
     try:
         yield
@@ -122,7 +129,7 @@ def _pushed(app: Flask) -> Iterator[None]:
         raise
     finally:
         try:
-            context.pop(raised)
+            pushed.pop(raised)
         except Exception:
             logger.exception("a teardown function of %r raised; the task's outcome stands", app.name)
 

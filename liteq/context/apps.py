@@ -18,6 +18,7 @@ __all__ = [
     "connect_on_app_finalize",
     "current_app",
     "get_current_app",
+    "set_app_here",
     "set_current_app",
     "set_default_app",
     "set_fallback_app",
@@ -32,6 +33,7 @@ class _AppStack(threading.local):
 _thread = _AppStack()
 _default_app: App | None = None
 _fallback: Callable[[], App] | None = None
+_here: Callable[[], App | None] | None = None
 _apps: weakref.WeakSet[App] = weakref.WeakSet()
 _on_finalize: list[Callable[[App], object]] = []
 
@@ -63,9 +65,15 @@ def set_fallback_app(make: Callable[[], App]) -> None:
     _fallback = make
 
 
+def set_app_here(find: Callable[[], App | None]) -> None:
+    """`find` returns the app of the code that runs now, such as that of a request; None where there is none."""
+    global _here
+    _here = find
+
+
 def get_current_app() -> App:
-    """This thread's app, else the process's. Raises ImproperlyConfigured when there is none."""
-    app = _thread.app or _default_app
+    """The app of what runs here, else this thread's, else the process's. Raises ImproperlyConfigured: there is none."""
+    app = (None if _here is None else _here()) or _thread.app or _default_app
     if app is None:
         if _fallback is None:
             raise ImproperlyConfigured(

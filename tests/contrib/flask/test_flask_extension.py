@@ -16,7 +16,7 @@ import pytest
 from flask import Flask, current_app, g, has_app_context
 from werkzeug.serving import make_server
 
-from liteq import shared_task
+from liteq import AsyncResult, shared_task
 from liteq.context import get_current_app, swap_apps
 from liteq.exceptions import ImproperlyConfigured
 from liteq.testing import drain, eager, start_worker
@@ -604,3 +604,27 @@ def test_behind_nginx_only_the_token_opens_the_status(proxied, flask_app):
 def test_a_program_open_to_this_machine_sees_an_nginx_that_says_so(proxied, flask_app):
     flask_app.config["LITEQ_STATUS_LOCAL"] = True
     assert (proxied("nothing"), proxied("named", Host="localhost")) == (200, 403)
+
+
+def test_two_apps_in_a_process_each_send_to_their_own_queue(tmp_path):
+    @shared_task
+    def name_of_app(n):
+        return [current_app.name, n]
+
+    apps, queues = [], []
+    for name in ("first", "second"):
+        flask_app, queue = Flask(name, instance_path=str(tmp_path / name)), LiteQ()
+        queue.init_app(flask_app)
+        flask_app.add_url_rule("/", "send", lambda: {"id": name_of_app.delay(1).id}, methods=["POST"])
+        flask_app.add_url_rule("/<one>", "state", lambda one: {"state": AsyncResult(one).state})
+        apps.append(flask_app)
+        queues.append(queue)
+    with queues[0], queues[1]:
+        for flask_app, queue in zip(apps, queues, strict=True):
+            client = flask_app.test_client()
+            id_ = client.post("/").json["id"]
+            assert queue.AsyncResult(id_).exists()
+            assert drain(queue) == 1
+            assert client.get(f"/{id_}").json == {"state": "SUCCESS"}
+            assert queue.AsyncResult(id_).get(timeout=1) == [flask_app.name, 1]
+        assert name_of_app.app is queues[1]  # outside, that which was made last
