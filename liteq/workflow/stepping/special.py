@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from liteq.exceptions import LeaseLost, StorageBusy
+from liteq.exceptions import LeaseLost, StorageBusy, StorageFull
 from liteq.message import StepRow
 from liteq.serialization import encode
 from liteq.storage.runs.records import Memo
@@ -136,7 +136,7 @@ def _in_the_queue(call: StepCall) -> Any:
     machine = call.machine
     try:
         return _committed(call)
-    except (LeaseLost, StorageBusy) as exc:  # nothing was written: the step is run again, and has not failed
+    except (LeaseLost, StorageBusy, StorageFull) as exc:  # nothing was written: it has not failed
         machine.lost(exc)
 
 
