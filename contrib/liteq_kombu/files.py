@@ -108,6 +108,7 @@ class File:
         self.counter = Counter(self.storage)
         self.begun = Begun()
         self.nets: set[Callable[[], None]] = set()  # of consumers in an event loop: each has one look again
+        self.net_s = options.polling_interval  # between two looks at it by itself
         self._holder: Holder | None = None
         self._ready_in = 0
         self._lock = threading.Lock()

@@ -134,14 +134,13 @@ class Holder:
 
     def _run(self) -> None:
         relaxed = self._file.options.durability == "relaxed"
-        net_s = max(self._file.options.polling_interval, LEAST_NET_S)
-        look_s = min(LOOK_S, self._file.options.visibility_timeout / 6, net_s)
-        due: list[tuple[Callable[[], None], float]] = [(self._extend, look_s), (self._look_after_others, OTHERS_S)]
-        due.append((self._net, net_s))
-        if relaxed:
-            due.append((self._sync, SYNC_S))
-        last = {step: -inf for step, _ in due}
+        last: dict[Callable[[], None], float] = {}
         while True:
+            net_s = max(self._file.net_s, LEAST_NET_S)
+            look_s = min(LOOK_S, self._file.options.visibility_timeout / 6, net_s)
+            due = [(self._extend, look_s), (self._look_after_others, OTHERS_S), (self._net, net_s)]
+            if relaxed:
+                due.append((self._sync, SYNC_S))
             self._stirred.wait(SYNC_S if relaxed and not self._resting else look_s)
             self._stirred.clear()
             if self._stop.is_set():
@@ -153,7 +152,7 @@ class Holder:
                     self._resting = False
             now = time.monotonic()
             for step, each_s in due:
-                if now >= last[step] + each_s:
+                if now >= last.get(step, -inf) + each_s:
                     last[step] = now
                     try:
                         step()
@@ -215,7 +214,7 @@ class Holder:
         """
         version, at = self._netted
         now, changed = time.monotonic(), self._file.storage.driver.version()
-        if changed != version or now >= at + max(NET_S, self._file.options.polling_interval):
+        if changed != version or now >= at + max(NET_S, self._file.net_s):
             self._netted = (changed, now)
             for wake in list(self._file.nets):
                 wake()

@@ -34,7 +34,7 @@ class TransportOptions:
     durability: str = "durable"
     priority_order: str = "higher-first"
     busy_timeout: float = 30.0
-    polling_interval: float = 2.0
+    polling_interval: float = 5.0
 
     @property
     def lower_first(self) -> bool:

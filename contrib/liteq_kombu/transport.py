@@ -25,6 +25,7 @@ __all__ = ["Transport"]
 
 ANSWERS_S = 0.05  # between two looks for answers
 WORKER = "celery.worker.consumer"  # loaded where a worker of Celery's is to start
+DEAF_S = 1.0  # between two looks for messages where the system has no bell
 CLOCK_S = 30.0  # until the clock is asked again when the next message comes due: it may have been set
 LOOKAHEAD_S = 3_600.0  # a timer is set for what comes due no later
 
@@ -157,6 +158,8 @@ class Transport(virtual.Transport):
                 raise TimeoutError("timed out")
             # The answers of liteq's workers ring another bell.
             poll_s = ANSWERS_S if self.file.asked else self.polling_interval or left
+            if not ear.has_bell:
+                poll_s = min(poll_s, DEAF_S)
             ear.wait(min(left, poll_s, self._due_s() or 0.001))
 
     # -- in Celery's event loop ----------------------------------------------------------------------------------------
@@ -168,6 +171,8 @@ class Transport(virtual.Transport):
         ear = self._ear_here()
         for fd in ear.filenos():
             loop.add_reader(fd, self._on_ring)
+        if not ear.has_bell:
+            self.file.net_s = min(self.file.net_s, DEAF_S)
         self.file.nets.add(ear.wake)
         ear.wake()
 

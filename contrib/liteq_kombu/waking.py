@@ -36,6 +36,11 @@ class Ear:
         self._rung = False  # since the last claim
         self._true = False  # the last ring was for this consumer
 
+    @property
+    def has_bell(self) -> bool:
+        """Whether a ring wakes it: the platform has a bell that can be waited for beside other descriptors."""
+        return len(self._fds) > 1
+
     def filenos(self) -> list[int]:
         """The descriptors that are readable once it is woken; without the bell's where the platform has none."""
         return self._fds
