@@ -306,12 +306,16 @@ def test_a_paused_run_goes_on_in_another_worker_and_a_fork_repeats_nothing(flows
 
 
 def test_a_terminated_run_loses_its_process_and_undoes_nothing(flows: Flows) -> None:
-    flows.settings["LITEQ_VISIBILITY_TIMEOUT"] = "60"  # long before a heartbeat finds the lease lost
+    flows.settings["LITEQ_VISIBILITY_TIMEOUT"] = "60"
     flows.worker()
     flows.start_run("cancelled", id_="order")
     pid = flows.wait_noted("held", "order")
+    reader = flows.code.app.storage.reader
+    wait_for(lambda: time.time() * 1000 - reader.workers()[0].heartbeat_ms < 5_000)
+    beat = reader.workers()[0].heartbeat_ms
     flows.run("order").terminate("enough")
-    wait_for(lambda: not Path(f"/proc/{pid}").exists(), within_s=15)
+    wait_for(lambda: not Path(f"/proc/{pid}").exists())
+    assert reader.workers()[0].heartbeat_ms == beat, "long before a heartbeat finds the lease lost"
     assert flows.run("order").status == "cancelled"
     with pytest.raises(RunCancelled, match="enough"):
         flows.run("order").result()
