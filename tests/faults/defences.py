@@ -1685,7 +1685,7 @@ MUTANTS = [
         '../conformance/test_runs.py::test_a_steps_rows_and_its_checkpoint_are_one_commit',
     ),
     without(
-        'a number that comes again finds no history', 'liteq/storage/sqlite/migrations/0006_workflows.sql',
+        'a number that comes again finds no history', 'liteq/storage/sqlite/migrations/0010_agents.sql',
         '    DELETE FROM liteq_steps WHERE run = OLD.seq;\n',
         '',
         '../conformance/test_runs.py::test_a_number_that_comes_again_finds_no_history',
@@ -2256,8 +2256,8 @@ MUTANTS = [
         "../integration/test_step_limits.py::test_each_attempt_of_a_step_that_is_sent_takes_a_token",
     ),
     without(
-        "a place that is free wakes a run that waits for it", "liteq/storage/limits/places.py",
-        "            queue = wake_first(tx, key, now_ms=now_ms)\n", "            queue = None\n",
+        "a place that is free wakes a run that waits for it", "liteq/storage/limits/waiting.py",
+        "if run not in but and wake(", "if run in () and wake(",
         "../integration/test_step_limits.py::test_a_run_waits_for_a_place_and_is_woken_when_one_is_free",
     ),
     without(
@@ -2575,7 +2575,7 @@ MUTANTS = [
         "../integration/test_kept_logs.py::test_sensitive_arguments_are_not_in_the_kept_log",
     ),
     without(
-        "what is purged excludes nobody", "liteq/storage/sqlite/migrations/0009_kept.sql",
+        "what is purged excludes nobody", "liteq/storage/sqlite/migrations/0011_celery.sql",
         "    DELETE FROM liteq_unique WHERE key = OLD.unique_key", "    DELETE FROM liteq_unique WHERE key = NULL",
         "../conformance/test_unique.py::test_what_was_purged_excludes_nobody",
     ),
