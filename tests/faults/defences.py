@@ -2065,6 +2065,11 @@ MUTANTS = [
         "test_limits_kills.py::test_a_killed_holder_frees_its_place_within_a_second",
     ),
     without(
+        "a worker that has died is missed by the others", "liteq/worker/loop.py",
+        "SAFETY_POLL_S = 0.5", "SAFETY_POLL_S = 500.0",
+        "test_limits_kills.py::test_a_killed_holder_frees_its_place_within_a_second",
+    ),
+    without(
         "what ran before a limit has its place", "liteq/storage/limits/change.py",
         "    places.take(tx, found)\n", "",
         "test_limits_kills.py::test_a_new_limit_is_in_force_at_once_and_rewrites_no_message",

@@ -58,6 +58,7 @@ class Crew:
         self._children = children
         self._stopped: list[threading.Timer] = []
         self._started = 0
+        self._names: list[str] = []
         for _ in range(n):
             self.workers.append(self.start())
         wait_for(lambda: len(self.storage.reader.workers()) >= n, within_s=60)
@@ -70,8 +71,14 @@ class Crew:
         """One worker more; back at once."""
         self._started += 1
         name = f"worker-{self._started}"
+        self._names.append(name)
         command = ["-m", "liteq", "-A", "limits_app", "worker", "-c", str(self._children), "-n", f"{name}@crew"]
         return self.drill.start(*command, *args, name=name, env=env)
+
+    def wait_until_ready(self) -> None:
+        """Wait until each worker that was started has taken up its work."""
+        logs = [self.drill.folder / f"{name}.err" for name in self._names]
+        wait_for(lambda: all(log.exists() and "ready." in log.read_text() for log in logs), within_s=60)
 
     def script(self, name: str, *args: str) -> Process:
         """A process that sends, from a script of this folder."""
