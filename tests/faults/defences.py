@@ -2497,7 +2497,7 @@ MUTANTS = [
         "../conformance/test_kept.py::test_no_cursor_is_kept_under_a_lease_that_is_over",
     ),
     without(
-        "a number that comes again finds no cursor", "liteq/storage/sqlite/migrations/0009_kept.sql",
+        "a number that comes again finds no cursor", "liteq/storage/sqlite/migrations/0011_celery.sql",
         "    DELETE FROM liteq_cursors WHERE run = OLD.seq;\n", "",
         "../conformance/test_kept.py::test_a_number_that_comes_again_finds_no_cursor",
     ),
@@ -2517,7 +2517,7 @@ MUTANTS = [
         "../conformance/test_kept.py::test_the_log_of_the_newest_attempts_alone_is_kept",
     ),
     without(
-        "tags leave with their message", "liteq/storage/sqlite/migrations/0009_kept.sql",
+        "tags leave with their message", "liteq/storage/sqlite/migrations/0011_celery.sql",
         "    DELETE FROM liteq_run_tags WHERE run = OLD.seq;\n", "",
         "../conformance/test_kept.py::test_tags_leave_with_their_message",
     ),
