@@ -54,6 +54,9 @@ def test_no_more_run_at_once_than_the_worker_has_executors(site, tmp_path):
     others = [send(site, "until", str(tmp_path / "go")), send(site, "alone_until", str(tmp_path / "go"))]
     urgent = send(site, "alone", priority=9)
     wait_for(lambda: site.state(urgent) is State.PENDING, what="it is not held where there is no place")
+    for _ in range(2):  # the worker's loop has turned since they were sent
+        assert site.app.control.ping(timeout=60)
+    wait_for(lambda: {site.state(id_) for id_ in others} == {State.PENDING}, what="there is no place for them")
     assert [site.notes("started", id_) for id_ in others] == [[], []]
     (tmp_path / "go").touch()
     assert all(site.get(id_) for id_ in [*isolated, *others, urgent])

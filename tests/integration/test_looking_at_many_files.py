@@ -130,8 +130,9 @@ def test_what_cannot_be_meant_is_refused(tenants, capsys, words, code, says):
 
 
 def test_an_app_brings_its_tasks_and_its_settings(tenants, tmp_path, monkeypatch, capsys):
-    (tmp_path / "shop.py").write_text(APP)
+    name = "app_that_is_looked_with"  # of no other test: a module stays in this process
+    (tmp_path / f"{name}.py").write_text(APP)
     monkeypatch.syspath_prepend(tmp_path)
-    code, out, _ = run(capsys, "-A", "shop", "inspect", "messages", "--args", "--db", f"{tenants}/acme.db", "--json")
+    code, out, _ = run(capsys, "-A", name, "inspect", "messages", "--args", "--db", f"{tenants}/acme.db", "--json")
     assert code == 0
     assert json.loads(out)[str(tenants / "acme.db")][0]["args"] == []

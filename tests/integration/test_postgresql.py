@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from liteq.clock import SystemClock
+from liteq.context import identity
 from liteq.exceptions import (
     ReadOnly,
     ReadTimeout,
@@ -28,6 +30,7 @@ from liteq.storage.driver import Bell, Driver, Durability, Options, Promise
 from liteq.storage.operating.audit import Actor
 from liteq.storage.storage import Storage
 from liteq.utils.globs import fits
+from liteq.worker.chores.heartbeat import Heartbeat
 
 from .. import postgresql
 
@@ -276,6 +279,28 @@ def test_the_command_line_looks_with_mode_ro_and_changes_nothing(storage: Storag
 
 
 # -- lost connections ------------------------------------------------------------------------------------------------
+
+
+class Behind(SystemClock):
+    """The clock of a machine that nobody has set."""
+
+    def now_ms(self) -> int:
+        return super().now_ms() - 7_200_000
+
+
+def test_the_time_is_the_server_s_whatever_that_of_this_machine_is(
+    storage: Storage, open_driver: Callable[..., Driver]
+) -> None:
+    elsewhere = Storage(open_driver(), clock=Behind())
+    assert abs(elsewhere.clock.now_ms() - storage.clock.now_ms()) < 3_600_000
+
+
+def test_a_host_of_the_same_name_in_another_boot_may_live(storage: Storage) -> None:
+    me = identity.me("w")
+    other = storage.register_worker(WorkerIdentity("another", me.name, me.host, "another/ns", me.pid, me.started))
+    beat = Heartbeat(storage, me, visibility_s=60, result_expires_s=None, dead_expires_s=None, info=dict)
+    beat.look_after_others()
+    assert {worker.id for worker in storage.reader.workers()} == {other, beat.worker}
 
 
 def test_a_connection_that_was_cut_while_idle_is_no_trouble(storage: Storage, server: Any) -> None:
