@@ -212,6 +212,11 @@ class Channel(virtual.Channel):
         room, node = min(self.qos.can_consume_max_estimate() or 0, 4 * AT_ONCE), self._file.node
         return room if 2 * room >= most or node is None or node.idles(len(self._ready)) else 0
 
+    @property
+    def hears(self) -> bool:
+        """Whether it hears events, which ring no bell."""
+        return self._passing.hears
+
     def deliver_passing(self, callback: Callable[[dict[str, Any], str], Any], newest: Look) -> int:
         """Deliver the messages that pass, as those of remote control; how many. `newest`: of the file's exchanges."""
         if not self._consumers or not self._passing or not self._passing.have_news(newest):

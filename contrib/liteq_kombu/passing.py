@@ -66,6 +66,11 @@ class PassingQueues:
     def __len__(self) -> int:
         return len(self._ears)
 
+    @property
+    def hears(self) -> bool:
+        """Whether one of them hears events, which ring no bell."""
+        return bool(self._hearing)
+
     def declare(self, queue: str) -> None:
         """Listen for `queue` from now on."""
         self._newest = None

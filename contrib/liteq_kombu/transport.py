@@ -25,7 +25,7 @@ __all__ = ["Transport"]
 
 ANSWERS_S = 0.05  # between two looks for answers
 WORKER = "celery.worker.consumer"  # loaded where a worker of Celery's is to start
-DEAF_S = 1.0  # between two looks for messages where the system has no bell
+DEAF_S = 1.0  # between two looks where no bell rings: for events, and on a system that has none
 CLOCK_S = 30.0  # until the clock is asked again when the next message comes due: it may have been set
 LOOKAHEAD_S = 3_600.0  # a timer is set for what comes due no later
 
@@ -158,7 +158,7 @@ class Transport(virtual.Transport):
                 raise TimeoutError("timed out")
             # The answers of liteq's workers ring another bell.
             poll_s = ANSWERS_S if self.file.asked else self.polling_interval or left
-            if not ear.has_bell:
+            if not ear.has_bell or any(channel.hears for channel in self.channels):
                 poll_s = min(poll_s, DEAF_S)
             ear.wait(min(left, poll_s, self._due_s() or 0.001))
 

@@ -234,6 +234,31 @@ def test_a_running_task_is_terminated_by_a_revoke(shop: Shop) -> None:
     assert shop.wait(lambda: shop.record(result.id).state is State.CANCELLED)
 
 
+def test_a_listener_to_events_looks_for_them_each_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They ring no bell; by the net alone they would come after ninety seconds."""
+    from liteq_kombu.waking import Ear
+
+    class Sleeps(Exception):
+        """Raised in the place of a sleep, with its seconds."""
+
+    def sleeps(_self: Ear, seconds: float) -> None:
+        raise Sleeps(seconds)
+
+    monkeypatch.setattr(Ear, "wait", sleeps)
+    shop = Shop(tmp_path, polling_interval=90)
+    try:
+        with shop.app.connection() as connection:
+            with connection.SimpleQueue("letters") as letters, pytest.raises(Sleeps) as of_another:
+                letters.get(timeout=60)
+            with shop.app.events.Receiver(connection).consumer_context() as (listening, _, _):
+                with pytest.raises(Sleeps) as of_events:
+                    while True:
+                        listening.drain_events(timeout=60)
+    finally:
+        shop.close()
+    assert of_events.value.args[0] <= 1.0 < of_another.value.args[0]
+
+
 def test_events_reach_a_listener(shop: Shop) -> None:
     seen: list[str] = []
     with shop.app.connection() as connection:
