@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+from _thread import start_new_thread
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -96,7 +97,7 @@ def main(
     stop = threading.Event()
 
     def ask_to_stop(_signum: int, _frame: FrameType | None) -> None:
-        stop.set()
+        start_new_thread(stop.set, ())  # the signal may have come into a wait() that holds the event's lock
 
     signal.signal(signal.SIGINT, ask_to_stop)
     signal.signal(signal.SIGTERM, ask_to_stop)

@@ -80,6 +80,21 @@ def test_the_first_comes_at_once_although_the_next_is_far(site, start):
     assert line(start("--every", "1d", "--json"))["bytes"] > 0
 
 
+INTO_A_WAIT = """
+import os, signal
+from liteq.cli.processes.beat import stopped_by_signals
+stop = stopped_by_signals()
+with stop._cond:  # as a wait() of this thread does, for a moment
+    os.kill(os.getpid(), signal.SIGTERM)
+print(stop.wait(60))
+"""
+
+
+def test_a_signal_may_come_just_as_a_wait_holds_the_lock(site):
+    command = [sys.executable, "-c", INTO_A_WAIT]
+    assert subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=site.folder).stdout == "True\n"
+
+
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_in_order(site, start, signum):
     process = start("--every", "1d", "--json")

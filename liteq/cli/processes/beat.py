@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from _thread import start_new_thread
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -139,7 +140,8 @@ def stopped_by_signals() -> threading.Event:
     stop = threading.Event()
 
     def note(_signum: int, _frame: FrameType | None) -> None:
-        stop.set()
+        # Not here: the signal may have come into a `wait()` of this thread, just as that holds the event's lock.
+        start_new_thread(stop.set, ())
 
     for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"):
         signum = getattr(signal, name, None)  # Windows has few of them
