@@ -47,7 +47,8 @@ class Wire:
 
     def look(self) -> None:
         """Raise OperationalError where the server has closed the connection since its last answer; says nothing."""
-        if self._poll.poll(0):
+        # What it says of its end comes first, then the end itself.
+        while self._pgconn.status == ConnStatus.OK and self._poll.poll(0):
             self._pgconn.consume_input()
         if self._pgconn.status != ConnStatus.OK:
             raise OperationalError("the connection is lost")

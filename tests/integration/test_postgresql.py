@@ -85,7 +85,8 @@ def server(postgresql_server: str) -> Iterator[Any]:
 def cut_all(server: Any) -> None:
     """Have the server close every connection but this one, as it does when it is stopped."""
     server.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname IS NOT NULL"
+        "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "
+        "WHERE pid <> pg_backend_pid() AND datname IS NOT NULL"
     )
 
 
