@@ -34,7 +34,7 @@ class Ear:
         self._fds = [fd for fd in (self._listener.fileno(), self._reader) if fd >= 0]
         self._closed = False
         self._rung = False  # since the last claim
-        self._true = False  # the last ring was for this consumer
+        self._was_for_us = False  # the ring before: its claim found something
 
     @property
     def has_bell(self) -> bool:
@@ -60,16 +60,17 @@ class Ear:
 
     @property
     def expectant(self) -> bool:
-        """Whether a claim will find something: the bell has rung, and the last ring was for this consumer.
+        """Whether a claim is likely to find something: the bell has rung, and the ring before was for this consumer.
 
-        So it need not look before it takes the write lock. Of several idle consumers, those that came too late look.
+        Such a claim takes the write lock at once. Any other looks first, as one of several idle consumers that came too
+        late would hold up the others for nothing.
         """
-        return self._rung and self._true
+        return self._rung and self._was_for_us
 
     def claimed(self, n: int) -> None:
         """Note that a claim has found `n` messages."""
         if self._rung:
-            self._rung, self._true = False, n > 0
+            self._rung, self._was_for_us = False, n > 0
 
     def wait(self, seconds: float) -> None:
         """Sleep until it is woken, or for so long; forget what was heard."""

@@ -282,6 +282,14 @@ def test_the_command_line_looks_with_mode_ro_and_changes_nothing(storage: Storag
 # -- lost connections ------------------------------------------------------------------------------------------------
 
 
+def test_a_connection_that_was_cut_is_seen_before_anything_is_said_on_it(storage: Storage, server: Any) -> None:
+    """The server says that it ends it, and ends it then: the words alone are no sign."""
+    two_rows(storage)
+    cut_all(server)
+    with pytest.raises(StorageUnavailable):
+        storage.driver._idle[-1].begin()  # type: ignore[attr-defined]
+
+
 class Behind(SystemClock):
     """The clock of a machine that nobody has set."""
 
