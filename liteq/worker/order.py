@@ -11,12 +11,17 @@ appears is taken from with its first message; once seen, it stays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import cycle, islice, repeat
+from math import gcd
+from typing import Final
 
 from liteq.routing.taken import taken
 from liteq.utils.globs import fits, is_glob
 
 __all__ = ["Order"]
+
+KEPT: Final = 10_000  # names: the orders of a period are kept where they are not more
 
 
 class Order:
@@ -39,7 +44,8 @@ class Order:
         self.globs: list[str] = []
         """The globs among what was given."""
         self._weights: dict[str, int] = {}  # as they were given: names and globs
-        self._credits: dict[str, int] = {}  # of the queues, in the order given
+        self._queues: dict[str, int] = {}  # with their weights: those that are known, in the order given
+        self._orders: Iterator[list[str]] = repeat([])  # of the claims to come
         self._found: dict[str, str] = {}  # queues that fit a glob, with that
         for one in queues:
             self.add(one)
@@ -47,14 +53,14 @@ class Order:
     @property
     def names(self) -> list[str]:
         """The queues that are known, in the order in which they were given."""
-        return list(self._credits)
+        return list(self._queues)
 
     @property
     def weights(self) -> dict[str, int]:
         """The weights other than 1 of the known queues and globs; none where the order is strict."""
         if self.strict:
             return {}
-        found = {name: self._weight(name) for name in self._credits} | self._weights
+        found = self._queues | self._weights
         return {name: weight for name, weight in found.items() if weight != 1}
 
     @property
@@ -64,7 +70,7 @@ class Order:
 
     def takes(self, name: str) -> bool:
         """Whether `name`, a queue or a glob, is among what was given or found."""
-        return name in self._weights or name in self._credits
+        return name in self._weights or name in self._queues
 
     def add(self, text: str) -> None:
         """Take from one more queue or glob; one that is there gets the weight that is said now.
@@ -78,32 +84,22 @@ class Order:
     def remove(self, name: str) -> None:
         """Take from a queue, or the queues of a glob, no more; of a glob's queues one alone too, until it is added."""
         name = taken(name).name
-        if self._weights.pop(name, None) is None and name in self._credits:
+        if self._weights.pop(name, None) is None and name in self._queues:
             self._excluded = (*self._excluded, name)
         self._arrange()
 
     def next(self) -> list[str]:
-        """The queues in the order of this claim."""
+        """The queues in the order of this claim; the list is kept, and not to be changed."""
         if self.globs:
             self._look()
-        credit = self._credits
-        if self.strict or len(credit) < 2:
-            return list(credit)
-        total = 0
-        for name in credit:
-            weight = self._weight(name)
-            credit[name] += weight
-            total += weight
-        order = sorted(credit, key=credit.__getitem__, reverse=True)
-        credit[order[0]] -= total
-        return order
+        return next(self._orders)
 
     def _weight(self, name: str) -> int:
         return self._weights.get(name) or self._weights[self._found[name]]
 
     def _look(self) -> None:
         """See which queues there are by now."""
-        new = [name for name in self._waiting() if name not in self._credits]
+        new = [name for name in self._waiting() if name not in self._queues]
         if any(self._glob_of(name) for name in new):
             for name in new:
                 if glob := self._glob_of(name):
@@ -124,4 +120,26 @@ class Order:
         for given in self._weights:
             fitting = [name for name, glob in self._found.items() if glob == given and name not in self._weights]
             arranged += fitting if is_glob(given) else [given]
-        self._credits = {name: self._credits.get(name, 0) for name in arranged}
+        self._queues = {name: self._weight(name) for name in arranged}
+        if self.strict or len(arranged) < 2:
+            self._orders = repeat(arranged)
+        else:
+            self._orders = _in_turns(self._queues)
+
+
+def _in_turns(weights: dict[str, int]) -> Iterator[list[str]]:
+    """The orders of all claims to come. Few are worked out once: before each claim they cost a lone task 10 us."""
+    period = sum(weights.values()) // gcd(*weights.values())  # then all credits are 0 again
+    orders = _by_credit(weights)
+    return cycle(islice(orders, period)) if period * len(weights) <= KEPT else orders
+
+
+def _by_credit(weights: dict[str, int]) -> Iterator[list[str]]:
+    """Smooth weighted round robin, as in the module's head."""
+    credit, total = dict.fromkeys(weights, 0), sum(weights.values())
+    while True:
+        for name, weight in weights.items():
+            credit[name] += weight
+        order = sorted(credit, key=credit.__getitem__, reverse=True)
+        credit[order[0]] -= total
+        yield order
