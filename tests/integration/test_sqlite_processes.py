@@ -228,6 +228,21 @@ def test_a_bell_that_was_deleted_and_made_anew_before_anybody_looked_is_heard(dr
     listener.close()
 
 
+def test_a_bell_that_was_replaced_while_somebody_holds_it_open_is_heard(driver: Driver, tmp_path: Path) -> None:
+    """A file that is held open is not gone: the kernel goes on to watch it, and tells of one change of its links."""
+    listener = driver.listen(Bell.WORK)
+    bell = tmp_path / "tasks.db-work"
+    for _ in range(3):
+        with bell.open("rb"):
+            bell.unlink()
+            driver.ring(Bell.WORK)  # makes it anew
+            assert listener.wait(60)
+            assert not listener.wait(0)  # it watches the new one from here on
+            driver.ring(Bell.WORK)
+            assert listener.wait(60), "deaf"
+    listener.close()
+
+
 def test_a_bell_that_cannot_ring_does_not_raise_and_rings_when_it_can(tmp_path: Path) -> None:
     bell = tmp_path / "folder" / "tasks.db-work"
     doorbell = Doorbell(str(bell), lambda: 0)
