@@ -321,13 +321,14 @@ class Consumer:
                 outcomes = left
             self._outcomes = outcomes + self._outcomes  # not stored: again in the next turn
             raise
-        self.processed += len(outcomes) - self._given_back.note(outcomes)
+        if outcomes:
+            self.processed += len(outcomes) - self._given_back.note(outcomes)
         if self._rates is not None and budget is not None:
             self._rates.used(budget)
-        if self._events is not None:
+        if self._events is not None and tagged:
             self._events.written(tagged)
         self._counting.turned(turn, outcomes, wrote=bool(sums), since=before)
-        if self._runs:
+        if self._runs and outcomes:
             self._runs.settled(outcomes, turn.lost)
         return turn
 

@@ -115,9 +115,8 @@ class EventLog:
 
         Not before: where outcomes could not be stored, `ended` is called with them again.
         """
-        if tagged:
-            del self._waiting[: sum(token is None for token, _ in tagged)]
-            self._started.difference_update(token for token, _ in tagged if token is not None)
+        del self._waiting[: sum(token is None for token, _ in tagged)]
+        self._started.difference_update(token for token, _ in tagged if token is not None)
 
     # -- the chore ---------------------------------------------------------------------------------------------------
 

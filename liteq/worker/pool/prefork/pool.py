@@ -80,11 +80,10 @@ class PreforkPool:
         if self._isolation is not None:
             queue, held = self._isolation.split(queue, self._start_isolated)
             bench(self._children, self.size, self.width)
-        while queue and (takers := [child for child in self._children if self._window(child)]):
-            takers.sort(key=lambda child: len(child.leases))
-            for i, child in enumerate(takers):
-                share = -(-len(queue) // (len(takers) - i))
-                n = min(share, self._window(child))
+        while queue and (takers := [(child, room) for child in self._children if (room := self._window(child))]):
+            takers.sort(key=lambda taker: len(taker[0].leases))
+            for i, (child, room) in enumerate(takers):
+                n = min(-(-len(queue) // (len(takers) - i)), room)  # its share
                 if n:
                     child.give(queue[:n], self._estimates.expected_s)
                     queue = queue[n:]
