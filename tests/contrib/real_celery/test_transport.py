@@ -337,7 +337,23 @@ def test_a_consumer_looks_again_where_the_file_has_changed(shop: Shop, connect: 
         shop.liteq.send_task("shop.add", (1, 1))  # by another connection to the file
         holder._net()
         assert woken == [0, 1]
+        holder.number(["celery"])
+        holder._stop.set()
+        holder._stirred.set()
+        holder._thread.join()  # this test takes its steps
+        holder._net()
+        beat, seen = holder._beat, list(woken)
+        beat.soon()
+        holder._extend()
+        holder._net()
+        assert woken == seen  # its own heartbeat is no news to them
+        beat.soon()
+        shop.liteq.send_task("shop.add", (1, 1))
+        holder._extend()
+        holder._net()
+        assert len(woken) == len(seen) + 1
         file.nets.clear()
+        holder.leave()
 
 
 def test_purge_and_delete(connect: Any) -> None:
