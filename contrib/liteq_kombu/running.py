@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -99,7 +98,7 @@ class Run:
         storage, lease = self.file.storage, self.lease
         took = (self.began_ms, storage.clock.monotonic() - self._began)
         if isinstance(outcome, Ack):  # it alone bears when it ran
-            outcome = replace(outcome, ran=took)
+            outcome = Ack(outcome.result, took, outcome.children)
         ran = {} if isinstance(outcome, Cancel) and not self.started else {lease.token: took}
         following = self._make_room() if self.following else []
         also = Batch(following, closing=self.closing) if following or self.closing else None

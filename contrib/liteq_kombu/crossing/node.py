@@ -17,8 +17,10 @@ from celery.worker import state
 from celery.worker.consumer.gossip import Gossip
 from celery.worker.consumer.mingle import Mingle
 
-from liteq.exceptions import StorageError
+from liteq.exceptions import ImproperlyConfigured, StorageError
 from liteq.monitor.workers import published
+from liteq.storage.facades import exchanges, leases  # noqa: F401 - loaded before the pool forks, for all its processes
+from liteq.storage.groups import behind  # noqa: F401 - as these
 from liteq_kombu.envelope import OPAQUE
 from liteq_kombu.files import files
 
@@ -44,13 +46,18 @@ def on_ready(sender: Any = None, **_: Any) -> None:
 
 @signals.worker_process_init.connect(weak=False)
 def on_process_init(**_: Any) -> None:
-    """End a process of the pool that cannot use a file: it was forked while a thread was long in a transaction.
+    """Open the files of a process of the pool, which the first task would wait for.
 
-    What it ran would have no outcome. The pool starts another in its place.
+    One that cannot use a file ends: it was forked while a thread was long in a transaction, and what it ran would have
+    no outcome. The pool starts another in its place.
     """
     for file in list(files.values()):
         try:
             file.storage.driver.version()
+            if file.results:
+                file.open_early()
+        except ImproperlyConfigured:
+            pass  # the first task meets it, and tells of it
         except StorageError as exc:
             if type(exc) is StorageError:  # its subclasses say what ails the file, for each process
                 logger.warning("this process makes room for another: %s", exc)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -44,6 +45,19 @@ def test_a_result_is_the_row_and_liteq_reads_it_as_its_own(shop: Shop) -> None:
         b"[[2,3],{}]",
     )
     assert shop.send("late", 4, 5).get(timeout=60) == 9
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks at descriptors in /proc")
+def test_a_process_of_the_pool_has_opened_the_file_before_its_first_task(tmp_path: Path) -> None:
+    """A chain would wait for that once in each of them."""
+    shop = Shop(tmp_path)
+    worker = shop.start(children=1)
+    shop.wait(lambda: " ready." in shop.log())
+    (child,) = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+    fds = Path(f"/proc/{child}/fd")
+    found = [str(shop.path) for _ in ("a reader", "a writer")]
+    assert shop.wait(lambda: [link for one in list(fds.iterdir()) if (link := os.readlink(one)) == found[0]] >= found)
+    shop.close()
 
 
 def test_values_beyond_json_come_through_as_themselves(shop: Shop) -> None:
