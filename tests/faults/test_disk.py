@@ -214,6 +214,7 @@ def lose_power(
     for seed in range(max(1, POWER_LOSSES // PER_RUN)):
         run = Run(file, tmp_path / f"run-{seed}", seed, driver, durability)
         run.go()
+        assert run.copies, f"run {seed} lost no power"
         for copy, accepted, acknowledged in run.copies:
             yield copy / file.name, run.ledger, accepted, acknowledged
         shutil.rmtree(run.file.parent)

@@ -307,7 +307,7 @@ def test_a_folder_that_is_not_there_is_refused_with_the_nearest(site: Tenants) -
     assert f"did you mean {site.folder}/tenants?" in found.stderr
 
 
-def test_beat_sends_the_schedule_of_each_file_once_in_its_own(site: Tenants) -> None:
+def test_beat_sends_the_schedule_of_each_file_into_that_file(site: Tenants) -> None:
     for name in ("a", "b"):
         site.to(name, "where").forget()
     site.worker("-c", "1", "-B", FILES_APP_BEAT="1")

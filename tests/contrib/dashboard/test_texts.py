@@ -5,18 +5,21 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 import liteq_dashboard
 from liteq_dashboard.texts import TEXTS
 
 ROOT = Path(liteq_dashboard.__file__).parent
 ASKED = re.compile(r"\bt\.([a-z_0-9]+)")
+TEMPLATES = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "templates").glob("*.html"))}
 NAMED = re.compile(r"""TEXTS\[f?"([a-z_0-9{}]+)"\]|_words\("([a-z_]+)\"""")
 
 
 def asked():
     found = set()
-    for template in (ROOT / "templates").glob("*.html"):
-        found |= set(ASKED.findall(template.read_text(encoding="utf-8")))
+    for text in TEMPLATES.values():
+        found |= set(ASKED.findall(text))
     for source in ROOT.rglob("*.py"):
         found |= {one for pair in NAMED.findall(source.read_text(encoding="utf-8")) for one in pair if one}
     return found
@@ -26,17 +29,15 @@ def test_what_is_asked_for_is_there():
     assert sorted(name for name in asked() if name not in TEXTS and "{" not in name and name != "get") == []
 
 
-def test_no_page_has_a_style_or_a_script_of_its_own():
-    for template in (ROOT / "templates").glob("*.html"):
-        text = template.read_text(encoding="utf-8")
-        assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:", text), template.name
-        assert not re.search(r"<script(?![^>]*\ssrc=)", text), template.name
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_no_page_has_a_style_or_a_script_of_its_own(name):
+    assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:", TEMPLATES[name])
+    assert not re.search(r"<script(?![^>]*\ssrc=)", TEMPLATES[name])
 
 
-def test_nothing_is_called_safe():
-    for template in (ROOT / "templates").glob("*.html"):
-        found = re.findall(r"{{[^}]*\|\s*safe[^}]*}}", template.read_text(encoding="utf-8"))
-        assert found == [], template.name
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_nothing_is_called_safe(name):
+    assert re.findall(r"{{[^}]*\|\s*safe[^}]*}}", TEMPLATES[name]) == []
 
 
 def test_the_script_is_short_and_needs_no_eval():

@@ -6,7 +6,8 @@ from importlib.util import find_spec
 
 import pytest
 
-if not find_spec("opentelemetry") or not find_spec("opentelemetry.instrumentation.celery"):
+NEEDS = ("opentelemetry", "opentelemetry.instrumentation", "opentelemetry.instrumentation.celery")
+if not all(map(find_spec, NEEDS)):  # one after the other: to look for a module imports its parents
     pytest.skip("needs pip install --no-deps opentelemetry-instrumentation-celery", allow_module_level=True)
 
 OTEL = """
