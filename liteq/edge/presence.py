@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from liteq.context import App
 from liteq.context.identity import expand_name, me
 from liteq.exceptions import StorageError
+from liteq.monitor.workers import GATEWAY
 from liteq.worker.chores.heartbeat import Heartbeat, KeepAlive
 
 __all__ = ["LONGEST_S", "Presence"]
@@ -72,10 +73,11 @@ class Presence:
             longest_s=LONGEST_S,
             result_expires_s=conf.result_expires,
             dead_expires_s=conf.dead_expires,
-            info=lambda: {"gateway": True, "queues": sorted(self._queues)},
+            info=lambda: {GATEWAY: True, "queues": sorted(self._queues)},
             patience_s=conf.busy_timeout,
             monotonic=self._app.clock.monotonic,
         )
+        self._heartbeat.tell(ending=False, quiet=False, full=False)  # it lends from its first moment on
         self._keep = KeepAlive(self._heartbeat, list, lambda _now: None)
         self._keep.__enter__()
         self._pid = pid  # last: where it could not enter, the next call tries again

@@ -11,7 +11,7 @@ from contextlib import closing
 from liteq.context.identity import Presence, is_here, presence
 from liteq.context.living import RESTS
 from liteq.exceptions import StorageBusy, StorageError, StorageUnavailable
-from liteq.monitor.workers import STAGE
+from liteq.monitor.workers import GATEWAY, STAGE
 from liteq.storage.claiming import workers as _workers
 from liteq.storage.claiming.workers import WorkerRecord
 from liteq.storage.driver import Driver, Promise
@@ -63,12 +63,14 @@ def health(driver: Driver, *, now_ms: int, late_ms: int, ready: bool, name: str 
     A worker lives while the kernel has its process and its heartbeat is not older than `late_ms`. One that is silent
     because another process has the write lock for so long lives too: to start it again would help nobody. The same
     holds where a server does not answer: workers are taken to live, and none is ready. A file that cannot be read is
-    an answer too, not an exception. Closes `driver`, which is to wait for locks up to `PATIENCE_S`.
+    an answer too, not an exception. A gateway is no worker: it is looked at only where `name` is its own. Closes
+    `driver`, which is to wait for locks up to `PATIENCE_S`.
     """
     try:
         with closing(driver):
             with driver.read() as tx:
-                found = [one for one in _workers.workers(tx) if is_here(one.identity) and name in (None, one.name)]
+                here = [one for one in _workers.workers(tx) if is_here(one.identity)]
+                found = [one for one in here if (one.name == name if name else GATEWAY not in one.facts)]
             return _judge([_pulse(driver, one, now_ms - one.heartbeat_ms, late_ms) for one in found], ready, name)
     except StorageBusy as busy:
         return Health(False, f"the file is locked by {busy.holder}: it cannot be read, so no worker of it is seen", [])

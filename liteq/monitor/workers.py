@@ -16,8 +16,9 @@ from liteq.storage.claiming.workers import WorkerRecord
 from liteq.utils.names import is_built_in
 from liteq.utils.text import iso_time
 
-__all__ = ["LATE_MS", "OFFSET", "STAGE", "documents", "late_ms", "living", "published", "worker", "workers"]
+__all__ = ["GATEWAY", "LATE_MS", "OFFSET", "STAGE", "documents", "late_ms", "living", "published", "worker", "workers"]
 
+GATEWAY = "gateway"  # in the facts of a gateway, which runs nothing: it lends messages to programs (edge/presence.py)
 OFFSET = "clock_offset_s"  # in a worker's facts: how far its wall clock was ahead of the monotonic one at its last beat
 STAGE = "stage"  # likewise: "starting", "ready", "quiet", "full" (the disk is, so it claims nothing) or "ending"
 PUBLISHED = 500  # names of tasks; they are written at each heartbeat

@@ -166,6 +166,15 @@ def test_all_write_to_the_one_folder_of_the_queue():
     assert all({"name": "queue", "mountPath": FOLDER} in container["volumeMounts"] for container in containers())
 
 
+def test_the_image_has_each_folder_that_a_service_mounts_with_its_user_as_the_owner():
+    (made,) = re.findall(
+        r"install --directory --owner (\w+) --mode 750 ([^&\n]+)", (DEPLOY / "docker" / "Dockerfile").read_text()
+    )
+    assert made[0] == dockerfile()["USER"]
+    mounted = {volume.partition(":")[2] for one in services().values() for volume in one["volumes"]}
+    assert mounted == set(made[1].split())
+
+
 def test_all_speak_to_the_one_server():
     server = services(SERVER[0])["postgres"]
     user, database = server["environment"]["POSTGRES_USER"], server["environment"]["POSTGRES_DB"]

@@ -276,6 +276,7 @@ def test_leases_end_with_the_gateway(app: LiteQ) -> None:
         (one,) = lease(first.client(), visibility=3600)
         (worker,) = app.storage.reader.workers()
         assert worker.facts["gateway"] is True
+        wait_for(lambda: app.storage.reader.workers()[0].facts["stage"] == "ready", what="it tells that it lends")
     with running(app) as second:
         (again,) = lease(second.client())
         assert again["id"] == one["id"]

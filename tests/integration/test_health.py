@@ -81,6 +81,17 @@ def look(site: Site, *, later_s: float = 0.0, ready: bool = False) -> Health:
     return health(driver, now_ms=now_ms, late_ms=60_000, ready=ready)
 
 
+# -- beside a gateway ------------------------------------------------------------------------------------------------
+
+
+def test_a_gateway_stands_in_for_no_worker(site, probe):
+    site.app.storage.register_worker(me("gateway-1@here"), b'{"gateway": true, "queues": ["celery"], "stage": "ready"}')
+    for flag in ("--live", "--ready"):
+        code, document = probe(flag)
+        assert (code, document["workers"], document["reason"]) == (69, [], "no worker of this host is on the file")
+    assert probe("--live", "-n", "gateway-1@here")[0] == 0
+
+
 # -- with a worker ---------------------------------------------------------------------------------------------------
 
 
