@@ -97,6 +97,9 @@ class ChordError(TaskError):
 class WorkerLostError(TaskError):
     """Raised as a task's failure when the process that ran it died, too often to try again (`max_crashes`)."""
 
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""  # without the exit code, which the text has in words
+
     @property
     def exitcode(self) -> int | None:
         return self.args[1] if len(self.args) > 1 else None
@@ -207,6 +210,9 @@ class Reject(TaskPredicate):
         super().__init__(reason, requeue)
         self.reason = reason
         self.requeue = requeue
+
+    def __str__(self) -> str:
+        return "no reason given" if self.reason is None else text_of(self.reason, str)
 
     def __repr__(self) -> str:
         return f"reject requeue={self.requeue}: {self.reason}"

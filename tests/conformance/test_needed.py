@@ -303,7 +303,8 @@ def test_whatever_was_begun_runs_at_most_once_and_what_is_behind_it_is_told(
     assert dead is not None
     assert dead.state is State.DEAD
     assert dead.error is not None
-    assert decode_error(dead.error).type == "WorkerLostError"
+    error = decode_error(dead.error)
+    assert (error.type, "acknowledged early" in error.message) == ("WorkerLostError", True)
     assert sorted(run()) == ["a-errback", "b", "b-next"]
     failed = storage.reader.find("a-next")
     assert failed is not None
@@ -332,6 +333,18 @@ def test_a_lease_tells_how_often_a_worker_vanished_with_it(storage: Storage, wor
         assert storage.leases.find(leases[0].seq, leases[0].token) == leases[0]
     storage.settle([(lease, RetryAt(0)) for lease in leases])
     assert worker.claim_one().reaps == 2
+
+
+def test_what_vanished_too_often_says_how_often_and_by_which_setting(storage: Storage, worker: FakeWorker) -> None:
+    storage.enqueue(Batch([row("a")]))
+    for _ in range(storage.max_reaps):
+        worker.claim_one()
+        storage.reap([worker.number])
+    dead = storage.reader.find("a")
+    assert dead is not None
+    assert dead.error is not None
+    message = decode_error(dead.error).message
+    assert message == f"the worker that held it vanished, {storage.max_reaps} times in all (max_reaps)"
 
 
 def test_a_retry_has_not_begun(storage: Storage, worker: FakeWorker) -> None:

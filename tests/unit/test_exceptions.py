@@ -9,6 +9,7 @@ import re
 import pytest
 
 from liteq import exceptions as e
+from liteq.serialization import decode_error, encode_error
 
 
 def test_every_error_is_exported_and_drawn_in_the_tree():
@@ -85,6 +86,21 @@ def test_tasks_errors_survive_pickling(error):
 def test_a_lost_worker_knows_its_exit_code():
     assert e.WorkerLostError("gone", 9).exitcode == 9
     assert e.WorkerLostError("gone").exitcode is None
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (e.WorkerLostError("its process ended with exit code 9", 9), "its process ended with exit code 9"),
+        (e.WorkerLostError(), ""),
+        (e.Reject("no such order"), "no such order"),
+        (e.Reject(ValueError("no such order"), requeue=True), "no such order"),
+        (e.Reject(), "no reason given"),
+    ],
+)
+def test_the_text_of_an_error_is_its_reason_and_no_tuple(error, text):
+    assert str(error) == text
+    assert decode_error(encode_error(error)).message == text
 
 
 def test_a_task_that_is_not_registered_is_told_with_those_that_look_like_it():

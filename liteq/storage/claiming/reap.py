@@ -61,6 +61,15 @@ class GivenUp(NamedTuple):
     id: str
     task: str
     reaps: int
+    once: bool
+
+    @property
+    def why(self) -> str:
+        """The reason, for its error and the log."""
+        if self.once:
+            return "the worker that ran it vanished, and it is acknowledged early, so it does not run twice"
+        times = "once" if self.reaps == 1 else f"{self.reaps} times"
+        return f"the worker that held it vanished, {times} in all (max_reaps)"
 
 
 class Limit:
@@ -73,9 +82,8 @@ class Limit:
     def tell(self) -> None:
         """Log those; called when that is committed."""
         for one in self.given_up:
-            text = "Task %s[%s] given up, a dead letter now: the worker that held it vanished (%d times in all)"
             about = {"task_name": one.task, "task_id": one.id, "reaps": one.reaps}
-            logger.error(text, one.task, one.id, one.reaps, extra=about)
+            logger.error("Task %s[%s] given up, a dead letter now: %s", one.task, one.id, one.why, extra=about)
 
 
 def expired(tx: Transaction, living: Collection[int], *, now_ms: int) -> list[tuple[int, int]]:
@@ -129,8 +137,9 @@ def _reap(tx: Transaction, rows: Sequence[Row], *, now_ms: int, limit: Limit) ->
                 unique.come_back(tx, seq, now_ms=now_ms)
             stats.count(sums, (task, queue, "reaped", ""))
             continue
-        error = encode_error(WorkerLostError(f"the worker that held it vanished {reaps + 1} times"))
-        limit.given_up.append(GivenUp(id_, task, reaps + 1))
+        given_up = GivenUp(id_, task, reaps + 1, once=reaps + 1 < limit.max_reaps)
+        error = encode_error(WorkerLostError(given_up.why))
+        limit.given_up.append(given_up)
         told = leave_word(tx, seq, id_, now_ms=now_ms)
         tx.execute(DEAD, (error, _cause(tx, token, task, queue, id_, error, now_ms), now_ms, seq, token))
         stats.count(sums, (task, queue, "failed", "WorkerLostError"))
