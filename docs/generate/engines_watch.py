@@ -88,7 +88,7 @@ def page(found: dict[str, Any]) -> str:
     asked = "Each is asked in a process of its own. The other side is a process of liteq's, with apsw.\n"
     parts = [
         INTRO, run,
-        "## What each may do today\n", *table(head, verdicts(libraries)), "", ABOUT,
+        "## Verdicts of today\n", *table(head, verdicts(libraries)), "", ABOUT,
         "## The questions\n", asked, *table(head, answers(libraries)), "",
         "## The conformance suite\n", SUITE, *suites(libraries),
     ]  # fmt: skip

@@ -38,7 +38,7 @@ def test_a_run_that_waits_goes_on_and_succeeds(app, worker, lines):
     run.send("go")
     worker.run()
     assert lines() == [
-        "Workflow waits[w] goes on, with 1 calls in its history",
+        "Workflow waits[w] goes on, with 1 call in its history",
         "Workflow waits[w] succeeded in 2.000s: 'done'",
     ]
 

@@ -35,7 +35,7 @@ def move(session: Session, /, source: str, target: str | None, dry_run: bool, gi
 
     Messages and runs that have not ended go, with the finished ones that they need, dead letters, schedules, limits,
     locks, memo and inbox; ids stay. Finished results that nothing waits for, and the history in the charts, stay where
-    they are. What was moved is gone at the source.
+    they are. A message that was moved is gone at the source.
 
     Stop all workers, producers and beats first: while a worker lives at either end, or where the target holds messages
     of its own, this exits with 75 and changes nothing. Both stores refuse every send and claim until it has ended. One

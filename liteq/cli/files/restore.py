@@ -25,13 +25,13 @@ REPLICA = "litestream:"
 def restore(session: Session, /, source: str) -> None:
     """Put a copy of SOURCE in the place of the queue.
 
-    SOURCE is a file that `liteq backup` wrote, or a follower of Litestream's that has been ended; or a replica, as
-    `litestream://s3://bucket/queue`, which the program litestream is run for. With `?timestamp=2026-11-28T22:53:00Z`
-    the queue is as it was then; what else is in the query is Litestream's.
+    SOURCE is a file that `liteq backup` wrote, a follower of Litestream's that has been ended, or a replica such as
+    `litestream://s3://bucket/queue`, for which the program litestream is run. With `?timestamp=2026-11-28T22:53:00Z`
+    the queue is as it was then. All other options of the query are Litestream's.
 
     Stop all workers, producers and beats first: while a process has the queue open, this exits with 75 and changes
-    nothing. The queue that was there is kept beside it under another name. What was acknowledged after the backup runs
-    again; a worker that still holds a lease from before cannot acknowledge it any more.
+    nothing. The queue that was there is kept beside it under another name. Tasks that were acknowledged after the
+    backup run again. A worker that still holds a lease from before cannot acknowledge it any more.
 
     \b
     JSON: {"path", "kept"}, the second null where there was no queue
@@ -48,7 +48,7 @@ def restore(session: Session, /, source: str) -> None:
     path = driver.where()
     if source.startswith(REPLICA):
         session.note("from now on copy it to another place: `liteq litestream --to ANOTHER_URL`")
-    text = f"Restored {path}." + (f" What was there is now {kept}." if kept else "")
+    text = f"Restored {path}." + (f" The queue that was there is now {kept}." if kept else "")
     emit(session, {"path": path, "kept": str(kept) if kept else None}, lambda: say(text))
 
 

@@ -78,7 +78,7 @@ def beat(
     """Send periodic tasks when they come due, until TERM or INT.
 
     The schedule is in the queue's file, so any number of these may run, beside workers with -B too: each run is sent
-    once. What the configuration does not hold any more is removed when it starts.
+    once. An entry that the configuration does not hold any more is removed when it starts.
 
     \b
     JSON: {"name", "schedules", "db"}, when it begins; `liteq schedules list` tells what it would send

@@ -34,8 +34,8 @@ def relay(
 ) -> int:  # fmt: skip
     """Carry each message of this queue to a gateway, once, until TERM or INT.
 
-    Programs send into the file here, online or not. What the gateway has taken has succeeded here; what it refuses is a
-    dead letter with its reason. While it is away the messages wait, in their order.
+    Programs send into the file here, online or not. A message that the gateway has taken has succeeded here; one that
+    it refuses is a dead letter with the reason. While the gateway is away the messages wait, in their order.
 
     \b
     JSON: {"name", "queues", "to", "results"}, when it begins

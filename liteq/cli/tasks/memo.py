@@ -29,7 +29,7 @@ def memo() -> None:
 def stats(session: Session, /) -> int:
     """Show how many results the memo keeps of each step, how often they have answered, and what that has saved.
 
-    What was saved is the price of what `ctx.spend` told when the result was computed, once for each answer.
+    The saving is the price of what `ctx.spend` told when the result was computed, once for each answer.
 
     \b
     JSON: [{"name", "entries", "hits", "bytes", "saved", "computing"}]

@@ -31,7 +31,7 @@ FIELDS = (
     type=click.Choice(["model", "workflow", "tag", "day"]),
     default="model",
     show_default=True,
-    help="What the sums are of. A run with several tags counts for each. --by is its old name.",
+    help="A sum for each of these. A run with several tags counts for each. --by is its old name.",
 )
 @click.option(
     "--since", "since_ms", callback=since, metavar="TIME",

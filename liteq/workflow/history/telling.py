@@ -28,8 +28,9 @@ def named(lease: Lease) -> str:
 def tell_goes_on(machine: Machine) -> None:
     """Say that a run was woken."""
     if logger.isEnabledFor(logging.INFO):
-        lease = machine.lease
-        logger.info("%s goes on, with %d calls in its history", named(lease), len(machine.rows), extra=_about(lease))
+        lease, n = machine.lease, len(machine.rows)
+        calls = "1 call" if n == 1 else f"{n} calls"
+        logger.info("%s goes on, with %s in its history", named(lease), calls, extra=_about(lease))
 
 
 def tell_returned(machine: Machine, value: Any) -> None:
