@@ -53,6 +53,11 @@ def _ask(route_for_task: Rule, name: str, args: Any, kwargs: Any, _options: Any,
     return route_for_task(name, args, kwargs)
 
 
+def _is_pair(rule: Any) -> bool:
+    """Whether `rule` is (pattern, route), not a list of two such pairs: Celery's manual writes `([...],)`."""
+    return isinstance(rule, (list, tuple)) and len(rule) == 2 and isinstance(rule[0], (str, re.Pattern))
+
+
 class Router:
     """`task_routes` made ready: a mapping, a function, a path to one, or a list of these, asked in order."""
 
@@ -75,7 +80,7 @@ class Router:
         elif callable(routes):
             yield routes
         elif isinstance(routes, (list, tuple)):
-            if all(isinstance(r, (list, tuple)) and len(r) == 2 for r in routes):
+            if all(map(_is_pair, routes)):
                 yield _Map(routes)
             else:
                 for route in routes:

@@ -54,6 +54,12 @@ def test_ordered(app):
     ]  # fmt: skip
 
 
+def test_a_list_of_two_pairs_is_no_pair(app):
+    app.conf.task_routes = ([("feed.tasks.*", {"queue": "feeds"}), (re.compile("web"), {"queue": "web"})],)
+    assert queue_of(app, "feed.tasks.import_feed") == "feeds"
+    assert queue_of(app, "web.tasks.view") == "web"
+
+
 @pytest.mark.celery("Routing", "A route may be the queue's name alone")
 def test_string_route(app):
     app.conf.task_routes = {"feed.tasks.import_feed": "feeds"}
