@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from liteq.context import App
-from liteq.context.living import living, takes_from
+from liteq.context.living import living, takes_from, untaken
 from liteq.storage.claiming.workers import WorkerRecord
 from liteq.storage.reading.backlog import COUNTED, Backlog
 from liteq.utils.records import NamedTuple
@@ -63,8 +63,7 @@ def _of_workers(app: App) -> Iterator[Alert]:
     late = [one for one in backlogs if _age_s(app, one.oldest_ms) > app.conf.alert_head_wait]
     for one in backlogs[:MOST]:
         if alive and not _takers(one, alive):
-            how = f"start one with `liteq worker -Q {one.queue}`, or `liteq control add_consumer {one.queue}`"
-            yield Alert("no_worker", one.queue, f"no worker takes from queue {one.queue!r}: {how}", GRACE_S)
+            yield Alert("no_worker", one.queue, untaken(one.queue, alive, f"queue {one.queue!r}"), GRACE_S)
     for one in late[:MOST]:
         n = f"{one.n:,}" if one.n < COUNTED else f"{COUNTED:,} or more"
         text = f"the head of queue {one.queue!r} has waited for {span(_age_s(app, one.oldest_ms))} ({n} wait)"

@@ -25,7 +25,9 @@ __all__ = [
     "late_ms",
     "living",
     "living_in",
+    "none_knows",
     "takes_from",
+    "untaken",
 ]
 
 RESTS = "rests"  # in a worker's facts: it beats only while there is work in the file, and serves others meanwhile
@@ -82,12 +84,27 @@ def takes_from(worker: WorkerRecord, queue: str, *, quiet: bool = False) -> bool
     return named and (quiet or not facts.get("quiet"))
 
 
+def untaken(queue: str, alive: Iterable[WorkerRecord], name: str) -> str:
+    """The reason why none of the workers `alive` claims from `queue`, which the text calls `name`, and what to do."""
+    if any(takes_from(worker, queue, quiet=True) for worker in alive):
+        return f"the workers of {name} are quiet: they claim nothing until `liteq control wake`"
+    how = f"start one with `liteq worker -Q {queue}`, or `liteq control add_consumer {queue}`"
+    return f"no worker takes from {name}: {how}"
+
+
 def knows(worker: WorkerRecord, task: str) -> bool:
     """Whether `worker` has told that it knows `task`; one of Celery's may know it where it has not told its tasks."""
     told, of_celery = worker.facts.get("tasks"), bool(worker.facts.get("celery"))
     if not isinstance(told, list):
         return of_celery
     return task in told or (of_celery and is_built_in(task))  # these are told by nobody
+
+
+def none_knows(takers: Iterable[WorkerRecord], task: str) -> bool:
+    """Whether each of `takers` has told its tasks, and `task` is not among them."""
+    return not is_built_in(task) and not any(
+        knows(one, task) or not isinstance(one.facts.get("tasks"), list) for one in takers
+    )
 
 
 def knowing(workers: Iterable[WorkerRecord], queue: str, task: str, *, but: str | None) -> str | None:

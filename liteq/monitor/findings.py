@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from liteq.context import App
-from liteq.context.living import as_of_ms, living, takes_from
+from liteq.context.living import as_of_ms, living, takes_from, untaken
 from liteq.monitor.access.sight import ALL, Sight
 from liteq.monitor.messages import error_line
 from liteq.storage.claiming.workers import WorkerRecord
@@ -61,8 +61,8 @@ def _of_queues(app: App, backlogs: Sequence[Backlog], alive: Sequence[WorkerReco
     for one in backlogs:
         takers = [worker for worker in alive if takes_from(worker, one.queue)]
         if not takers:
-            how = f"start one with `liteq worker -Q {one.queue}`, or `liteq control add_consumer {one.queue}`"
-            yield Finding("idle queue", _status(app, one), f"{_waiting(app, one)}, and no worker takes from it: {how}")
+            why = untaken(one.queue, alive, "it")
+            yield Finding("idle queue", _status(app, one), f"{_waiting(app, one)}, and {why}")
             continue
         unknown = _unknown(one, takers)
         if unknown:

@@ -90,7 +90,7 @@ class Debounce(Exclusive):
     @suggesting
     def __init__(self, wait: Duration, max_wait: Duration | None = None, by: By = None) -> None:
         self.wait = seconds(wait, "Debounce: wait")
-        self.wait_ms = limit_ms(wait, "Debounce: wait")
+        self.wait_ms = limit_ms(wait, "Debounce: wait", needed=True)
         self.max_wait = None if max_wait is None else seconds(max_wait, "Debounce: max_wait")
         self.max_wait_ms = None if max_wait is None else to_span_ms(max_wait, "Debounce: max_wait")
         if self.max_wait_ms is not None and self.max_wait_ms < self.wait_ms:
@@ -112,7 +112,7 @@ class Throttle(Exclusive):
     @suggesting
     def __init__(self, every: Duration, by: By = None, trailing: bool = False) -> None:
         self.every = seconds(every, "Throttle: every")
-        self.every_ms = limit_ms(every, "Throttle: every")
+        self.every_ms = limit_ms(every, "Throttle: every", needed=True)
         self.by = _checked_by(by, "Throttle: by")
         if not isinstance(trailing, bool):
             raise TypeError(f"Throttle: trailing is True or False, not {trailing!r}")

@@ -8,7 +8,7 @@ from typing import Self, TypeVar
 
 from liteq.clock import Clock
 from liteq.context import App
-from liteq.context.living import living, takes_from
+from liteq.context.living import living, none_knows, takes_from
 from liteq.exceptions import StorageError, StorageUnavailable, TimeoutError
 from liteq.states import State
 from liteq.storage.claiming.pauses import Pause
@@ -73,10 +73,15 @@ def _of_workers(record: Record, workers: list[WorkerRecord]) -> str:
         return f"the worker {record.worker} has it"
     if record.state in {State.HELD, State.BLOCKED}:
         return f"`liteq why {record.id}` says what holds it"
-    takers = [worker.name for worker in workers if takes_from(worker, record.queue) or not worker.facts.get("queues")]
+    takers = [one for one in workers if takes_from(one, record.queue, quiet=True) or not one.facts.get("queues")]
     if not takers:
         return f"none of the {len(workers)} workers that live takes that queue: start one with -Q {record.queue}"
-    return f"{takers[0]} takes that queue" + (f", and {len(takers) - 1} more" if len(takers) > 1 else "")
+    take = f"{takers[0].name} takes" if len(takers) == 1 else f"{takers[0].name} and {len(takers) - 1} more take"
+    if all(worker.facts.get("quiet") for worker in takers):
+        return f"{take} that queue, but nothing is claimed: quiet until `liteq control wake`"
+    if none_knows(takers, record.task):
+        return f"{take} that queue, but no worker of it knows {record.task!r}: start one whose app has this task"
+    return f"{take} that queue"
 
 
 def told(app: App, id_: str, waited_s: float) -> None:

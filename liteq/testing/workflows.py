@@ -162,6 +162,8 @@ class WorkflowTest:
     def _started(self, flow: Any, args: Any, kwargs: Any) -> BenchRun[Any]:
         if self._recording is not None:
             flow = self._recording.as_recorded(flow, args, kwargs, self.clock)
+        if not hasattr(flow, "start"):
+            raise TypeError(f"{getattr(flow, 'name', flow)!r} is no workflow: `@app.workflow` makes one")
         run = flow.start(*args, **kwargs)
         self._begun.append(run.id)
         return BenchRun(self._bench, run.id, flow)

@@ -55,17 +55,20 @@ def numeric_s(duration: Duration, what: str) -> float:
     return duration
 
 
-def limit_s(duration: Duration, what: str) -> float:
-    """`duration` in seconds, of which there are some: at a limit of 0 nothing could ever be in time."""
+def limit_s(duration: Duration, what: str, *, needed: bool = False) -> float:
+    """`duration` in seconds, of which there are some: at a limit of 0 nothing could ever be in time.
+
+    `needed`: it is none that a caller may leave out.
+    """
     found = seconds(duration, what)
     if not found:
-        raise ValueError(f"{what} must be longer than 0; leave it out for no limit")
+        raise ValueError(f"{what} must be longer than 0" + ("" if needed else "; leave it out for no limit"))
     return found
 
 
-def limit_ms(duration: Duration, what: str) -> int:
+def limit_ms(duration: Duration, what: str, *, needed: bool = False) -> int:
     """As `limit_s`, in whole milliseconds, rounded up."""
-    limit_s(duration, what)
+    limit_s(duration, what, needed=needed)
     return to_span_ms(duration, what)
 
 

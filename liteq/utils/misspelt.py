@@ -65,8 +65,12 @@ def suggesting(function: Callable[P, R]) -> Callable[P, R]:
         if unknown:
             name = function.__qualname__
             if parameters[:1] == ["self"] and args:  # the class that the caller knows, and not one above it
-                name = f"{type(args[0]).__name__}.{function.__name__}"
-            raise unexpected(f"{name}()", unknown, known)
+                of = type(args[0]).__name__
+                private = function.__name__.startswith("_")  # its caller knows what is made: "step 'shop.charge'"
+                name = getattr(args[0], "what", f"{of}()") if private else f"{of}.{function.__name__}()"
+            else:
+                name = f"{name}()"
+            raise unexpected(name, unknown, known)
         return function(*args, **kwargs)
 
     return call

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from liteq import LiteQ
+from liteq.app.files.patterns import Patterns
+from liteq.exceptions import ImproperlyConfigured
 from liteq.states import State
 from tests.integration.worker_process import HERE, Site, children_of, wait_for
 
@@ -305,6 +307,8 @@ def test_a_folder_that_is_not_there_is_refused_with_the_nearest(site: Tenants) -
     assert found.returncode == 78
     assert "there is no folder" in found.stderr
     assert f"did you mean {site.folder}/tenants?" in found.stderr
+    with pytest.raises(ImproperlyConfigured, match=r"is a folder: name a file in it, or its files as '.*/\*\.db'"):
+        Patterns([str(site.folder)])
 
 
 def test_beat_sends_the_schedule_of_each_file_into_that_file(site: Tenants) -> None:

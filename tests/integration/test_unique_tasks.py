@@ -153,6 +153,7 @@ def test_what_makes_no_sense_is_refused_at_the_declaration(app, case):
         (lambda: Unique(on_conflict="kep"), "did you mean 'keep'"),
         (lambda: Unique(witin=3), "did you mean 'within'"),
         (lambda: Unique(within=0), "longer than 0"),
+        (lambda: Debounce(0), "longer than 0$"),
         (lambda: Debounce(10, max_wait=5), "max_wait is at least wait"),
         (lambda: Throttle("often"), "with a unit"),
         (lambda: Unique(by=3), "names of parameters"),

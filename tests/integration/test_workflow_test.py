@@ -91,6 +91,11 @@ def test_a_misspelt_mock_is_refused_with_the_nearest():
             t.mock("charge", result=1, raises=ValueError)
 
 
+def test_what_is_no_workflow_is_refused_by_its_name():
+    with WorkflowTest(app) as t, pytest.raises(TypeError, match=r"'celery\.map' is no workflow"):
+        t.run(app.tasks["celery.map"])
+
+
 def test_the_clock_is_moved_by_advance_alone_once_started():
     with WorkflowTest(app) as t:
         run = t.start(asks)

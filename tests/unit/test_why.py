@@ -12,9 +12,11 @@ from liteq import LiteQ
 from liteq.canvas import chain, chord, group
 from liteq.context import identity
 from liteq.monitor.access.sight import Sight
+from liteq.monitor.findings import findings
 from liteq.monitor.runs.runs import waiting_line
 from liteq.monitor.tasks.tasks import task, tasks
 from liteq.monitor.tasks.why import REASONS, explain
+from liteq.result.waiting import why_waiting
 from liteq.testing import FakeClock, drain
 from liteq.workflow import ctx
 
@@ -83,6 +85,21 @@ def test_the_workers_are_quiet(app, live):
     live(quiet=True)
     reason, text = why(app, add(app))
     assert (reason, "claim nothing until `liteq control wake`" in text) == ("quiet", True)
+
+
+def test_a_timeout_and_the_findings_say_quiet_too(app, live):
+    live(quiet=True)
+    id_ = add(app)
+    assert "quiet until `liteq control wake`" in why_waiting(app, id_)
+    assert "the workers of it are quiet" in findings(app)[0].detail
+
+
+def test_a_timeout_says_that_no_worker_knows_the_task(app, live):
+    live(tasks=["other"])
+    id_ = add(app, countdown=30)
+    assert "no worker of it knows 'shop.add'" in why_waiting(app, id_)
+    reason, text = why(app, id_)
+    assert (reason, "It is due in 30 s" in text, "knows the task 'shop.add'" in text) == ("unknown_task", True, True)
 
 
 def test_no_living_worker_knows_the_task(app, live):

@@ -90,7 +90,10 @@ def _is_taken(path: str) -> bool:
 
 
 def _check_folder(path: str) -> None:
-    """Refuse a path whose folder, as far as it is no glob, is not there."""
+    """Refuse a path that is a folder, and one whose folder, as far as it is no glob, is not there."""
+    if os.path.isdir(path):
+        meant = os.path.join(path, "*.db")
+        raise ImproperlyConfigured(f"--db: {path} is a folder: name a file in it, or its files as '{meant}'")
     folder = os.path.dirname(path)
     while glob.has_magic(folder):
         folder = os.path.dirname(folder)

@@ -17,6 +17,7 @@ from liteq.cli.parts.session import Session, pass_session
 from liteq.clock import from_ms
 from liteq.utils.globs import fits
 from liteq.utils.misspelt import LIKELY, nearest
+from liteq.utils.text import iso_time
 
 if TYPE_CHECKING:
     from liteq.storage.limits import Limit
@@ -122,8 +123,11 @@ def pause(session: Session, /, key: str, span: str | None, until: str | None, fo
         wait_s = checked("pause", {"seconds": _wait_s(session, span, until, for_)})["seconds"]
         actor = session.actor()
         session.storage.limits.pause(key, wait_s, actor.reason, by=actor)
-    said = f"until {until}" if until else f"for {span or for_}"
     now = session.storage.limits.get(key)
+    given = span or for_ or ""
+    said = f"for {given} s" if given.isdecimal() else f"for {given}"
+    if until and now.paused_until is not None:
+        said = f"until {iso_time(int(now.paused_until * 1000))}"
     waits = f"; {counted(now.held, 'message')} of it wait" if now.held else ""
     emit(session, _document(now), lambda: say(f"{key} is paused {said}{waits}."))
     _note_unknown(session, key, known=now.held > 0)

@@ -17,6 +17,7 @@ from liteq.storage.claiming.pauses import Pause
 from liteq.utils.durations import seconds
 from liteq.utils.globs import is_glob
 from liteq.utils.misspelt import nearest
+from liteq.utils.text import iso_time
 
 __all__ = ["queue"]
 
@@ -53,7 +54,9 @@ def pause(session: Session, /, queue_: str, until: str | None, for_: str | None)
         )
     except ValueError as exc:
         raise click.UsageError(str(exc)) from None
-    end = f" for {for_}" if for_ else f" until {until}" if until else f"; `liteq queue resume {queue_}` lets it go on"
+    end = f"; `liteq queue resume {queue_}` lets it go on"
+    if paused.until_ms is not None:
+        end = f" until {iso_time(paused.until_ms)}"
     emit(session, _document(paused), lambda: say(f"{queue_} is paused{end}."))
     _note_unknown(session, queue_)
     return Exit.OK

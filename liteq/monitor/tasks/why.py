@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from liteq.context import App
-from liteq.context.living import living, takes_from
+from liteq.context.living import living, none_knows, takes_from
 from liteq.message import Flag
 from liteq.monitor.access.failing import error_document, first_failure
 from liteq.monitor.access.sight import ALL, Sight
@@ -19,7 +19,6 @@ from liteq.serialization import decode_error
 from liteq.states import FINISHED, State
 from liteq.storage.claiming.workers import WorkerRecord
 from liteq.storage.reading.inspect import Record
-from liteq.utils.names import is_built_in
 from liteq.utils.text import iso_time, span, times
 
 __all__ = ["REASONS", "explain", "explain_record"]
@@ -107,10 +106,7 @@ def _quiet(record: Record, takers: Sequence[WorkerRecord]) -> Why | None:
 
 
 def _unknown_task(record: Record, takers: Sequence[WorkerRecord]) -> Why | None:
-    if is_built_in(record.task):
-        return None
-    told = [worker.facts.get("tasks") for worker in takers]
-    if not all(isinstance(one, list) for one in told) or any(record.task in (one or ()) for one in told):
+    if not none_knows(takers, record.task):
         return None
     names = sorted(worker.name for worker in takers)
     text = (
@@ -173,6 +169,9 @@ def _scheduled(app: App, record: Record, _see: Sight) -> Why:
     if record.due_ms > now_ms and (waits := put_off(app, record)) is not None:
         return waits
     if not record.retries and record.error is None:
+        takers = [worker for worker in living(app) if takes_from(worker, record.queue, quiet=True)]
+        if takers and (unknown := _unknown_task(record, takers)) is not None:
+            return unknown[0], f"It is due {when}. {unknown[1]}", {**facts, **unknown[2]}
         return "due", f"It is due {when}.", facts
     most = getattr(app.tasks.find(record.task), "max_retries", None)
     of = f" of {most}" if isinstance(most, int) else ""

@@ -23,6 +23,7 @@ from liteq.workflow.declared.step_checks import (
     checked_classes,
     checked_doubt,
     checked_fallback,
+    checked_function,
     checked_retries,
     checked_scope,
     checked_spends,
@@ -110,9 +111,10 @@ class Step(Generic[P, R]):
         self.timeout_s = min(timeout_s or LONGEST_TX_S, LONGEST_TX_S) if tx else timeout_s
         self.memo_ms = None if memo is None or isinstance(memo, bool) else to_span_ms(memo, f"the memo of {what}")
         self.is_memo = memo is not None and memo is not False
-        self.memo_key, self.memo_scope = memo_key, checked_scope(memo_scope, what)
+        self.memo_key = checked_function(memo_key, f"{what}: memo_key", "of the step's arguments")
+        self.memo_scope = checked_scope(memo_scope, what)
         self.tx = tx
-        self.compensate = compensate
+        self.compensate = checked_function(compensate, f"{what}: compensate", "of the step's result")
         self.queue = None if queue is None else checked_name(queue, "a queue's name")
         self.key = None if key is None else checked_name(key, "a step's key")
         self.priority = None if priority is None else checked_priority(priority)

@@ -14,7 +14,7 @@ from liteq.workflow.declared.money import checked_count, checked_money
 
 __all__ = [
     "Backoff", "Doubt", "Errors", "Fallback", "Spends", "checked_backoff", "checked_classes", "checked_doubt",
-    "checked_fallback", "checked_retries", "checked_scope", "checked_spends", "is_count",
+    "checked_fallback", "checked_function", "checked_retries", "checked_scope", "checked_spends", "is_count",
 ]  # fmt: skip
 
 Backoff = float | tuple[float, float] | Callable[[int], float]
@@ -38,6 +38,14 @@ def checked_retries(retries: Any, what: str) -> int:
     if not is_count(retries):
         raise ValueError(f"{what}: retries is a whole number from 0, not {retries!r}")
     return retries  # type: ignore[no-any-return]
+
+
+def checked_function(function: Any, what: str, of: str) -> Callable[..., Any] | None:
+    """`function`, or None; `what` names its option, and `of` what it is a function of."""
+    if function is not None and not callable(function):
+        raise TypeError(f"{what} is a function {of}, or a step, not {function!r}")
+    made: Callable[..., Any] | None = function
+    return made
 
 
 def checked_backoff(backoff: Any, what: str) -> Backoff:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 
@@ -46,6 +48,10 @@ def test_a_key_is_paused_and_resumed(shop):
     assert shop("limits", "resume", "stripe").out == "stripe goes on.\n"
     assert shop("limits", "resume", "stripe", "--json").json == {"key": "stripe", "resumed": False}
     assert shop("limits", "pause", "stripe", "90", "--json").json["key"] == "stripe"
+    assert shop("limits", "pause", "stripe", "91").out == "stripe is paused for 91 s.\n"
+    for command, name in (("limits", "stripe"), ("queue", "mail")):
+        said = shop(command, "pause", name, "--until", "2h").out
+        assert re.fullmatch(rf"{name} is paused until 2\d{{3}}-.*T.*\.\n", said)
 
 
 def test_a_key_that_may_be_misspelt_is_told_with_the_nearest(shop):

@@ -12,6 +12,7 @@ from liteq.workflow import Budget, Secret, StepOptions
 
 WRONG = [
     ({"retrys": 1}, TypeError, "did you mean 'retries'"),
+    ({"memo_key": "model"}, TypeError, "memo_key is a function"),
     ({"doubt": "aks"}, ValueError, "did you mean 'ask'"),
     ({"spends": 0.02}, TypeError, "a float is not exact"),
     ({"spends": {"cots": "1"}}, ValueError, "did you mean 'cost'"),
@@ -36,6 +37,13 @@ def test_a_wrong_option_is_refused_where_it_is_written(app, options, error, text
         StepOptions(**options)
     with pytest.raises(error, match=text):
         app.step(**options)(lambda model: model)
+
+
+def test_an_error_names_the_step_and_no_method_of_liteq(app):
+    with pytest.raises(TypeError, match=r"^step 'pay': unknown option 'retrys'"):
+        app.step("pay", retrys=1)(lambda: None)
+    with pytest.raises(TypeError, match="step 'pay': compensate is a function of the step's result"):
+        app.step("pay", compensate="refund")(lambda: None)
 
 
 def test_a_fallback_names_a_parameter(app):
