@@ -197,6 +197,34 @@ def as_nobody(action: Callable[[], object]) -> str:
     return text
 
 
+SENDS_UNDER_A_LIMIT = """
+import resource, sys
+from liteq import LiteQ
+app = LiteQ("limited", broker=sys.argv[1])
+task = app.task(lambda text: None, name="t")
+task.delay("accepted")
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))
+try:
+    for _ in range(100):
+        task.delay("x" * 40_000)
+except Exception as exc:
+    print(type(exc).__name__, exc)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+task.delay("goes on")
+"""
+
+
+@posix
+@pytest.mark.parametrize("library", ["apsw", "stdlib"])
+def test_a_limit_of_file_sizes_is_told_as_such_and_not_as_a_failed_disk(tmp_path: Path, library: str) -> None:
+    url = f"sqlite:///{tmp_path / 'queue.db'}?driver={library}"
+    sent = subprocess.run([sys.executable, "-c", SENDS_UNDER_A_LIMIT, url], capture_output=True, text=True)
+    assert (sent.returncode, sent.stderr) == (0, "")
+    assert re.match(r"StorageError .*queue.db: this process may write no file larger than 1,000,000 bytes", sent.stdout)
+    assert "ulimit -f" in sent.stdout
+    assert integrity(tmp_path / "queue.db") == "ok"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a tmpfs")
 def test_a_read_only_file_system_is_told_as_such(tmp_path: Path) -> None:
     folder = tmp_path / "disk"

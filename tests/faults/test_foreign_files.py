@@ -159,6 +159,10 @@ def test_a_log_without_its_database_is_refused(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(StorageCorrupt, match=r"moved or deleted without its log"):
             app.task(lambda: None, name="t").delay()
+    looked = subprocess.run(
+        [sys.executable, "-m", "liteq", "-b", app.broker_url, "doctor"], capture_output=True, text=True
+    )
+    assert (looked.returncode, "moved or deleted without its log" in looked.stderr) == (69, True), looked.stderr
     (tmp_path / "queue.db").touch()  # what a careless repair leaves
     with pytest.raises(StorageCorrupt, match=r"moved or deleted without its log"):
         app.storage.migrate()
@@ -166,6 +170,17 @@ def test_a_log_without_its_database_is_refused(tmp_path: Path) -> None:
     os.replace(tmp_path / "moved.db", tmp_path / "queue.db")
     assert sum(count.n for count in app.storage.reader.counts()) == 300
     app.storage.close()
+
+
+def test_a_process_whose_database_was_moved_is_told_that_its_log_is_there(tmp_path: Path) -> None:
+    storage = queue(tmp_path / "queue.db", messages=1)
+    os.rename(tmp_path / "queue.db", tmp_path / "moved.db")
+    with pytest.raises(StorageUnavailable, match=r"moved or deleted without its log .*put the database back"):
+        while True:  # it looks at its path now and then
+            storage.reader.counts()
+    os.rename(tmp_path / "moved.db", tmp_path / "queue.db")
+    assert sum(count.n for count in storage.reader.counts()) == 1
+    storage.close()
 
 
 def in_a_mount(tmp_path: Path, mount: str, *command: str) -> subprocess.CompletedProcess[str]:

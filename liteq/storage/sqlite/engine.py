@@ -6,6 +6,7 @@ import os
 
 from liteq.storage.driver import Driver, Options, Place
 from liteq.storage.sqlite.base import SQLiteDriver
+from liteq.storage.sqlite.disk.files import lost_database
 from liteq.storage.sqlite.url import Location, parse
 
 __all__ = ["ENGINE", "SQLiteEngine"]
@@ -32,11 +33,10 @@ class SQLiteEngine:
     def describe_url(self, url: str, library: str | None = None) -> Place:
         location = parse(url, library)
         path = location.path
-        missing = (
-            ""
-            if os.path.lexists(path)
-            else (f"there is no file {path}: the first task that is sent, or a worker, creates it")
-        )
+        missing = ""
+        if not os.path.lexists(path):
+            new = f"there is no file {path}: the first task that is sent, or a worker, creates it"
+            missing = lost_database(path) or new
         return Place("file", path, location.library, missing, location.read_only)
 
 

@@ -10,6 +10,7 @@ from liteq.exceptions import (
     StorageFull,
     StorageUnavailable,
 )
+from liteq.storage.sqlite.disk import limits
 from liteq.storage.sqlite.turns.holder import writer
 
 __all__ = ["BUSY", "translate"]
@@ -37,6 +38,11 @@ def translate(code: int, message: str, path: str, waited_s: float) -> StorageErr
         case c if c == CANTOPEN:
             return StorageUnavailable(f"{path} cannot be opened ({message}): check that it exists, and its folder")
         case c if c == IOERR:
+            if limit := limits.largest_file(path, code):
+                return StorageError(
+                    f"{path}: this process may write no file larger than {limit:,} bytes, and one beside the queue has "
+                    "that size: raise its limit (`ulimit -f`, LimitFSIZE= of systemd); nothing accepted is lost"
+                )
             return StorageError(
                 f"{path}: the disk failed (code {code}, {message}): check the disk and the kernel's log"
             )

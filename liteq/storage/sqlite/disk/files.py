@@ -10,7 +10,7 @@ from liteq.exceptions import StorageCorrupt, StorageUnavailable
 from liteq.storage.sqlite.disk import mounts, ownership
 from liteq.storage.sqlite.disk.ownership import MODE
 
-__all__ = ["check", "create", "identity", "resolve", "size", "sync"]
+__all__ = ["check", "create", "identity", "lost_database", "resolve", "size", "sync"]
 
 
 def resolve(path: str) -> str:
@@ -52,9 +52,8 @@ def check(given: str, path: str, allow_network: bool, *, writable: bool = True) 
     try:
         status = os.stat(path)
     except OSError as error:
-        raise StorageUnavailable(
-            f"{path} cannot be opened ({error.strerror}): start a worker or run `liteq migrate` to create it"
-        ) from error
+        new = f"{path} cannot be opened ({error.strerror}): start a worker or run `liteq migrate` to create it"
+        raise StorageUnavailable(lost_database(path) or new) from error  # no damage: somebody may put it back
     if stat.S_ISDIR(status.st_mode):
         raise StorageUnavailable(f"{path} is a folder: name a file inside it in the broker URL")
     if not stat.S_ISREG(status.st_mode):
@@ -140,16 +139,23 @@ def _refuse_lost_log(path: str) -> None:
 
 
 def _refuse_lost_database(path: str) -> None:
-    """SQLite makes a log beside a database that is not empty: without one, somebody moved or deleted the database.
+    """Refuse to make it anew: it would be opened with the log of the old one, which SQLite then deletes."""
+    if lost := lost_database(path):
+        raise StorageCorrupt(lost)
 
-    Made anew, it would be opened with the log of the old one, which SQLite then deletes. The log is looked at first: in
-    between, another process may be making both.
+
+def lost_database(path: str) -> str:
+    """A sentence for where somebody has moved or deleted the database, and left its log; "" where that is not so.
+
+    SQLite makes a log beside a database that is not empty. The log is looked at first: in between, another process may
+    be making both.
     """
-    if size(f"{path}-wal") > 0 and size(path) <= 0:
-        raise StorageCorrupt(
-            f"{path} was moved or deleted without its log {path}-wal, which holds what was committed last: put the "
-            f"database back beside it; or delete {path}-wal and {path}-shm to begin a new queue without that"
-        )
+    if size(f"{path}-wal") <= 0 or size(path) > 0:
+        return ""
+    return (
+        f"{path} was moved or deleted without its log {path}-wal, which holds what was committed last: put the "
+        f"database back beside it; or delete {path}-wal and {path}-shm to begin a new queue without that"
+    )
 
 
 def size(path: str) -> int:
