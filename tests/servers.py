@@ -29,6 +29,11 @@ def missing(why: str) -> NoReturn:
     pytest.fail(why) if os.environ.get("CI") == "true" else pytest.skip(why)
 
 
+def program(name: str) -> str:
+    """Where the program `name` is; ends the test where it is not installed."""
+    return shutil.which(name, path=PATH) or missing(f"{name} is not installed")
+
+
 def free_ports(n: int) -> list[int]:
     """`n` ports that nothing listens on, below those that systems give to connections of their own."""
     chance, found = random.SystemRandom(), list[int]()

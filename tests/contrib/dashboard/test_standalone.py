@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -19,10 +17,9 @@ from liteq import LiteQ
 from liteq.exceptions import ImproperlyConfigured
 from liteq_dashboard.hosts import check_packages
 
-from ...servers import free_ports
+from ...servers import free_ports, program
 
 SAME = {"Sec-Fetch-Site": "same-origin"}
-NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
 class Answer:
@@ -247,13 +244,14 @@ def listens(port):
 @pytest.fixture
 def proxied(queue, tmp_path, eventually):
     """The dashboard behind three proxies: its link, and their ports."""
+    nginx_program = program("nginx")
     strips, keeps, says = free_ports(3)
     trust = ("--root-path", "/ops", "--user-header", "X-Forwarded-User", "--trust", "127.0.0.1/32")
     with served(tmp_path, *trust) as link:
         config = PROXY.format(strips=strips, keeps=keeps, says=says, web=urlsplit(link).port)
         (tmp_path / "nginx.conf").write_text(config)
         nginx = subprocess.Popen(
-            [NGINX or "nginx", "-p", tmp_path, "-c", tmp_path / "nginx.conf"], stderr=subprocess.DEVNULL
+            [nginx_program, "-p", tmp_path, "-c", tmp_path / "nginx.conf"], stderr=subprocess.DEVNULL
         )
         try:
             eventually(lambda: listens(says))
@@ -263,7 +261,6 @@ def proxied(queue, tmp_path, eventually):
             nginx.wait(60)
 
 
-@pytest.mark.skipif(NGINX is None and not os.environ.get("CI"), reason="nginx is not installed")
 @pytest.mark.parametrize("kind", ["strips", "keeps"])
 def test_below_a_prefix_all_works_whether_the_proxy_strips_it_or_not(proxied, queue, kind):
     link, ports = proxied
@@ -290,7 +287,6 @@ def test_below_a_prefix_all_works_whether_the_proxy_strips_it_or_not(proxied, qu
         assert [stream.readline(), stream.readline()] == [b"\n", b"event: changed\n"]
 
 
-@pytest.mark.skipif(NGINX is None and not os.environ.get("CI"), reason="nginx is not installed")
 def test_a_trusted_proxy_says_who_asks(proxied):
     _, ports = proxied
     page = ask(ports["says"], "GET", "/ops/tasks")

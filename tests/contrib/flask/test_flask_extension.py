@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -22,7 +21,7 @@ from liteq.exceptions import ImproperlyConfigured
 from liteq.testing import drain, eager, start_worker
 from liteq_flask import Celery, LiteQ, status_blueprint
 
-from ...servers import free_ports
+from ...servers import free_ports, program
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -554,6 +553,7 @@ http {{
 @pytest.fixture
 def proxied(queue, flask_app, tmp_path, eventually):
     """Ask for the status by way of nginx, "bare" or "named" as the how-to has it, or of nothing: the answer's code."""
+    nginx_program = program("nginx")
     flask_app.register_blueprint(status_blueprint(), url_prefix="/liteq")
     bare, named = free_ports(2)
     server = make_server("127.0.0.1", 0, flask_app, threaded=True)
@@ -561,9 +561,7 @@ def proxied(queue, flask_app, tmp_path, eventually):
     (tmp_path / "nginx.conf").write_text(PROXY.format(bare=bare, named=named, web=server.server_port))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    nginx = subprocess.Popen(
-        [NGINX or "nginx", "-p", tmp_path, "-c", tmp_path / "nginx.conf"], stderr=subprocess.DEVNULL
-    )
+    nginx = subprocess.Popen([nginx_program, "-p", tmp_path, "-c", tmp_path / "nginx.conf"], stderr=subprocess.DEVNULL)
 
     def code(way: str, **headers: str) -> int:
         connection = http.client.HTTPConnection("127.0.0.1", ports[way], timeout=60)
@@ -588,10 +586,6 @@ def proxied(queue, flask_app, tmp_path, eventually):
         server.server_close()
 
 
-NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-
-
-@pytest.mark.skipif(NGINX is None and not os.environ.get("CI"), reason="nginx is not installed")
 def test_behind_nginx_only_the_token_opens_the_status(proxied, flask_app):
     ways = ("bare", "named", "nothing")
     assert [proxied(way, Host="shop.example.org") for way in ways] == [403, 403, 403]
@@ -600,7 +594,6 @@ def test_behind_nginx_only_the_token_opens_the_status(proxied, flask_app):
     assert [proxied(way, Authorization="Bearer s3cret") for way in ways] == [200, 200, 200]
 
 
-@pytest.mark.skipif(NGINX is None and not os.environ.get("CI"), reason="nginx is not installed")
 def test_a_program_open_to_this_machine_sees_an_nginx_that_says_so(proxied, flask_app):
     flask_app.config["LITEQ_STATUS_LOCAL"] = True
     assert (proxied("nothing"), proxied("named", Host="localhost")) == (200, 403)
