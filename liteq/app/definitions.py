@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any
 
 from liteq.app.options import TaskOptions
 from liteq.context import App
+from liteq.policy.keyed import KEYED
 from liteq.utils.misspelt import LIKELY, nearest, unexpected
 
 __all__ = ["annotate", "check_attributes", "check_class", "generate_name", "is_set_by_class", "task_class_of"]
@@ -107,6 +108,8 @@ def generate_name(main: str | None, name: str, module: str | None) -> str:
 
 def task_class_of(function: Callable[..., Any], base: type[Any], *, bind: bool, options: Mapping[str, Any]) -> Any:
     """A subclass of `base` whose body is `function`; `bind`: it takes the task as its first argument."""
+    # A key that is a function takes the arguments of a call alone; as a method it would get the task before them.
+    keys = {one: staticmethod(key) for one in KEYED if isinstance(key := options.get(one), FunctionType)}
     return type(
         function.__name__,
         (base,),
@@ -120,6 +123,7 @@ def task_class_of(function: Callable[..., Any], base: type[Any], *, bind: bool, 
             "__annotations__": dict(getattr(function, "__annotations__", {})),
             "__wrapped__": function if bind else staticmethod(function),
             **options,
+            **keys,
         },
     )
 

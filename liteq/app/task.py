@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from types import NoneType
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
@@ -378,4 +379,6 @@ def _task_of(name: str) -> Any:
 
 
 def _are_arguments(args: Any) -> bool:
-    return isinstance(args, (tuple, list, NoneType, Iterable)) and not isinstance(args, (str, bytes))
+    # A mapping is meant for kwargs; a set has no order.
+    refused = (str, bytes, Mapping, AbstractSet)
+    return isinstance(args, (tuple, list, NoneType)) or (isinstance(args, Iterable) and not isinstance(args, refused))

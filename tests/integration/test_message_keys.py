@@ -216,6 +216,21 @@ def test_what_took_a_result(app, bill):
     assert late.of(lease_of(app, id_)._replace(input=LATER)) is None
 
 
+@pytest.mark.parametrize("bind", [False, True])
+@pytest.mark.parametrize(
+    ("options", "made"),
+    [
+        ({"fair_key": lambda user: f"u{user}"}, ["u7"]),
+        ({"max_concurrency": 1, "concurrency_key": lambda user: f"u{user}"}, [None, "task:bill:u7"]),
+        ({"global_rate_limit": "1/s", "rate_key": lambda user: f"u{user}"}, [None, "task:bill:u7"]),
+        ({"limits": lambda user: f"u{user}"}, [None, "u7"]),
+    ],
+)
+def test_a_function_gets_the_arguments_and_no_task_before_them(app, options, made, bind):
+    app.task(name="bill", bind=bind, **options)((lambda self, user: None) if bind else (lambda user: None))
+    assert keys(app, app.tasks["bill"].delay(7).id) == made
+
+
 def test_a_worker_s_parent_runs_no_code_for_it(app):
     @app.task(name="bill", fair_key=lambda user: pytest.fail("called"), limits=["stripe"])
     def bill(user): ...

@@ -118,7 +118,7 @@ def test_a_uuid_is_an_id(app):
     assert app.task(lambda: None, name="n").apply_async(task_id=id_).id == str(id_)
 
 
-@pytest.mark.parametrize("arguments", [{"args": 5}, {"args": "ab"}, {"kwargs": [1]}])
+@pytest.mark.parametrize("arguments", [{"args": 5}, {"args": "ab"}, {"args": {"x": 1}}, {"args": {1}}, {"kwargs": [1]}])
 def test_arguments_that_are_none(app, arguments):
     with pytest.raises(TypeError, match="args are a list or a tuple, and kwargs a dict"):
         app.task(lambda *_: None, name="n").apply_async(**arguments)
