@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 MESSAGE_COOKIE = "liteq_message"
-# What stands in the navigation: path, text. Everybody who may view sees all of them.
+# The navigation: path, text. Everybody who may view sees all of it.
 NAVIGATION = (
     ("", "Overview"),
     ("tasks", "Tasks"),

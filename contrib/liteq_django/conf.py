@@ -36,7 +36,7 @@ NOT_LIBPQS = frozenset({
     "prepare_threshold", "row_factory", "server_side_binding",
 })  # fmt: skip
 
-# What `url_of` has returned, by alias: a test runner gives a database another name later.
+# URLs that `url_of` has returned, by alias: a test runner gives a database another name later.
 made_urls: dict[str, str] = {}
 
 

@@ -54,7 +54,7 @@ class Connections(Middleware):
 def _close_old(task: Any) -> None:
     _close_old_of_this_thread()
     if inspect.iscoroutinefunction(task.run):
-        # What a coroutine asks of the ORM runs in asgiref's one thread, which has connections of its own.
+        # A coroutine's calls of the ORM run in asgiref's one thread, which has connections of its own.
         from asgiref.sync import SyncToAsync
 
         SyncToAsync.single_thread_executor.submit(_close_old_of_this_thread).result()

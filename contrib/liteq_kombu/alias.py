@@ -30,5 +30,5 @@ def loads(data: str | bytes) -> Any:
     return decode(data.encode() if isinstance(data, str) else bytes(data))
 
 
-# What kombu registers under the entry point's name: encoder, decoder, content type, content encoding.
+# kombu registers this under the entry point's name: encoder, decoder, content type, content encoding.
 SERIALIZER = (dumps, loads, "application/x-liteq-json", "utf-8")

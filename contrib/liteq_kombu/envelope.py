@@ -50,7 +50,7 @@ class TaggedFloat(Tagged):
 register_type(Tagged, "int", repr, lambda text: int(text, 16))
 register_type(TaggedFloat, "float", repr, float)
 
-# What a member of a group carries in place of its chord's body, which awaits the group: that it is one.
+# A member of a group carries this in place of its chord's body, which awaits the group: a mark that it is a member.
 MEMBER: Final[dict[str, Any]] = {
     "task": "celery.chord",
     "args": [],

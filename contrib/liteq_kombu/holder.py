@@ -171,7 +171,7 @@ class Holder:
         for lease in beat.beat([lease for tag, lease in self._not_settled().items() if not self._given_up(tag, lease)]):
             logger.warning("the lease on %s[%s] is over; its outcome will be dropped", lease.task, lease.id)
             self.drop(f"{lease.seq}.{lease.token}")
-        # What this has written is no news to the consumers. What another wrote meanwhile has rung, or waits for NET_S.
+        # Its own writes are no news to the consumers. A write of another process has rung, or waits for NET_S.
         if before == self._netted[0]:
             self._netted = (self._file.storage.driver.version(), self._netted[1])
 

@@ -102,7 +102,7 @@ class Desk:
             on_subscriptions_listen=Listening(app, self._digest), on_list_prompts=self._list_prompts,
             on_get_prompt=self._get_prompt, on_completion=self._complete,
         )  # fmt: skip
-        # What a client sends back of a question is only taken if this process has asked it, for the same call.
+        # An answer of a client is only taken if this process has asked the question, for the same call.
         self.server.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience=NAME))
         for method in self._handles.methods():
             self.server.add_request_handler(method.method, method.params_type, _of_modern(method.handler))

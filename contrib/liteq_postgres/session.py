@@ -29,7 +29,7 @@ TOKENS_EACH: Final = 2**16  # tokens of one step of the sequence: a claim takes 
 LEAP: Final = 10_000_000  # steps: more than others can take while the sequence is moved
 # Steps: more than can be taken before the server's log of them is on the disk. Each new connection leaves so many out.
 SKIPPED: Final = 2**16
-# What a URL may say otherwise. The kernel notices a connection that is cut within half a minute: by its keepalives
+# Defaults, which a URL may change. The kernel notices a connection that is cut within half a minute: by its keepalives
 # where nothing is sent meanwhile, by the other limit (ms) where an answer does not come.
 DEFAULTS: Final[dict[str, Any]] = {
     "connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4,

@@ -21,7 +21,7 @@ LOCKS = (SKIP_LOCKED, LOCK)
 # Around a SELECT in brackets that locks: it is run once, whatever the plan. A nested loop would run it again for each
 # row, and it would then pass over those that the statement has changed already: a LIMIT would be one for each row.
 ONCE, OF_ONCE = "WITH locked AS MATERIALIZED (", ") SELECT * FROM locked"
-# What is left as it is comes first: texts, quoted names, comments without a hint, casts.
+# First those that are left as they are: texts, quoted names, comments without a hint, casts.
 TOKENS = re.compile(
     rf"""
     '(?:[^']|'')*' | "[^"]*" | --[^\n]* | ::

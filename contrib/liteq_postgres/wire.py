@@ -47,7 +47,7 @@ class Wire:
 
     def look(self) -> None:
         """Raise OperationalError where the server has closed the connection since its last answer; says nothing."""
-        # What it says of its end comes first, then the end itself.
+        # Its message about the end comes first, then the end itself.
         while self._pgconn.status == ConnStatus.OK and self._poll.poll(0):
             self._pgconn.consume_input()
         if self._pgconn.status != ConnStatus.OK:

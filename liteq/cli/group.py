@@ -50,7 +50,7 @@ OTHER_NUMBER = {
     "metric": "metrics", "event": "events", "results": "result", "backups": "backup", "epochs": "epoch",
 }  # fmt: skip
 
-# What `celery` has and `liteq` does not, and what to do instead.
+# Commands that `celery` has and `liteq` does not, and what to do instead.
 ELSEWHERE = {
     "amqp": "there is no AMQP here",
     "graph": "a worker's parts are not drawn; `liteq inspect stats` tells of them",

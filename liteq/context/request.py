@@ -137,7 +137,7 @@ class Request:
         shown |= {key: value for key, value in (("args", args), ("kwargs", kwargs)) if key in shown}
         return f"<Context: {shown!r}>"
 
-    # What is derived when it is asked for. An assignment replaces each of them.
+    # These are derived when they are asked for. An assignment replaces each of them.
 
     @cached_property
     def options(self) -> dict[str, Any]:
@@ -197,8 +197,8 @@ class Request:
         row = self._app.of_task.storage.reader.find(lease.id)
         return None if row is None else row.position
 
-    # What comes next is read from the file, as dicts of signatures. A task that sets `chain` or `callbacks` to None, or
-    # empties the list, ends its chain, as in Celery: see `drop_followers`.
+    # The tasks that follow are read from the file, as dicts of signatures. A task that sets `chain` or `callbacks` to
+    # None, or empties the list, ends its chain, as in Celery: see `drop_followers`.
 
     @property
     def _app(self) -> App:

@@ -38,7 +38,7 @@ SEAL = ENVELOPE + f"{SEALED};".encode()  # such a value begins with it, then com
 ENCLOSED = "liteq.content"  # the tag of an envelope inside of JSON
 CONTAINER, WRITTEN, OTHER = "container", "written", "other"
 
-# What an app added with `register_type`: its class, the marker, and how to make JSON of it.
+# Types that an app added with `register_type`: the class, its marker, and how to make JSON of it.
 registered: dict[type, tuple[str, Callable[[Any], Any]]] = {}
 
 

@@ -31,7 +31,7 @@ VIEWS = ("graph", "gantt", "table")
 ATTEMPTS = 100  # messages of which the attempts are read
 UNKNOWN = "no workflow has this id, or you do not see its queue"
 FLOW = "liteq.flow"
-# What may be asked of a run, by its status; the server decides again.
+# Acts that a page offers for a run, by its status. The server decides again.
 OFFERED = {
     "queued": ("pause", "cancel", "terminate", "send"),
     "running": ("pause", "cancel", "terminate", "send"),

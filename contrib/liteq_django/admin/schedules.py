@@ -207,7 +207,7 @@ class ScheduleAdmin(QueueAdmin):
         before = orjson.loads(record.schedule)
         by_hand = not record.owner and text_of(before) is not None
         if not by_hand or not self.may(request, "change_schedule") or "action" in request.POST:
-            # What the configuration says would be back when beat starts: it is changed there.
+            # An entry of the configuration would be back when beat starts: it is changed there.
             return super().change_view(request, object_id, form_url, extra_context)
         signature = decode(record.signature)
         shown = shown_schedule(default_app(), signature)

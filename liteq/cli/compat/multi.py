@@ -149,7 +149,7 @@ ACTIONS: dict[str, Callable[[Multi], int]] = {
 }
 
 
-# What stands after ACTION is for the workers: click would look for options of ours in it, and find -b in -ldebug.
+# All words after ACTION are for the workers: click would look for options of ours, and find -b in -ldebug.
 @click.command(cls=Command, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="ACTION NODES [OPTIONS]...")
 @pass_session

@@ -28,7 +28,7 @@ from liteq.utils.records import NamedTuple
 
 __all__ = ["doctor"]
 
-# What the suites of the extras were run against; another major version may have another interface.
+# Versions with which the tests of the extras were run. Another major version may have another interface.
 TRIED = {"mcp": "2.3", "pydantic-ai-slim": "2.68", "langgraph": "1.2", "openai-agents": "0.24"}
 
 

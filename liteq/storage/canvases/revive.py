@@ -33,7 +33,7 @@ UPDATE liteq_groups SET remaining = remaining + 1, failed = failed - 1, finished
  WHERE id = :id
 RETURNING remaining, group_id
 """
-# What follows a holder of its key is of another canvas.
+# A message that follows a holder of its key is of another canvas.
 BEHIND: Final = f"""
 SELECT seq, id, awaits, group_id, state FROM liteq_messages WHERE awaits = ? AND flags & {Flag.FOLLOWS} = 0
 """

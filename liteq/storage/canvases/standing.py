@@ -50,7 +50,7 @@ GROUP_MAY_BE_REPLAYED = f"SELECT 1 FROM liteq_groups AS m WHERE m.id = ? AND {ne
 GROUP_OF = "SELECT g.id FROM liteq_messages AS m JOIN liteq_groups AS g ON g.id = m.group_id WHERE m.id = ?"
 GROUP_OF_GROUP = "SELECT g.id FROM liteq_groups AS m JOIN liteq_groups AS g ON g.id = m.group_id WHERE m.id = ?"
 
-# What has ended goes, and nothing refers to its id; or, where its result may still be asked for, it has another id.
+# A message that has ended goes, and nothing refers to its id. Where its result may be asked for, it got another id.
 GO = "DELETE FROM liteq_messages WHERE id = ?"
 GO_GROUP = "DELETE FROM liteq_groups WHERE id = ?"
 RENAME_GROUP = "UPDATE liteq_groups SET id = :to WHERE id = :id"

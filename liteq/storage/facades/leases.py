@@ -87,7 +87,7 @@ class Leases(Facade):
         ended: Sequence[Ended], events: Sequence[bytes],
     ) -> tuple[_settle.Settled, bool]:  # fmt: skip
         """Settle, and where no lease was lost, send and end; whether the end of these woke something."""
-        # What is sent is heard of before the disk has it: the next link of a chain does not wait for that.
+        # A message is announced before the disk has it: the next link of a chain does not wait for the disk.
         sends = bool(also.messages or also.closing)
         promise, bell = (Promise.ACCEPTED, Bell.WORK) if sends else (Promise.PROGRESS, None)
         with self._driver.write(promise, bell) as tx:

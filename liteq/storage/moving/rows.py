@@ -65,7 +65,7 @@ DELETE = {
     table: f"DELETE FROM {table} WHERE {' AND '.join(f'{name} = ?' for name in one.key)}"
     for table, one in MOVED.items()
 }
-# What has ended at the target, and whose id has come back.
+# Messages that have ended at the target, and whose ids have come back.
 MAKE_ROOM = "DELETE FROM liteq_messages WHERE id = ? AND seq < ?"
 
 

@@ -40,7 +40,7 @@ def _into(state: State, *among: State) -> frozenset[State]:
     return frozenset(one for one in (among or State) if state in LEGAL[one])
 
 
-# What else a state's message may become by an act is for its own verb to say; this is what is offered.
+# The states in which each act is offered. The act's own verb has the last word on what a message may become.
 STATES: Mapping[str, frozenset[State]] = {
     "retry": _into(State.PENDING, State.SCHEDULED, State.HELD),
     "revoke": _into(State.CANCELLED),

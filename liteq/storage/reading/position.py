@@ -34,7 +34,7 @@ SELECT m.deadline_ms, w.name, w.host, w.pid, w.uuid, w.heartbeat_ms
 EXCLUDES: Final = "SELECT id, until_ms FROM liteq_unique WHERE key = ?"
 HOLDS: Final = "SELECT id FROM liteq_messages WHERE unique_key = ? AND finished_ms IS NULL LIMIT 1"
 MARKED: Final = "SELECT unique_key FROM liteq_messages WHERE id = ?"
-# What a task has told: a page reads it again and again, without the task's arguments.
+# A task's progress: a page reads it again and again, without the task's arguments.
 PROGRESS: Final = "SELECT progress FROM liteq_messages WHERE id = ? AND state = 'leased' AND progress IS NOT NULL"
 # The members that failed, the first to end first: of a bounded number of members.
 FAILED: Final = """

@@ -45,7 +45,7 @@ NUMBERS = f"""
 SELECT seq FROM liteq_messages WHERE id = ? AND flags & {Flag.RUN} <> 0 AND state IN {sql_list(FINISHED)}
 """
 DELETE = "DELETE FROM liteq_messages WHERE seq = ?"
-# What waits for no run. What is kept for its `dedup` goes with its run's end.
+# Events for which no run waits. One that is kept for its `dedup` goes at its run's end.
 LOST_EVENTS = f"""
 DELETE FROM liteq_inbox WHERE id IN (
     SELECT i.id FROM liteq_inbox AS i

@@ -29,7 +29,7 @@ VALUES """
 _VALUES = f"(?, ?, ?, ?, '{State.PENDING.value}', ?, ?, 0, ?, ?)"
 _UNLESS_THERE = f"\nON CONFLICT DO NOTHING {AT_ONCE}"
 
-# What is the same in each row is bound anew for each: numbered parameters are no way for every library.
+# Values that all rows share are bound anew for each row: not every library takes numbered parameters.
 CALL = _INTO + _VALUES + _UNLESS_THERE
 CALLS = _INTO + ",\n       ".join([_VALUES] * ROWS) + _UNLESS_THERE
 

@@ -23,7 +23,7 @@ UPDATE liteq_messages SET state = 'cancelled', finished_ms = :now_ms, error = :e
 RETURNING flags, group_id, awaits, task, queue
 """
 RUN_ERROR = "UPDATE liteq_messages SET error = ? WHERE id = ?"
-# What must end before a node: in a replacement, all of it.
+# The nodes that must end before a node: in a replacement, all of them.
 BEFORE = f"""
 SELECT awaits FROM liteq_messages
  WHERE id = :id AND state = 'blocked' AND awaits IS NOT NULL AND flags & {Flag.FOLLOWS} = 0

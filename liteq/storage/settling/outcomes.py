@@ -38,7 +38,7 @@ __all__ = [
 
 ANY = ~Flag.BEGUN  # all flags that a message keeps when it is to run again
 UNDER_LEASE = "WHERE seq = ? AND state = 'leased' AND token = ?"
-# What is to end must reach those that await it. They may have come while it ran: then its lease does not know.
+# An end must reach those that await it. They may have come while the message ran: then its lease does not know.
 # A limit may have come as well: then it has a place. Flags are added alone, so the number of them only grows.
 # Or it has saved its first cursor.
 KNOWN = Flag.LINKED | Flag.PLACED | Flag.CURSOR

@@ -117,7 +117,7 @@ class Share:
 
     def capacity(self) -> int:
         room = self._sharing.room()
-        # What it has ahead of the executors leaves a place there, for the first of a file that has just woken.
+        # Ahead of the executors one place stays free, for the first message of a file that has just woken.
         return room - 1 if len(self.held) + room > self.size * self.width and room > 0 else room
 
     def submit(self, leases: list[Lease]) -> None:

@@ -42,7 +42,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pytest.skip("no Miniflare: run `npm ci` in contrib/examples/cloudflare-object, or tox -e cloudflare")
         there = folder / "cloudflare-object" / "node_modules"
         done = subprocess.run(["npm", "ci"], cwd=there.parent, capture_output=True, text=True)
-        if done.returncode:
+        assert "EUSAGE" not in done.stderr, f"package-lock.json does not fit package.json: {done.stderr}"
+        if done.returncode:  # without a network, say
             pytest.skip(f"npm ci has failed: {done.stderr[-500:]}")
     for kind in KINDS:
         target = folder / f"cloudflare-{kind}" / "node_modules"
