@@ -70,6 +70,7 @@ class Promise(Enum):
 
     ACCEPTED = "accepted"  #: a caller was told that it is there: enqueue, requeue, a schedule
     REMOVED = "removed"  #: a caller was told that it is gone: as ACCEPTED, but allowed while the disk is full
+    RECORDED = "recorded"  #: what has run is not to run again, as a step of a run: as ACCEPTED, but allowed as REMOVED
     PROGRESS = "progress"  #: it may be repeated: claim, heartbeat, acknowledgement
 
     __hash__ = object.__hash__  # looked up in each transaction, and Enum's own is a Python function

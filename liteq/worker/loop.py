@@ -41,6 +41,7 @@ from liteq.worker.deliveries import GivenBack
 from liteq.worker.hooks import Chore, Listening
 from liteq.worker.order import Order
 from liteq.worker.pool.base import Pool
+from liteq.worker.space import Space
 
 __all__ = ["Consumer"]
 
@@ -103,7 +104,7 @@ class Consumer:
         self._accepting = True
         self._aborting = False
         self._paused_until = 0.0
-        self._short = False  # the disk was full: nothing is claimed until there is space again
+        self._space = Space(storage.driver)
         self._report = Repeated(logger).report
         self._refused = False
 
@@ -123,6 +124,7 @@ class Consumer:
         if self._bell.fileno() >= 0:
             self.watch(self._bell.fileno(), self._rung)
         self._storage.driver.reserve()
+        self._space.look()
         while self._accepting or self._pool.leases() or self._outcomes:
             self._wait()
             self.turn()
@@ -213,7 +215,7 @@ class Consumer:
 
     def room(self) -> int:
         """How many messages may be claimed now."""
-        return self._pool.capacity() if self._accepting and not (self._short or self.quiet) else 0
+        return self._pool.capacity() if self._accepting and not (self._space.full or self.quiet) else 0
 
     def _rung(self) -> None:
         if self._bell.clear():
@@ -363,13 +365,11 @@ class Consumer:
 
     def _poll(self) -> None:
         """Look after the bell, the disk, the schema and the other workers."""
-        self._heartbeat.tell(ending=not self._accepting, quiet=self.quiet, full=self._short)
+        self._heartbeat.tell(ending=not self._accepting, quiet=self.quiet, full=self._space.full)
         if self._bell.fileno() >= 0 and self._bell.wait(0.0):  # also looks after a bell that was deleted
             self.heard()
-        if self._short and self._storage.driver.reserve():
-            self._short = False
+        if self._space.look():
             self.look()
-            logger.warning("there is space again: going on")
         for warning in self._storage.driver.warnings():
             self._report(logging.WARNING, warning)
         if (version := self._storage.driver.version()) != self._version:
@@ -381,10 +381,7 @@ class Consumer:
 
     def _out_of_space(self, exc: StorageFull) -> None:
         """Claim nothing while the disk is full; settle the running tasks with the space in reserve."""
-        self._short = True
-        if self._storage.driver.relieve():
-            logger.error("%s; claiming nothing until then, settling the running tasks with the space in reserve", exc)
-        else:
+        if not self._space.end(exc):
             self._in_trouble(exc)
 
     def _in_trouble(self, exc: Exception) -> None:

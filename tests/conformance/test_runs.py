@@ -119,6 +119,19 @@ def test_an_output_comes_back_as_it_was(flow: Flow, output: bytes) -> None:
     assert row.ended_ms == flow.clock.now_ms()
 
 
+def test_a_step_that_has_run_is_recorded_in_the_space_in_reserve(flow: Flow) -> None:
+    """Else it would run again for as long as the disk is full."""
+    flow.start()
+    hold = flow.claim()
+    runs, driver = flow.storage.runs, flow.storage.driver
+    assert driver.reserve()
+    in_use = driver.relieve()
+    assert driver.in_reserve() is in_use
+    runs.checkpoint(hold, flow.step(1))
+    runs.checkpoint(hold, flow.step(2, b'"' + b"x" * 2_000 + b'"'))
+    assert [row.pos for row in flow.rows()] == [1, 2]
+
+
 def test_a_lost_lease_writes_nothing(flow: Flow, other: FakeWorker) -> None:
     flow.start()
     late = flow.claim()

@@ -122,6 +122,24 @@ def test_nothing_new_is_accepted_into_the_space_that_is_kept_for_acknowledgement
     other.close()
 
 
+def test_a_worker_that_comes_while_the_disk_is_full_claims_nothing(drill: Drill, disk: Path) -> None:
+    """It has space itself, the one that another has given up; what it claimed would come back, and run again."""
+    storage = drill.storage()
+    assert storage.driver.reserve()
+    waiting = drill.send(storage, "work", 1)
+    filler = fill(disk)
+    assert storage.driver.relieve()
+    worker = drill.worker(children=1)
+    wait_for(lambda: "claiming nothing until there is space" in drill.log())
+    assert storage.reader.find(waiting).state is State.PENDING  # type: ignore[union-attr]
+    assert drill.executions() == 0
+    filler.unlink()
+    wait_for(lambda: storage.reader.find(waiting).state is State.SUCCEEDED)  # type: ignore[union-attr]
+    assert "there is space again" in drill.log()
+    storage.close()
+    assert drill.stop(worker) == 0
+
+
 def test_a_log_that_has_grown_gives_its_space_back(drill: Drill) -> None:
     """On a small disk the log may be what there is no space beside: nothing would be claimed for ever."""
     storage = drill.storage()

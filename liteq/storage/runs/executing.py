@@ -14,7 +14,7 @@ from liteq.serialization import encode_error
 from liteq.states import UNFINISHED, sql_list
 from liteq.storage.canvases.follow import Waiter
 from liteq.storage.canvases.standing import conflict
-from liteq.storage.driver import LOCK, Driver, Transaction
+from liteq.storage.driver import LOCK, Driver, Promise, Transaction
 from liteq.storage.rows.payloads import INLINE_BYTES
 from liteq.storage.runs.records import Asked
 from liteq.storage.sending.enqueue import place
@@ -117,8 +117,8 @@ def checkpoint_one(driver: Driver, hold: Hold, step: StepRow) -> bool:
         return False
     first = rows.first_params(hold, step)
     if first is not None:
-        return driver.change(rows.CHECKPOINT_FIRST, first) == 1
-    return driver.change(rows.CHECKPOINT, rows.checkpoint_params(hold, step)) == 1
+        return driver.change(rows.CHECKPOINT_FIRST, first, Promise.RECORDED) == 1
+    return driver.change(rows.CHECKPOINT, rows.checkpoint_params(hold, step), Promise.RECORDED) == 1
 
 
 def checkpoint(tx: Transaction, hold: Hold, step: StepRow) -> Asked | None:

@@ -92,7 +92,7 @@ class RunWrites(RunSpending):
         if memo is None and not intent and spent is None and _executing.checkpoint_one(self._driver, hold, step):
             return None
         woke, settled = False, None
-        with self._driver.write(Promise.ACCEPTED) as tx:
+        with self._driver.write(Promise.RECORDED) as tx:
             told = _executing.checkpoint(tx, hold, step)
             if spent is not None:
                 settled = self._settle(tx, hold, spent)
@@ -234,7 +234,7 @@ class RunWrites(RunSpending):
 
     def end_intent(self, hold: Hold, place: tuple[str, int]) -> None:
         """Note that the end of such a step is known, where no checkpoint does: it was sent. Raises LeaseLost."""
-        with self._driver.write(Promise.ACCEPTED) as tx:
+        with self._driver.write(Promise.RECORDED) as tx:
             _executing.hold_on(tx, hold)
             _intents.end(tx, hold, place)
 

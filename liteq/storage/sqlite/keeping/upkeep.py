@@ -37,12 +37,15 @@ WORK_PER_LOOK = 64  # statements and rows between two looks at the log's size
 WAITS_FOR_DISK: dict[tuple[Durability, Promise], bool | None] = {
     (Durability.DURABLE, Promise.ACCEPTED): True,
     (Durability.DURABLE, Promise.REMOVED): True,
+    (Durability.DURABLE, Promise.RECORDED): True,
     (Durability.DURABLE, Promise.PROGRESS): False,
     (Durability.STRICT, Promise.ACCEPTED): True,
     (Durability.STRICT, Promise.REMOVED): True,
+    (Durability.STRICT, Promise.RECORDED): True,
     (Durability.STRICT, Promise.PROGRESS): True,
     (Durability.RELAXED, Promise.ACCEPTED): None,
     (Durability.RELAXED, Promise.REMOVED): None,
+    (Durability.RELAXED, Promise.RECORDED): None,
     (Durability.RELAXED, Promise.PROGRESS): False,  # nobody waits: the worker's loop syncs (worker/chores/sync.py)
 }
 
