@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,31 @@ def test_all_that_the_copy_has_is_done(drill: Drill, tmp_path: Path) -> None:
     assert drill.stop(worker) == 0
     storage.close()
     assert check_nothing_lost(drill)["accepted"] == len(known)
+
+
+@libraries
+@pytest.mark.parametrize("killed_at", ["os.link", "os.rename", "os.replace"])
+def test_killed_at_any_moment_there_is_the_old_queue_or_the_copy(
+    tmp_path: Path, library: str, killed_at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no file were left, the next process would begin an empty queue, and nobody would know."""
+    storage = queue(tmp_path / "queue.db", library)
+    storage.enqueue(Batch([Message("in both", "t", b"[[],{}]")]))
+    storage.backup(tmp_path / "copy.db")
+    call = getattr(os, killed_at.removeprefix("os."))
+
+    def kill(*args: object, **options: object) -> None:
+        call(*args, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(killed_at, kill)
+    with suppress(KeyboardInterrupt):
+        storage.driver.restore(tmp_path / "copy.db")
+    monkeypatch.undo()
+    assert (tmp_path / "queue.db").exists()
+    storage.migrate()
+    assert storage.reader.find("in both") is not None
+    storage.close()
 
 
 @libraries

@@ -48,21 +48,28 @@ def write_part(session: Session, target: Path) -> Path:
     return part
 
 
-def publish(part: Path, target: Path) -> None:
-    """Give the finished copy its name, unless somebody has taken it meanwhile. Raises StorageUnavailable."""
+def publish(part: Path, target: Path, *, replace: bool = False) -> None:
+    """Give the finished copy its name; without `replace`, unless somebody has taken it. Raises StorageUnavailable."""
     try:
-        try:
-            os.link(part, target)  # a rename would overwrite
-        except FileExistsError:
-            raise
-        except OSError:  # no hard links on this file system
-            if os.path.lexists(target):
-                raise
-            os.rename(part, target)
+        if replace:
+            os.replace(part, target)
+        else:
+            _take_name(part, target)
         if os.name == "posix":
             _sync(target.parent)
     except OSError as error:
         raise StorageUnavailable(f"the copy {target} cannot be written ({error.strerror})") from error
+
+
+def _take_name(part: Path, target: Path) -> None:
+    try:
+        os.link(part, target)  # a rename would overwrite
+    except FileExistsError:
+        raise
+    except OSError:  # no hard links on this file system
+        if os.path.lexists(target):
+            raise
+        os.rename(part, target)
 
 
 def _sync(path: Path) -> None:

@@ -54,8 +54,8 @@ def restore(driver: Opens, source: Path) -> Path | None:
     try:
         with _out_of_use(driver):
             _give_to_owner(part, target)
-            kept = _set_aside(target)
-            backup.publish(part, target)
+            kept = _keep(target)
+            backup.publish(part, target, replace=kept is not None)
     finally:
         part.unlink(missing_ok=True)
     return kept
@@ -133,16 +133,28 @@ def _give_to_owner(part: Path, target: Path) -> None:
         raise StorageUnavailable(f"{part} cannot be given the owner and mode of {target} ({error.strerror})") from error
 
 
-def _set_aside(target: Path) -> Path | None:
+def _keep(target: Path) -> Path | None:
     """Give the database, the rest of its log and Litestream's state another name; that of the database.
 
-    Litestream would take up the new file where it had left the old one, and copy a mixture.
+    The database has its old name as well, until the copy takes it: killed in between, there would be none, and the next
+    process would begin an empty queue. Litestream would take up the new file where it had left the old one, and copy a
+    mixture.
     """
     kept = target.with_name(f"{target.name}.{datetime.now(UTC):%Y%m%dT%H%M%S.%f}")
     there = [suffix for suffix in SIDECARS if os.path.lexists(f"{target}{suffix}")]
     for suffix in there:  # the database first: without it, SQLite takes a log for a leftover and deletes it
-        os.rename(f"{target}{suffix}", f"{kept}{suffix}")
+        if suffix or not _linked(target, kept):
+            os.rename(f"{target}{suffix}", f"{kept}{suffix}")
     state = target.with_name(STATE.format(target.name))
     if state.is_dir():
         os.rename(state, target.with_name(STATE.format(kept.name)))
     return kept if "" in there else None
+
+
+def _linked(target: Path, kept: Path) -> bool:
+    """Give the file one more name; False on a file system that has no hard links."""
+    try:
+        os.link(target, kept, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
