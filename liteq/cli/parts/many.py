@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from liteq.app import LiteQ
     from liteq.storage.storage import Storage
 
-__all__ = ["FileSession", "db_option", "each_file", "sessions"]
+__all__ = ["FileSession", "db_option", "each_file", "of_file", "sessions"]
 
 
 def db_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -70,6 +70,11 @@ def sessions(session: Session, db: Sequence[str]) -> list[FileSession]:
     return [FileSession(session, app, path) for path in paths]
 
 
+def of_file(path: str, text: str) -> str:
+    """The error `text` of a file, which it names once: most of the storage's own do."""
+    return text if path in text else f"{path}: {text}"
+
+
 def each_file(session: Session, db: Sequence[str], run: Callable[[FileSession], int]) -> int:
     """Run a command for each file of `db`; the exit code: 1 where a file could not be read, else the highest.
 
@@ -88,7 +93,7 @@ def each_file(session: Session, db: Sequence[str], run: Callable[[FileSession], 
             text = " ".join(str(exc).split())
             documents[one.path] = {"error": text}
             if not session.json:
-                VOICE.say("error", f"{one.path}: {text}")
+                VOICE.say("error", of_file(one.path, text))
         finally:
             one.app.close()
     if session.json:

@@ -102,7 +102,8 @@ def beat(
     emit(session, {"name": name, "schedules": n, "db": list(db)}, lambda: None)
     log = None if logfile is None else logs.expand_name(logfile, name)
     logs.set_up(app, loglevel, log, color=not session.no_color, form=session.log_form, worker=name)
-    session.note(f"beat: {', '.join(db) or counted(n or 0, 'periodic task')}")
+    what = f"the periodic tasks of {', '.join(db)}" if db else counted(n or 0, "periodic task")
+    session.note(f"sends {what} when they come due")
     run(made, stopped_by_signals(), manager)
     return 0
 

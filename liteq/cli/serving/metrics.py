@@ -11,7 +11,7 @@ import click
 
 from liteq.cli.group import Command
 from liteq.cli.parts.exits import Exit
-from liteq.cli.parts.many import db_option, sessions
+from liteq.cli.parts.many import db_option, of_file, sessions
 from liteq.cli.parts.output import emit
 from liteq.cli.parts.session import Session, pass_session
 from liteq.cli.parts.spans import span_option
@@ -110,7 +110,7 @@ def _say(session: Session, made: QueueCollector | FilesCollector) -> int:
     emit(session, found, lambda: click.echo(generate_latest(registry), nl=False))
     errors: dict[str, Exception] = getattr(made, "errors", {})
     for path, exc in errors.items():
-        VOICE.say("error", f"{path}: {' '.join(str(exc).split())}")
+        VOICE.say("error", of_file(path, " ".join(str(exc).split())))
     return Exit.FAILED if errors else Exit.OK
 
 

@@ -333,7 +333,8 @@ class FilesLoop:
                 self._forget(path)
         if fresh:
             names = ", ".join(map(os.path.basename, fresh[:FIRST_TOLD])) + (", ..." if len(fresh) > FIRST_TOLD else "")
-            logger.info("%d new files (%s), %d in all", len(fresh), names, len(self.seats))
+            noun = "file" if len(fresh) == 1 else "files"
+            logger.info("%d new %s (%s), %d in all", len(fresh), noun, names, len(self.seats))
             self._watch.watch(self._patterns.folders(found), found)
 
     def _forget(self, path: str) -> None:
