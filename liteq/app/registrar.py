@@ -16,6 +16,7 @@ from liteq.app.registry import TaskRegistry
 from liteq.app.task import Task
 from liteq.context import App
 from liteq.exceptions import AlreadyRegistered, ImproperlyConfigured
+from liteq.policy.arguments import check_sensitive
 from liteq.policy.batches import batch_terms, check_body
 from liteq.policy.kept import check_kept
 from liteq.sending.keys import keyed_task
@@ -109,6 +110,8 @@ class Registrar:
         options.pop("shared", None)
         options |= self._pydantic(function, name, options, bind=bind)
         _check_batch(name, function, options, bind=bind)
+        if options.get("batch") is None:  # the arguments of a batch's calls are no parameters of its function
+            check_sensitive(options.get("sensitive"), function, f"task {name!r}")
         if not isinstance(isolate := options.get("isolate", False), bool):
             raise TypeError(f"task {name!r}: isolate is True or False, not {isolate!r}")
 

@@ -226,6 +226,8 @@ class Periodic:
     def _times(self, record: ScheduleRecord, start: datetime, end: datetime) -> list[int]:
         """The times of an entry from `start` up to `end`, in ms."""
         for what, moment in (("start", start), ("end", end)):
+            if not isinstance(moment, datetime):
+                raise TypeError(f"backfill: {what} is a datetime with a time zone, not {moment!r}")
             if moment.tzinfo is None:
                 raise ValueError(f"backfill: {what} has no time zone: {moment!r}; say datetime(..., tzinfo=UTC)")
         document = orjson.loads(record.schedule)

@@ -8,9 +8,9 @@ from functools import cached_property
 from inspect import Parameter
 from typing import Any
 
-from liteq.utils.misspelt import nearest
+from liteq.utils.misspelt import meant, nearest
 
-__all__ = ["REDACTED", "Parameters"]
+__all__ = ["REDACTED", "Parameters", "check_sensitive"]
 
 REDACTED = "***"
 VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
@@ -164,3 +164,24 @@ class Parameters:
             self.signature.bind(*args, **kwargs)
         except TypeError as exc:
             raise TypeError(f"{self.name}() {exc}{self._hint(kwargs)}") from None
+
+
+def check_sensitive(sensitive: Any, function: Callable[..., Any], what: str) -> None:
+    """Refuse an option `sensitive` that hides nothing: a name that is no parameter of `function` leaves one in sight.
+
+    With `**kwargs` each name may be one. Raises TypeError and ValueError; `what` is whose option it is.
+    """
+    if sensitive is None or isinstance(sensitive, bool):
+        return
+    names = [sensitive] if isinstance(sensitive, str) else sensitive
+    if not isinstance(names, (list, tuple, set, frozenset)) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"{what}: sensitive is a list of parameters, or True for all, not {sensitive!r:.80}")
+    try:
+        parameters = inspect.signature(function).parameters
+    except ValueError:  # a function in C, of which nothing is known
+        return
+    if any(one.kind is Parameter.VAR_KEYWORD for one in parameters.values()):
+        return
+    for name in names:
+        if name not in parameters:
+            raise ValueError(f"{what}: sensitive: it has no parameter {name!r} to hide{meant(name, list(parameters))}")

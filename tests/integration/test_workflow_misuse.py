@@ -26,6 +26,12 @@ def does(what: str) -> None:
             ctx.wait_event("")
         case "race":
             ctx.race([ctx.event("")])
+        case "gather of results":
+            ctx.gather([one(1)])
+        case "gather of one":
+            ctx.gather(ctx.spawn(one, 1))
+        case "race of a number":
+            ctx.race(5)
         case "approval":
             ctx.approval(" ")
         case "patch":
@@ -40,6 +46,9 @@ def does(what: str) -> None:
     [
         ("event", "an event's name has 1 to 255"),
         ("race", "an event's name has 1 to 255"),
+        ("gather of results", r"gather takes a list of handles, as ctx\.spawn\(\).* give them, not 1"),
+        ("gather of one", "gather takes a list of handles"),
+        ("race of a number", "race takes a list of handles"),
         ("approval", "an approval needs a title"),
         ("patch", "a patch needs an id"),
         ("saga", "takes a function or a step"),

@@ -79,6 +79,7 @@ class Workflows:
         from liteq.workflow.flow import Workflow
 
         def decorate(function: Any, named: str | None = None) -> Any:
+            _check_function(function, "workflow")
             name = named or self.gen_task_name(function.__name__, function.__module__)
             flow = Workflow(self, function, name, **options)  # type: ignore[arg-type]
             with self._lock:
@@ -139,6 +140,7 @@ class Workflows:
         from liteq.workflow.declared.step import Step
 
         def decorate(function: Any, named: str | None = None) -> Any:
+            _check_function(function, "step")
             name = named or self.gen_task_name(function.__name__, function.__module__)
             with self._lock:
                 there = self.steps_of_workflows.get(name)
@@ -170,6 +172,12 @@ class Workflows:
         from liteq.workflow.client.listing import listed
 
         return listed(self, ids, name=name, status=status, tags=tags, limit=limit, after=after)  # type: ignore[arg-type]
+
+
+def _check_function(function: Any, what: str) -> None:
+    """Refuse what is no function; a task, too, is no body of a workflow: it has options of its own."""
+    if not callable(function) or (what == "workflow" and hasattr(function, "apply_async")):
+        raise TypeError(f"a {what} is made of a function, not of {function!r:.80}")
 
 
 def _collide(there: Any, function: Any) -> bool:

@@ -68,7 +68,7 @@ def _order(row: StepRow) -> int:
 def gather(scope: Scope, handles: Iterable[Handle[Any]], *, on_error: str = "raise") -> list[Any]:
     """The results of all `handles`, in their order."""
     _checked(on_error)
-    handles = list(handles)
+    handles = _handles("gather", handles)
     place, _ = scope.place("gather", "gather")
     return _results(scope, place, handles, on_error)
 
@@ -100,6 +100,17 @@ def _collected(handle: Handle[Any], row: StepRow) -> Any:
         return Failure(exc)
 
 
+def _handles(verb: str, given: Any) -> list[Handle[Any]]:
+    """The handles that `verb` waits for. Raises TypeError for what is no handle, as a result, and for one alone."""
+    handles = [given] if isinstance(given, Handle) or not isinstance(given, Iterable) else list(given)
+    wrong = given if isinstance(given, Handle) else next((one for one in handles if not isinstance(one, Handle)), None)
+    if wrong is not None:
+        raise TypeError(
+            f"{verb} takes a list of handles, as ctx.spawn(), ctx.timer() and ctx.event() give them, not {wrong!r:.80}"
+        )
+    return handles
+
+
 def _checked(on_error: str) -> None:
     if on_error not in ON_ERROR:
         raise ValueError(f"on_error is 'raise', 'wait' or 'collect', not {on_error!r}")
@@ -107,7 +118,7 @@ def _checked(on_error: str) -> None:
 
 def race(scope: Scope, handles: Iterable[Handle[Any]], *, cancel: bool = True) -> tuple[int, Any]:
     """(index, result) of the first of `handles` that ends; the same one in each replay."""
-    handles = list(handles)
+    handles = _handles("race", handles)
     if not handles:
         raise ValueError("a race of nothing has no winner")
     place, _ = scope.place("race", "race")

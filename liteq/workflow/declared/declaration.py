@@ -12,6 +12,7 @@ from uuid import UUID
 
 from liteq.context import App
 from liteq.message import Flag, Message, RunSpec, new_id
+from liteq.policy.arguments import check_sensitive
 from liteq.policy.keyed import Spec
 from liteq.serialization import encode
 from liteq.storage.runs.starting import check_conflict
@@ -92,6 +93,7 @@ class Declaration(AsATask, Generic[P, R]):
         self.max_concurrency, self.concurrency_key = max_concurrency, concurrency_key
         self.limits, self.fair_key, self.unique = limits, fair_key, unique
         self.budget = checked_budget(budget)
+        check_sensitive(sensitive, function, f"workflow {name!r}")
         self.sensitive = sensitive if isinstance(sensitive, (bool, str)) else tuple(sensitive)
         self.is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
         self.codec = Codec(function, f"workflow {name!r}")

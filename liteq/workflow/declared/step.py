@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from liteq.exceptions import BadMessage, StepTimeout, WorkflowError
+from liteq.policy.arguments import check_sensitive
 from liteq.policy.keyed import Spec, keyed_of
 from liteq.utils.durations import Duration, limit_s, to_span_ms
 from liteq.utils.misspelt import suggesting
@@ -123,6 +124,7 @@ class Step(Generic[P, R]):
 
     def _set_effects(self, limits: Any, spends: Any, fallback: Any, doubt: Any, sensitive: Any) -> None:
         what = self.what
+        check_sensitive(sensitive, self.function, what)
         self.sensitive = sensitive
         self.keyed = keyed_of(self.name, {"limits": limits}, self._signature, what, sensitive)
         self.spends = checked_spends(spends, what)

@@ -13,6 +13,7 @@ from liteq.workflow import Budget, Secret, StepOptions
 WRONG = [
     ({"retrys": 1}, TypeError, "did you mean 'retries'"),
     ({"memo_key": "model"}, TypeError, "memo_key is a function"),
+    ({"sensitive": 5}, TypeError, "sensitive is a list of parameters"),
     ({"doubt": "aks"}, ValueError, "did you mean 'ask'"),
     ({"spends": 0.02}, TypeError, "a float is not exact"),
     ({"spends": {"cots": "1"}}, ValueError, "did you mean 'cost'"),
@@ -44,6 +45,22 @@ def test_an_error_names_the_step_and_no_method_of_liteq(app):
         app.step("pay", retrys=1)(lambda: None)
     with pytest.raises(TypeError, match="step 'pay': compensate is a function of the step's result"):
         app.step("pay", compensate="refund")(lambda: None)
+
+
+def test_a_misspelt_sensitive_parameter_does_not_stay_in_sight(app):
+    for declare in (app.task, app.step, app.workflow):
+        with pytest.raises(ValueError, match=r"sensitive: it has no parameter 'crd' to hide; did you mean 'card'\?"):
+            declare("login", sensitive=["crd"])(lambda card: card) if declare != app.task else declare(
+                name="login", sensitive="crd"
+            )(lambda card: card)
+    assert app.task(name="any", sensitive=["crd"])(lambda **fields: fields).sensitive == ["crd"]
+
+
+def test_what_is_no_function_makes_no_step_and_no_workflow(app):
+    with pytest.raises(TypeError, match="a step is made of a function, not of 5"):
+        app.step("five")(5)
+    with pytest.raises(TypeError, match="a workflow is made of a function, not of <@task"):
+        app.workflow(app.task(name="plain")(lambda: None))
 
 
 def test_a_fallback_names_a_parameter(app):
