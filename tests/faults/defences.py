@@ -2387,7 +2387,7 @@ MUTANTS = [
     ),
     without(
         "where one is terminated the others of its batch run again", "liteq/worker/pool/gathering.py",
-        "return Each([outcome(one) if one.token in tokens else _given_back(one) for one in members])",
+        "return Each([outcome(one) if one.token in tokens else given_back(self._app, one) for one in members])",
         "return Each([outcome(one) for one in members])",
         "../unit/worker/test_gathering.py::test_where_one_is_terminated_the_others_go_back",
         "../integration/test_batches.py::test_where_one_that_runs_is_terminated_the_others_run_again",

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from liteq.exceptions import SoftTimeLimitExceeded, StepTimeout, TaskRevokedError, TimeLimitExceeded
+from liteq.exceptions import SoftTimeLimitExceeded, StepTimeout, TaskRevokedError, TimeLimitExceeded, WorkerLostError
 from liteq.message import new_id
 from liteq.states import State
 
@@ -260,6 +260,24 @@ def test_a_killed_child_gives_all_back_uncounted(site):
     os.kill(children_of(worker.pid)[0], signal.SIGKILL)
     for id_ in ids:
         site.get(id_)
+        assert site.crashes(id_) == 0
+
+
+def test_what_runs_once_and_waits_for_a_thread_has_not_begun_and_runs_elsewhere(site):
+    @site.app.task(name="coroutine_tasks.hold_once", acks_late=False)  # a sender that knows so
+    def hold_once() -> None: ...
+
+    worker = site.worker()
+    ids = site.send_each("hold_once", [()] * 20)
+    wait_for(lambda: len(site.notes("started")) == 8)  # one in each thread
+    begun = {line[1] for line in site.notes("started")}
+    os.kill(children_of(worker.pid)[0], signal.SIGKILL)
+    for id_ in begun:
+        assert isinstance(site.error(id_), WorkerLostError)
+    with site.ledger.open("a") as ledger:
+        ledger.write("go - 0\n")
+    for id_ in set(ids) - begun:
+        assert site.get(id_) == "held"
         assert site.crashes(id_) == 0
 
 

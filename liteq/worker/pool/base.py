@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Protocol
 
 from liteq.context import App
-from liteq.exceptions import ImproperlyConfigured, TimeLimitExceeded, WorkerLostError, text_of
+from liteq.exceptions import ImproperlyConfigured, StorageError, TimeLimitExceeded, WorkerLostError, text_of
 from liteq.execution.lines import about, about_end
 from liteq.execution.lost import tell_lost
 from liteq.execution.together import ALONE, Each, members_of
@@ -33,6 +33,7 @@ __all__ = [
     "crashed_together",
     "ended_by",
     "failed",
+    "given_back",
     "importing",
     "note",
     "over_limit",
@@ -149,6 +150,22 @@ def crashed(app: App, lease: Lease, exc: WorkerLostError, hostname: str | None =
         _log_crash(lease, exc, early if lease.flags & Flag.EARLY_ACK else often, "dead")
         failed(app, lease, exc, hostname)
     return Release(crashed=True, error=encode_error(exc))
+
+
+@at_its_file
+def given_back(app: App, lease: Lease) -> Release:
+    """The outcome of a message whose process was ended for no fault of its own: it runs again.
+
+    But one that runs at most once is over where it has begun, as its row says: a process may hold many that have not.
+    Of a batch the members are asked.
+    """
+    if not lease.flags & Flag.EARLY_ACK or lease.flags & Flag.BATCH:
+        return Release(crashed=bool(lease.flags & Flag.EARLY_ACK))
+    try:
+        now = app.storage.leases.find(lease.seq, lease.token)
+    except StorageError:  # nobody knows: it is not to run twice
+        return Release(crashed=True)
+    return Release(crashed=now is None or bool(now.flags & Flag.BEGUN))
 
 
 def crashed_together(app: App, batch: Lease, exc: Exception, hostname: str | None = None) -> Outcome:

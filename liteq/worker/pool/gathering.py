@@ -18,7 +18,7 @@ from liteq.exceptions import StorageError
 from liteq.execution.together import Each, Kind, Kinds, members_of, terms_in, together
 from liteq.message import Flag, Lease, Outcome, Ran, Release
 from liteq.worker.deliveries import NOT_BEGUN
-from liteq.worker.pool.base import LONG_S, Loop, Pool, RunningLease, note
+from liteq.worker.pool.base import LONG_S, Loop, Pool, RunningLease, given_back, note
 from liteq.worker.pool.page import StepNow
 
 __all__ = ["Gathering"]
@@ -185,7 +185,7 @@ class Gathering:
         """The outcomes of the members of a batch. Each has its share of the time that it ran."""
         began_ms, seconds = self.timings.pop(lease.token, (0, 0.0))
         share = (began_ms, seconds / len(members))
-        for member, one in zip(members, _outcomes_in(outcome, members), strict=True):
+        for member, one in zip(members, _outcomes_in(self._app, outcome, members), strict=True):
             if seconds and (type(one) is not Release or one.crashed):
                 note(self.timings, member, one, share)
             yield member, one
@@ -275,7 +275,7 @@ class Gathering:
             members = self._given.get(lease.token)
             if members is None:
                 return outcome(lease)
-            return Each([outcome(one) if one.token in tokens else _given_back(one) for one in members])
+            return Each([outcome(one) if one.token in tokens else given_back(self._app, one) for one in members])
 
         return self._pool.terminate(self._beneath(tokens), signum, of)
 
@@ -309,14 +309,9 @@ class Gathering:
         self._pool.stop()
 
 
-def _outcomes_in(outcome: Outcome, members: Sequence[Lease]) -> list[Outcome]:
+def _outcomes_in(app: App, outcome: Outcome, members: Sequence[Lease]) -> list[Outcome]:
     if isinstance(outcome, Each):
         return outcome.outcomes
     if type(outcome) is Release:
-        return [_given_back(one) if outcome.crashed else Release() for one in members]
+        return [given_back(app, one) if outcome.crashed else Release() for one in members]
     return [outcome] * len(members)
-
-
-def _given_back(lease: Lease) -> Outcome:
-    """The outcome of a message whose process was killed for no fault of its own; one that runs once at most is over."""
-    return Release(crashed=bool(lease.flags & EARLY_ACK))

@@ -11,8 +11,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from liteq.message import Flag, Lease, Outcome, Ran, Release
-from liteq.worker.pool.base import Estimates, Loop, RunningLease, ended_by, note
+from liteq.message import Lease, Outcome, Ran
+from liteq.worker.pool.base import Estimates, Loop, RunningLease, ended_by, given_back, note
 from liteq.worker.pool.executor import Executor
 from liteq.worker.pool.page import StepNow
 
@@ -178,7 +178,7 @@ class ThreadPool:
         self._killed = True
         with self._lock:
             for lease in self._leases.values():
-                self._outcomes.append((lease, Release(crashed=bool(lease.flags & Flag.EARLY_ACK))))
+                self._outcomes.append((lease, given_back(self._executor.app, lease)))
             self._leases.clear()
 
     def stop(self) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 from liteq import signals as announce
 from liteq.context import App
-from liteq.message import Ack, Flag, Lease, Outcome, Ran, Release
-from liteq.worker.pool.base import LONG_S, Estimates, Loop, RunningLease, note
+from liteq.message import Ack, Lease, Outcome, Ran, Release
+from liteq.worker.pool.base import LONG_S, Estimates, Loop, RunningLease, given_back, note
 from liteq.worker.pool.page import StepNow
 from liteq.worker.pool.prefork import wire
 from liteq.worker.pool.prefork.child import ChildSettings
@@ -323,7 +323,7 @@ class PreforkPool:
         blamed = child.blamed(started)
         for lease in started:
             if lease not in blamed:  # run again, unless that was promised not to be
-                self._outcomes.append((lease, Release(crashed=bool(lease.flags & Flag.EARLY_ACK))))
+                self._outcomes.append((lease, given_back(self._app, lease)))
                 continue
             ran_s = time.monotonic() - child.progress_at
             self.timings[lease.token] = (self._app.clock.now_ms() - int(ran_s * 1000), ran_s)
@@ -343,7 +343,7 @@ class PreforkPool:
 
     def _fate(self, child: Handle, lease: Lease, status: int | None) -> Outcome:
         if self._stopping:  # killed by a cold shutdown, not by its task
-            return Release(crashed=bool(lease.flags & Flag.EARLY_ACK))
+            return given_back(self._app, lease)
         return fate(self._app, self._settings.hostname, child, lease, status)
 
     def _pause_after(self, child: Handle, executed: bool) -> None:
