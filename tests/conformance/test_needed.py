@@ -320,7 +320,11 @@ def test_what_was_begun_and_is_released_as_crashed_has_failed(
     before = worker.claim()
     begun = storage.leases.begin(before)
     storage.settle([(lease, Release(crashed=True)) for lease in (begun if knows else before)])
-    assert [(count.state, count.n) for count in storage.reader.counts()] == [(State.DEAD, 1)]
+    dead = storage.reader.find("a")
+    assert dead is not None
+    assert dead.state is State.DEAD
+    assert dead.error is not None
+    assert "acknowledged early" in decode_error(dead.error).message
 
 
 def test_a_lease_tells_how_often_a_worker_vanished_with_it(storage: Storage, worker: FakeWorker) -> None:

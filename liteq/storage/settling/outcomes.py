@@ -235,6 +235,13 @@ class Plan:
             self.write(CRASHED, lease, error, cause)
             self.woke = True
             return
-        poison = error or encode_error(WorkerLostError(f"its worker process died {lease.crashes + 1} times"))
+        poison = error or encode_error(WorkerLostError(_why_over(lease)))
         self.write_end(DEAD, lease, poison, cause, self.terms.now_ms)
         self.end(lease, ok=False, error=poison)
+
+
+def _why_over(lease: Lease) -> str:
+    """The reason why a message whose process is gone does not run again, where nobody has given one."""
+    if lease.flags & (Flag.EARLY_ACK | Flag.BEGUN):
+        return "its process ended while it ran, and it is acknowledged early, so it does not run twice"
+    return f"its process died {lease.crashes + 1} times (max_crashes)"
