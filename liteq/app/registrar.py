@@ -232,6 +232,8 @@ def _check_batch(name: str, function: Callable[..., Any], options: Mapping[str, 
     """Raises TypeError and ValueError for a function or options with which a task takes no batches."""
     given = (options.get("batch"), options.get("batch_wait", TaskOptions.batch_wait), options.get("batch_key"))
     if batch_terms(name, *given) is None:
+        if "batch_wait" in options:
+            raise TypeError(f"task {name!r}: batch_wait is how long a batch waits for others; give batch=, how many")
         return
     if options.get("pydantic"):
         raise TypeError(f"task {name!r}: pydantic= validates the arguments of one call, and batch= takes many; use one")

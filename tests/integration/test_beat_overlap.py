@@ -212,6 +212,8 @@ def test_a_backfill_and_beat_send_a_time_once(app, clock):
     (run,) = app.schedules.backfill("hourly", *[datetime(2026, 1, 1, 1, tzinfo=UTC)] * 2)
     assert run.id == sent
     assert states(app) == {"pending": 1}
+    with pytest.raises(TypeError, match="start is a datetime with a time zone, not 1"):
+        app.schedules.backfill("hourly", 1, 2)
 
 
 def test_a_backfill_refuses_bad_times(app):

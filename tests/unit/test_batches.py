@@ -50,6 +50,7 @@ def results(app: LiteQ, rows: list[Any]) -> list[Any]:
         ({"batch": 5, "batch_key": lambda shop: shop}, TypeError, "runs no code of yours"),
         ({"batch": 5, "batch_key": "{shop!r}"}, ValueError, "as it is"),
         ({"batch_key": "{shop}"}, TypeError, "give batch="),
+        ({"batch_wait": 1}, TypeError, "give batch="),
         ({"batch": 5, "pydantic": True}, TypeError, "pydantic"),
         ({"batchs": 5}, TypeError, "did you mean 'batch'"),
     ],
