@@ -270,7 +270,8 @@ MUTANTS = [
     ),
     without(
         "a quiet worker claims nothing", "liteq/worker/loop.py",
-        "self._accepting and not (self._short or self.quiet) else 0", "self._accepting and not self._short else 0",
+        "self._accepting and not (self._space.full or self.quiet) else 0",
+        "self._accepting and not self._space.full else 0",
         "../integration/test_queue_order.py::"
         "test_a_quiet_worker_finishes_what_runs_claims_nothing_and_stays",
     ),
@@ -581,8 +582,24 @@ MUTANTS = [
     ),
     without(
         "the worker claims nothing while the disk is full", "liteq/worker/loop.py",
-        "if self._accepting and not (self._short or self.quiet) else 0", "if self._accepting and not self.quiet else 0",
+        "if self._accepting and not (self._space.full or self.quiet) else 0",
+        "if self._accepting and not self.quiet else 0",
         "test_disk_full.py::test_acks_finish_from_the_ballast_and_the_worker_resumes_alone",
+    ),
+    without(
+        "a worker that comes later learns that the disk is full", "liteq/worker/space.py",
+        "self.full = self._driver.in_reserve()", "self.full = False",
+        "test_disk_full.py::test_a_worker_that_comes_while_the_disk_is_full_claims_nothing",
+    ),
+    without(
+        "a limit of file sizes is no failed disk", "liteq/storage/sqlite/errors.py",
+        "if limit := limits.largest_file(path, code):", "if limit := 0:",
+        "test_bad_files.py::test_a_limit_of_file_sizes_is_told_as_such_and_not_as_a_failed_disk",
+    ),
+    without(
+        "a database that was moved is told as such where it is used", "liteq/storage/sqlite/disk/files.py",
+        "raise StorageUnavailable(lost_database(path) or new)", "raise StorageUnavailable(new)",
+        "test_foreign_files.py::test_a_process_whose_database_was_moved_is_told_that_its_log_is_there",
     ),
     without(
         "nothing new is accepted while the disk is full", "liteq/storage/sqlite/base.py",
@@ -1035,8 +1052,13 @@ MUTANTS = [
     ),
     without(
         "the queue that a backup replaces is kept", "liteq/storage/sqlite/keeping/restore.py",
-        'os.rename(f"{target}{suffix}", f"{kept}{suffix}")', 'os.unlink(f"{target}{suffix}")',
+        "if suffix or not _linked(target, kept):", "if suffix:",
         "test_restore.py::test_the_queue_that_was_there_is_kept_and_can_be_put_back",
+    ),
+    without(
+        "the old queue keeps its name until the copy takes it", "liteq/storage/sqlite/keeping/restore.py",
+        "if suffix or not _linked(target, kept):", "if True:",
+        "test_restore.py::test_killed_at_any_moment_there_is_the_old_queue_or_the_copy",
     ),
     # -- Litestream
     without(
@@ -1366,7 +1388,7 @@ MUTANTS = [
     ),
     without(
         "a log without its database is refused", "liteq/storage/sqlite/disk/files.py",
-        'if size(f"{path}-wal") > 0 and size(path) <= 0:', "if False:",
+        "    if lost := lost_database(path):", "    if lost := False:",
         "test_foreign_files.py::test_a_log_without_its_database_is_refused",
     ),
     without(

@@ -106,9 +106,10 @@ def test_acks_finish_from_the_ballast_and_the_worker_resumes_alone(drill: Drill,
     assert integrity(drill.db) == "ok"
 
 
-def test_nothing_new_is_accepted_into_the_space_that_is_kept_for_acknowledgements(drill: Drill) -> None:
+def test_nothing_new_is_accepted_into_the_space_that_is_kept_for_acknowledgements(drill: Drill, disk: Path) -> None:
     storage = drill.storage()
     assert storage.driver.reserve()
+    filler = fill(disk)
     assert storage.driver.relieve()
     with pytest.raises(StorageFull, match="nothing new is accepted"):
         drill.send(storage, "work", 1)
@@ -116,10 +117,21 @@ def test_nothing_new_is_accepted_into_the_space_that_is_kept_for_acknowledgement
     with pytest.raises(StorageFull):
         drill.send(other, "work", 1)
     assert storage.purge() == 0, "what makes room is allowed"
-    assert storage.driver.reserve()
-    drill.send(storage, "work", 1)
+    (found,) = [one for one in storage.driver.checks(storage.driver.describe(whole=False)) if one.name == "disk"]
+    assert (found.status, "workers claim nothing" in found.detail) == ("error", True)
+    filler.unlink()
+    wait_for(lambda: is_accepted(drill, storage))  # also without a worker, which would see to the reserve
+    wait_for(lambda: is_accepted(drill, other))
     storage.close()
     other.close()
+
+
+def is_accepted(drill: Drill, storage: Storage) -> bool:
+    try:
+        drill.send(storage, "work", 1)
+    except StorageFull:
+        return False
+    return True
 
 
 def test_a_worker_that_comes_while_the_disk_is_full_claims_nothing(drill: Drill, disk: Path) -> None:

@@ -307,7 +307,8 @@ class SQLiteDriver(FileUpkeep):
     def _check_file(self) -> None:
         """Somebody may have deleted or replaced the file; writes to the old one would vanish with it."""
         self._check_at = monotonic() + FILE_CHECK_S
-        self._short = self._ballast.in_use()
+        # Without a worker nobody else makes it anew, and sends would be refused on a disk that has long had room.
+        self._short = self._ballast.in_use() and not self._ballast.make()
         gate = files.identity(f"{self.path}-gate")
         self._check_moved(self._gate_identity not in ((0, 0), gate))
         self._gate_identity = gate

@@ -109,8 +109,11 @@ def _of_place(facts: dict[str, Any]) -> Iterator[Check]:
         yield Check("file system", "ok", f"{path} on {kind}")
     yield from _permissions(path, shared=facts["shared"])
     free = shutil.disk_usage(path.parent).free
-    status = "warning" if free < LITTLE_SPACE else "ok"
-    yield Check("disk", status, f"{free // MIB:,} MiB free")
+    if facts["in_reserve"]:
+        stands = "it was full, and the space in reserve is in use: workers claim nothing, sends are refused; free some"
+        yield Check("disk", "error", f"{free // MIB:,} MiB free: {stands}")
+    else:
+        yield Check("disk", "warning" if free < LITTLE_SPACE else "ok", f"{free // MIB:,} MiB free")
     for sentence in facts["litestream"]:
         yield Check("litestream", "warning", sentence)
     log = facts["wal_size"]

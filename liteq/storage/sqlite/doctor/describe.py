@@ -33,6 +33,7 @@ class Described(Protocol):
     def library_version(self) -> str: ...
     def warnings(self) -> list[str]: ...
     def age_s(self) -> float | None: ...
+    def in_reserve(self) -> bool: ...
 
 
 def has_wal_reset_bug(version: str) -> bool:
@@ -69,6 +70,7 @@ def describe(session: Session, driver: Described, *, whole: bool = True) -> dict
         "files": {suffix or "database": _file(driver.path + suffix) for suffix in ("", "-wal", "-shm", "-gate")},
         "size": _size(driver.path),
         "wal_size": _size(driver.path + "-wal"),
+        "in_reserve": driver.in_reserve(),
         "alone": session.hold is not None,
         "copy": age_s is not None,
         "age_s": age_s or 0.0,
