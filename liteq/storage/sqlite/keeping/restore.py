@@ -154,7 +154,7 @@ def _keep(target: Path) -> Path | None:
 def _linked(target: Path, kept: Path) -> bool:
     """Give the file one more name; False on a file system that has no hard links."""
     try:
-        os.link(target, kept, follow_symlinks=False)
+        os.link(target, kept)
     except OSError:
         return False
     return True
