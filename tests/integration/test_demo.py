@@ -114,7 +114,7 @@ def test_the_dashboard_shows_the_work_which_goes_on_until_it_is_interrupted(fold
 
         eventually(lambda: states()["succeeded"] > 30)  # more than the story's own tasks
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
     finally:
         process.kill()
     assert (process.returncode, err) == (0, "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,8 +78,15 @@ def test_the_dashboard_starts(machine):
     tokens.write_text('{"a-long-token": {"name": "ann", "rights": ["view"]}}')
     tokens.chmod(0o600)
     os.chown(tokens, 65534, 65534)
+    unit = machine.folder / "units" / "liteq-dashboard.service"
+    with socket.create_server(("127.0.0.1", 0)) as free:  # the machine shares the network, and others test beside it
+        port = free.getsockname()[1]
+    text = unit.read_text()
+    assert "--port 8765" in text
+    unit.write_text(text.replace("--port 8765", f"--port {port}"))
+    machine.systemctl("daemon-reload")
     machine.systemctl("start", ONE, "liteq-dashboard")
-    assert machine.shown("liteq-dashboard", "StatusText") == "serves http://127.0.0.1:8765/"
+    assert machine.shown("liteq-dashboard", "StatusText") == f"serves http://127.0.0.1:{port}/"
 
 
 @pytest.mark.nightly

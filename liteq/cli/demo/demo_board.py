@@ -18,6 +18,7 @@ from liteq.exceptions import ImproperlyConfigured
 __all__ = ["go_on", "shown"]
 
 ROUND_S = 2.0
+PATIENCE_S = 10.0  # for its end
 
 
 @contextlib.contextmanager
@@ -39,7 +40,11 @@ def shown(url: str, env: dict[str, str], *, opens: bool) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(10)
+        try:
+            process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:  # somebody's browser holds it up
+            process.kill()
+            process.wait()
 
 
 def go_on(process: subprocess.Popen[bytes]) -> None:

@@ -185,9 +185,9 @@ def test_a_request_is_what_its_sender_said(shop: Shop) -> None:
 
 def test_a_task_that_expired_does_not_run(shop: Shop) -> None:
     past = datetime.now(UTC) - timedelta(seconds=1)
-    result = shop.send("quiet", str(shop.folder / "quiet"), expires=past, ignore_result=False)
+    result = shop.send("quiet", str(shop.folder / "expired"), expires=past, ignore_result=False)
     shop.wait(lambda: result.state == "REVOKED")
-    assert shop.lines("quiet") == []
+    assert shop.lines("expired") == []
 
 
 def test_a_liteq_worker_runs_what_celery_sent_and_celery_what_liteq_sent(shop: Shop, tmp_path: Path) -> None:
