@@ -25,7 +25,7 @@ from liteq.exceptions import (
     StorageUnavailable,
 )
 from liteq.settings.schemes import scheme_of
-from liteq.storage.driver import Place, Promise
+from liteq.storage.driver import Place
 from liteq.storage.engines import describe_url
 from liteq.storage.storage import Storage, open_storage
 from liteq_kombu.counting import Counter
@@ -124,11 +124,11 @@ class File:
         self._ready_in = os.getpid()
 
     def open_early(self) -> None:
-        """Open the connections that a task's begin and its end need. Raises Unusable, StorageError."""
+        """Open the file before the first task does. It waits for no other writer: Celery ends a process that is slow to
+        start. Raises Unusable, StorageError.
+        """
         self.ready()
         self.storage.leases.find(0, 0)
-        with self.storage.driver.write(Promise.PROGRESS):
-            pass
 
     def living(self) -> list[WorkerRecord]:
         """The workers on the file that live, Celery's and liteq's."""

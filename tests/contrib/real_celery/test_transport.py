@@ -321,6 +321,17 @@ def test_a_consumer_without_room_sets_no_timer_for_what_is_due(shop: Shop, conne
             got[1].ack()
 
 
+def test_a_process_of_the_pool_opens_the_file_while_another_writes(shop: Shop, connect: Any) -> None:
+    """Celery ends a process that does not answer within four seconds of its start."""
+    with connect() as connection:
+        connection.connect()
+        file = connection.transport.file
+        file.storage.close()
+        with shop.liteq.storage.driver.write() as tx:
+            file.open_early()  # else StorageBusy, after `busy_timeout`
+            assert tx.execute("SELECT 1") == [(1,)]
+
+
 def test_a_consumer_looks_again_where_the_file_has_changed(shop: Shop, connect: Any) -> None:
     """A ring may have been lost. The event loop itself sleeps: the thread that keeps the leases looks."""
     from liteq_kombu.holder import Holder
