@@ -134,7 +134,7 @@ class Executor:
                 lease = put_behind(self.app, lease)
         except Exception as exc:
             return self._unread(lease, exc), 0.0
-        if lease.flags & Flag.EARLY_ACK and not self._begin(lease):
+        if lease.flags & Flag.EARLY_ACK and not self._begin([lease]):
             return Release(), 0.0
         before = time.perf_counter()
         try:
@@ -186,6 +186,7 @@ class Executor:
                 requests.append(made)
             else:
                 found[lease.token] = made
+        requests = self._begin_together(requests, found)
         before = time.perf_counter()
         if requests:
             ends = self._execute_together(task, batch, requests)
@@ -209,7 +210,21 @@ class Executor:
                 lease = put_behind(self.app, lease)
         except Exception as exc:
             return self._unread(lease, exc)
-        return request if not lease.flags & Flag.EARLY_ACK or self._begin(lease) else Release()
+        return request
+
+    def _begin_together(self, requests: list[Request], found: dict[int, Outcome]) -> list[Request]:
+        """Note in one commit that those which run at most once have begun; the requests that are to run now.
+
+        In one, as a process that died between two would leave members that may not run again and never ran. Each that
+        is not begun goes back, in `found`.
+        """
+        once = [one._lease for one in requests if one._lease is not None and one._lease.flags & Flag.EARLY_ACK]
+        if not once:
+            return requests
+        begun = self._begin(once)
+        back = {lease.token for lease in once} - begun
+        found.update((token, Release()) for token in back)
+        return [one for one in requests if one.token not in back]
 
     def _execute_together(self, task: Any, batch: Lease, requests: list[Request]) -> list[Outcome]:
         """Execute messages in one call; the outcomes in their order. The time limit is the task's, for all of them."""
@@ -236,15 +251,17 @@ class Executor:
             if lease is not None
         ]
 
-    def _begin(self, lease: Lease) -> bool:
-        """Note that a message which runs at most once has begun; False, and it is not to run, where that fails."""
+    def _begin(self, leases: list[Lease]) -> set[int]:
+        """Note that messages which run at most once have begun; the tokens of those: no other is to run.
+
+        One that is left out belongs to another worker by now, and its outcome is thrown away.
+        """
         try:
-            return bool(
-                self.app.storage.leases.begin([lease])
-            )  # False: another worker has it, the outcome is thrown away
+            return {one.token for one in self.app.storage.leases.begin(leases)}
         except StorageError as exc:
-            logger.error("%s[%s] goes back, not begun: %s", lease.task, lease.id, exc)  # noqa: TRY400 - in one line
-            return False
+            for lease in leases:
+                logger.error("%s[%s] goes back, not begun: %s", lease.task, lease.id, exc)  # noqa: TRY400 - in one line
+            return set()
 
     def end_worker(self) -> None:
         """End the worker if a task asked for it; called once that task's outcome is in safe hands."""

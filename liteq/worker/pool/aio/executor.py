@@ -8,14 +8,14 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from liteq.context import App, Request, current_request
 from liteq.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerShutdown, WorkerTerminate
 from liteq.execution.awaited import aexecute
 from liteq.execution.batch import batch_request, outcomes_of
 from liteq.execution.together import Each, members_of
-from liteq.message import Ack, Flag, Lease, Outcome
+from liteq.message import Ack, Flag, Lease, Outcome, Release
 from liteq.sending.behind import has_embedded
 from liteq.utils.lines import begun_lines, end_lines
 from liteq.worker.hooks import Hooks
@@ -31,8 +31,8 @@ __all__ = ["AsyncExecutor"]
 
 logger = logging.getLogger("liteq.worker")
 
+T = TypeVar("T")
 READERS = 2  # threads that read large arguments, and note that a task which runs at most once has begun
-READ_FIRST = Flag.EARLY_ACK | Flag.TAKES_INPUT
 RUN, BATCH, FILED = Flag.RUN, Flag.BATCH, Flag.FILED
 
 
@@ -100,6 +100,8 @@ class AsyncExecutor(Executor):
         made = await self._prepared(task, lease)
         if not isinstance(made, Request):
             return made
+        if lease.flags & Flag.EARLY_ACK and not await self._in_reader(self._begin, [lease]):
+            return Release()
         made._loop = asyncio.get_running_loop()
         try:
             limits = self._limits_of(task, lease, made)
@@ -165,11 +167,14 @@ class AsyncExecutor(Executor):
 
     async def _prepared(self, task: Any, lease: Lease) -> Request | Outcome:
         """The request of a message that is to run, its outcome where it does not; what is read, is read in a thread."""
-        if lease.payload and not lease.flags & READ_FIRST and not has_embedded(lease):
+        if lease.payload and not lease.flags & Flag.TAKES_INPUT and not has_embedded(lease):
             return self._request_in_batch(task, lease)
-        loop = asyncio.get_running_loop()
+        return await self._in_reader(self._request_in_batch, task, lease)
+
+    async def _in_reader(self, do: Callable[..., T], *given: Any) -> T:
+        """What `do` returns in a thread that may wait for the file."""
         inside = contextvars.copy_context().run  # it says which file is read
-        return await loop.run_in_executor(self._readers, inside, self._request_in_batch, task, lease)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, inside, do, *given)
 
     def _limit(self, running: Running, request: Request | None, limits: Limits) -> None:
         """Have the limits interrupt and stop the body that is about to begin; the parent is told of a hard one."""
@@ -203,6 +208,8 @@ class AsyncExecutor(Executor):
                 requests.append(made)
             else:
                 found[lease.token] = made
+        if batch.flags & Flag.EARLY_ACK:
+            requests = await self._in_reader(self._begin_together, requests, found)
         if requests:
             ends = await self._execute_batch(running, task, requests)
             found.update(zip([request.token or 0 for request in requests], ends, strict=True))
