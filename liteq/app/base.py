@@ -29,6 +29,7 @@ from liteq.sending.publisher import Publisher
 from liteq.sending.sender import Sender
 from liteq.serialization import Content
 from liteq.signals import Signal
+from liteq.utils.misspelt import suggesting
 
 if TYPE_CHECKING:
     from liteq.app.control import Control
@@ -317,6 +318,7 @@ class LiteQ(Hooks, Workflows, Limiting, InFiles, CeleryApp):
         """Send a task by its name, whether or not this process knows it. Options as `Task.apply_async`."""
         return self.sender.send_task(name, args, kwargs, task_id, options)
 
+    @suggesting
     def enqueue_many(self, calls: Any, arguments: Iterable[Sequence[Any]] | None = None) -> list[str]:
         """Send very many calls in one commit, all or nothing; their ids, in order. Raises as `delay()`.
 

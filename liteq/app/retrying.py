@@ -30,6 +30,9 @@ def options_of(task: Any, request: Request, queue: str | None) -> dict[str, Any]
     }  # fmt: skip
 
 
+OF_RETRY = ("args", "kwargs", "exc", "max_retries")  # parameters of `Task.retry` that are no options of a call
+
+
 def retry_of(
     task: Any,
     request: Request,
@@ -51,7 +54,7 @@ def retry_of(
     if options.get("replicated"):
         raise TypeError("a retry cannot be `replicated`: the worker that writes it waits for no copy")
     if options:
-        check_options(task.app, task.name, request.args, request.kwargs, options)
+        check_options(task.app, task.name, request.args, request.kwargs, options, parameters=OF_RETRY)
     again = task.signature_from_request(request, args, kwargs, **options)
     changes = task.app.publisher.changes(task.name, options, request.options) if options else {}
     if changed or not KEYED_BY_CALL.isdisjoint(options):

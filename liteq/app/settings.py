@@ -126,6 +126,9 @@ class PendingConf(MutableMapping[str, Any]):
         return len(self._load())
 
 
+OF_ADDING = ("args", "kwargs", "name")  # parameters of `add_periodic_task` beside the options of a call
+
+
 class Settings:
     """The settings of one app: gathers them when the first one is read, and passes on that they changed.
 
@@ -378,7 +381,7 @@ class Settings:
         key = name or key_of(repr(sig), entry, self._periodic)
         check_entry(key, entry)
         if self.configured and not options.keys() <= OF_A_CALL:  # else when beat reads its entries
-            check_options(self._app, sig["task"], sig["args"], sig["kwargs"], options)
+            check_options(self._app, sig["task"], sig["args"], sig["kwargs"], options, parameters=OF_ADDING)
         self._periodic.append((key, entry))
         if self.configured:
             self._schedule(key, entry)

@@ -24,6 +24,7 @@ from liteq.result import AsyncResult, EagerResult
 from liteq.sending.compile import compile_signature
 from liteq.sending.options import eager_options
 from liteq.sending.overrides import Call, captured, sent_by_its_class
+from liteq.utils.misspelt import suggesting
 
 __all__ = ["Context", "Task"]
 
@@ -248,14 +249,17 @@ class Task(TaskOptions, SendingMany, Telling, Generic[P, R]):
 
     subtask_from_request = signature_from_request
 
+    @suggesting
     def map(self, it: Iterable[Any]) -> Any:
         """One message that calls it with each element, one after the other."""
         return xmap(self.s(), list(it), app=self.app)
 
+    @suggesting
     def starmap(self, it: Iterable[Any]) -> Any:
         """As `map`, with each element's items as the arguments."""
         return xstarmap(self.s(), list(it), app=self.app)
 
+    @suggesting
     def chunks(self, it: Iterable[Any], n: int) -> Any:
         """One message for each `n` elements of `it`."""
         return chunks(self.s(), it, n, app=self.app)

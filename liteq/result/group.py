@@ -108,6 +108,7 @@ class ResultSet(ResultBase):
         for result in self.results:
             result.forget()
 
+    @suggesting
     def revoke(
         self,
         connection: Any = None,

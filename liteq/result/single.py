@@ -263,6 +263,7 @@ class AsyncResult(RecordResult, Generic[R]):
 
     # -- actions
 
+    @suggesting
     def revoke(
         self,
         connection: Any = None,

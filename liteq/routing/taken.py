@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from liteq.utils.globs import fits
 from liteq.utils.records import NamedTuple
 
-__all__ = ["Taken", "taken", "without"]
+__all__ = ["Taken", "in_order", "taken", "without"]
 
 HEAVIEST = 1_000
 
@@ -29,8 +29,22 @@ def taken(text: str) -> Taken:
     return Taken(name.strip(), int(weight))
 
 
-def without(texts: Iterable[str], excluded: Iterable[str]) -> list[str]:
-    """Those of `texts` whose queue is not among `excluded`, names or globs. Raises ValueError as `taken`."""
-    excluded = list(excluded)
-    named = [(text, taken(text).name) for text in texts]
+def in_order(text: str) -> Taken:
+    """As `taken`, of a worker that takes its queues in the order given. Raises ValueError also for a weight."""
+    found = taken(text)
+    if found.weight != 1:
+        raise ValueError(
+            f"{text!r}: a weight has no effect where the queues come in the order given (strict): write "
+            f"{found.name!r}, or leave strict out so that they take turns"
+        )
+    return found
+
+
+def without(texts: Iterable[str], excluded: Iterable[str], *, strict: bool = False) -> list[str]:
+    """Those of `texts` whose queue is not among `excluded`, names or globs.
+
+    Raises ValueError as `taken`, and with `strict` as `in_order`.
+    """
+    excluded, read = list(excluded), in_order if strict else taken
+    named = [(text, read(text).name) for text in texts]
     return [text for text, name in named if not any(fits(name, one) for one in excluded)]

@@ -17,18 +17,20 @@ from liteq import context
 from liteq.context import App
 from liteq.exceptions import BadMessage, LiteqError
 from liteq.message import Batch, Message, new_ids
-from liteq.sending.options import GRAPH
+from liteq.sending.options import GRAPH, OF_A_CALL
 from liteq.sending.plain import encoder
 from liteq.sending.replicated import confirmed, written
 from liteq.storage.facades.sends import Part
 from liteq.storage.sending.sends import Moved
 from liteq.utils.ids import ids_of
+from liteq.utils.misspelt import UnknownOptions
 from liteq.utils.names import checked_name
 from liteq.utils.records import dataclass
 
 __all__ = ["Sent", "asend_many", "send_many"]
 
 OWN = GRAPH | {"task_id", "add_to_group"}  # options of one call
+TAKEN = (OF_A_CALL - OWN) | {"chunk", "name", "progress"}
 Call = tuple[tuple[Any, ...], Mapping[str, Any]]
 NO_KWARGS: Mapping[str, Any] = {}
 
@@ -198,6 +200,8 @@ class Sending:
         try:
             args, kwargs = _call(element)
             made: Message = self.app.publisher.message(self._task.name, args, kwargs, self._options, message_id=id_)
+        except UnknownOptions as exc:  # the same for each element
+            raise exc.among(TAKEN) from None
         except (BadMessage, TypeError) as exc:
             self._say_place(exc, at)
             raise

@@ -89,10 +89,12 @@ def check_options(
     *,
     asked: Collection[str] = (),
     if_near: bool = False,
+    parameters: Collection[str] = ("args", "kwargs"),
 ) -> None:
     """Refuse the options of a call of the task `name` that nothing reads, as the setting `unknown_options` says.
 
     `asked`: names that somebody is known to ask for. `if_near`: only those that look like an option's.
+    `parameters`: names that the caller's verb takes beside the options of a call.
     Raises TypeError, which tells the nearest option.
     """
     unknown = unknown_among(options).difference(asked)
@@ -107,7 +109,7 @@ def check_options(
         unknown = {one for one in unknown if _is_near(one)}
     if not unknown:
         return
-    error = unexpected(f"a call of task {name!r}", unknown, OF_A_CALL, REMEDY)
+    error = unexpected(f"a call of task {name!r}", unknown, OF_A_CALL.union(parameters) - unknown, REMEDY)
     if app.conf.unknown_options == "warn":
         logger.warning("%s", error)
         return

@@ -16,7 +16,7 @@ from itertools import cycle, islice, repeat
 from math import gcd
 from typing import Final
 
-from liteq.routing.taken import taken
+from liteq.routing.taken import in_order, taken
 from liteq.utils.globs import fits, is_glob
 
 __all__ = ["Order"]
@@ -57,9 +57,7 @@ class Order:
 
     @property
     def weights(self) -> dict[str, int]:
-        """The weights other than 1 of the known queues and globs; none where the order is strict."""
-        if self.strict:
-            return {}
+        """The weights other than 1 of the known queues and globs."""
         found = self._queues | self._weights
         return {name: weight for name, weight in found.items() if weight != 1}
 
@@ -75,9 +73,9 @@ class Order:
     def add(self, text: str) -> None:
         """Take from one more queue or glob; one that is there gets the weight that is said now.
 
-        Raises ValueError for a weight that is none.
+        Raises ValueError for a weight that is none, or that has no effect because the order is strict.
         """
-        name, weight = taken(text)
+        name, weight = in_order(text) if self.strict else taken(text)
         self._weights[name] = weight
         self._arrange()
 

@@ -101,7 +101,7 @@ class Worker:
         self._has_twin = False  # another worker of this name lives
         self._entered: tuple[int, WorkerIdentity] | None = None  # its number in the file, once it is there
         self._excluded, self._strict = tuple(exclude_queues), conf.worker_strict_order if strict is None else strict
-        self.take_from(without(queues or app.default_queues(), exclude_queues))
+        self.take_from(without(queues or app.default_queues(), exclude_queues, strict=self._strict))
         self._autoscale = autoscale
         self._task_events = conf.worker_send_task_events if task_events is None else task_events
         fixed = concurrency or conf.worker_concurrency or os.cpu_count() or 1

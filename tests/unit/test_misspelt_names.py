@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import logging
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,45 @@ def test_it_is_refused_where_tasks_run_at_once_too(app, add, way):
     app.conf.task_always_eager = True
     with pytest.raises(TypeError, match="did you mean 'countdown'"):
         WAYS[way](app, add)
+
+
+VERBS = {
+    "send_many": (lambda app, add: add.send_many([1], chnk=3), "chnk", "chunk"),
+    "send_many with a name": (lambda app, add: add.send_many([1], nmae="rows"), "nmae", "name"),
+    "send_many, of one call": (lambda app, add: add.send_many([1], task_ids=["a"]), "task_ids", None),
+    "asend_many": (lambda app, add: asyncio.run(add.asend_many([1], chnk=3)), "chnk", "chunk"),
+    "enqueue_many": (lambda app, add: app.enqueue_many(add, argument=[(1,)]), "argument", "arguments"),
+    "send_task": (lambda app, add: app.send_task("shop.other", kwarg={"x": 1}), "kwarg", "kwargs"),
+    "apply_async": (lambda app, add: add.apply_async((1,), kwarg={"y": 1}), "kwarg", "kwargs"),
+    "apply_async, of send_many": (lambda app, add: add.apply_async((1,), chunck=3), "chunck", None),
+    "apply": (lambda app, add: add.apply((1,), kwarg={"y": 1}), "kwarg", "kwargs"),
+    "signature": (lambda app, add: add.s(1).apply_async(kwarg={"y": 1}), "kwarg", "kwargs"),
+    "map": (lambda app, add: add.map([1], countdwn=1), "countdwn", None),
+    "chunks": (lambda app, add: add.chunks([(1,)], nn=1), "nn", "n"),
+    "periodic": (lambda app, add: app.add_periodic_task(60, add.s(1), nmae="rows"), "nmae", "name"),
+    "revoke": (lambda app, add: add.delay(1).revoke(terminat=True), "terminat", "terminate"),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_nearest_name_is_one_that_the_verb_takes(app, add, verb):
+    app.conf.task_default_queue  # noqa: B018 - read: from now on an entry of the schedule is checked at once
+    call, wrong, near = VERBS[verb]
+    with pytest.raises(TypeError, match=f"unknown option '{wrong}'") as raised:
+        call(app, add)
+    if near is None:
+        assert not any(f"did you mean {other!r}" in str(raised.value) for other in ("task_id", "chunk", "countdown"))
+    else:
+        assert f"'{wrong}' (did you mean {near!r}?)" in str(raised.value)
+
+
+def test_a_retry_is_told_the_names_of_a_retry(app):
+    @app.task(name="shop.again", bind=True)
+    def again(self: Any) -> None:
+        self.retry(max_retrys=3)
+
+    with pytest.raises(TypeError, match=r"'max_retrys' \(did you mean 'max_retries'\?\)"):
+        again.apply(throw=True)
 
 
 def test_each_of_several_has_its_nearest(add):

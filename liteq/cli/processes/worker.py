@@ -282,7 +282,7 @@ def _made(ctx: click.Context, app: App, given: dict[str, Any]) -> Worker:
     signals.celeryd_init.send(sender=name, instance=about_to_be, conf=app.conf, options=ctx.params)
     app.conf.apply(settings, Source.COMMAND_LINE, "the command line")
     _import_tasks(app)
-    chosen = _chosen_queues(app, given["queues"], given["exclude_queues"])
+    chosen = _chosen_queues(app, given["queues"], given["exclude_queues"], strict=given["strict"])
     if given["commands"]:
         chosen = with_commands(app, chosen)
     if not given["without_tasks"]:
@@ -343,9 +343,12 @@ def _import_tasks(app: App) -> None:
         raise broken("the app's tasks", exc) from exc
 
 
-def _chosen_queues(app: App, queues: str | None, exclude_queues: str | None) -> list[str]:
+def _chosen_queues(
+    app: App, queues: str | None, exclude_queues: str | None, *, strict: bool | None = False
+) -> list[str]:
+    in_order = app.conf.worker_strict_order if strict is None else strict
     try:
-        chosen = without(names(queues) or app.default_queues(), names(exclude_queues) or ())
+        chosen = without(names(queues) or app.default_queues(), names(exclude_queues) or (), strict=in_order)
     except ValueError as exc:
         raise click.UsageError(f"--queues: {exc}") from None
     if not chosen:

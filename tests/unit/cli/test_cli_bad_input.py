@@ -125,6 +125,7 @@ def test_with_debug_the_traceback_is_there(liteq, monkeypatch):
         (("-Q", "mail=0"), "NAME=WEIGHT"),
         (("-Q", "mail=often,celery"), "'mail=often'"),
         (("-Q", "mail", "-X", "m*"), "no queue is left to take from"),
+        (("-Q", "mail=3,celery", "--strict"), "'mail=3': a weight has no effect"),
         (("-Q", "mail.*", "--purge", "--yes"), "name its queues one by one, in place of 'mail.*'"),
     ],
     ids=" ".join,

@@ -44,7 +44,7 @@ def test_every_queue_is_in_every_claim():
 
 
 def test_strict_is_the_order_given():
-    order = Order(["b=5", "a"], strict=True)
+    order = Order(["b", "a"], strict=True)
     assert [order.next() for _ in range(3)] == [["b", "a"]] * 3
 
 
@@ -52,6 +52,17 @@ def test_strict_is_the_order_given():
 def test_a_weight_that_is_none_is_refused(wrong):
     with pytest.raises(ValueError, match="NAME=WEIGHT"):
         Order([wrong])
+
+
+def test_a_weight_is_refused_where_the_order_is_strict_and_it_would_have_no_effect():
+    with pytest.raises(ValueError, match=r"'mail=3': a weight has no effect.*write 'mail'"):
+        Order(["mail=3", "a"], strict=True)
+    order = Order(["a"], strict=True)
+    with pytest.raises(ValueError, match="strict"):
+        order.add("mail.*=2")
+    assert order.names == ["a"]
+    order.add("mail=1")
+    assert order.next() == ["a", "mail"]
 
 
 def test_a_glob_finds_the_queues_that_appear_and_keeps_them():
@@ -94,9 +105,8 @@ def test_queues_are_added_and_removed_while_it_works():
     assert order.names == ["a"]
 
 
-def test_weights_are_told_of_queues_and_globs_but_not_of_a_strict_order():
+def test_weights_are_told_of_queues_and_globs():
     given = ["a", "b=2", "mail.*=3", "mail.x=1"]
     order = Order(given, waiting=lambda: ["mail.x", "mail.y"])
     order.next()
     assert order.weights == {"b": 2, "mail.*": 3, "mail.y": 3}
-    assert Order(given, strict=True).weights == {}

@@ -172,7 +172,7 @@ class AsyncExecutor(Executor):
         return await self._in_reader(self._request_in_batch, task, lease)
 
     async def _in_reader(self, do: Callable[..., T], *given: Any) -> T:
-        """What `do` returns in a thread that may wait for the file."""
+        """Call `do` in a thread, which may wait for the file."""
         inside = contextvars.copy_context().run  # it says which file is read
         return await asyncio.get_running_loop().run_in_executor(self._readers, inside, do, *given)
 
