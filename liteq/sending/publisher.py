@@ -164,12 +164,13 @@ class Publisher(RowMaker):
     def defaults(self, name: str | None) -> Defaults:
         """The common part of all messages of the task `name`, whether or not this process knows the task.
 
-        Raises TypeError for a task without a name.
+        Raises TypeError for a task without a name, ImproperlyConfigured for settings of content that are wrong.
         """
         try:
             return self._defaults[name]
         except KeyError:
             task = self._app.tasks.get(name)
+            self._app.content  # noqa: B018 - a wrong name in `accept_content` is told before a message is sent
             made = self._defaults[name] = Defaults(self._app, name, task, self.router)
             made.observed = self.observer is not None
             return made

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import pytest
 
-from liteq import LiteQ, chord, group
+from liteq import LiteQ, chord, group, signals
 from liteq.exceptions import ImproperlyConfigured, NotSerializable, PayloadTooLarge, SecurityError
 from liteq.policy.arguments import Parameters
 from liteq.serialization import Content, as_json, decode, encode, kind_of, register, unregister
@@ -263,6 +263,35 @@ def test_a_serializer_of_one_s_own(app, reversed_text):
 def test_liteq_s_own_cannot_be_replaced():
     with pytest.raises(ValueError, match="liteq's own"):
         register("pickle", pickle.dumps, pickle.loads, "application/x-python-serialize", "binary")
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_wrong_name_in_accept_content_is_told_before_a_message_is_sent(app, watched):
+    """A receiver of after_task_publish gets the content, whose names were looked up only then: it was sent already."""
+    app.conf.accept_content = ["json", "pikle"]
+
+    @app.task
+    def nothing(): ...
+
+    def look(**_):
+        """Take all that the signal tells."""
+
+    if watched:
+        signals.after_task_publish.connect(look)
+    try:
+        for send in (
+            nothing.delay,
+            nothing.delay,
+            lambda: nothing.apply_async(countdown=5),
+            chord([nothing.s()], nothing.si()).delay,
+        ):
+            with pytest.raises(ImproperlyConfigured, match=r"'pikle' .nearest: 'pickle'"):
+                send()
+    finally:
+        signals.after_task_publish.disconnect(look)
+    assert app.storage.reader.counts() == []
+    app.conf.accept_content = ["json"]
+    assert nothing.delay().state == "PENDING"
 
 
 def test_an_unknown_serializer_is_refused_at_enqueue(app):
