@@ -8,7 +8,7 @@ from typing import Any
 from liteq.message import Lease, Release
 from liteq.serialization import decode, encode
 
-__all__ = ["FIRST_PAUSE_MS", "LONGEST_PAUSE_MS", "left_to_others", "unknown_since_ms"]
+__all__ = ["FIRST_PAUSE_MS", "LONGEST_PAUSE_MS", "UNKNOWN_SINCE", "left_to_others", "unknown_since_ms"]
 
 UNKNOWN_SINCE = "unknown_since_ms"  # in the options of a message that a worker could not run
 FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 500, 5_000  # until such a message may be taken again

@@ -273,12 +273,9 @@ class Publisher(RowMaker):
             value = list(d.dump(*value))
         serializer, compression = d.form or (None, None)
         written: bytes = self._app.content.write(
-            value,
-            options.get("serializer") or serializer,
-            options.get("compression") or compression,
-            what=d.what,
-            owner=owner,
-        )
+            value, options.get("serializer") or serializer, options.get("compression") or compression,
+            what=d.what, owner=owner,
+        )  # fmt: skip
         return written
 
     def changes(self, name: str, options: Mapping[str, Any], document_before: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 from liteq import LiteQ
 from liteq.canvas import chain, chord, group
 from liteq.context import identity
+from liteq.context.unknown import left_to_others
 from liteq.monitor.access.sight import Sight
 from liteq.monitor.findings import findings
 from liteq.monitor.runs.runs import waiting_line
@@ -18,7 +19,10 @@ from liteq.monitor.tasks.tasks import task, tasks
 from liteq.monitor.tasks.why import REASONS, explain
 from liteq.result.waiting import why_waiting
 from liteq.testing import FakeClock, drain
+from liteq.worker.apart import put_off_unopened
 from liteq.workflow import ctx
+
+from ..codecs import Backwards
 
 
 @pytest.fixture
@@ -61,6 +65,31 @@ def why(app: LiteQ, id_: str) -> tuple[str, str]:
     assert found["id"] == id_
     assert found["reason"] in REASONS
     return found["reason"], found["text"]
+
+
+def test_a_worker_that_lacks_the_key_of_a_message_is_why_it_waits(tmp_path):
+    def opened(key: str, *known: str) -> LiteQ:
+        codec = Backwards(key, known or (key,))
+        return LiteQ("shop", broker=f"sqlite:///{tmp_path}/sealed.db", payload_codec=codec, set_as_current=False)
+
+    with opened("k2", "k1", "k2") as sender, opened("k1") as stale:
+        sent = sender.send_task("shop.add", (1, "x" * 2_000))  # it stands beside its row
+        worker = stale.storage.register_worker(
+            identity.me("stale@here"), orjson.dumps({"queues": ["celery"], "tasks": ["shop.add"]})
+        )
+        (lease,) = stale.storage.claim(["celery"], worker=worker, limit=1, visibility_s=60)
+        (put_off,) = put_off_unopened([stale.storage.reader.with_payload(lease)])
+        stale.storage.settle([put_off])
+        for app in (sender, stale):  # one that has the key, and one that lacks it
+            found = explain(app, sent.id)
+            assert found["reason"] == "key_missing"
+            assert found["details"]["key"] == "k2"
+            assert "The worker stale@here could not open it: the key 'k2'" in found["text"]
+            assert "It is offered again in" in found["text"]
+        unknown = sender.send_task("shop.unknown")
+        (lease,) = sender.storage.claim(["celery"], worker=worker, limit=1, visibility_s=60)
+        sender.storage.settle([(lease, left_to_others(lease, sender.clock.now_ms()))])
+        assert explain(sender, unknown.id)["reason"] == "unknown_task"
 
 
 # -- pending: the first that holds -----------------------------------------------------------------------------------

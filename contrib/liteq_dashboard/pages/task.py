@@ -29,6 +29,7 @@ TONES |= {
     "rate": "warn",
     "paused": "warn",
     "disk_reserve": "bad",
+    "key_missing": "bad",
     "busy": "warn",
     "behind": "warn",
     "retry": "warn",

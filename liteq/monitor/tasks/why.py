@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from liteq.context import App
 from liteq.context.living import living, none_knows, takes_from
+from liteq.context.unknown import UNKNOWN_SINCE
 from liteq.message import Flag
 from liteq.monitor.access.failing import error_document, first_failure
 from liteq.monitor.access.sight import ALL, Sight
@@ -15,7 +16,8 @@ from liteq.monitor.tasks.exclusion import duplicate_of, put_off
 from liteq.monitor.tasks.held import held_back
 from liteq.monitor.tasks.tasks import batch_of
 from liteq.monitor.tasks.telling import progress_document
-from liteq.serialization import decode_error
+from liteq.serialization import decode, decode_error
+from liteq.serialization.sealing import key_of
 from liteq.states import FINISHED, State
 from liteq.storage.claiming.workers import WorkerRecord
 from liteq.storage.reading.inspect import Record
@@ -25,8 +27,8 @@ __all__ = ["REASONS", "explain", "explain_record"]
 
 REASONS: Final = (
     "paused", "no_worker", "quiet", "unknown_task", "disk_reserve", "behind", "busy", "next", "rate", "limit", "turn",
-    "due", "debounced", "throttled", "retry", "awaits", "duplicate", "running", "silent", "failed", "upstream",
-    "revoked", "expired", "done", "waits", "stuck",
+    "key_missing", "due", "debounced", "throttled", "retry", "awaits", "duplicate", "running", "silent", "failed",
+    "upstream", "revoked", "expired", "done", "waits", "stuck",
 )  # fmt: skip
 
 LONGEST_ERROR: Final = 2_000  # characters of it, of a stuck run: at its end it says what to do
@@ -166,6 +168,8 @@ def _scheduled(app: App, record: Record, _see: Sight) -> Why:
     if record.due_ms <= now_ms:
         when = f"since {left}: a worker of its queue takes it when it looks"
     facts = {"retries": record.retries, **times(due=record.due_ms)}
+    if (unopened := _key_missing(app, record)) is not None:
+        return unopened[0], f"{unopened[1]} It is offered again {when}.", {**facts, **unopened[2]}
     if record.due_ms > now_ms and (waits := put_off(app, record)) is not None:
         return waits
     if not record.retries and record.error is None:
@@ -179,6 +183,24 @@ def _scheduled(app: App, record: Record, _see: Sight) -> Why:
     after = f", after {error['type']}: {error['message']}" if error else ""
     text = f"It is tried again {when}: retry {record.retries}{of}{after}."
     return "retry", text, {**facts, "max_retries": most, "error": error}
+
+
+def _key_missing(app: App, record: Record) -> Why | None:
+    """A worker that claimed it could not open it, and has left it to others; so does one that does not know its task.
+
+    Where this process lacks the key too, it cannot read in the options which of both it was.
+    """
+    if not record.flags & Flag.LEFT or (key := app.storage.values.key_of(record.id)) is None:
+        return None
+    if record.options and key_of(record.options) is None and UNKNOWN_SINCE in decode(record.options):
+        return None
+    named = f"the key {key!r}" if key else "its key"
+    text = (
+        f"{f'The worker {record.worker}' if record.worker else 'A worker'} could not open it: "
+        f"{named}, under which it is sealed, is missing there, or wrong. Give {named} to the workers of the queue "
+        f"{record.queue!r}; it waits for one that has it, and no attempt is counted."
+    )
+    return "key_missing", text, {"key": key, "worker": record.worker}
 
 
 def _blocked(app: App, record: Record, see: Sight) -> Why:

@@ -13,9 +13,10 @@ from typing import Any
 from liteq.serialization.sealing import Private, key_of
 from liteq.serialization.tags import SEAL
 from liteq.storage.driver import LOCK, Driver, Promise, Row, Transaction
+from liteq.storage.rows.payloads import PAYLOAD_COLUMN
 from liteq.utils.records import NamedTuple
 
-__all__ = ["VALUES", "Resealed", "Standing", "Values", "count", "reseal"]
+__all__ = ["VALUES", "Resealed", "Standing", "Values", "count", "key_of_message", "reseal"]
 
 FOUND = 200  # rows of one look
 WRITTEN = 20  # ... of one transaction: 20 of the largest take some 50 ms of it
@@ -119,6 +120,13 @@ KEYS = {
 }
 
 
+# Of one message, likewise.
+KEY_OF = f"""
+SELECT substr({PAYLOAD_COLUMN}, :seal_size + 1, 65) FROM liteq_messages AS m
+ WHERE m.id = :id AND substr({PAYLOAD_COLUMN}, 1, :seal_size) = :seal
+"""
+
+
 class Standing(NamedTuple):
     """The values of one column: how many there are, how many are under the present key, and how many in the open.
 
@@ -166,6 +174,12 @@ def count(tx: Transaction, head: bytes) -> dict[str, Standing]:
             others = {_key_in(start) for (start,) in tx.execute(KEYS[column], _for(KEYS[column], params))}
         found[column] = Standing(values, present, values - sealed, frozenset(others))
     return found
+
+
+def key_of_message(tx: Transaction, id_: str) -> str | None:
+    """The id of the key under which its arguments are sealed, "" where its codec has told none; None: under none."""
+    rows = tx.execute(KEY_OF, {"id": id_, "seal": SEAL, "seal_size": len(SEAL)})
+    return _key_in(rows[0][0]) if rows else None
 
 
 def _key_in(start: bytes | str) -> str:

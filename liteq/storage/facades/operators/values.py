@@ -14,7 +14,7 @@ __all__ = ["Values"]
 
 
 class Values(Facade):
-    """Each method raises CodecError where this process has no codec."""
+    """Each method but `key_of` raises CodecError where this process has no codec."""
 
     @property
     def vault(self) -> Vault:
@@ -29,6 +29,11 @@ class Values(Facade):
         head = self.vault.head
         with self._driver.read() as tx:
             return _reseal.count(tx, head)
+
+    def key_of(self, id_: str) -> str | None:
+        """The id of the key under which the arguments of a message are sealed; None where they are not, or are gone."""
+        with self._driver.read() as tx:
+            return _reseal.key_of_message(tx, id_)
 
     def reseal(self) -> Iterator[_reseal.Resealed]:
         """Write all values anew that are not under the present key, a few rows a step; what is done after each."""
