@@ -6,6 +6,7 @@ The public names are Celery's, each loaded when it is first used: `import liteq`
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from liteq._version import __version__
@@ -102,6 +103,30 @@ def __getattr__(name: str) -> Any:
     if name in MODULES:
         return importlib.import_module(f"liteq.{name}")
     raise AttributeError(f"module 'liteq' has no attribute {name!r}")
+
+
+class _DeepPaths:
+    """Asked last of all, for a module below `liteq` that is not there: perhaps it bears the name of one of Celery's."""
+
+    @staticmethod
+    def find_spec(fullname: str, _path: Any = None, _target: Any = None) -> Any:
+        """The module that the alias package has for it; None where there is none, or no alias package.
+
+        Raises ImportError, which says what stands in its place, for what Celery has and liteq has not.
+        """
+        if not fullname.startswith("liteq."):
+            return None
+        from liteq.exceptions import ImproperlyConfigured
+        from liteq.utils.upward import upward
+
+        try:
+            find = upward("celery_paths")
+        except ImproperlyConfigured:
+            return None
+        return find(fullname)
+
+
+sys.meta_path.append(_DeepPaths)
 
 
 def __dir__() -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from liteq.exceptions import closest
 from liteq_celery.names import MODULES
 
-__all__ = ["why_not"]
+__all__ = ["is_explained", "why_not"]
 
 INSPECT = "ask `app.control.inspect()`"
 ONE_FILE = "the queue and the results are one SQLite file: there is no broker connection"
@@ -50,6 +50,12 @@ INSTEAD = {
     "accept_content, task_serializer and result_serializer; pickles are signed",
     "kombu.transport": ONE_FILE,
 }
+
+
+def is_explained(fullname: str) -> bool:
+    """Whether there is a sentence of its own about `fullname`, or about a module above it."""
+    parts = fullname.split(".")
+    return any(".".join(parts[:end]) in INSTEAD for end in range(1, len(parts) + 1))
 
 
 def why_not(fullname: str) -> str:

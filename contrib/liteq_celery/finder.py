@@ -25,10 +25,17 @@ ROOTS = frozenset(name for name in MODULES if "." not in name)
 
 
 class AliasModule(ModuleType):
-    """A module of Celery's whose names are liteq's own objects, each looked up when it is first asked for."""
+    """A module of Celery's whose names are liteq's own objects, each looked up when it is first asked for.
+
+    It is imported as `celery.something`, or, without the shim, as `liteq.something` (`deep_paths.py`).
+    """
+
+    @property
+    def _alias(self) -> Alias:
+        return MODULES[theirs(self.__name__)]
 
     def __getattr__(self, name: str) -> Any:
-        here, alias = self.__name__, MODULES[self.__name__]
+        here, alias = self.__name__, self._alias
         if name == "__all__":
             return alias.public_names()
         if (path := alias.path_of(name)) is not None:
@@ -36,22 +43,22 @@ class AliasModule(ModuleType):
             if not alias.is_replaceable:
                 self.__dict__[name] = found
             return found
-        if f"{here}.{name}" in MODULES:
+        if theirs(f"{here}.{name}") in MODULES:
             return importlib.import_module(f"{here}.{name}")
         raise AttributeError(f"module {here!r} has no attribute {name!r}" + _and_why(f"{here}.{name}", name))
 
     def __setattr__(self, name: str, value: Any) -> None:
         # The import of a submodule ends with an attribute of its parent; kombu.utils.uuid is also a function there.
-        if isinstance(value, AliasModule) and name in MODULES[self.__name__].names:
+        if isinstance(value, AliasModule) and name in self._alias.names:
             return
-        alias = MODULES[self.__name__]
+        alias = self._alias
         if alias.is_replaceable and alias.path_of(name) == f"{alias.whole}:{name}":
             setattr(importlib.import_module(str(alias.whole)), name, value)
             return
         super().__setattr__(name, value)
 
     def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *MODULES[self.__name__].public_names()})
+        return sorted({*super().__dir__(), *self._alias.public_names()})
 
 
 class AliasDistribution(Distribution):
@@ -87,7 +94,7 @@ class ShimFinder(MetaPathFinder, Loader):
         return ModuleSpec(fullname, self, is_package=True)  # so that modules missing below it are asked for here
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        alias: Alias = MODULES[spec.name]
+        alias: Alias = MODULES[theirs(spec.name)]
         return AliasModule(spec.name, f"liteq, under the name {spec.name}: {alias.whole or 'liteq_celery.names'}.")
 
     def exec_module(self, module: ModuleType) -> None:
@@ -139,10 +146,18 @@ def install() -> ShimFinder:
 def uninstall() -> None:
     """Undo `install()`, for tests: the modules are forgotten; names imported from them stay."""
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, ShimFinder)]
-    for name in [name for name, module in sys.modules.items() if isinstance(module, AliasModule)]:
+    for name in [
+        name for name, module in sys.modules.items() if isinstance(module, AliasModule) and name.split(".")[0] in ROOTS
+    ]:
         del sys.modules[name]
     for name in LOGGERS:
         logging.getLogger(f"liteq{name}").parent = logging.getLogger("liteq") if name else logging.root
+
+
+def theirs(name: str) -> str:
+    """Celery's name of the module `name`: `celery.contrib` for `liteq.contrib`."""
+    root, dot, rest = name.partition(".")
+    return f"celery{dot}{rest}" if root == "liteq" else name
 
 
 def resolve(path: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from liteq import context
-from liteq.app.base import LiteQ
+from liteq.app.base import Celery, LiteQ
 from liteq.app.registry import TaskRegistry
 from liteq.app.shared import shared_task
 from liteq.app.task import Task
@@ -14,8 +14,6 @@ from liteq.app.verbs.telling import progress
 __all__ = [
     "Celery", "LiteQ", "Task", "TaskRegistry", "current_app", "current_task", "default_app", "progress", "shared_task",
 ]  # fmt: skip
-
-Celery = LiteQ
 
 
 def _fallback() -> LiteQ:

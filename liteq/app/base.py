@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from liteq.events import Events
     from liteq.storage.storage import Storage
 
-__all__ = ["LiteQ"]
+__all__ = ["Celery", "LiteQ"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -361,3 +361,6 @@ class LiteQ(Hooks, Workflows, Limiting, InFiles, CeleryApp):
 
     def __reduce__(self) -> Any:
         raise TypeError("an app is not sent to another process: import it there")
+
+
+Celery = LiteQ

@@ -254,11 +254,12 @@ class Request:
 
     @cached_property
     def timelimit(self) -> tuple[float | None, float | None] | None:
-        """(hard, soft) limit in seconds that this call asked for; None where there is no message."""
+        """(hard, soft) limit in seconds that this call, else its task, asks for; None where there is no message."""
         if self._lease is None:
             return None
         hard, soft = self.options.get("timelimit") or (None, None)
-        return hard, soft
+        task = self._task or self._app.tasks.get(self.task)
+        return hard or getattr(task, "time_limit", None), soft or getattr(task, "soft_time_limit", None)
 
     @cached_property
     def time_limit(self) -> float | None:

@@ -47,6 +47,8 @@ def value_of(record: Record, state: str, read: Callable[[bytes], Any] = decode) 
         case _ if record.progress is not None and _shows_progress(record):
             meta = read(record.progress).get("meta")
             return exception_of_meta(meta) if state in states.EXCEPTION_STATES else meta
+    if state == states.STARTED:
+        return {"hostname": record.worker}  # Celery's has the number of the process too: no row knows that
     if state == states.IGNORED or (state == states.PENDING and not record.error):
         return None
     if record.error:

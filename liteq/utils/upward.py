@@ -14,8 +14,8 @@ from liteq.settings import import_object
 __all__ = ["DJANGO_FIXUP", "UPWARD", "upward"]
 
 Key = Literal[
-    "beat", "celery_names", "celery_reasons", "celery_shim", "command_line", "django_project", "flows", "log_setup",
-    "session", "versions", "worker",
+    "beat", "celery_names", "celery_paths", "celery_reasons", "celery_shim", "command_line", "django_project", "flows",
+    "log_setup", "session", "versions", "worker",
 ]  # fmt: skip
 
 DJANGO_FIXUP: Final = "liteq_django.fixup:fixup"
@@ -23,6 +23,7 @@ DJANGO_FIXUP: Final = "liteq_django.fixup:fixup"
 UPWARD: dict[Key, str] = {
     "beat": "liteq.beat:Beat",
     "celery_names": "liteq_celery.names:MODULES",
+    "celery_paths": "liteq_celery.deep_paths:find",
     "celery_reasons": "liteq_celery.absent:why_not",
     "celery_shim": "liteq_celery.shim",
     "command_line": "liteq.cli:main",

@@ -127,6 +127,18 @@ def test_options(app):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("call", "timelimit"), [({}, (9, 7)), ({"soft_time_limit": 5}, (9, 5)), ({"time_limit": 20}, (20, 7))]
+)
+def test_limits_of_the_task_are_among_those_of_a_message(app, call, timelimit):
+    app.task(name="limited", bind=True, time_limit=9, soft_time_limit=7)(
+        lambda self: app.seen.update(kept=self.request.timelimit)
+    )
+    app.tasks["limited"].apply_async(**call)
+    drain(app)
+    assert app.seen["kept"] == timelimit
+
+
 def test_a_correlation_id_of_the_senders(app):
     app.tasks["keep"].apply_async(kwargs={"fields": ("correlation_id",)}, correlation_id="order-7")
     drain(app)

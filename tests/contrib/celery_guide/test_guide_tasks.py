@@ -394,7 +394,7 @@ def test_throws(app, worker, caplog):
     assert [(record.levelname, record.exc_info) for record in lines] == [("INFO", None)]
 
 
-@pytest.mark.celery("Tasks: options", "`track_started=True` shows STARTED")
+@pytest.mark.celery("Tasks: options", "`track_started=True` shows STARTED, with the worker's `hostname` in `info`")
 def test_track_started(app, worker, eventually):
     import threading
 
@@ -402,6 +402,7 @@ def test_track_started(app, worker, eventually):
     started = app.task(name="tasks.started", track_started=True)(lambda: gate.wait(W))
     result = started.delay()
     eventually(lambda: result.state == "STARTED")
+    assert result.info["hostname"] == result.worker == app.backend.get_task_meta(result.id)["result"]["hostname"]
     gate.set()
     result.get(timeout=W)
 

@@ -126,8 +126,12 @@ def of_import(module: str, name: str | None) -> Verdict | None:
     if root == "celery" and module not in PUBLIC and full not in PUBLIC:
         path = known.path_of(name) if name and name != "*" else known.whole
         there = f"liteq has it as {path.replace(':', '.')}" if path else "its names are public in liteq"
-        return Severity.NOTE, f"a deep path: it works with liteq_celery alone; {there}"
+        return Severity.NOTE, f"a deep path, for which liteq_celery stands also as {_here(module)}; {there}"
     return None
+
+
+def _here(module: str) -> str:
+    return f"liteq{module.removeprefix('celery')}"
 
 
 def of_setting(name: str, value: Any) -> Verdict | None:
