@@ -1060,6 +1060,16 @@ MUTANTS = [
         "if suffix or not _linked(target, kept):", "if True:",
         "test_restore.py::test_killed_at_any_moment_there_is_the_old_queue_or_the_copy",
     ),
+    without(
+        "the copy of a killed restore is cleared by the next", "liteq/storage/sqlite/disk/parts.py",
+        "    clear(target)\n    part", "    part",
+        "test_restore.py::test_what_a_killed_restore_leaves_is_cleared_by_the_next_and_told_by_doctor",
+    ),
+    without(
+        "the lock on a copy tells whether its process lives", "liteq/storage/sqlite/disk/parts.py",
+        "        return _lock(fd)\n", "        return True\n",
+        "test_restore.py::test_what_a_killed_restore_leaves_is_cleared_by_the_next_and_told_by_doctor",
+    ),
     # -- Litestream
     without(
         "a copy is read without a file being made", "liteq/storage/sqlite/read_only.py",
@@ -2385,7 +2395,7 @@ MUTANTS = [
     ),
     without(
         "a message of a batch that runs at most once has begun", "liteq/worker/pool/executor.py",
-        "return request if not lease.flags & Flag.EARLY_ACK or self._begin(lease) else Release()", "return request",
+        "        if not once:\n            return requests\n", "        return requests\n",
         "../integration/test_batches.py::test_one_that_runs_once_at_most_has_begun_when_its_worker_vanishes",
     ),
     without(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from liteq.exceptions import StorageError, StorageInUse
 from liteq.message import Ack, Batch, Message, WorkerIdentity, new_id
 from liteq.states import State
 from liteq.storage.sqlite.base import FILE_CHECK_S
+from liteq.storage.sqlite.disk import parts
 from liteq.storage.storage import Storage, open_storage
 
 from .harness import Drill, check_nothing_lost, integrity, stop_outside_transactions, told_of_its_loss, wait_for
@@ -157,6 +159,50 @@ def test_killed_at_any_moment_there_is_the_old_queue_or_the_copy(
     assert (tmp_path / "queue.db").exists()
     storage.migrate()
     assert storage.reader.find("in both") is not None
+    storage.close()
+
+
+KILLED = """
+import os, signal, sys
+from liteq.storage.sqlite.keeping import backup
+from liteq.storage.storage import open_storage
+write = backup.write
+def killed(session, part):
+    write(session, part)
+    open(f"{part}-journal", "w").close()
+    if sys.argv[3] == "stays":
+        print(part, flush=True)
+        sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGKILL)
+backup.write = killed
+open_storage(sys.argv[1]).driver.restore(__import__("pathlib").Path(sys.argv[2]))
+"""
+
+
+@libraries
+def test_what_a_killed_restore_leaves_is_cleared_by_the_next_and_told_by_doctor(tmp_path: Path, library: str) -> None:
+    storage = queue(tmp_path / "queue.db", library)
+    storage.backup(tmp_path / "copy.db")
+    storage.close()
+    url = f"sqlite:///{tmp_path}/queue.db?driver={library}"
+    restore = [sys.executable, "-c", KILLED, url, str(tmp_path / "copy.db")]
+    assert subprocess.run([*restore, "dies"], check=False).returncode == -signal.SIGKILL
+    (part,) = [path for path in tmp_path.glob("queue.db.part*") if path.name[-1].isdecimal()]
+    with subprocess.Popen([*restore, "stays"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as busy:
+        assert busy.stdout is not None
+        living = Path(busy.stdout.readline().strip())
+        assert not part.exists()
+        assert living.exists()
+        # As in a container, where the same number is another process's: the lock tells, not the number.
+        assert parts.left(tmp_path / "queue.db") == []
+        renamed = living.rename(tmp_path / f"queue.db.part{os.getpid()}")
+        assert parts.left(tmp_path / "queue.db") == []
+        renamed.rename(living)
+        busy.kill()
+    storage = queue(tmp_path / "queue.db", library)
+    assert storage.driver.describe()["unfinished"] == [str(living)]
+    assert storage.driver.restore(tmp_path / "copy.db") is not None
+    assert not list(tmp_path.glob("*.part*"))
     storage.close()
 
 

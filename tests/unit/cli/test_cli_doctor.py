@@ -138,6 +138,20 @@ def test_a_group_that_shares_the_queue_keeps_it(shop, project):
     assert (mode(project / "shop.db"), mode(project / "shop.db-gate")) == (0o660, 0o660)
 
 
+# -- unfinished copies -------------------------------------------------------------------------------------------------
+
+
+def test_the_copies_of_killed_processes_are_told_and_removed(shop, project):
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    part = project / f"shop.db.part{ended.pid}"
+    for name in (part, Path(f"{part}-journal"), project / "shop.db.part1", project / "shop.db.partly"):
+        name.write_text("half a copy")
+    assert f"{part.name}: a backup or a restore was killed" in shop("doctor").out
+    assert fixes(shop)["unfinished copies"] == "1 removed"
+    assert sorted(path.name for path in project.glob("shop.db.part*")) == ["shop.db.part1", "shop.db.partly"]
+
+
 # -- leases ----------------------------------------------------------------------------------------------------------
 
 

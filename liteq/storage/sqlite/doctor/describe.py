@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from liteq.storage.driver import Durability
+from liteq.storage.sqlite.disk import parts
 from liteq.storage.sqlite.disk.log_check import check_log
 from liteq.storage.sqlite.disk.mounts import file_system
 from liteq.storage.sqlite.migrate import read_versions
@@ -50,7 +52,8 @@ def has_wal_reset_bug(version: str) -> bool:
 def describe(session: Session, driver: Described, *, whole: bool = True) -> dict[str, Any]:
     """Facts about the library and the file; sizes in bytes. The integrity check reads the whole file, and its log.
 
-    Without `whole` it is left out, and the look costs the same at any size: "integrity" and "log" are None then.
+    Without `whole` it is left out, and the look costs the same at any size: "integrity" and "log" are None then, and
+    `unfinished`, the copies that killed processes have left, is empty.
     `shared`: another program has made the file, as Django does where the queue is in its database. `alone`: it is
     read without a log. `age_s`: how many seconds ago a `copy` was written, 0 for the queue itself.
     """
@@ -70,6 +73,7 @@ def describe(session: Session, driver: Described, *, whole: bool = True) -> dict
         "files": {suffix or "database": _file(driver.path + suffix) for suffix in ("", "-wal", "-shm", "-gate")},
         "size": _size(driver.path),
         "wal_size": _size(driver.path + "-wal"),
+        "unfinished": [str(path) for path in parts.left(Path(driver.path))] if whole else [],
         "in_reserve": driver.in_reserve(),
         "alone": session.hold is not None,
         "copy": age_s is not None,

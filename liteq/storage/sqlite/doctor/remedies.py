@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 from liteq.exceptions import StorageCorrupt
 from liteq.storage.driver import Promise, Transaction
-from liteq.storage.sqlite.disk import ownership
+from liteq.storage.sqlite.disk import ownership, parts
 from liteq.storage.sqlite.doctor.checks import OF_AN_INDEX
 from liteq.storage.sqlite.session import Session
 from liteq.storage.sqlite.versions.schema import missing
@@ -37,13 +38,23 @@ class Treated(Protocol):
 
 
 def remedies(driver: Treated, facts: dict[str, Any]) -> list[Remedy]:
-    """The things that can be set right, by the facts of `describe.describe`; of a damaged one rights alone."""
-    found = list(_rights(driver.path, shared=facts["shared"]))
+    """The things that can be set right, by the facts of `describe.describe`; no row of a damaged one is written."""
+    found = [*_unfinished(driver.path, facts), *_rights(driver.path, shared=facts["shared"])]
     problems = facts["integrity"]
     lost = isinstance(problems, list) and not all(map(OF_AN_INDEX.match, problems))
     if lost or (facts["log"] or {}).get("problem"):  # a write would go over what a person may still save
         return found
     return [*found, *_indexes(driver, facts), *_free_pages(driver, facts)]
+
+
+# -- unfinished copies -------------------------------------------------------------------------------------------------
+
+
+def _unfinished(path: str, facts: dict[str, Any]) -> Iterator[Remedy]:
+    """The copies of backups and restores that were killed: as large as the queue, and of no use."""
+    if facts["unfinished"]:
+        names = ", ".join(map(os.path.basename, facts["unfinished"]))
+        yield Remedy("unfinished copies", f"remove {names}", lambda: f"{len(parts.clear(Path(path)))} removed")
 
 
 # -- rights ----------------------------------------------------------------------------------------------------------

@@ -9,10 +9,10 @@ import os
 from pathlib import Path
 
 from liteq.exceptions import StorageUnavailable
-from liteq.storage.sqlite.disk.ownership import MODE
+from liteq.storage.sqlite.disk import parts
 from liteq.storage.sqlite.session import Session
 
-__all__ = ["backup", "publish", "write_part"]
+__all__ = ["backup", "publish", "write"]
 
 
 def backup(session: Session, target: Path) -> None:
@@ -22,30 +22,21 @@ def backup(session: Session, target: Path) -> None:
     """
     if os.path.lexists(target):
         raise StorageUnavailable(f"{target} exists: name a new file, a backup never overwrites one")
-    part = write_part(session, target)
-    try:
+    with parts.writing(target) as part:
+        write(session, part)
         publish(part, target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
-def write_part(session: Session, target: Path) -> Path:
-    """Copy the file of `session` to a file beside `target`, to be published; its path. Raises as `backup`."""
-    part = target.with_name(f"{target.name}.part{os.getpid()}")
+def write(session: Session, part: Path) -> None:
+    """Copy the file of `session` into `part`, which is to be published. Raises as `backup`."""
     try:
-        os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, MODE))
         try:
             session.copy_to(str(part))
             _sync(part)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
         finally:
-            for leftover in ("-wal", "-shm", "-journal"):
-                Path(f"{part}{leftover}").unlink(missing_ok=True)
+            parts.clear_beside(part)
     except OSError as error:
         raise StorageUnavailable(f"{part} cannot be written ({error.strerror})") from error
-    return part
 
 
 def publish(part: Path, target: Path, *, replace: bool = False) -> None:

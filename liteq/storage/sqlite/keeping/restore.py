@@ -12,7 +12,7 @@ from typing import Protocol, cast
 
 from liteq.exceptions import SchemaTooNew, StorageBusy, StorageError, StorageInUse, StorageUnavailable
 from liteq.storage.driver import Transaction
-from liteq.storage.sqlite.disk import ownership
+from liteq.storage.sqlite.disk import ownership, parts
 from liteq.storage.sqlite.keeping import backup
 from liteq.storage.sqlite.migrate import migrations, read_versions
 from liteq.storage.sqlite.session import Session
@@ -48,16 +48,14 @@ def restore(driver: Opens, source: Path) -> Path | None:
         raise StorageUnavailable(f"{source} is not there, or is no file: name a copy that `liteq backup` has written")
     if source.exists() and target.exists() and source.samefile(target):
         raise StorageUnavailable(f"{source} is the queue itself: name a copy that `liteq backup` has written")
-    with _on(driver, source) as session:
-        _check(session)
-        part = backup.write_part(session, target)
-    try:
+    with parts.writing(target) as part:
+        with _on(driver, source) as session:
+            _check(session)
+            backup.write(session, part)
         with _out_of_use(driver):
             _give_to_owner(part, target)
             kept = _keep(target)
             backup.publish(part, target, replace=kept is not None)
-    finally:
-        part.unlink(missing_ok=True)
     return kept
 
 
