@@ -6,9 +6,10 @@ the same hour until its end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from liteq.context import App
 from liteq.exceptions import RunNotFound
@@ -17,7 +18,7 @@ from liteq.monitor.runs.runs import STATUSES
 from liteq.monitor.tasks.matching import find
 from liteq.monitor.tasks.search import BadSearch, parse
 from liteq.states import State
-from liteq.storage.operating.acting import STATES
+from liteq.storage.operating.acting import STATES, is_so
 from liteq.utils.durations import to_span_ms
 from liteq.utils.misspelt import nearest
 from liteq.utils.records import NamedTuple
@@ -29,13 +30,17 @@ KEYS_OF_RUNS = (*OF_RUNS, "tag", "since")
 
 
 class Choice(NamedTuple):
-    """The choice for `action`: by `ids`, where there are some, else by the search `q`, as read at `at_ms`."""
+    """The choice for `action`: by `ids`, where there are some, else by the search `q`, as read at `at_ms`.
+
+    With `arguments` of the action, a search leaves out what is already as they ask.
+    """
 
     action: str
     q: str
     ids: Sequence[str]
     see: Sight
     at_ms: int
+    arguments: Mapping[str, Any] = {}
 
 
 class Page(NamedTuple):
@@ -68,7 +73,9 @@ def page_of(app: App, choice: Choice, *, after: str | None, limit: int) -> Page:
         states = STATES.get(choice.action, frozenset(State))
         search = replace(search, states=tuple(state for state in State if state in states))
     found = find(app, search, after=after, limit=limit, see=choice.see)
-    return Page([(line.seq, line.id) for line in found.lines], found.next)
+    # What a move has moved comes once more, behind the mark in the order of its new place, and was counted by then.
+    lines = [line for line in found.lines if not is_so(choice.action, line, choice.arguments)]
+    return Page([(line.seq, line.id) for line in lines], found.next)
 
 
 def _of_ids(app: App, choice: Choice, start: int, limit: int) -> Page:

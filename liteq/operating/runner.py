@@ -59,7 +59,7 @@ class _Runner:
         # Whether it may search in arguments was decided when it was started: its rights are not kept, its queues are.
         see = Sight(self._queues)
         ids = document.get("ids", ())
-        self._choice = Choice(operation.kind, operation.filter, ids, see, operation.created_ms)
+        self._choice = Choice(operation.kind, operation.filter, ids, see, operation.created_ms, self._arguments)
         self._by = Actor(operation.actor, operation.source, operation.reason)
         self._rate = per_second(operation.rate)
         self._size = MOST // 5

@@ -358,7 +358,7 @@ MUTANTS = [
     ),
     without(
         "a chunk is in the audit", "liteq/storage/facades/operators/operations.py",
-        "            for queue, n in queues.items():", "            for queue, n in ():",
+        "            for queue, of_queue in queues.items():", "            for queue, n in ():",
         "../conformance/test_operating.py::test_a_chunk_moves_the_cursor_counts_and_is_noted",
         "../conformance/test_operating.py::test_a_chunk_whose_cursor_or_audit_is_not_written_has_done_nothing",
     ),

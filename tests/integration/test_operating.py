@@ -220,6 +220,35 @@ def test_an_operation_does_all_that_its_search_finds(tasks: LiteQ) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("action", "q", "arguments"),
+    [
+        ("move", "state:pending queue:a", {"queue": "z"}),
+        ("move", "state:pending", {"queue": "z"}),
+        ("move", "state:pending queue:a", {"priority": 0}),
+        ("move", "", {"queue": "z", "priority": 0}),
+        ("run-at", "state:scheduled", {"at": "2100-01-01T00:00:00+00:00"}),
+    ],
+)
+def test_what_an_operation_has_put_behind_its_mark_is_not_counted_once_more(
+    tasks: LiteQ, action: str, q: str, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("liteq.operating.runner.MOST", 20)  # a page takes a few: what was moved comes in a later one
+    later = {"countdown": 3_600} if action == "run-at" else {}
+    ids = [tasks.send_task("pay", (n,), queue="a", priority=5, **later).id for n in range(30)]
+    tasks.send_task("pay", (1,), queue="z", priority=0, **later)
+    seen = preview(tasks, action, q or "task:pay", **arguments)
+    id_ = start(tasks, action, q or "task:pay", by=ANN, wait=True, **arguments)
+    operation = tasks.storage.operations.find(id_)
+    assert operation is not None
+    all_ = 31 if action == "run-at" else 30
+    assert (operation.state, operation.done, operation.skipped) == ("done", all_, 0)
+    assert (seen.found, operation.found) == (all_, all_)
+    rows = tasks.storage.reader.find_many(ids).values()
+    assert {row.queue for row in rows} == {arguments.get("queue", "a")}
+    assert {row.priority for row in rows} == {arguments.get("priority", 5)}
+
+
 def test_an_operation_is_started_once_by_its_id(tasks: LiteQ) -> None:
     kill(tasks, 3)
     start(tasks, "requeue", "state:dead", by=ANN, id="nonce", wait=True)

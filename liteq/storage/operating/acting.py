@@ -18,6 +18,7 @@ from liteq.message import Flag
 from liteq.states import FINISHED, LEGAL, UNFINISHED, UNSTARTED, State, sql_list
 from liteq.storage.driver import LOCK, Transaction
 from liteq.storage.operating import commands as _commands
+from liteq.storage.reading.browse import Line
 from liteq.storage.reading.inspect import Record
 from liteq.storage.rows.needed import needed
 from liteq.storage.runs import again as _again
@@ -31,7 +32,8 @@ from liteq.utils.names import is_built_in
 from liteq.utils.records import NamedTuple
 
 __all__ = [
-    "OF_RUNS", "STATES", "Target", "act", "behind", "find", "find_seen", "is_among", "look_at", "refusal", "version",
+    "OF_RUNS", "STATES", "Target", "act", "behind", "find", "find_seen", "is_among", "is_so", "look_at", "refusal",
+    "version",
 ]  # fmt: skip
 
 
@@ -179,6 +181,17 @@ def refusal(action: str, target: Target | Record) -> str:
     return ""
 
 
+def is_so(action: str, target: Target | Line, arguments: Arguments) -> bool:
+    """Whether a message has already what `action`, a move or a run-at, would give it."""
+    match action:
+        case "move":
+            queue, priority = arguments.get("queue"), arguments.get("priority")
+            return queue in {None, target.queue} and priority in {None, target.priority}
+        case "run-at":
+            return int(arguments["at_ms"]) == target.due_ms
+    return False
+
+
 def act(
     tx: Transaction, action: str, target: Target, arguments: Arguments, *, queues: Sequence[str] | None = None,
     now_ms: int,
@@ -257,15 +270,15 @@ def _delete(tx: Transaction, target: Target, _arguments: Arguments, _now_ms: int
 
 
 def _move(tx: Transaction, target: Target, arguments: Arguments, _now_ms: int) -> None:
-    queue, priority = arguments.get("queue"), arguments.get("priority")
-    if (queue in {None, target.queue}) and (priority in {None, target.priority}):
+    if is_so("move", target, arguments):
         _refuse("move", target, "it is there already")
-    tx.executemany(MOVE, [{"seq": target.seq, "queue": queue, "priority": priority}])
+    row = {"seq": target.seq, "queue": arguments.get("queue"), "priority": arguments.get("priority")}
+    tx.executemany(MOVE, [row])
 
 
 def _run_at(tx: Transaction, target: Target, arguments: Arguments, now_ms: int) -> None:
     at_ms = int(arguments["at_ms"])
-    if at_ms == target.due_ms:
+    if is_so("run-at", target, arguments):
         _refuse("run-at", target, "it is due then already")
     later = at_ms > now_ms
     state = State.SCHEDULED if later else State.PENDING

@@ -208,8 +208,8 @@ class Operations(Facade):
             n, done = became.total(), became["done"]
             skipped = n - done
             _operations.advance(tx, id_, owner, cursor=chunk.cursor_at(n), done=done, skipped=skipped, now_ms=now_ms)
-            for queue, n in queues.items():
-                _audit.add(tx, chunk.by, chunk.kind, id_, queue, n, now_ms=now_ms)
+            for queue, of_queue in queues.items():
+                _audit.add(tx, chunk.by, chunk.kind, id_, queue, of_queue, now_ms=now_ms)
             held_s = self._clock.monotonic() - began  # without the wait for the disk, for which nobody else waits
         if done:
             self._ring(done=True, work=True)
