@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from liteq import states
 from liteq.monitor.documents import outcome
-from liteq.monitor.server_events import ALIVE, HEADERS, HEARTBEAT_S, Followed, aevents, offset_of
+from liteq.monitor.server_events import HEADERS, INTERVAL_S, Followed, aevents, checked_interval, offset_of
 from liteq.result import AsyncResult
-from liteq.utils.json_text import to_json
 
 if TYPE_CHECKING:
     from liteq.workflow.client.run import Run
@@ -60,56 +59,39 @@ async def progress(result: AsyncResult[Any], *, interval_s: float = 0.5) -> Asyn
             pass
 
 
-class Chunks(StreamingResponse):
-    """The chunks of a stream, behind the last one that the request says it has."""
+class Events(StreamingResponse):
+    """The events of `result`, of a stream those behind the last one that the request says it has."""
 
-    def __init__(self, result: Followed, stream: str) -> None:
+    def __init__(self, result: Followed, stream: str | None, last: str | None, interval_s: float) -> None:
         super().__init__((), media_type="text/event-stream", headers=HEADERS)
-        self._result = result
-        self._stream = stream
+        self._result, self._stream, self._last = result, stream, last
+        self._interval_s = interval_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        last = Headers(scope=scope).get("last-event-id")
-        self.body_iterator = aevents(self._result, self._stream, after=offset_of(last))
+        last = self._last or Headers(scope=scope).get("last-event-id")
+        self.body_iterator = aevents(self._result, self._stream, after=offset_of(last), interval_s=self._interval_s)
         await super().__call__(scope, receive, send)
 
 
 async def event_stream(
-    result: AsyncResult[Any] | Run[Any], stream: str | None = None, *, interval_s: float = 0.5
-) -> StreamingResponse:
+    result: AsyncResult[Any] | Run[Any], stream: str | None = None, *, request: Request | None = None,
+    interval_s: float = INTERVAL_S,
+) -> StreamingResponse:  # fmt: skip
     """The progress of `result` as Server-Sent Events: `progress` for each change, then one `done`.
 
-    The data is the JSON of `Progress.document()`. With `stream`, the chunks that the task, or the run of a workflow,
-    emits to it: the id of each is its offset, so that a page which connects again gets those behind the last one that
-    it has seen; the data is JSON. An event `attempt` comes before the chunks of a retry, which begin anew.
+    The data is JSON: {"state", "ready", "info"}, or "error" with "type" and "message" in the place of "info". With
+    `stream`, the chunks that the task, or the run of a workflow, emits to it: the id of each is its offset, so that a
+    page which connects again gets those behind the last one that it has seen; the data is JSON. An event `attempt`
+    comes before the chunks of a retry, which begin anew. Progress is looked at each `interval_s` seconds, and the end
+    comes at once. `request` is the one that is answered: by default the one that gets the response.
 
-    Raises HTTPException 404 for an unknown id. When the client goes away the waiting ends with it, and the task runs
-    on. A browser's EventSource connects again after the end of a stream: have the page close it on `done`.
+    Raises HTTPException 404 for an unknown id, ValueError for an `interval_s` that is not above 0. When the client goes
+    away the waiting ends with it, and the task runs on. A browser's EventSource connects again after the end of a
+    stream: have the page close it on `done`.
     """
+    interval_s = checked_interval(interval_s)
     whole: AsyncResult[Any] = AsyncResult(result.id, app=result.app)
     if not await whole.aexists():
         raise HTTPException(404, f"there is no task {result.id}")
-    if stream is not None:
-        return Chunks(result, stream)
-    return StreamingResponse(_events(whole, interval_s), media_type="text/event-stream", headers=HEADERS)
-
-
-async def _events(result: AsyncResult[Any], interval_s: float) -> AsyncIterator[bytes]:
-    changes = progress(result, interval_s=interval_s)
-    coming: asyncio.Future[Progress] | None = None
-    try:
-        while True:
-            coming = coming or asyncio.ensure_future(anext(changes))
-            done, _ = await asyncio.wait((coming,), timeout=HEARTBEAT_S)
-            if not done:
-                yield ALIVE
-                continue
-            told, coming = coming.result(), None
-            event = b"done" if told.ready else b"progress"
-            yield b"event: %b\ndata: %b\n\n" % (event, to_json(told.document()))
-            if told.ready:
-                return
-    finally:
-        if coming is not None:
-            coming.cancel()
-            await asyncio.gather(coming, return_exceptions=True)
+    last = None if request is None else request.headers.get("last-event-id")
+    return Events(result, stream, last, interval_s)

@@ -13,14 +13,15 @@ from liteq.context import App
 from liteq.monitor.documents import outcome
 from liteq.result import AsyncResult
 from liteq.result.streaming import Chunk, afollow, follow, look_at
-from liteq.result.waiting import RECHECK_S, DoneBell
+from liteq.result.waiting import DoneBell
 from liteq.utils.async_threads import reading
 from liteq.utils.json_text import to_json
 
-__all__ = ["ALIVE", "HEADERS", "HEARTBEAT_S", "Followed", "aevents", "events", "offset_of"]
+__all__ = ["ALIVE", "HEADERS", "INTERVAL_S", "Followed", "aevents", "checked_interval", "events", "offset_of"]
 
 # Proxies close a connection that is silent for a minute; and a client that is gone is noticed by a write.
 HEARTBEAT_S = 15.0
+INTERVAL_S = 0.5  # until progress is looked at again: it rings no bell
 ALIVE = b": alive\n\n"
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
@@ -38,19 +39,34 @@ def offset_of(last_event_id: str | None) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
 
 
-def events(result: Followed, stream: str | None = None, *, after: int = 0) -> Iterator[bytes]:
+def checked_interval(interval_s: float) -> float:
+    """`interval_s`, after how many seconds progress is looked at again. Raises ValueError for one that is not above 0.
+
+    For `event_stream` of each framework, before it begins to answer.
+    """
+    if not interval_s > 0:
+        raise ValueError(f"interval_s is a number of seconds above 0, not {interval_s!r}")
+    return interval_s
+
+
+def events(
+    result: Followed, stream: str | None = None, *, after: int = 0, interval_s: float = INTERVAL_S
+) -> Iterator[bytes]:
     """The events of `result`, for code that may block.
 
     With `stream` each chunk behind the offset `after`: its id is its offset, its data is JSON. An event `attempt`, with
-    its number, comes before the chunks of a retry, which begin anew. Without: `progress`, for each change. Both end
-    with `done`: the JSON of `outcome`. An unknown id is done at once.
+    its number, comes before the chunks of a retry, which begin anew. Without: `progress`, for each change, which is
+    looked for each `interval_s` seconds; the end comes at once. Both end with `done`: the JSON of `outcome`. An unknown
+    id is done at once.
     """
-    yield from _progress(result) if stream is None else _chunks(result, stream, after)
+    yield from _progress(result, interval_s) if stream is None else _chunks(result, stream, after)
 
 
-async def aevents(result: Followed, stream: str | None = None, *, after: int = 0) -> AsyncIterator[bytes]:
+async def aevents(
+    result: Followed, stream: str | None = None, *, after: int = 0, interval_s: float = INTERVAL_S
+) -> AsyncIterator[bytes]:
     """`events()` for async code."""
-    following = _aprogress(result) if stream is None else _achunks(result, stream, after)
+    following = _aprogress(result, interval_s) if stream is None else _achunks(result, stream, after)
     try:
         async for event in following:
             yield event
@@ -96,7 +112,7 @@ async def _achunks(result: Followed, stream: str, after: int) -> AsyncIterator[b
     yield _event(b"done", await reading(result.app, _outcome, result))
 
 
-def _progress(result: Followed) -> Iterator[bytes]:
+def _progress(result: Followed, interval_s: float) -> Iterator[bytes]:
     clock, last = result.app.clock, None
     with DoneBell(result.app) as bell:
         idle_at = clock.monotonic() + HEARTBEAT_S
@@ -111,12 +127,12 @@ def _progress(result: Followed) -> Iterator[bytes]:
             elif clock.monotonic() >= idle_at:
                 yield ALIVE
             else:
-                bell.wait(min(RECHECK_S, idle_at - clock.monotonic()))
+                bell.wait(min(interval_s, idle_at - clock.monotonic()))
                 continue
             idle_at = clock.monotonic() + HEARTBEAT_S
 
 
-async def _aprogress(result: Followed) -> AsyncIterator[bytes]:
+async def _aprogress(result: Followed, interval_s: float) -> AsyncIterator[bytes]:
     from liteq.result.hub import ringing
     from liteq.storage.listeners import REST
 
@@ -137,7 +153,7 @@ async def _aprogress(result: Followed) -> AsyncIterator[bytes]:
             elif clock.monotonic() >= idle_at:
                 yield ALIVE
             else:
-                await rings.wait(min(RECHECK_S, idle_at - clock.monotonic()), rest_s=REST * looked_s)
+                await rings.wait(min(interval_s, idle_at - clock.monotonic()), rest_s=REST * looked_s)
                 continue
             idle_at = clock.monotonic() + HEARTBEAT_S
 

@@ -42,6 +42,10 @@ def test_a_stream_under_wsgi(shop, told):
     assert list(event_stream(told, request=behind)) == [DONE]
     with pytest.raises(Http404):
         event_stream(shop.AsyncResult("unknown"), request=behind)
+    with pytest.raises(ValueError, match="interval_s is a number of seconds above 0, not 0"):
+        event_stream(told, request=behind, interval_s=0)
+    with pytest.raises(Http404):  # a view in a thread, of a server that speaks ASGI
+        event_stream(shop.AsyncResult("unknown"), request=AsyncRequestFactory().get("/"))
 
 
 def test_a_stream_under_asgi(shop, told):
@@ -57,6 +61,11 @@ def test_a_stream_under_asgi(shop, told):
         unknown = b'event: done\ndata: {"state":"PENDING","ready":false,"info":null}\n\n'
         assert await read(shop.AsyncResult("unknown"), "words") == [unknown]
         assert await read(shop.AsyncResult("unknown")) == [unknown]
+        request = AsyncRequestFactory().get("/")
+        answer = await event_stream(told, request=request, interval_s=2)
+        assert [part async for part in answer] == [DONE]
+        with pytest.raises(Http404, match="there is no task unknown"):
+            await event_stream(shop.AsyncResult("unknown"), request=request)
 
     asyncio.run(main())
 

@@ -17,10 +17,10 @@ from starlette.requests import ClientDisconnect
 
 from liteq import LiteQ
 from liteq.exceptions import StorageError
+from liteq.monitor import server_events
 from liteq.result import hub
 from liteq.testing import drain, start_worker
 from liteq_fastapi import event_stream, lifespan, opened, progress, while_connected
-from liteq_fastapi import events as module
 
 from ... import postgresql
 
@@ -166,13 +166,23 @@ def test_the_events_of_a_task_that_fails_end_with_its_error(queue):
 
 
 def test_a_client_that_goes_away_ends_the_waiting_and_not_the_task(queue, monkeypatch, eventually):
-    monkeypatch.setattr(module, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(server_events, "HEARTBEAT_S", 0.05)
     app = FastAPI(lifespan=lifespan(queue))
-    loops = []
+    listening = []
+
+    class Noted(hub.Ear):
+        def __init__(self, *given) -> None:
+            super().__init__(*given)
+            listening.append(self)
+
+        def close(self) -> None:
+            super().close()
+            listening.remove(self)
+
+    monkeypatch.setattr(hub, "Ear", Noted)
 
     @app.get("/events/{id_}")
     async def events(id_: str) -> Response:
-        loops.append(asyncio.get_running_loop())
         return await event_stream(queue.AsyncResult(id_), interval_s=60)
 
     with served(app) as url:
@@ -182,8 +192,8 @@ def test_a_client_that_goes_away_ends_the_waiting_and_not_the_task(queue, monkey
             assert next(lines) == "event: progress"
             while next(lines) != ": alive":
                 pass
-            eventually(lambda: hub._hubs[loops[0]])
-        eventually(lambda: not hub._hubs[loops[0]])
+            eventually(lambda: len(listening) == 1)
+        eventually(lambda: not listening)
         drain(queue)
         assert result.get(timeout=0) == 8
 
@@ -295,6 +305,27 @@ def test_the_stream_of_a_run_is_read_likewise(queue):
         run = tell.start()
         text = client.get(f"/{run.id}").text
     assert text == 'id: 1\ndata: [1]\n\nevent: done\ndata: {"state":"SUCCESS","ready":true,"info":"done"}\n\n'
+
+
+def test_a_request_that_is_given_tells_the_last_chunk_and_a_wrong_interval_is_refused(queue):
+    app = FastAPI(lifespan=lifespan(queue))
+
+    @queue.task(name="words", bind=True)
+    def words(self) -> None:
+        self.emit("words", 1)
+        self.emit("words", 2)
+
+    @app.get("/{id_}")
+    async def events(request: Request, id_: str) -> Response:
+        return await event_stream(queue.AsyncResult(id_), "words", request=request, interval_s=2)
+
+    result = words.delay()
+    drain(queue)
+    with visited(app) as client:
+        text = client.get(f"/{result.id}", headers={"Last-Event-ID": "1"}).text
+    assert text.startswith("id: 2\ndata: 2\n\nevent: done\n")
+    with pytest.raises(ValueError, match="interval_s is a number of seconds above 0, not 0"):
+        asyncio.run(event_stream(result, interval_s=0))
 
 
 # -- another engine --------------------------------------------------------------------------------------------------

@@ -59,6 +59,16 @@ def test_a_stream_ends_with_the_task_and_goes_on_behind_the_last_chunk(queue, fl
     assert client.get("/words/unknown").status_code == 404
 
 
+def test_a_request_that_is_given_tells_the_last_chunk_and_a_wrong_interval_is_refused(queue, flask_app):
+    result = queue.tasks["tell"].delay()
+    drain(queue)
+    with flask_app.test_request_context(headers={"Last-Event-ID": "1"}) as context:
+        answer = event_stream(result, "words", request=context.request, interval_s=2)
+        assert answer.get_data(as_text=True).startswith('id: 2\ndata: "zwölf"\n\nevent: done\n')
+        with pytest.raises(ValueError, match="interval_s is a number of seconds above 0, not -1"):
+            event_stream(result, interval_s=-1)
+
+
 def test_a_chunk_comes_while_the_task_runs(queue, flask_app):
     """The first event of the answer is there before the second chunk is emitted."""
 
