@@ -98,3 +98,30 @@ def test_a_child_that_gives_its_id_up_undoes_what_it_has_done(app: LiteQ) -> Non
     assert [entry for entry in did if entry[0] == "cancel"] == [("cancel", key)]
     assert key != again, "the next child is another run"
     assert sorted(one.status for one in app.runs(name=trip.name)) == ["cancelled", "waiting"]
+
+
+@on_both_engines
+def test_a_rewind_leaves_what_was_sent_under_an_id_of_its_own(app: LiteQ) -> None:
+    """The run of somebody else lost its id, and another was started under it."""
+
+    @app.workflow
+    def ship(n: int) -> int:
+        ctx.wait_event("go")
+        return n
+
+    @app.workflow
+    def order() -> None:
+        ship.options(id="theirs", on_conflict="existing").start(1)
+        ship.options(id="mine").start(2)
+
+    theirs = ship.options(id="theirs").start(7)
+    run = order.start()
+    worker = Worker(app)
+    worker.run()
+    run.rewind(1)
+    worker.run()
+    assert run.status == "succeeded"
+    assert sorted(one.id for one in app.runs(name=ship.name)) == ["mine", "theirs"], "an id names one run"
+    theirs.send("go")
+    worker.run()
+    assert theirs.result(0) == 7

@@ -12,8 +12,9 @@ from liteq.serialization import decode_error
 from liteq.states import FINISHED, State, sql_list
 from liteq.storage.driver import Transaction
 from liteq.storage.runs.asks import Found, find_run
+from liteq.storage.runs.records import CANCEL, DONE, doubt_scope
 from liteq.storage.runs.records import FORK as FORK_OF
-from liteq.storage.runs.records import doubt_scope
+from liteq.storage.runs.records import REWOUND as REWOUND_OF
 from liteq.storage.settling.dead import requeue
 from liteq.storage.settling.endings import cancel_children
 from liteq.storage.steps import rows
@@ -66,6 +67,7 @@ SELECT :new, name, 0, version, input, gen, timeout_ms, started_ms, gen_ms, :now_
   FROM liteq_runs WHERE run = :run
 """
 MARKS = "SELECT marks FROM liteq_runs WHERE run = ?"
+SET_MARKS = "UPDATE liteq_runs SET marks = ? WHERE run = ?"
 FORK_BUDGET = """
 INSERT INTO liteq_run_budgets (run, what, most, period_ms, since_ms, soft, asks)
 SELECT CAST(:new AS BIGINT), what, most, period_ms, CAST(:now_ms AS BIGINT), soft, asks FROM liteq_run_budgets
@@ -159,7 +161,8 @@ def _forget(tx: Transaction, run: Found, steps: Sequence[StepRow], *, now_ms: in
 
     `events`: what such a row has taken is in the inbox again.
     """
-    children = [step.child for step in steps if step.child is not None]
+    # What was sent and not waited for is no child, and keeps its id: that may be another run's, found under its own.
+    children = [step.child for step in steps if step.child is not None and step.kind != "send"]
     cancel_children(tx, [step.child for step in steps if step.child and step.ended_ms is None], now_ms=now_ms)
     for child in children:
         for number, marks in tx.execute(RENAMED, (child,)):
@@ -180,12 +183,36 @@ def rewind(tx: Transaction, run_id: str, before: int, *, now_ms: int) -> None:
         raise WorkflowError(f"run {run_id!r} is running: pause() it first")
     if run.ended and run.flags & Flag.LINKED:
         raise WorkflowError(f"run {run_id!r} has ended, and what follows has taken its end: fork() it")
-    _, gone = _behind(tx, run, before)
+    kept, gone = _behind(tx, run, before)
     _forget(tx, run, gone, now_ms=now_ms, events=True)
+    marks = _marks_of(tx, run, kept)
+    if any(step.kind == "step" and step.ended_ms is not None for step in gone):
+        times = [int(mark.removeprefix(REWOUND_OF)) for mark in marks if mark.startswith(REWOUND_OF)]
+        marks.add(f"{REWOUND_OF}{max(times, default=0) + 1}")
+    tx.executemany(SET_MARKS, [(orjson.dumps(sorted(marks)), run.seq)])
     tx.executemany(CLEAR_BODY, [(2 * run.seq + 1,)])
     tx.executemany(AGAIN, [{"run": run.seq, "now_ms": now_ms}])
     tx.executemany(RETRY, [{"run": run.seq, "now_ms": now_ms}])
     tx.executemany(REWOUND, [(run.seq,)])
+
+
+def _marks_of(tx: Transaction, run: Found, kept: Sequence[StepRow]) -> set[str]:
+    """The marks of a run of which the steps `kept` are left: what it was told behind these counts no more."""
+    last = dict[str, int]()
+    for step in kept:
+        last[step.scope] = max(step.pos, last.get(step.scope, -1))
+    return {mark for mark in rows.marks_of([tx.execute(MARKS, (run.seq,))[0][0]]) if _is_before(mark, last)}
+
+
+def _is_before(mark: str, last: dict[str, int]) -> bool:
+    """Whether a kept call stands at or behind the place of `mark`; True for a mark that has none."""
+    if mark.startswith(CANCEL):
+        scope, _, pos = mark.removeprefix(CANCEL).rpartition("/")
+        return int(pos) <= last.get(scope, -1)
+    if mark.startswith(DONE):
+        scope, pos, _ = mark.removeprefix(DONE).partition(" ")[0].rsplit("/", 2)
+        return int(pos) < last.get(scope, -1)
+    return True
 
 
 def _with_kin(marks: bytes | None, id_: str) -> bytes:
@@ -202,7 +229,7 @@ def fork(tx: Transaction, run_id: str, before: int, *, new: str, now_ms: int) ->
     for (seq,) in tx.execute(FORK, {"new": new, "run": run.seq, "now_ms": now_ms}):
         where = {"new": seq, "run": run.seq}
         tx.executemany(FORK_BODY, [where])
-        marks = _with_kin(tx.execute(MARKS, (run.seq,))[0][0], run.id)
+        marks = orjson.dumps(sorted({*_marks_of(tx, run, kept), FORK_OF + run.id}))
         tx.executemany(FORK_RUN, [{**where, "id": run.id, "now_ms": now_ms, "marks": marks}])
         tx.executemany(FORK_TAGS, [where])
         tx.executemany(FORK_BUDGET, [{**where, "now_ms": now_ms}])

@@ -8,8 +8,9 @@ from liteq.message import RunFacts, StepRow
 from liteq.utils.records import NamedTuple
 
 __all__ = [
-    "ENDED", "FORK", "STATUSES", "Approval", "Asked", "Event", "History", "Intent", "Memo", "MemoEntry", "MemoStats",
-    "MemoTaken", "RunRecord", "RunStep", "RunsWaiting", "Started", "doubt_scope",
+    "CANCEL", "DONE", "ENDED", "FORK", "REWOUND", "STATUSES", "Approval", "Asked", "Event", "History",
+    "Intent", "Memo", "MemoEntry", "MemoStats", "MemoTaken", "RunRecord", "RunStep", "RunsWaiting", "Started",
+    "doubt_scope",
 ]  # fmt: skip
 
 
@@ -27,6 +28,11 @@ class Started(NamedTuple):
 
 # A mark of a fork, with the id of the run whose steps it has kept. The NUL keeps it out of the list of patches.
 FORK = "\0fork "
+# A mark of a run that was rewound, with how often: what its transactional steps had left elsewhere counts no more.
+REWOUND = "\0rewound "
+# Marks of a cancel that the body was told of, at SCOPE/POS, and of a handle that had ended, behind SCOPE/POS.
+CANCEL = "\0cancel "
+DONE = "\0done "
 
 
 def doubt_scope(place: tuple[str, int]) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from liteq.exceptions import WorkflowError
 from liteq.message import StepRow
+from liteq.storage.runs.records import DONE
 from liteq.workflow.calling.scope import Scope
 from liteq.workflow.calling.waits import payload_of
 from liteq.workflow.history.calls import Call, called
@@ -114,7 +115,7 @@ def ended(scope: Scope, place: Place, handles: Sequence[Handle[Any]], *, fragile
     open_ = [handle for handle, row in zip(handles, rows, strict=True) if row is None or row.ended_ms is None]
     if not open_ or (fragile and any(row is not None and row.error is not None for row in rows)):
         return [row for row in rows if row is not None]
-    need = sum(handle.id is not None for handle in open_)
+    need = len({handle._place for handle in open_ if handle.id is not None})  # one may be named twice, and ends once
     scope.wait(Wait(place, due_ms=due_of(open_), need=need, fragile=fragile))
 
 
@@ -153,4 +154,5 @@ def is_done(scope: Scope, handle: Handle[Any]) -> bool:
         row = handle.row
     over = row is not None and row.ended_ms is not None
     scope.uuids += 1
-    return scope.decide(f"\0done {scope.name}/{scope.pos}/{scope.uuids} {handle._place[0]}/{handle._place[1]}", over)
+    mark = f"{DONE}{scope.name}/{scope.pos}/{scope.uuids} {handle._place[0]}/{handle._place[1]}"
+    return scope.decide(mark, over)

@@ -15,7 +15,7 @@ from liteq.context import App, Observer
 from liteq.exceptions import LeaseLost, NonDeterminism, RunCancelled, StorageError, WorkflowCancelled, WorkflowError
 from liteq.message import Cancel, ContinueAsNew, Hold, Lease, Outcome, Park, Release, RunFacts, StepRow, Suspend
 from liteq.serialization import encode_error
-from liteq.storage.runs.records import FORK, Asked
+from liteq.storage.runs.records import CANCEL, FORK, REWOUND, Asked
 from liteq.workflow.history.code import fingerprint_of
 from liteq.workflow.history.codec import hashes_under
 from liteq.workflow.history.errors import document_of
@@ -31,14 +31,12 @@ __all__ = ["Machine", "cancelled", "key_of"]
 
 logger = logging.getLogger("liteq.workflow")
 
-# Marks of this room, beside the ids of `patched`; the NUL keeps them out of the list of these.
-CANCEL = "\0cancel "  # and SCOPE/POS
-
 
 class Machine:
     """One activation of one run. `facts`: its state at the claim, or with its history."""
 
     kin: Sequence[str] = ()  # the ids of the runs that this one has kept steps of
+    rewound = 0  # how often steps of it were forgotten
     recorded: Any = None  # of a test with a recording: the answers to its calls (recording.py)
     pending: Awaiting | None = None  # of an async body that runs: its waits and its steps
     has_begun = False  # of a step that was sent and is limited: the token of its claim is spent
@@ -126,6 +124,8 @@ class Machine:
             self.cancelled_at.add((scope, int(pos)))
         elif mark.startswith(FORK):
             self.kin = (*self.kin, mark.removeprefix(FORK))
+        elif mark.startswith(REWOUND):
+            self.rewound = max(self.rewound, int(mark.removeprefix(REWOUND)))
 
     def mark(self, mark: str) -> None:
         """Remember a decision of the body; it rides in the next write."""

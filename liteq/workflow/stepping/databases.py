@@ -73,9 +73,11 @@ def _stored(call: StepCall, connection: Connection, mark: str) -> bytes | None:
 
 
 def _place(call: StepCall) -> tuple[str, int, str, int]:
+    """Where the result of a step stands: of this run among all that have had its id, since it was last rewound."""
     machine = call.machine
     scope, pos = call.place
-    return f"{machine.run_id}.{machine.hold.run:x}", machine.hold.gen, scope, pos
+    again = f".{machine.rewound}" if machine.rewound else ""
+    return f"{machine.run_id}.{machine.hold.run:x}{again}", machine.hold.gen, scope, pos
 
 
 def _run(connection: Connection, mark: str, sql: str, params: Any, *, fetch: bool = False) -> Any:

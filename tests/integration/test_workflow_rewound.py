@@ -1,0 +1,120 @@
+"""What a run is told, and has left elsewhere, counts no more behind the step to which it was rewound."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from liteq import LiteQ
+from liteq.exceptions import WorkflowCancelled
+from liteq.workflow import ctx
+from tests.integration.runs import Killed, Worker
+
+from .engines import on_both_engines
+
+
+@on_both_engines
+def test_a_rewound_run_does_its_steps_in_other_databases_again(app: LiteQ, tmp_path: Path) -> None:
+    """The result that the step had left there was taken for that of the step which is made again."""
+    kill: list[bool] = []
+
+    def shop() -> sqlite3.Connection:
+        return sqlite3.connect(tmp_path / "shop.db")
+
+    with shop() as there:
+        there.execute("CREATE TABLE sold (what TEXT)")
+
+    @app.step(tx=shop)
+    def sell(what: str) -> str:
+        ctx.tx.execute("INSERT INTO sold VALUES (?)", (what,))
+        return what
+
+    @app.step
+    def after() -> None:
+        if kill.pop() if kill else False:
+            raise Killed
+
+    @app.workflow
+    def flow() -> list[str]:
+        sold = [sell("a")]
+        after()
+        return [*sold, sell("b")]
+
+    def sold() -> list[str]:
+        with shop() as there:
+            return [what for (what,) in there.execute("SELECT what FROM sold ORDER BY what")]
+
+    run, worker = flow.start(), Worker(app)
+    worker.run()
+    assert sold() == ["a", "b"]
+    run.rewind(3)
+    worker.run()
+    assert sold() == ["a", "b", "b"]
+    run.rewind(1)
+    kill.append(True)
+    worker.run()
+    assert run.result(0) == ["a", "b"]
+    assert sold() == ["a", "a", "b", "b", "b"], "once more each, over a kill, too"
+    run.rewind(4)  # nothing is forgotten
+    worker.run()
+    assert len(sold()) == 5
+
+
+@on_both_engines
+def test_a_cancel_that_is_rewound_is_not_told_again(app: LiteQ) -> None:
+    @app.step
+    def first() -> None: ...
+
+    @app.workflow
+    def flow() -> str:
+        first()
+        try:
+            ctx.wait_event("go")
+        except WorkflowCancelled:
+            with ctx.shield():
+                ctx.sleep("1m")
+            raise
+        return "went"
+
+    run, worker = flow.start(), Worker(app)
+    worker.run()
+    run.cancel()
+    worker.run()
+    app.clock.advance(60)  # type: ignore[attr-defined]
+    worker.run()
+    assert run.status == "cancelled"
+    copy = run.fork(2)
+    run.rewind(2)
+    for one in (run, copy):
+        one.send("go")
+        worker.run()
+        assert one.status == "succeeded"
+        assert one.result(0) == "went"
+
+
+@on_both_engines
+def test_a_child_that_is_begun_again_has_not_ended(app: LiteQ) -> None:
+    @app.workflow
+    def child() -> None:
+        ctx.wait_event("end", timeout="1h", default=None)
+
+    @app.workflow
+    def flow() -> bool:
+        handle = ctx.spawn(child)
+        ctx.wait_event("a")
+        done = handle.done
+        ctx.wait_event("b")
+        return done
+
+    run, worker = flow.start(), Worker(app)
+    worker.run()
+    (step,) = [step for step in run.steps() if step.child_id]
+    app.Run(str(step.child_id)).send("end")
+    worker.run()
+    run.send("a")
+    worker.run()
+    run.rewind(1)
+    worker.run()
+    run.send("b")
+    worker.run()
+    assert run.result(0) is False
