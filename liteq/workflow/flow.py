@@ -146,11 +146,18 @@ class Workflow(Declaration[P, R]):
     def signature(self, args: Any = None, kwargs: Any = None, **options: Any) -> Signature:
         """As `s()`, with options: `flow.signature((order,), countdown=10)`."""
         asked = self.asked
+        if asked.on_conflict != "fail" or asked.event is not None or asked.budget is not None:
+            raise WorkflowError(
+                f"workflow {self.name!r}: on_conflict=, event= and budget= are for start(); a part of a canvas has none"
+            )
         given: dict[str, Any] = {
             "task_id": asked.id,
             "queue": asked.queue,
             "priority": asked.priority,
             "eta": asked.eta,
+            "expires": asked.expires
+            if asked.expires is None or isinstance(asked.expires, datetime)
+            else seconds(asked.expires, "expires"),
             "tags": [*asked.tags] or None,
             "timeout": asked.timeout,
             **asked.keyed,

@@ -125,3 +125,36 @@ def test_a_rewind_leaves_what_was_sent_under_an_id_of_its_own(app: LiteQ) -> Non
     theirs.send("go")
     worker.run()
     assert theirs.result(0) == 7
+
+
+@on_both_engines
+def test_a_refused_call_is_refused_in_each_replay(app: LiteQ) -> None:
+    """A body that went on without the child met it in a later replay, where its id was free, and got stuck."""
+
+    @app.workflow
+    def child(n: int) -> int:
+        ctx.wait_event("go")
+        return n
+
+    @app.workflow
+    def parent() -> list[str]:
+        lost = []
+        for begin in (lambda: ctx.call(child.options(id="taken"), 1), lambda: ctx.spawn(child.options(id="taken"), 1)):
+            try:
+                begin()
+            except CanvasConflict as exc:
+                lost.append(type(exc).__name__)
+        ctx.wait_event("on")
+        return lost
+
+    other = child.options(id="taken").start(1)
+    run = parent.start()
+    worker = Worker(app)
+    worker.run()
+    other.send("go")
+    worker.run()
+    assert app.storage.runs.delete([other.id]) == 1
+    run.send("on")
+    worker.run()
+    assert run.status == "succeeded"
+    assert run.result(0) == ["CanvasConflict", "CanvasConflict"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from liteq.exceptions import WorkflowError
+from liteq.exceptions import CanvasConflict, WorkflowError
 from liteq.message import Batch, StepRow
 from liteq.storage.runs.executing import Slots
 from liteq.utils.durations import Duration, to_span_ms
@@ -15,7 +15,7 @@ from liteq.workflow.calling.targets import Target, target_of
 from liteq.workflow.calling.waits import event_row
 from liteq.workflow.declared.step import is_count
 from liteq.workflow.history.codec import hash_of
-from liteq.workflow.history.errors import raised_of
+from liteq.workflow.history.errors import document_of, raised_of
 from liteq.workflow.history.places import Place, Wait
 
 __all__ = ["call", "event", "gather", "map_", "race", "spawn", "timer"]
@@ -40,10 +40,25 @@ def _sent(scope: Scope, kind: str, target: Target, args: Sequence[Any], kwargs: 
         batch, child = target.batch(machine, args, kwargs)
         new = StepRow(*place, kind, target.name, target.key, arghash, child=child, started_ms=machine.now_ms())
         new = new._replace(marks=machine.take_marks())
-        machine.written_once(scope, place, lambda: machine.runs.spawn(machine.hold, [new], batch), [new])
-        row = new
+        row = _spawned(scope, place, new, batch)
+    if row.child is None and row.error is not None and machine.recorded is None:
+        scope.reach(row)
+        raise raised_of(row.error)
     machine.attached.add(place)
     return _handle(scope, place, target, row.child)
+
+
+def _spawned(scope: Scope, place: Place, new: StepRow, batch: Batch) -> StepRow:
+    """The row of a child that is sent now; of one that is refused, its error, as each replay is to find it."""
+    machine = scope.machine
+    try:
+        machine.written_once(scope, place, lambda: machine.runs.spawn(machine.hold, [new], batch), [new])
+    except CanvasConflict as exc:
+        error = document_of(exc, machine.error_limit, traced=False)
+        new = new._replace(child=None, error=error, ended_ms=machine.now_ms())
+        machine.checkpoint(new)
+        machine.rows[place] = new
+    return new
 
 
 def spawn(scope: Scope, target: Any, *args: Any, **kwargs: Any) -> Handle[Any]:
@@ -127,7 +142,8 @@ def race(scope: Scope, handles: Iterable[Handle[Any]], *, cancel: bool = True) -
     assert row is not None
     scope.reach(row)
     if cancel:
-        cancel_open(scope, [one for i, one in enumerate(handles) if i != winner], events=True)
+        won = handles[winner]._place  # which may be named twice
+        cancel_open(scope, [one for one in handles if one._place != won], events=True)
     return winner, value_of(handles[winner], row)
 
 
@@ -180,6 +196,8 @@ def map_(
     goal = target_of(scope.machine.app, target)
     if goal.given is not None:
         raise WorkflowError("map takes a task, a workflow or a step; a canvas has its arguments already")
+    if goal.id is not None:
+        raise WorkflowError(f"map begins a run for each item, and one id is for one: leave id={goal.id!r} out")
     place, _ = scope.place("map", goal.name)
     inner = f"{scope.name}#{place[1]}"
     machine = scope.machine

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from liteq.exceptions import RunConflict, RunEnded, WorkflowError
+from liteq.exceptions import CanvasConflict, RunConflict, RunEnded, WorkflowError
 from liteq.message import Batch, Message, StepRow, new_id
 from liteq.result import AsyncResult
 from liteq.sending.compile import compile_signature
@@ -64,7 +64,7 @@ def _record(scope: Scope, place: Place, new: StepRow, **effect: Any) -> StepRow:
     new = new._replace(started_ms=ended, ended_ms=ended, output=b"null", marks=machine.take_marks())
     try:
         machine.written_once(scope, place, lambda: machine.runs.record(machine.hold, new, **effect), [new])
-    except (RunEnded, RunConflict) as exc:
+    except (RunEnded, RunConflict, CanvasConflict) as exc:
         error = document_of(exc, machine.error_limit, traced=False)
         machine.checkpoint(new._replace(output=None, error=error))
         scope.reached_ms = max(scope.reached_ms, ended)

@@ -28,6 +28,8 @@ class Target(Protocol):
     form: Form | None
     given: Sequence[Any] | None
     """Of a canvas, which has its arguments already: they, as a replay compares them."""
+    id: str | None
+    """That of its run, where one was asked for."""
 
     def batch(self, machine: Machine, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Batch, str]:
         """The rows of one call, and the id of the one whose end is its end."""
@@ -56,6 +58,7 @@ def target_of(app: App, target: Any) -> Target:
 class _Task:
     key: str | None = None
     given: Sequence[Any] | None = None
+    id: str | None = None
 
     def __init__(self, task: Any) -> None:
         self.task = task
@@ -77,15 +80,22 @@ class _Flow:
         self.flow = flow
         self.name = flow.name
         self.form: Form | None = flow.codec.result
+        self.id = flow.asked.id
+        if flow.asked.on_conflict != "fail" or flow.asked.event is not None:
+            raise WorkflowError(
+                f"workflow {flow.name!r}: call, spawn and map begin a run of their own; on_conflict= and event= are "
+                "for `start()`, which does not wait: an event goes to a child by ctx.send(handle.id, name)"
+            )
 
     def batch(self, machine: Machine, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Batch, str]:
-        message = self.flow.message(args, kwargs, id_=self.flow.asked.id or new_id(), **machine.family)
+        message = self.flow.message(args, kwargs, id_=self.id or new_id(), **machine.family)
         message.flags |= CHILD
         return Batch([message]), message.id
 
 
 class _Step:
     given: Sequence[Any] | None = None
+    id: str | None = None
 
     def __init__(self, step: Step[Any, Any]) -> None:
         self.step = step
@@ -113,6 +123,7 @@ class Canvas:
     """A whole canvas as a target: its graph is one child."""
 
     key: str | None = None
+    id: str | None = None
 
     def __init__(self, sig: Signature) -> None:
         self.sig = sig

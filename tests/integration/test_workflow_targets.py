@@ -1,0 +1,76 @@
+"""Handles that are named twice, and options of a target that a call of it has no use for."""
+
+from __future__ import annotations
+
+import pytest
+
+from liteq import LiteQ
+from liteq.exceptions import WorkflowError
+from liteq.workflow import ctx
+from tests.integration.runs import Worker
+
+from .engines import on_both_engines
+
+
+@on_both_engines
+def test_a_handle_that_is_named_twice_is_waited_for_once(app: LiteQ) -> None:
+    """A gather of it waited for ever, and a race gave the event that had won it to the next wait, too."""
+
+    @app.task
+    def work() -> int:
+        return 1
+
+    @app.workflow
+    def flow() -> list[object]:
+        handle, event = ctx.spawn(work), ctx.event("go")
+        found: list[object] = [ctx.gather([handle, handle]), ctx.race([event, event])[0]]
+        return [*found, ctx.wait_event("go", timeout="1m", default="none")]
+
+    run, worker = flow.start(), Worker(app)
+    run.send("go")
+    worker.run()
+    app.clock.advance(60)  # type: ignore[attr-defined]
+    worker.run()
+    assert run.result(0) == [[1, 1], 0, "none"]
+
+
+@pytest.mark.parametrize("options", [{"on_conflict": "existing"}, {"event": ("go", 1)}])
+def test_options_of_a_start_alone_are_refused_where_they_had_no_effect(app: LiteQ, options: dict[str, object]) -> None:
+    @app.workflow
+    def child(n: int) -> int:
+        return n
+
+    asked = child.options(**options)  # type: ignore[arg-type]
+
+    @app.workflow
+    def flow() -> None:
+        ctx.call(asked, 1)
+
+    run, worker = flow.start(), Worker(app)
+    worker.run()
+    with pytest.raises(WorkflowError, match=r"on_conflict= and event= are for `start\(\)`"):
+        run.result(0)
+    with pytest.raises(WorkflowError, match=r"are for start\(\)"):
+        asked.s(1)
+
+
+def test_a_map_under_one_id_is_refused(app: LiteQ) -> None:
+    @app.workflow
+    def child(n: int) -> int:
+        return n
+
+    @app.workflow
+    def flow() -> None:
+        ctx.map(child.options(id="one"), [1, 2])
+
+    run, worker = flow.start(), Worker(app)
+    worker.run()
+    with pytest.raises(WorkflowError, match="one id is for one: leave id='one' out"):
+        run.result(0)
+
+
+def test_a_part_of_a_canvas_keeps_its_expires(app: LiteQ) -> None:
+    @app.workflow
+    def flow() -> None: ...
+
+    assert flow.options(expires="1m").s().options["expires"] == 60
