@@ -1,4 +1,4 @@
-"""What a run is told, and has left elsewhere, counts no more behind the step to which it was rewound."""
+"""Rewinds: news that a run was told, and results that it has left elsewhere, count no more behind the step named."""
 
 from __future__ import annotations
 
