@@ -57,6 +57,9 @@ class LiteQ(Hooks, Workflows, Limiting, InFiles, CeleryApp):
     imports. Any setting may follow as a keyword. Results are in the same file: `backend` is accepted and not used.
     """
 
+    task_cls: Any = Task
+    """The base class of its tasks, or the path of one: a class of apps may have another one in its body."""
+
     def __init__(
         self,
         main: str | None = None,
@@ -86,7 +89,8 @@ class LiteQ(Hooks, Workflows, Limiting, InFiles, CeleryApp):
         self._machine = clock or SystemClock()
         if clock is not None:
             self.clock = clock
-        self.task_cls: Any = task_cls or Task
+        if task_cls is not None:
+            self.task_cls = task_cls
         self.on_after_fork = Signal("on_after_fork")
         self._lock = threading.RLock()  # one for all parts: settings, registry and storage ask each other
         self.integrations = Integrations(ClassHooks(self), changed=self._settings_changed)
@@ -99,6 +103,7 @@ class LiteQ(Hooks, Workflows, Limiting, InFiles, CeleryApp):
         apply_fixups(self, fixups)
         if set_as_current:
             self.set_current()
+        self.on_init()
         context.announce_app(self)
 
     # -- settings

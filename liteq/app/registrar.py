@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from types import MethodType
@@ -98,7 +99,7 @@ class Registrar:
         name = name or app.gen_task_name(function.__name__, function.__module__)
         there = self.registry.get(name)
         if there is not None:
-            if collide(origin(there), origin_of(function)):
+            if collide(origin(there), origin_of(function)) and not of_one_line(function_of(there), function):
                 raise AlreadyRegistered(f"two functions want to be the task {name!r}: give one of them a `name=`")
             if function_of(there) is function:
                 return there
@@ -249,6 +250,13 @@ def collide(there: tuple[str, str], new: tuple[str, str]) -> bool:
     outer, _, local = there[1].partition(".<locals>.")
     outer_of_new, _, local_of_new = new[1].partition(".<locals>.")
     return there != new and not (local and local_of_new and (there[0], outer) != (new[0], outer_of_new))
+
+
+def of_one_line(there: Any, new: Any) -> bool:
+    """Whether both were made by the same lines of a file: its module was imported under two names."""
+    one, other = (getattr(inspect.unwrap(function), "__code__", None) for function in (there, new))
+    places = [(code.co_filename, code.co_firstlineno, code.co_qualname) for code in (one, other) if code is not None]
+    return len(places) == 2 and places[0] == places[1]
 
 
 def origin_of(function: Any) -> tuple[str, str]:

@@ -201,7 +201,10 @@ class Settings:
         with self._lock:
             if self._gathered is not None:
                 return self._gathered
-            self.on_configure.send(sender=self._app, source=self._source)
+            if (told := self._app.on_configure) is self.on_configure:
+                told.send(sender=self._app, source=self._source)
+            else:  # a method of the app's class: the hook was one before Celery 4, and is still written so
+                told()
             conf = AppConf(self._forget)
             for fun in self._defaults:
                 self._apply_default(conf, fun)

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any, NoReturn
 
-__all__ = ["as_list", "item", "merged_options", "option", "refuse"]
+__all__ = ["as_list", "item", "merged_options", "option", "refuse", "without_polling"]
 
 # A later call cannot change these: a member that left its group would stall it.
 KEPT = frozenset({"group_id", "stamped_headers"})
+
+POLLING = frozenset({"interval", "max_retries"})
 
 
 def as_list(value: Any) -> list[Any]:
@@ -43,6 +45,11 @@ def merged_options(own: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str,
         return dict(own)
     kept = KEPT.union(own.get("stamped_headers") or ()) & own.keys()
     return {**own, **{key: value for key, value in over.items() if key not in kept}}
+
+
+def without_polling(options: Mapping[str, Any]) -> dict[str, Any]:
+    """`options` of a chord without those that tell Celery how often, and how many times, to look for its results."""
+    return {name: value for name, value in options.items() if name not in POLLING}
 
 
 def refuse(value: object, where: str) -> NoReturn:

@@ -8,7 +8,7 @@ from typing import Any, Self
 from liteq.canvas.composite import Composite, listed, shortened
 from liteq.canvas.lazy import each_task, has_one, mapped
 from liteq.canvas.node import Node
-from liteq.canvas.options import as_list
+from liteq.canvas.options import as_list, without_polling
 from liteq.canvas.signature import Signature, maybe_signature
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
@@ -216,7 +216,7 @@ class chord(Composite):  # noqa: N801 - Celery's name
             "header": header,
             "body": maybe_signature(body, where="a chord's body"),
         }
-        super().__init__(CHORD, tuple(args), content, options, subtask_type="chord", app=app)
+        super().__init__(CHORD, tuple(args), content, without_polling(options), subtask_type="chord", app=app)
 
     @classmethod
     def rebuild(cls, d: Mapping[str, Any], app: App | None) -> Signature:
@@ -224,7 +224,7 @@ class chord(Composite):  # noqa: N801 - Celery's name
         made = cls(
             content["header"], content.get("body"), args=d.get("args") or (), kwargs=content.get("kwargs"), app=app
         )
-        return made.set(**(d.get("options") or {}))
+        return made.set(**without_polling(d.get("options") or {}))
 
     @property
     def header(self) -> Any:
@@ -277,9 +277,10 @@ class chord(Composite):  # noqa: N801 - Celery's name
     def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
         """As `Signature.apply_async`: arguments go to the header's tasks, `task_id` and links to the body.
 
-        A countdown or eta delays the header; all other options are those of header and body.
+        A countdown or eta delays the header; `interval` and `max_retries` have no effect: nothing polls. All other
+        options are those of header and body.
         """
-        kwargs = dict(kwargs or {})
+        options, kwargs = without_polling(options), dict(kwargs or {})
         if (body := kwargs.pop("body", None)) is not None:
             return self._with_body(body).apply_async(args, kwargs, **options)
         return super().apply_async(args, kwargs, **options)

@@ -66,6 +66,10 @@ class App(Protocol):
         """The settings, by attribute or item."""
 
     @property
+    def on_configure(self) -> Any:
+        """The signal, or the method of its class, that is called when the settings are about to be gathered."""
+
+    @property
     def namespace(self) -> str | None:
         """The prefix of the names that configuration objects hold for it."""
 

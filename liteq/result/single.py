@@ -13,12 +13,13 @@ from liteq.context import App, assert_will_not_block, get_current_app
 from liteq.exceptions import IncompleteStream, TimeoutError
 from liteq.message import Flag
 from liteq.result.graph import DependencyGraph
+from liteq.result.messages import StatesTold
 from liteq.result.parents import ParentWatch, raise_of_parents
 from liteq.result.position import await_for, wait_for
 from liteq.result.promises import call_when_done
 from liteq.result.reading import state_of, value_of
 from liteq.result.record import RecordResult, ResultBase, app_of_backend, forget_line, line_as_tuple, line_of
-from liteq.result.waiting import Deadline, DoneBell
+from liteq.result.waiting import RECHECK_S, Deadline, DoneBell, both
 from liteq.serialization import decode
 from liteq.storage.reading.inspect import Record
 from liteq.utils.misspelt import suggesting, unexpected
@@ -137,9 +138,10 @@ class AsyncResult(RecordResult, Generic[R]):
         broke for a later one of a chain, ChordError for the body of a chord whose header failed, TaskRevokedError when
         revoked, TimeoutError after `timeout` seconds, and RuntimeError inside a task. `follow_parents`: raise the
         exception of the first parent that failed, as soon as that is seen (each second), in place of the consequence:
-        that of a member of a chord's header, not the ChordError. `interval` and `no_ack` are accepted for Celery's
-        sake: nothing is polled. `progress`: draw what the task reports of it meanwhile, on the standard error. `after`:
-        a position; a replica (`?mode=ro`) is waited for until it is as far, with NotYetThere where it is not in time.
+        that of a member of a chord's header, not the ChordError. `on_message`: called with the meta of each state that
+        is seen meanwhile, looked for each `interval` seconds. `no_ack` is accepted for Celery's sake. `progress`: draw
+        what the task reports of it meanwhile, on the standard error. `after`: a position; a replica (`?mode=ro`) is
+        waited for until it is as far, with NotYetThere where it is not in time.
         """
         if self.ignored:
             return None  # type: ignore[return-value]
@@ -147,16 +149,18 @@ class AsyncResult(RecordResult, Generic[R]):
             assert_will_not_block()
         timeout = wait_for(self.app, after, timeout)
         followed = follow_parents and propagate and self.parent is not None
+        tell = StatesTold(self, on_message) if on_message is not None else None
         if self._record is None:
             watch = ParentWatch(self.parent, self.app.clock) if followed else None
             if watch is not None:
                 watch()
             with _drawn(self) if progress else nullcontext() as look, DoneBell(self.app) as bell:
-                self._wait(bell, Deadline(self.app, timeout), _both(_both(watch, look), on_interval))
+                looks = both(both(watch, look), both(tell, on_interval))
+                self._wait(bell, Deadline(self.app, timeout), looks, RECHECK_S if tell is None else interval)
         if followed and not self.successful():
             raise_of_parents(self.parent)
-        if on_message is not None:
-            on_message(self._get_task_meta())
+        if tell is not None:
+            tell()
         return self.maybe_throw(propagate, callback)  # type: ignore[no-any-return]
 
     wait = get
@@ -206,9 +210,11 @@ class AsyncResult(RecordResult, Generic[R]):
             self._record = self.app.storage.reader.find_ended(self.id)
         return self._record is None
 
-    def _wait(self, bell: DoneBell, deadline: Deadline, on_interval: Callable[[], object] | None = None) -> None:
+    def _wait(
+        self, bell: DoneBell, deadline: Deadline, on_interval: Callable[[], object] | None, every_s: float
+    ) -> None:
         while deadline.tries(self._unfinished):
-            bell.wait(deadline.left(self.id))
+            bell.wait(min(deadline.left(self.id), every_s))
             if on_interval is not None:
                 deadline.tries(on_interval)
 
@@ -381,15 +387,3 @@ def _drawn(result: AsyncResult[Any]) -> AbstractContextManager[Callable[[], None
     from liteq.result.drawing import drawn
 
     return drawn(result)
-
-
-def _both(first: Callable[[], object] | None, second: Callable[[], object] | None) -> Callable[[], object] | None:
-    """One function that calls both, of those that there are."""
-    if first is None or second is None:
-        return first or second
-
-    def call() -> None:
-        first()
-        second()
-
-    return call

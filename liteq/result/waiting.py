@@ -18,7 +18,7 @@ from liteq.storage.reading.inspect import Record
 from liteq.storage.storage import Storage
 from liteq.utils.text import iso_time
 
-__all__ = ["LONG_S", "Absence", "Deadline", "DoneBell", "is_away", "told", "why_waiting"]
+__all__ = ["LONG_S", "RECHECK_S", "Absence", "Deadline", "DoneBell", "both", "is_away", "told", "why_waiting"]
 
 logger = logging.getLogger("liteq.result")
 
@@ -181,3 +181,15 @@ class DoneBell:
 
     def __exit__(self, *_: object) -> None:
         self._hearing.__exit__(None, None, None)
+
+
+def both(first: Callable[[], object] | None, second: Callable[[], object] | None) -> Callable[[], object] | None:
+    """One function that calls both, of those that there are."""
+    if first is None or second is None:
+        return first or second
+
+    def call() -> None:
+        first()
+        second()
+
+    return call

@@ -59,6 +59,24 @@ def test_two_functions_cannot_be_one_task_but_a_module_may_be_loaded_twice(app):
         app.task(name="the-one")(lambda: 2)
 
 
+def test_a_module_may_be_imported_under_two_names(app, tmp_path, monkeypatch):
+    """As `shop.tasks` and as `tasks`, or as `__main__` too: its tasks have their names by `name=`."""
+    code = "def decorate(app):\n    app.task(name='the-one')(one)\n\n\ndef one():\n    return __name__\n"
+    for name in ("twice_imported", "imported_twice"):
+        exec(compile(code, tmp_path / "tasks.py", "exec"), loaded := {"__name__": name})
+        loaded["decorate"](app)
+    assert app.tasks["the-one"]() == "imported_twice"
+
+
+@pytest.mark.celery(
+    "Tasks: names", "Two functions that want one name", differs="AlreadyRegistered; Celery warns and takes the first"
+)
+def test_another_function_of_that_name_is_refused(app):
+    app.task(name="the-one")(len)
+    with pytest.raises(AlreadyRegistered, match="give one of them a `name=`"):
+        app.task(name="the-one")(sum)
+
+
 def test_functions_that_are_made_in_two_others_may_have_one_name(app):
     """Two tests of a module each make a task `add`, with the one app of their package."""
 

@@ -68,9 +68,12 @@ class CeleryApp:
         """The prefix of the names that configuration objects hold for this app."""
         return self.settings.namespace
 
+    def on_init(self) -> None:
+        """Do something at the end of the app's making: for a class of apps to override."""
+
     @property
     def on_configure(self: Whole) -> Signal:
-        """Signal: the settings are about to be gathered."""
+        """Signal: the settings are about to be gathered. A class of apps may have a method of that name instead."""
         return self.settings.on_configure
 
     @property

@@ -121,6 +121,24 @@ def test_on_after_configure():
     assert seen == [5]
 
 
+@pytest.mark.celery("Application", "A class of apps with `on_init()` and `on_configure()`, as error trackers have them")
+def test_hooks_of_a_class():
+    called = []
+
+    class Tracked(Celery):
+        def on_init(self):
+            called.append((self.main, "init"))
+
+        def on_configure(self):
+            called.append((self.main, "configure"))
+
+    app = Tracked("tracked", broker="sqlite:///a.db", set_as_current=False)
+    assert called == [("tracked", "init")]
+    assert app.conf.result_expires
+    assert app.conf.task_serializer == "json"
+    assert called == [("tracked", "init"), ("tracked", "configure")]
+
+
 @pytest.mark.celery("Application", "`current_app` is the app that was set last, `set_default` is for all threads")
 def test_current_app(app):
     mine = Celery("mine", broker="sqlite:///a.db")

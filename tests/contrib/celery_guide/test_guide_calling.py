@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -139,12 +140,24 @@ def test_links_of_the_other_outcome(app, worker, add, fail, eventually):
     eventually(lambda: sorted(seen) == ["bad", "good"])
 
 
-@pytest.mark.celery("Calling", "`on_message=` of `get` is called with the state of a task that has finished")
-def test_on_message(worker, add):
-    bodies = []
-    add.delay(1, 2).get(timeout=W, on_message=bodies.append)
-    assert bodies[-1]["status"] == "SUCCESS"
-    assert bodies[-1]["result"] == 3
+@pytest.mark.celery("Calling", "`on_message=` of `get` is called with each state that is seen, of `update_state` too")
+def test_on_message(app, worker, add):
+    seen, told = [], threading.Event()
+
+    @app.task(name="calling.tells", bind=True)
+    def tells(self):
+        self.update_state(state="PROGRESS", meta={"done": 1})
+        told.wait(W)
+        return 3
+
+    def note(body):
+        seen.append((body["status"], body["result"]))
+        told.set()
+
+    assert tells.delay().get(timeout=W, on_message=note, interval=0.01) == 3
+    assert seen == [("PROGRESS", {"done": 1}), ("SUCCESS", 3)]
+    add.delay(1, 2).get(timeout=W, on_message=note)
+    assert seen[2:] == [("SUCCESS", 3)]
 
 
 @pytest.mark.celery("Calling", "`countdown=` seconds pass before it runs")

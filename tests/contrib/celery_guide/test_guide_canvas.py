@@ -250,6 +250,14 @@ def test_chord(worker, add, tsum):
     assert chord([add.s(1, 1), add.s(2, 2)], tsum.s())().get(timeout=W) == 6
 
 
+@pytest.mark.celery("Canvas: chords", "`interval=` and `max_retries=`: accepted, nothing polls for the header")
+def test_chord_polling(worker, add, tsum):
+    assert chord([add.s(1, 1)])(tsum.s(), interval=1, max_retries=3).get(timeout=W) == 2
+    assert chord([add.s(1, 1)], tsum.s(), interval=1).apply_async(max_retries=3).get(timeout=W) == 2
+    stored = {**chord([add.s(1, 1)], tsum.s()), "options": {"interval": 1, "max_retries": 3}}
+    assert signature(json.loads(json.dumps(stored))).delay().get(timeout=W) == 2
+
+
 @pytest.mark.celery("Canvas: chords", "`group | task` is a chord")
 def test_upgrade(run, add, tsum):
     assert isinstance(group(add.s(1, 1), add.s(2, 2)) | tsum.s(), chord)

@@ -80,6 +80,20 @@ def test_base(app):
     assert based() == 42
 
 
+@pytest.mark.celery("Tasks: declaring", "`task_cls` in the body of a class of apps")
+def test_task_cls_of_a_class():
+    class Mine(Task):
+        """A base class."""
+
+    class Apps(Celery):
+        task_cls = Mine
+
+    app = Apps("x", broker="sqlite:///never.db", set_as_current=False)
+    assert isinstance(app.task(name="tasks.of_a_class")(lambda: 1), Mine)
+    assert Apps("x", task_cls=Task, broker="sqlite:///never.db", set_as_current=False).task_cls is Task
+    assert Celery.task_cls is Task
+
+
 @pytest.mark.celery("Tasks: declaring", "`Celery(task_cls=)` is the base of all tasks of an app, also by its path")
 def test_task_cls():
     class Mine(Task):
