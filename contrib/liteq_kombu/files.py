@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from liteq.storage.claiming.workers import WorkerRecord
     from liteq_kombu.crossing.control import Asked
     from liteq_kombu.holder import Holder
+    from liteq_kombu.waking import Ear
 
 __all__ = ["File", "app_here", "checked", "open_file"]
 
@@ -107,7 +108,7 @@ class File:
         )
         self.counter = Counter(self.storage)
         self.begun = Begun()
-        self.nets: set[Callable[[], None]] = set()  # of consumers in an event loop: each has one look again
+        self.nets: set[Ear] = set()  # of consumers in an event loop
         self.net_s = options.polling_interval  # between two looks at it by itself
         self._holder: Holder | None = None
         self._ready_in = 0

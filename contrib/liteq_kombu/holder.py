@@ -32,7 +32,6 @@ LOOK_S = 2.0  # between two looks of the thread, where neither a lease nor the n
 LEAST_NET_S = 0.05  # between two looks of the net, whatever `polling_interval` says
 SYNC_S = 0.1  # with relaxed durability, while something is held: until a commit is on the disk
 OTHERS_S = 1.0  # between two looks after other workers
-NET_S = 5.0  # between two looks for messages at the latest: a pause may have ended, which nobody writes
 FORGOTTEN_S = 15.0  # that Celery's worker does not have a task any more: its end may be on its way into the file
 DEAD_EXPIRES_S = 30 * 86_400.0
 
@@ -43,6 +42,7 @@ class Holder:
     def __init__(self, file: File) -> None:
         self.pid = os.getpid()
         self._file = file
+        self._relaxed = file.options.durability == "relaxed"
         self._lock = threading.Lock()
         self._leases: dict[str, Lease] = {}
         self._no_tasks: set[str] = set()  # of these
@@ -51,12 +51,12 @@ class Holder:
         self._queues: set[str] = set()
         self._beat: Heartbeat | None = None
         self._stop = threading.Event()
-        self._stirred = threading.Event()  # the thread is to look at once, and shorter from now on
+        self._stirred = threading.Event()  # relaxed: the thread is to look at once, and shorter from now on
         self._resting = False  # the thread: nothing was held at its last look
+        self._busy = False  # since its last look for what is to be synced something was held, or the bell has rung
         self._thread: threading.Thread | None = None
         self._synced = -1
         self._looked_up = -1
-        self._netted = (-1, -inf)  # the last wake of the consumers: the version of the file, and when
         self._node: Any = None
         self.name: str | None = None  # in the list of workers
         self._told: object = None  # whether others know that it sends events of tasks
@@ -82,6 +82,7 @@ class Holder:
             dead_expires_s=DEAD_EXPIRES_S,
             info=self._facts,
             patience_s=file.options.busy_timeout,
+            stage="ready",
         )
         file.storage.driver.reserve()
         # Loaded here, not in a thread: a process that the pool forks meanwhile would wait for ever for the module.
@@ -106,9 +107,7 @@ class Holder:
         if not task:
             self._no_tasks.add(tag)
         self._leases[tag] = lease
-        if self._resting:  # looked at after the lease is there, as the thread looks for leases after it has said so
-            self._resting = False
-            self._stirred.set()
+        self.stir()
 
     def deliver(self, tag: str) -> None:
         """Note that the consumer gets the message now: a task is extended while Celery's worker has it."""
@@ -132,21 +131,33 @@ class Holder:
 
     # -- the thread --------------------------------------------------------------------------------------------------
 
+    def stir(self) -> None:
+        """Have the thread sync soon, where callers do not wait for it: somebody has committed, or something is held."""
+        self._busy = True
+        # Looked at after the lease is there, as the thread looks for leases after it has said that it rests.
+        if self._relaxed and self._resting:
+            self._resting = False
+            self._stirred.set()
+
+    def _works(self) -> bool:
+        """Whether something is held, or Celery's worker has a task whose message it has acknowledged already."""
+        return bool(self._leases) or (self._node is not None and self._node.works())
+
     def _run(self) -> None:
-        relaxed = self._file.options.durability == "relaxed"
         last: dict[Callable[[], None], float] = {}
         while True:
             net_s = max(self._file.net_s, LEAST_NET_S)
             look_s = min(LOOK_S, self._file.options.visibility_timeout / 6, net_s)
-            due = [(self._extend, look_s), (self._look_after_others, OTHERS_S), (self._net, net_s)]
-            if relaxed:
+            due = [(self._extend, look_s), (self._look_after_others, OTHERS_S)]
+            if self._relaxed:
                 due.append((self._sync, SYNC_S))
-            self._stirred.wait(SYNC_S if relaxed and not self._resting else look_s)
+            due.append((self._net, net_s))  # the last: the event loop that it wakes finds this thread asleep
+            self._stirred.wait(SYNC_S if self._relaxed and not self._resting else look_s)
             self._stirred.clear()
             if self._stop.is_set():
                 return
             self._resting = False
-            if not self._leases:
+            if not self._works():
                 self._resting = True
                 if self._leases:  # held since
                     self._resting = False
@@ -167,13 +178,9 @@ class Holder:
             beat.soon()
         if beat is None or beat.monotonic() < beat.due_at:
             return
-        before = self._file.storage.driver.version()
         for lease in beat.beat([lease for tag, lease in self._not_settled().items() if not self._given_up(tag, lease)]):
             logger.warning("the lease on %s[%s] is over; its outcome will be dropped", lease.task, lease.id)
             self.drop(f"{lease.seq}.{lease.token}")
-        # Its own writes are no news to the consumers. A write of another process has rung, or waits for NET_S.
-        if before == self._netted[0]:
-            self._netted = (self._file.storage.driver.version(), self._netted[1])
 
     def _not_settled(self) -> dict[str, Lease]:
         """The leases that are on, by tag; most have been settled by a child: a read finds that without the lock."""
@@ -212,27 +219,31 @@ class Holder:
             self._beat.look_after_others()
 
     def _net(self) -> None:
-        """Have the consumers look where the file has changed since they were told to: a ring may have been lost.
+        """Have the consumers checked whose event loop sleeps on: one that is awake does so itself (transport.py).
 
-        So an idle worker has one thread that wakes, and its event loop sleeps.
+        So an idle worker has one thread that wakes, and what wakes its event loop is the timers of Celery's own.
         """
-        version, at = self._netted
-        now, changed = time.monotonic(), self._file.storage.driver.version()
-        if changed != version or now >= at + max(NET_S, self._file.net_s):
-            self._netted = (changed, now)
-            for wake in list(self._file.nets):
-                wake()
+        now, net_s = time.monotonic(), max(self._file.net_s, LEAST_NET_S)
+        for ear in list(self._file.nets):
+            if now >= ear.checked_at + (2 * net_s if ear.has_bell else net_s):
+                ear.check()
 
     def _sync(self) -> None:
         """Have what was committed, by children too, on the disk: with relaxed durability nobody else waits for it.
 
-        Once nobody commits any more, what has been settled is held no longer, and the thread comes to rest.
+        Once nobody commits any more, what has been settled is held no longer, and the thread comes to rest. Then a
+        heartbeat is all that changes the file, and that may be lost.
         """
-        version = self._file.storage.driver.version()
-        if version != self._synced or self._file.storage.driver.unsynced_since < inf:
+        driver = self._file.storage.driver
+        worked, self._busy = self._busy, False
+        if self._works():
+            self._busy = True
+        if not worked and not self._busy and not driver.owes:
+            return
+        version = driver.version()
+        if version != self._synced:
             self._synced = version
-            self._file.storage.driver.unsynced_since = inf
-            self._file.storage.driver.sync()
+            driver.sync()
         elif version != self._looked_up:
             self._looked_up = version
             self._not_settled()

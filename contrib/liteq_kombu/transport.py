@@ -173,15 +173,26 @@ class Transport(virtual.Transport):
             loop.add_reader(fd, self._on_ring)
         if not ear.has_bell:
             self.file.net_s = min(self.file.net_s, DEAF_S)
-        self.file.nets.add(ear.wake)
+        loop.on_tick.add(self._on_tick)
+        self.file.nets.add(ear)
         ear.wake()
+
+    def _on_tick(self) -> None:
+        """Look for what no ring told of, where the loop is awake in any case: that saves a wake-up of its own.
+
+        It wakes the ear, and does not deliver: the loop has worked out already for how long it sleeps now.
+        """
+        if (ear := self._ear) is not None and monotonic() >= ear.checked_at + self.file.net_s:
+            ear.check()
 
     def _on_ring(self) -> None:
         ear = self._ear
         if ear is None:
             return
-        ear.clear()
+        rung = ear.clear()
         self.deliver()
+        if rung and (holder := self.file.held) is not None:
+            holder.stir()  # what the producers' last commits want is a sync
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
@@ -192,7 +203,8 @@ class Transport(virtual.Transport):
     def _unregister(self) -> None:
         loop, self._loop = self._loop, None
         if loop is not None and self._ear is not None:
-            self.file.nets.discard(self._ear.wake)
+            self.file.nets.discard(self._ear)
+            loop.on_tick.discard(self._on_tick)
             for fd in self._ear.filenos():
                 with suppress(Exception):  # the loop has been reset, or is another process's
                     loop.remove_reader(fd)

@@ -16,6 +16,7 @@ from liteq.storage.storage import Storage
 __all__ = ["Ear", "rings"]
 
 NET_S = 1.0  # a ring may be lost
+STALE_S = 5.0  # a consumer looks again so long after its last look: a pause may have ended, which nobody writes
 SHORTEST_S = 0.01  # between two calls of `on_interval`
 
 
@@ -27,12 +28,15 @@ class Ear:
 
     def __init__(self, storage: Storage) -> None:
         self.pid = os.getpid()
+        self._storage = storage
         self._listener: Listener = storage.listen(Bell.WORK)
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
         self._fds = [fd for fd in (self._listener.fileno(), self._reader) if fd >= 0]
         self._closed = False
+        self._version = -1  # of the file, at the last check
+        self.checked_at = self._cleared_at = -inf  # by time.monotonic()
         self._rung = False  # since the last claim
         self._was_for_us = False  # the ring before: its claim found something
 
@@ -51,12 +55,22 @@ class Ear:
             with suppress(OSError):  # full: it is awake
                 os.write(self._writer, b"\0")
 
-    def clear(self) -> None:
-        """Forget what was heard so far."""
+    def check(self) -> None:
+        """Wake it where the file has changed since the last check, as a ring may have been lost, or after STALE_S."""
+        version, self._version = self._version, self._storage.driver.version()
+        self.checked_at = time.monotonic()
+        if version != self._version or self.checked_at >= self._cleared_at + STALE_S:
+            self.wake()
+
+    def clear(self) -> bool:
+        """Forget what was heard so far: the caller looks now; whether the bell has rung."""
+        self._cleared_at = time.monotonic()
         with suppress(OSError):
             while os.read(self._reader, 4096):
                 pass
-        self._rung |= self._listener.clear()
+        rung = self._listener.clear()
+        self._rung |= rung
+        return rung
 
     @property
     def expectant(self) -> bool:

@@ -107,6 +107,11 @@ def free() -> int:
     return size - len(state.reserved_requests)
 
 
+def works() -> bool:
+    """Whether it has a task, also one that waits for a place in its pool, or whose message is acknowledged already."""
+    return bool(state.reserved_requests or state.active_requests)
+
+
 def has(id_: str, task: str) -> bool:
     """Whether the worker still has the message `id_` of `task`: it waits, or a process that lives has it."""
     consumer = _consumer()

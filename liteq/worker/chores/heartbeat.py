@@ -44,7 +44,8 @@ class Heartbeat:
     """The presence of one worker process in the file.
 
     `worker` is its number there; `number`, where it has entered already. `info()` returns the figures that lists of
-    workers show. `patience_s`: how long it waits for the write lock to enter; later it waits as long as `storage` does.
+    workers show, and `stage` is what they read at first (`tell`). `patience_s`: how long it waits for the write lock to
+    enter; later it waits as long as `storage` does.
     `monotonic`: the clock that paces the loop's waits; the wall's time comes from the storage's clock. `longest_s`: no
     lease is longer; None: none is longer than `visibility_s`.
     """
@@ -62,6 +63,7 @@ class Heartbeat:
         patience_s: float = 0.0,
         monotonic: Callable[[], float] = time.monotonic,
         longest_s: float | None = None,
+        stage: str = "starting",
     ) -> None:
         self.me = me
         self._storage = storage
@@ -69,7 +71,7 @@ class Heartbeat:
         self._longest_s = visibility_s if longest_s is None else longest_s
         self._expires = (result_expires_s, dead_expires_s)
         self._info = info
-        self._stage = "starting"
+        self._stage = stage
         self.monotonic = monotonic
         self.interval_s = min(visibility_s / 3, LONGEST_S)
         self._silence_s = visibility_s + GONE_S

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from math import inf
@@ -19,6 +21,7 @@ import pytest
 
 from liteq.exceptions import ImproperlyConfigured
 from liteq.states import State
+from liteq.storage.driver import Promise
 from liteq.storage.sqlite.disk import files
 
 from .shop import NEEDS_CELERY, Shop
@@ -257,6 +260,7 @@ class Timers:
 
     def __init__(self) -> None:
         self.set: list[float] = []
+        self.on_tick: set[Any] = set()
 
     def add_reader(self, *_: Any) -> None:
         """Hear nothing: the test calls."""
@@ -333,38 +337,91 @@ def test_a_process_of_the_pool_opens_the_file_while_another_writes(shop: Shop, c
 
 
 def test_a_consumer_looks_again_where_the_file_has_changed(shop: Shop, connect: Any) -> None:
-    """A ring may have been lost. The event loop itself sleeps: the thread that keeps the leases looks."""
+    """A ring may have been lost. An event loop that is awake looks by itself; one that sleeps is woken by a thread."""
+    with connect() as connection, stopped_holder(connection) as holder:
+        transport = connection.transport
+        transport.register_with_event_loop(connection, Timers())
+        ear = transport.ear
+
+        def woken(look: Callable[[], None]) -> bool:
+            transport._on_ring()
+            look()
+            return bool(select.select([ear._reader], [], [], 0)[0])
+
+        def awake() -> None:
+            ear.checked_at = -inf
+            transport._on_tick()
+
+        def asleep() -> None:
+            ear.checked_at = -inf
+            holder._net()
+
+        for look in (awake, asleep):
+            woken(look)
+            assert not woken(look)
+            shop.liteq.send_task("shop.add", (1, 1), queue="another")  # by another connection to the file
+            assert not woken(holder._net)  # an event loop has looked a moment ago, and will again
+            assert not woken(transport._on_tick)
+            assert woken(look)
+            assert not woken(look)
+            ear._cleared_at = -inf  # a pause may have ended since
+            look()
+            assert select.select([ear._reader], [], [], 0)[0]
+        transport._unregister()
+
+
+def test_with_relaxed_durability_a_worker_syncs_what_was_promised_and_no_heartbeat(
+    shop: Shop, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sync has an idle worker wake several times; what runs after its acknowledgement holds no lease."""
+    with connect(durability="relaxed") as connection, stopped_holder(connection) as holder:
+        syncs, driver = list[int](), connection.transport.file.storage.driver
+
+        def synced() -> int:
+            syncs.clear()
+            holder._sync()
+            return len(syncs)
+
+        def sync() -> None:
+            driver.unsynced_since, driver.owes = inf, False
+            syncs.append(1)
+
+        def beat() -> None:
+            holder._beat.soon()
+            holder._extend()
+
+        monkeypatch.setattr(driver, "sync", sync)
+        synced()
+        beat()
+        assert synced() == 0
+        holder.stir()  # the bell has rung: somebody has committed
+        assert (synced(), synced()) == (1, 0)
+        at_work = [True, True, False, False]
+        holder._node = SimpleNamespace(works=lambda: at_work.pop(0))
+        for expected in (1, 1, 1, 0):  # the task has ended: its result was committed before that was known
+            shop.liteq.send_task("shop.add", (1, 1), queue="another")  # as a process of the pool commits
+            assert synced() == expected
+        holder._node = None
+        with driver.write(Promise.ACCEPTED) as tx:  # by a thread of the worker's process
+            tx.execute("UPDATE liteq_meta SET value = value")
+        driver.owes = True  # as where the last wait for the disk was a moment ago
+        assert (synced(), synced()) == (1, 0)
+
+
+@contextmanager
+def stopped_holder(connection: Any) -> Iterator[Any]:
+    """The holder of `connection`'s file, in the list of workers, without its thread: the test takes its steps."""
     from liteq_kombu.holder import Holder
 
-    with connect() as connection:
-        connection.connect()
-        file, woken = connection.transport.file, list[int]()
-        holder = Holder(file)
-        file.nets.add(lambda: woken.append(len(woken)))
-        holder._net()
-        assert woken == [0]
-        holder._net()
-        assert woken == [0]
-        shop.liteq.send_task("shop.add", (1, 1))  # by another connection to the file
-        holder._net()
-        assert woken == [0, 1]
-        holder.number(["celery"])
-        holder._stop.set()
-        holder._stirred.set()
-        holder._thread.join()  # this test takes its steps
-        holder._net()
-        beat, seen = holder._beat, list(woken)
-        beat.soon()
-        holder._extend()
-        holder._net()
-        assert woken == seen  # its own heartbeat is no news to them
-        beat.soon()
-        shop.liteq.send_task("shop.add", (1, 1))
-        holder._extend()
-        holder._net()
-        assert len(woken) == len(seen) + 1
-        file.nets.clear()
-        holder.leave()
+    connection.connect()
+    holder = Holder(connection.transport.file)
+    holder.number(["celery"])
+    holder._stop.set()
+    holder._stirred.set()
+    assert holder._thread is not None
+    holder._thread.join()
+    yield holder
+    holder.leave()
 
 
 def test_purge_and_delete(connect: Any) -> None:

@@ -123,8 +123,10 @@ class FileUpkeep(Driver):
         waits = self._waits[promise]
         if waits or (waits is None and monotonic() - self._synced_at >= RELAXED_SYNC_S):
             self._sync()
-        elif self.durability is Durability.RELAXED and self.unsynced_since == inf:
-            self.unsynced_since = monotonic()
+        elif self.durability is Durability.RELAXED:
+            self.owes = self.owes or waits is None
+            if self.unsynced_since == inf:
+                self.unsynced_since = monotonic()
 
     def sizes(self) -> dict[str, int]:
         names = {"file_bytes": self.path, "wal_bytes": f"{self.path}-wal"}
@@ -146,7 +148,7 @@ class FileUpkeep(Driver):
 
     def _sync(self) -> None:
         """Put the log on the disk. Raises StorageError's subclasses where that fails."""
-        self.unsynced_since = inf  # before it: a commit meanwhile may be too late
+        self.unsynced_since, self.owes = inf, False  # before it: a commit meanwhile may be too late
         self._synced_at = monotonic()
         self.sync_log()
 
