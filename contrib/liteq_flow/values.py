@@ -11,13 +11,14 @@ from typing import Any, Final
 from liteq_flow.errors import UnknownReference
 
 __all__ = [
-    "ABSENT", "NAMESPACES", "PATH", "SHORT", "Reference", "Scope", "decode", "is_select", "reference", "references",
-    "resolve", "select", "text_of",
+    "ABSENT", "NAMESPACES", "OUT", "PATH", "SHORT", "Reference", "Scope", "decode", "is_select", "reference",
+    "references", "resolve", "select", "text_of",
 ]  # fmt: skip
 
 Json = Any
 ABSENT: Final = object()
 
+OUT = "__output"  # before the NAME of `output: NAME`, where a path goes into its JSON: Dagu's `${NAME.a.b}`
 NAMESPACES = ("params", "env", "consts", "steps", "foreach", "ITEM", "context")
 # Dagu's short names, which stand for `context.` and the same.
 SHORT = {
@@ -47,7 +48,9 @@ class Reference:
 def reference(inner: str) -> Reference | None:
     """The reference that `${inner}` is; None where it is none of ours, and stays text."""
     root, *rest = PART.findall(inner)
-    text = "${" + inner + "}"
+    text = "${" + inner.removeprefix(f"{OUT}.") + "}"
+    if root == OUT and rest:
+        return Reference(OUT, tuple(rest), text)
     if rest and root in SHORT and rest[0] in SHORT[root] and len(rest) == 1:
         return Reference("context", (root, *rest), text)
     if root in NAMESPACES:
@@ -150,6 +153,8 @@ class Scope:
                 start: Json = next((place for place in (self.variables, self.env, self.params) if path[0] in place), {})
             case "ITEM":
                 start = self.item
+            case _ if one.root == OUT:
+                start, path = self._in_json(one)
             case "steps":
                 start, path = self._outputs_of(path)
             case root:
@@ -164,6 +169,19 @@ class Scope:
         """`id.outputs.x` looks into the outputs of the step `id`."""
         step, _word, *rest = (*path, "outputs") if len(path) == 1 else path
         return self.outputs, (step, *rest)
+
+    def _in_json(self, one: Reference) -> tuple[Json, tuple[str, ...]]:
+        """`NAME.a.b` looks into the JSON that `output: NAME` took; of a called flow, `NAME.outputs.a` as well."""
+        name, *path = one.path
+        if name not in self.variables:
+            raise UnknownReference(one.text, f"no step before this one has written `output: {name}`")
+        try:
+            found = json.loads(text_of(self.variables[name]))
+        except ValueError:
+            raise UnknownReference(one.text, f"`output: {name}` is no JSON, so there is nothing in it") from None
+        if path[:1] == ["outputs"] and isinstance(found, Mapping) and "outputs" not in found:
+            del path[0]
+        return found, tuple(path)
 
 
 def _into(value: Json, part: str, one: Reference) -> Json:

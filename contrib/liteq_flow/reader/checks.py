@@ -12,7 +12,7 @@ from liteq_flow.reader.parts import Tell
 from liteq_flow.reader.words import CONTEXT
 from liteq_flow.reader.yaml_places import Path
 from liteq_flow.shells.shell import Script, ShellRefused, interpreter_of
-from liteq_flow.values import Reference, references
+from liteq_flow.values import OUT, Reference, references
 
 __all__ = ["check_references"]
 
@@ -179,8 +179,21 @@ def _wrong(one: Reference, known: _Known) -> str:
             return "" if second in fields else f"there is no {second!r}{meant(second, fields)}"
         case "steps":
             return _wrong_output(one, known)
+        case _ if one.root == OUT:
+            return _wrong_variable(first, known)
         case _:
             return ""
+
+
+def _wrong_variable(name: str, known: _Known) -> str:
+    if any(step.variable == name for step in known.steps.values()):
+        return ""
+    later = next((step.id for step in known.elsewhere.values() if step.variable == name), None)
+    return (
+        f"there is no `output: {name}`"
+        if later is None
+        else (f"`output: {name}` is that of {later!r}, which is not before this one; add it to `depends`")
+    )
 
 
 def _wrong_output(one: Reference, known: _Known) -> str:

@@ -41,6 +41,8 @@ def _wrong(text: str, root: str, rest: str, ids: frozenset[str]) -> str:
         whole = WHOLE.fullmatch(text[2:-1])
         why = "a reference is a path and nothing else, as ${params.day}; no expression is evaluated"
         return "" if whole else f"{text}: {why}"
-    if root in SHORT or not (near := nearest(root, known)):
+    alike = {one.lower(): one for one in known}
+    if root in SHORT or not (found := nearest(root, alike)):
         return ""
+    near = alike[found]
     return f"{text}: there is no {root!r}; did you mean {near!r}? A backslash before `${{` keeps it as text"

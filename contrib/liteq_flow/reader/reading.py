@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 from liteq.utils.misspelt import meant
 from liteq_flow.errors import FlowRefused
-from liteq_flow.model import Action, Flow, FlowFile, Problem
+from liteq_flow.model import Action, Flow, FlowFile, Problem, Run
 from liteq_flow.reader.build import build_flow
 from liteq_flow.reader.checks import check_references
 from liteq_flow.reader.outright import check_outright, steps_of
@@ -50,6 +50,7 @@ def read(text: str, file: str = "flow.yaml", *, has: Callable[[str], bool] | Non
         problems = [*_twice(flows, file), *_missing(flows, roots, file, has)]
     if problems:
         raise FlowRefused(sorted(dict.fromkeys(problems), key=lambda one: one.line))
+    _named_alike(flows, [_teller(root, file, notes, index) for index, root in enumerate(roots)])
     return FlowFile(file, tuple(flows), tuple(notes))
 
 
@@ -92,6 +93,19 @@ def _without_effect(flow: Flow) -> Iterator[tuple[Path, str]]:
         for name, value in env:
             if "`" in value or "$(" in value:
                 yield path, f"{name} is a text, in which no command is run; let a step write it, with `output: {name}`"
+
+
+def _named_alike(flows: list[Flow], notes: list[Callable[[Path, str], None]]) -> None:
+    """Note commands that are the name of a flow of this file: before Dagu's version 2 `run: NAME` called it."""
+    names = {flow.name for flow in flows}
+    for flow, note in zip(flows, notes, strict=True):
+        for step, path in steps_of(flow):
+            if (
+                isinstance(step.do, Run)
+                and len(step.do.commands) == 1
+                and (name := step.do.commands[0].strip()) in names
+            ):
+                note((*path, "run"), f"{name!r} is a command here; `call: {name}` runs the flow of that name")
 
 
 def _missing(flows: list[Flow], roots: list[Spot], file: str, has: Callable[[str], bool] | None) -> list[Problem]:

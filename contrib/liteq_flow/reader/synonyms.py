@@ -17,12 +17,13 @@ from liteq_flow.reader.words import (
 )
 from liteq_flow.reader.yaml_places import Path, Spot
 from liteq_flow.schemas.schema import DOCUMENT, STEP
-from liteq_flow.values import SHORT
+from liteq_flow.values import NAMESPACES, OUT, SHORT
 
 __all__ = ["Said", "settle"]
 
 Said = tuple[Path, str, bool]  # a path, what is said of it, and whether the file is refused for it
 BARE = re.compile(r"(?<!\\)(\$\{(?:steps\.)?)([A-Za-z_][A-Za-z0-9_]*)(?=\.(?!outputs?[.}\[])[A-Za-z0-9_])")
+INSIDE = re.compile(r"(?<!\\)\$\{([A-Za-z_][A-Za-z0-9_]*)(?=[.\[][A-Za-z0-9_])")
 CAMEL = re.compile(r"(?<=[a-z0-9])[A-Z]")
 
 
@@ -43,33 +44,40 @@ def settle(root: Spot) -> Iterator[Said]:
         yield from _step(defaults, ("defaults",))
     for path, step in _steps(words):
         yield from _step(step, path)
-    ids = frozenset(_ids(root)) - SHORT.keys()
-    yield from ((path, what, True) for path, what in misread(root, ids))
-    _whole_references(root, ids)
+    ids = frozenset(_under("id", root)) - SHORT.keys()
+    names = frozenset(_under("output", root)) - {*ids, *_under("name", root), *NAMESPACES, *SHORT}
+    yield from ((path, what, True) for path, what in misread(root, ids | names))
+    _whole_references(root, ids, names)
 
 
-def _ids(spot: Spot) -> Iterator[str]:
-    """The ids of steps, at any depth."""
+def _under(word: str, spot: Spot) -> Iterator[str]:
+    """The texts that stand under `word`, at any depth: the ids of steps, or the names of their outputs."""
     if isinstance(spot.value, dict):
-        if isinstance(one := _value(spot.value.get("id")), str):
+        if isinstance(one := _value(spot.value.get(word)), str):
             yield one
         for inner in spot.value.values():
-            yield from _ids(inner)
+            yield from _under(word, inner)
     elif isinstance(spot.value, list):
         for inner in spot.value:
-            yield from _ids(inner)
+            yield from _under(word, inner)
 
 
-def _whole_references(spot: Spot, ids: frozenset[str]) -> None:
-    """Write `${id.x}` and `${steps.id.x}` out as `${id.outputs.x}`, where `id` is that of a step."""
+def _whole_references(spot: Spot, ids: frozenset[str], names: frozenset[str]) -> None:
+    """Write `${id.x}` and `${steps.id.x}` out as `${id.outputs.x}`, where `id` is that of a step.
+
+    And `${NAME.x}` as a path into the text of `output: NAME`, where no step is called so.
+    """
 
     def whole(match: re.Match[str]) -> str:
         return match[0] if match[2] not in ids else f"{match[0]}.outputs"
 
+    def inside(match: re.Match[str]) -> str:
+        return match[0] if match[1] not in names else f"${{{OUT}.{match[1]}"
+
     if isinstance(spot.value, str):
-        spot.value = BARE.sub(whole, spot.value)
+        spot.value = INSIDE.sub(inside, BARE.sub(whole, spot.value))
     for inner in (spot.value.values() if isinstance(spot.value, dict) else spot.value) if spot.is_collection else ():
-        _whole_references(inner, ids)
+        _whole_references(inner, ids, names)
 
 
 def _value(spot: Spot | None) -> object:
@@ -114,12 +122,13 @@ def _step(step: Spot, path: Path) -> Iterator[Said]:
 
 def _legacy(words: dict[str, Spot], path: Path) -> Iterator[Said]:
     """Forms that are more than another word."""
-    call = words.pop("call", None)
+    # Before version 2 `run: NAME` called another flow; a command has no params, so with these nothing else is meant.
+    call = words.pop("call", None) or (words.pop("run", None) if "params" in words else None)
     if call is not None:
         inside = {"dag": Spot(call.value, call.line, call.raw)}
         if (params := words.pop("params", None)) is not None:
             inside["params"] = params
-        words["action"] = Spot("dag.run", call.line, said="call", key_line=call.key_line)
+        words["action"] = Spot("dag.run", call.line, said=call.said or "call", key_line=call.key_line)
         words["with"] = Spot(inside, call.line)
     command = words.get("command")
     if command is not None and "script" in words:  # the interpreter, and what it reads
