@@ -1070,6 +1070,18 @@ MUTANTS = [
         "        return _lock(fd)\n", "        return True\n",
         "test_restore.py::test_what_a_killed_restore_leaves_is_cleared_by_the_next_and_told_by_doctor",
     ),
+    without(
+        "the log of a file that became read-only is put on the disk", "liteq/storage/sqlite/disk/files.py",
+        'os.O_RDONLY if sys.platform == "linux" else os.O_RDWR', "os.O_RDWR",
+        "test_closed_folders.py::"
+        "test_who_has_the_queue_open_works_on_while_it_is_read_only_and_others_are_told",
+    ),
+    without(
+        "a folder that cannot be entered is no empty queue", "liteq/storage/sqlite/disk/files.py",
+        "    if closed := unreachable(path):\n", "    if closed := '':\n",
+        "test_closed_folders.py::"
+        "test_a_folder_that_cannot_be_entered_is_told_as_such_and_not_as_an_empty_or_damaged_queue",
+    ),
     # -- Litestream
     without(
         "a copy is read without a file being made", "liteq/storage/sqlite/read_only.py",
@@ -1307,7 +1319,7 @@ MUTANTS = [
     ),
     without(
         "files that were forgotten meanwhile are not lost", "liteq/storage/sqlite/keeping/sidecars.py",
-        "            if known is before:\n                return True", "            return True",
+        "            if known is before:\n                return not ", "            return not ",
         "test_threads.py::test_the_last_connection_that_closes_between_two_looks_is_no_deletion",
     ),
     without(

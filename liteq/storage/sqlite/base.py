@@ -306,6 +306,7 @@ class SQLiteDriver(FileUpkeep):
 
     def _check_file(self) -> None:
         """Somebody may have deleted or replaced the file; writes to the old one would vanish with it."""
+        files.reach(self.path)  # before it: until that is so, nothing that is asked below has an answer
         self._check_at = monotonic() + FILE_CHECK_S
         # Without a worker nobody else makes it anew, and sends would be refused on a disk that has long had room.
         self._short = self._ballast.in_use() and not self._ballast.make()
@@ -316,6 +317,7 @@ class SQLiteDriver(FileUpkeep):
 
     def _check_moved(self, new_gate: bool = False) -> None:
         """Readers look too: the history of a run in the old file would pass for that of a run in the new one."""
+        files.reach(self.path)
         self._read_check_at = monotonic() + FILE_CHECK_S
         if new_gate or (self._ready and files.identity(self.path) != self._identity):
             with self._lock:

@@ -6,7 +6,7 @@ import os
 
 from liteq.storage.driver import Driver, Options, Place
 from liteq.storage.sqlite.base import SQLiteDriver
-from liteq.storage.sqlite.disk.files import lost_database
+from liteq.storage.sqlite.disk.files import lost_database, unreachable
 from liteq.storage.sqlite.url import Location, parse
 
 __all__ = ["ENGINE", "SQLiteEngine"]
@@ -36,7 +36,7 @@ class SQLiteEngine:
         missing = ""
         if not os.path.lexists(path):
             new = f"there is no file {path}: the first task that is sent, or a worker, creates it"
-            missing = lost_database(path) or new
+            missing = unreachable(path) or lost_database(path) or new
         return Place("file", path, location.library, missing, location.read_only)
 
 

@@ -10,7 +10,7 @@ from liteq.exceptions import StorageCorrupt, StorageUnavailable
 from liteq.storage.sqlite.disk import mounts, ownership
 from liteq.storage.sqlite.disk.ownership import MODE
 
-__all__ = ["check", "create", "identity", "lost_database", "resolve", "size", "sync"]
+__all__ = ["check", "create", "identity", "lost_database", "reach", "resolve", "size", "sync", "unreachable"]
 
 
 def resolve(path: str) -> str:
@@ -23,6 +23,7 @@ def create(path: str, mode: int = MODE) -> None:
 
     The files beside it follow it. Raises StorageUnavailable.
     """
+    reach(path)
     _refuse_lost_database(path)
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
@@ -49,6 +50,7 @@ def check(given: str, path: str, allow_network: bool, *, writable: bool = True) 
     """
     if os.path.islink(given):
         _refuse_planted(given, os.lstat(given))
+    reach(path)
     try:
         status = os.stat(path)
     except OSError as error:
@@ -66,6 +68,26 @@ def check(given: str, path: str, allow_network: bool, *, writable: bool = True) 
     _refuse_lost_log(path)
     _refuse_lost_database(path)
     mounts.check(path, allow_network)
+
+
+def reach(path: str) -> None:
+    """Raises StorageUnavailable where this user may not look at `path`: whether it is there is not known then."""
+    if closed := unreachable(path):
+        raise StorageUnavailable(closed)
+
+
+def unreachable(path: str) -> str:
+    """A sentence for where this user may not enter a folder on the way to `path`; "" where `path` can be looked at."""
+    try:
+        os.stat(path)
+    except PermissionError as error:
+        return (
+            f"{path} cannot be reached ({error.strerror}): this user may not enter its folder, or one above it; change "
+            "their owner or mode, or name another in the broker URL"
+        )
+    except OSError:
+        pass
+    return ""
 
 
 def identity(path: str) -> tuple[int, int]:
@@ -89,7 +111,8 @@ else:
 
 def sync(path: str) -> None:
     """Have the disk write the file's content. Raises OSError. Not for the database itself: see its locks."""
-    fd = os.open(path, os.O_RDWR)
+    # Linux asks for no right to write: a file that became read-only while it is open is written to all the same.
+    fd = os.open(path, os.O_RDONLY if sys.platform == "linux" else os.O_RDWR)
     try:
         _flush(fd)
     finally:

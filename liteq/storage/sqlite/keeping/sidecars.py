@@ -8,7 +8,7 @@ locks. Either is noticed by an inode that has changed, which costs two `stat`.
 from __future__ import annotations
 
 from liteq.exceptions import StorageCorrupt, StorageError
-from liteq.storage.sqlite.disk.files import identity
+from liteq.storage.sqlite.disk.files import identity, unreachable
 from liteq.storage.sqlite.session import Session
 
 __all__ = ["Sidecars"]
@@ -53,7 +53,7 @@ class Sidecars:
         while known is not None and identity(self._paths[which]) != known[which]:
             before, known = known, self._known
             if known is before:
-                return True
+                return not unreachable(self._paths[which])  # in a closed folder nothing is seen, and all is there
         return False
 
     def check(self, session: Session | None) -> None:
