@@ -66,9 +66,7 @@ class Registrar:
     def base(self) -> Any:
         """The base class of the app's tasks."""
         if self._base is None:
-            cls = self._app.task_cls
-            cls = import_object(cls) if isinstance(cls, str) else cls
-            self._base = type(cls.__name__, (cls,), {"_app": self._app, "abstract": True, "__module__": cls.__module__})
+            self._base = self._app.create_task_cls()
         return self._base
 
     def rebase(self, base: Any) -> None:

@@ -64,13 +64,19 @@ class AppConf(Conf):
 class ConfigSource:
     """The argument of `config_from_object`: read when the settings are."""
 
-    def __init__(self, source: Any, namespace: str | None) -> None:
+    def __init__(self, source: Any, namespace: str | None, *, silent: bool = False) -> None:
         self.source = source
         self.namespace = namespace
+        self._silent = silent
 
     def read(self) -> dict[str, Any]:
-        """The settings that the source holds. Raises ImproperlyConfigured when it cannot be found."""
-        return read_object(self.source, self.namespace)
+        """The settings that the source holds. Raises ImproperlyConfigured when it cannot be found, unless `silent`."""
+        try:
+            return read_object(self.source, self.namespace)
+        except ImportError:  # NoSuchModule is one
+            if not self._silent:
+                raise
+            return {}
 
 
 def outside_sources() -> dict[str, Given]:
@@ -337,16 +343,12 @@ class Settings:
         with `CELERY_`. `silent` leaves out what cannot be imported.
         """
         self.namespace = namespace or self.namespace
-        self._source = ConfigSource(obj, self.namespace)
+        self._source = ConfigSource(obj, self.namespace, silent=silent)
         if not force and self._gathered is None:
             return
-        try:
-            conf, values = self.gather(), self._source.read()
-            conf.apply(values, origin=str(obj)[:80])
-            self._read |= {canonical(name): value for name, value in values.items()}
-        except ImproperlyConfigured:
-            if not silent:
-                raise
+        conf, values = self.gather(), self._source.read()
+        conf.apply(values, origin=str(obj)[:80])
+        self._read |= {canonical(name): value for name, value in values.items()}
 
     def start_over(self) -> None:
         """Forget the settings that were gathered, and close the file: the next use gathers and opens anew.

@@ -65,6 +65,9 @@ class App(Protocol):
     def conf(self) -> Any:
         """The settings, by attribute or item."""
 
+    def create_task_cls(self) -> type[Any]:
+        """The base class of its tasks."""
+
     @property
     def on_configure(self) -> Any:
         """The signal, or the method of its class, that is called when the settings are about to be gathered."""

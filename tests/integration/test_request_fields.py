@@ -139,6 +139,16 @@ def test_limits_of_the_task_are_among_those_of_a_message(app, call, timelimit):
     assert app.seen["kept"] == timelimit
 
 
+@pytest.mark.celery(
+    "Tasks: request", "`delivery_info['routing_key']` of a task that a route gave a routing key", differs="its queue"
+)
+def test_the_routing_key_is_the_queue(app):
+    app.conf.task_routes = {"keep": {"queue": "mail", "routing_key": "mail.urgent"}}
+    app.tasks["keep"].delay(fields=("delivery_info",))
+    drain(app, queues=["mail"])
+    assert app.seen["kept"]["delivery_info"]["routing_key"] == "mail"
+
+
 def test_a_correlation_id_of_the_senders(app):
     app.tasks["keep"].apply_async(kwargs={"fields": ("correlation_id",)}, correlation_id="order-7")
     drain(app)

@@ -47,6 +47,7 @@ IMPORTERS = {
     "liteq/cli/parts/find_app.py": "-A: the user's module",
     "liteq/cli/watching/events.py": "--camera: the user's class",
     "liteq/cli/compat/shell.py": "IPython and bpython, where they are installed",
+    "liteq/app/compat/celery_app.py": "task_cls and subclass_with_self: the user's base class of tasks",
     "liteq/app/compat/loader.py": "app.loader: the user's modules",
     "liteq/app/discovery.py": "autodiscover_tasks: the user's modules",
     "liteq/app/integrations.py": "fixups: functions of the user's, or of a framework that is in use",

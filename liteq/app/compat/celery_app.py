@@ -19,6 +19,7 @@ from liteq.clock import from_ms
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
 from liteq.result import AsyncResult, GroupResult, ResultSet
+from liteq.settings import import_object
 from liteq.signals import Signal
 from liteq.utils.upward import upward
 
@@ -44,6 +45,9 @@ class Whole(App, Protocol):
         self, obj: Any, silent: bool = False, force: bool = False, namespace: str | None = None
     ) -> None:
         """Take the settings from an object."""
+
+    def subclass_with_self(self, Class: Any, **options: Any) -> type[Any]:  # noqa: N803 - Celery's name
+        """A class below `Class` that has the app in `attribute`."""
 
 
 class CeleryApp:
@@ -87,6 +91,10 @@ class CeleryApp:
         A function is called when the settings are gathered.
         """
         self.settings.add_defaults(fun)
+
+    def either(self: App, default_key: str, *defaults: Any) -> Any:
+        """The first of `defaults` that is not None, else the setting `default_key`."""
+        return next((value for value in defaults if value is not None), self.conf.get(default_key))
 
     def config_from_envvar(self: Whole, variable_name: str, silent: bool = False, force: bool = False) -> bool:
         """As `config_from_object`, the path being in an environment variable; whether that is set."""
@@ -152,6 +160,26 @@ class CeleryApp:
 
     # -- running tasks and their modules
 
+    def create_task_cls(self: Whole) -> type[Any]:
+        """The base class of this app's tasks, from `task_cls`: a class of apps may make another one."""
+        return self.subclass_with_self(self.task_cls, attribute="_app", abstract=True)
+
+    def subclass_with_self(
+        self, Class: Any, name: str | None = None, attribute: str = "app", **attributes: Any  # noqa: N803 - Celery's
+    ) -> type[Any]:  # fmt: skip
+        """A class below `Class`, or below that at the path `Class`, which has this app in `attribute`."""
+        above = import_object(Class) if isinstance(Class, str) else Class
+        of_celery = {"reverse", "keep_reduce"}  # how its classes are pickled
+        own = {key: value for key, value in attributes.items() if key not in of_celery}
+        return type(name or above.__name__, (above,), {attribute: self, "__module__": above.__module__, **own})
+
+    def setup_security(self, *_args: Any, **_options: Any) -> None:
+        """Raise ImproperlyConfigured: there are no messages that are signed by certificates."""
+        raise ImproperlyConfigured(
+            "messages are not signed by certificates: they are rows of a file, whose permissions protect them; "
+            "liteq_crypt encrypts them (`payload_codec`)"
+        )
+
     @property
     def current_task(self) -> Any:
         """The task that runs in this thread or coroutine, one called as a function too; None where none does."""
@@ -187,7 +215,7 @@ class CeleryApp:
         made: Connection = self.connection(url, **options)
         return made
 
-    connection_for_write = connection_for_read
+    connection_for_write = broker_connection = connection_for_read
 
     @contextmanager
     def connection_or_acquire(self: App, connection: Any = None, pool: bool = True, **options: Any) -> Iterator[Any]:
@@ -210,6 +238,13 @@ class CeleryApp:
             yield made
 
     default_producer = producer_or_acquire
+
+    @property
+    def producer_pool(self: App) -> Pool:
+        """As `pool`: what is acquired of it is a value for `apply_async(producer=...)`."""
+        from liteq.app.compat.connection import Pool
+
+        return Pool(self)
 
     @cached_property
     def pool(self: App) -> Pool:

@@ -32,6 +32,8 @@ class Logging:
         level = logging.getLevelName(loglevel) if isinstance(loglevel, int) else loglevel
         upward("log_setup")(self.app, level or "WARNING", logfile, color=colorize)
 
+    setup_logging_subsystem = setup
+
 
 def run_command_line(app: App, argv: list[str]) -> Any:
     """Run `liteq ARGV` for `app`; 0, so that the program can go on. A command that fails ends it with its exit code."""

@@ -70,6 +70,41 @@ def test_config_namespace(monkeypatch):
     assert app.conf.result_expires == 12
 
 
+@pytest.mark.celery("Application", "`config_from_object(name, silent=True)`: a module that may be missing")
+def test_config_silent():
+    app = Celery("x", set_as_current=False)
+    app.config_from_object("settings_of_nobody", silent=True)
+    assert app.conf.task_serializer == "json"
+    app.config_from_object("settings_of_nobody", silent=True)
+    with pytest.raises(ModuleNotFoundError, match="settings_of_nobody"):
+        app.config_from_object("settings_of_nobody")
+    strict = Celery("x", set_as_current=False)
+    strict.config_from_object("settings_of_nobody")
+    with pytest.raises(ModuleNotFoundError, match="settings_of_nobody"):
+        _ = strict.conf.task_serializer
+
+
+@pytest.mark.celery("Application", "`create_task_cls()` and `subclass_with_self()` of a class of apps")
+def test_create_task_cls():
+    class Tenants(Celery):
+        def create_task_cls(self):
+            return self.subclass_with_self("liteq.app.task:Task", name="TenantTask", attribute="_app", keep_reduce=True)
+
+    app = Tenants("x", broker="sqlite:///a.db", set_as_current=False)
+    made = app.task(name="of.tenants")(lambda: 1)
+    assert (app.Task.__name__, isinstance(made, app.Task), made.app is app) == ("TenantTask", True, True)
+
+
+def test_small_questions_to_an_app(app):
+    assert app.either("task_serializer") == "json"
+    assert app.either("task_serializer", None, "yaml") == "yaml"
+    with app.producer_pool.acquire(block=True) as producer, app.broker_connection() as connection:
+        assert producer is not None
+        assert connection.ensure_connection() is not None
+    with pytest.raises(ImproperlyConfigured, match="liteq_crypt"):
+        app.setup_security()
+
+
 @pytest.mark.celery("Application", "`config_from_envvar` reads the module that a variable names")
 def test_config_from_envvar(monkeypatch):
     module = types.ModuleType("env_config_of_the_guide")
