@@ -137,6 +137,9 @@ def _conditions(conditions: tuple[Condition, ...], known: _Known, path: Path, te
 
 def _condition(one: Condition, known: _Known, path: Path, tell: Tell) -> None:
     if one.expected is not None:
+        if "`" in one.condition or "$(" in one.condition:
+            what = "the text is compared, and no command is run in it: let a step before write the value, with"
+            tell(path, f"{what} `output: NAME`, and compare `$NAME`; or leave `expected` out, and test in the command")
         _check(references([one.condition, one.expected]), known, path, tell)
         return
     try:

@@ -89,6 +89,7 @@ def _without_effect(flow: Flow) -> Iterator[tuple[Path, str]]:
     """Words that mean more to other programs: variables that a shell works out."""
     places: list[tuple[Path, tuple[tuple[str, str], ...]]] = [(("env",), flow.env)]
     places += [(("steps", index, "env"), step.env) for index, step in enumerate(flow.steps)]
+    places += [(("params",), tuple((param.name, str(param.default)) for param in flow.params))]
     for path, env in places:
         for name, value in env:
             if "`" in value or "$(" in value:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from liteq_flow.reader.misread import misread
 from liteq_flow.reader.words import (
+    IN_HANDLERS,
     IN_STEP,
     NO_EFFECT,
     NO_EFFECT_IN_STEP,
@@ -40,6 +41,10 @@ def settle(root: Spot) -> Iterator[Said]:
     if isinstance(one := _value(words.get("type")), str) and one in {"agent", "build"}:
         yield ("type",), f"{one!r} is not known here; use `agent:` steps or `task:`, a function of an app", True
         del words["type"]
+    if isinstance(handlers := words.get("handler_on"), Spot) and isinstance(handlers.value, dict):
+        yield from _rename(
+            handlers, ("handler_on",), IN_HANDLERS, DOCUMENT["properties"]["handler_on"]["properties"], {}
+        )
     if isinstance(defaults := words.get("defaults"), Spot):
         yield from _step(defaults, ("defaults",))
     for path, step in _steps(words):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
-    "ACTIONS_REFUSED", "CONTEXT", "IN_STEP", "NO_EFFECT", "NO_EFFECT_IN_STEP", "REFUSED",
+    "ACTIONS_REFUSED", "CONTEXT", "IN_HANDLERS", "IN_STEP", "NO_EFFECT", "NO_EFFECT_IN_STEP", "REFUSED",
     "REFUSED_IN_STEP", "RESERVED", "SYNONYMS", "SYNONYMS_IN_STEP", "obeyed", "refused_action",
 ]  # fmt: skip
 
@@ -40,6 +40,7 @@ SYNONYMS_IN_STEP: Final = {
     "script": "run",
     "timeout": "timeout_sec",
 }
+IN_HANDLERS: Final = {"cancel": "abort"}
 # Inside what a step says of itself.
 IN_STEP: Final = {
     "continue_on": {"failure": "failed"},

@@ -89,3 +89,37 @@ def test_a_command_that_is_the_name_of_a_flow_is_noted() -> None:
     [note] = read("steps:\n  - run: region\n---\nname: region\nsteps:\n  - run: x\n", "f.yaml").notes
     assert (note.line, note.path) == (2, "steps[0].run")
     assert "`call: region` runs the flow" in note.what
+
+
+@pytest.mark.parametrize(
+    ("where", "path"),
+    [
+        (
+            "preconditions:\n  - {condition: '`date +%u`', expected: 're:[1-7]'}\nsteps:\n  - run: x\n",
+            "preconditions[0]",
+        ),
+        (
+            "steps:\n  - run: x\n    preconditions:\n      - {condition: $(date +%u), expected: '7'}\n",
+            "steps[0].preconditions[0]",
+        ),
+        (
+            "steps:\n  - run: x\n    repeat_policy: {repeat: while, condition: '`cat state`', expected: busy}\n",
+            "steps[0].repeat_policy.condition",
+        ),
+    ],
+)
+def test_a_command_in_a_text_that_is_compared_is_refused(where: str, path: str) -> None:
+    """It was compared as it stands, so its steps were skipped each night, and the run had succeeded."""
+    with pytest.raises(FlowRefused) as refused:
+        read(where, "f.yaml")
+    [problem] = refused.value.problems
+    assert problem.path == path
+    assert "let a step before write the value" in problem.what
+
+
+def test_a_command_in_a_param_is_noted_and_a_handler_of_cancel_is_that_of_abort() -> None:
+    text = "params:\n  - DAY: '`date +%F`'\nhandlerOn:\n  cancel:\n    command: echo c\nsteps:\n  - run: x\n"
+    found = read(text, "f.yaml")
+    [note] = found.notes
+    assert "DAY is a text, in which no command is run" in note.what
+    assert list(found.flows[0].handlers) == ["abort"]
