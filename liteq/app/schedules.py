@@ -140,11 +140,17 @@ class Periodic:
         that it missed while no beat ran, "one" makes up one, "skip" none, "all" each; None: the setting
         `beat_catch_up` says.
 
-        Raises ImproperlyConfigured for a schedule of a class of one's own, which other programs could not compute;
-        TypeError for arguments that a workflow does not take.
+        Raises ImproperlyConfigured for a schedule of a class of one's own, which other programs could not compute, and
+        for an id; TypeError for arguments that a workflow does not take; WorkflowError for an option of start() alone.
         """
         config = {"schedule": schedule, "args": args, "kwargs": dict(kwargs or {}), "options": options}
         config |= {"overlap": overlap, "catch_up": catch_up}
+        if (asked := getattr(task, "asked", None)) is not None:  # of a workflow: what its `options()` say
+            if asked.id is not None:
+                raise ImproperlyConfigured(
+                    f"the entry {name!r}: the ids of its runs come from their times; leave id={asked.id!r} out"
+                )
+            task = task.signature()
         if isinstance(task, Signature):
             config |= {**task, "args": (*task.args, *args), "kwargs": {**task.kwargs, **(kwargs or {})}}
             config["options"] = {**task.options, **options}
@@ -207,7 +213,8 @@ class Periodic:
 
         A workflow's are `Run`s, a task's AsyncResults. Their ids come from the times, so a time that was sent already,
         by beat or before, is not sent again: its run is among them. They are sent at once, whatever `overlap` says.
-        Raises KeyError for an unknown name, ValueError for a naive time and for more than 10,000 times.
+        Raises KeyError for an unknown name, ValueError for a naive time, an end before its start, and more than
+        10,000 times.
         """
         record = self._find(name)
         ids = [run_id(name, at) for at in self._times(record, start, end)]
@@ -230,6 +237,8 @@ class Periodic:
                 raise TypeError(f"backfill: {what} is a datetime with a time zone, not {moment!r}")
             if moment.tzinfo is None:
                 raise ValueError(f"backfill: {what} has no time zone: {moment!r}; say datetime(..., tzinfo=UTC)")
+        if end < start:
+            raise ValueError(f"backfill: the end, {end.isoformat()}, is before the start, {start.isoformat()}")
         document = orjson.loads(record.schedule)
         schedule = from_document(document["schedule"] if document.get("kind") == "lazy" else document)
         found: list[int] = []

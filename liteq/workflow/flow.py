@@ -148,7 +148,8 @@ class Workflow(Declaration[P, R]):
         asked = self.asked
         if asked.on_conflict != "fail" or asked.event is not None or asked.budget is not None:
             raise WorkflowError(
-                f"workflow {self.name!r}: on_conflict=, event= and budget= are for start(); a part of a canvas has none"
+                f"workflow {self.name!r}: on_conflict=, event= and budget= are for start(); a part of a canvas, or an "
+                "entry of a schedule, has none"
             )
         given: dict[str, Any] = {
             "task_id": asked.id,

@@ -8,7 +8,7 @@ import pytest
 
 from liteq import LiteQ, group
 from liteq.beat import Beat
-from liteq.exceptions import ImproperlyConfigured, RunCancelled
+from liteq.exceptions import ImproperlyConfigured, RunCancelled, WorkflowError
 from liteq.schedules import crontab
 from liteq.states import State
 from liteq.storage.driver import Promise
@@ -220,6 +220,8 @@ def test_a_backfill_refuses_bad_times(app):
     app.schedules.add("ten", 10, "note")
     with pytest.raises(ValueError, match="start has no time zone"):
         app.schedules.backfill("ten", datetime(2026, 1, 1), at(9))
+    with pytest.raises(ValueError, match="the end, 2025-12-31T09:00:00"):
+        app.schedules.backfill("ten", at(10), at(9))
     with pytest.raises(ValueError, match="more than 10,000 times there: take a part"):
         app.schedules.backfill("ten", datetime(2020, 1, 1, tzinfo=UTC), at(9))
     with pytest.raises(KeyError, match="no schedule 'tne'; the nearest name is 'ten'"):
@@ -300,3 +302,22 @@ def test_a_backfill_of_a_workflow_returns_its_runs(app, flow):
         run.send("go", 1)
     drain(app)
     assert [run.result(timeout=1) for run in runs] == ["x1", "x1"]
+
+
+def test_an_entry_of_a_workflow_keeps_the_options_of_its_starts(app):
+    """They had no effect, without a word."""
+
+    @app.workflow
+    def flow(n: int) -> int:
+        return n
+
+    asked = flow.options(queue="slow", tags=["tenant:a"], timeout="1h", priority=3)
+    app.schedules.add("hourly", crontab(minute=0), asked, (1,))
+    (run,) = app.schedules.backfill("hourly", at(8), at(8))
+    record = app.storage.runs.find(run.id)
+    assert (record.queue, record.priority, record.tags) == ("slow", 3, ("tenant:a",))
+    assert [one.id for one in app.runs(tags=["tenant:a"])] == [run.id]
+    with pytest.raises(ImproperlyConfigured, match="ids of its runs come from their times; leave id='one' out"):
+        app.schedules.add("hourly", crontab(minute=0), flow.options(id="one"), (1,))
+    with pytest.raises(WorkflowError, match="an entry of a schedule, has none"):
+        app.schedules.add("hourly", crontab(minute=0), flow.options(on_conflict="replace"), (1,))
