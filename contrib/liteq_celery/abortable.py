@@ -13,7 +13,6 @@ To have a task not start at all, or its process killed, revoke it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from liteq.app.task import Task
@@ -45,13 +44,6 @@ class AbortableTask(Task[..., Any]):
     """The `base=` of tasks that ask `self.is_aborted()` now and then."""
 
     abstract = True
-
-    def apply_async(
-        self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, *more: Any, **options: Any
-    ) -> Any:
-        """As `Task.apply_async`; the result has `abort()`."""
-        sent = super().apply_async(args, kwargs, *more, **options)
-        return self.AsyncResult(sent.id) if type(sent) is AsyncResult else sent
 
     def AsyncResult(self, task_id: str, **kwargs: Any) -> AbortableAsyncResult[Any]:  # noqa: N802 - Celery's name
         """The result of the message `task_id`, with `abort()`."""

@@ -232,6 +232,9 @@ class LiteQ(Hooks, Workflows, Limiting, InFiles, CeleryApp):
 
     @Task.setter
     def Task(self, base: Any) -> None:  # noqa: N802 - Celery's name
+        if "registrar" not in self.__dict__:  # in the __init__ of a class of apps, before it calls this one's
+            self.task_cls = base
+            return
         self.registrar.rebase(base)
 
     @property

@@ -169,12 +169,21 @@ class Task(TaskOptions, SendingMany, Telling, Generic[P, R]):
             with sent_by_its_class(self):
                 result = self.app.sender.send_call(self, self.name, args, kwargs, task_id, options)
         assert result is not None, "a call has a result"
-        return result
+        if not self.has_own_result or type(result) is not AsyncResult:
+            return result
+        made: AsyncResult[R] = self.AsyncResult(result.id)
+        made.ignored, made.parent, made._duplicate = result.ignored, result.parent, result._duplicate
+        return made
 
     @property
     def overrides_sending(self) -> bool:
         """Whether its class has an `apply_async` of its own, which is asked how parts of a canvas are sent."""
-        return type(self).apply_async is not _APPLY_ASYNC
+        return type(self).apply_async is not _APPLY_ASYNC or self.has_own_result
+
+    @property
+    def has_own_result(self) -> bool:
+        """Whether its class has an `AsyncResult` of its own, which makes the results of its calls."""
+        return type(self).AsyncResult is not _ASYNC_RESULT
 
     async def aapply_async(self, *args: Any, **options: Any) -> AsyncResult[R]:
         """`apply_async()` for async code, as `adelay`."""
@@ -374,7 +383,7 @@ class Task(TaskOptions, SendingMany, Telling, Generic[P, R]):
         return f"<@task: {self.name}>" if self._app is None else f"<@task: {self.name} of {self._app.main}>"
 
 
-_APPLY_ASYNC, _SIGNATURE = Task.apply_async, Task.signature
+_APPLY_ASYNC, _ASYNC_RESULT, _SIGNATURE = Task.apply_async, Task.AsyncResult, Task.signature
 
 
 def _task_of(name: str) -> Any:

@@ -88,7 +88,8 @@ class Sender:
             send: Send | None = plain[name]
         except KeyError:
             d = self.publisher.defaults(name)
-            send = plain_sender(self.app, d) if d.is_plain and not self.app.conf.task_always_eager else None
+            general = self.app.conf.task_always_eager or getattr(self.app.tasks.get(name), "has_own_result", False)
+            send = plain_sender(self.app, d) if d.is_plain and not general else None
             plain[name] = send
         return send and send(args, kwargs)
 

@@ -139,3 +139,35 @@ def test_it_is_asked_when_beat_sends(app, tenant_of):
     sent = app.schedules.run_now("by hand")
     with start_worker(app, pool="threads"):
         assert sent.get(timeout=WAIT_S) == ["north"]
+
+
+class JobResult(AsyncResult):
+    """A result that knows the job it stands for."""
+
+    @property
+    def job(self):
+        return f"job of {self.name}"
+
+
+class JobTask(Task):
+    """Its calls have results of its own class."""
+
+    abstract = True
+
+    def AsyncResult(self, task_id, **options):
+        return JobResult(task_id, task_name=self.name, app=self.app, **options)
+
+
+@pytest.mark.celery("Tasks: classes", "A class's own `AsyncResult` makes the results of its calls and signatures")
+def test_a_class_makes_the_results_of_its_calls(app, worker):
+    @app.task(base=JobTask, name="job")
+    def job(*args):
+        return list(args)
+
+    results = [job.delay(1), job.apply_async((1,)), job.apply_async((1,), countdown=0), job.s(1).delay()]
+    assert [(type(result), result.job, result.get(timeout=WAIT_S)) for result in results] == [
+        (JobResult, "job of job", [1])
+    ] * 4
+    assert job.apply_async((1,), ignore_result=True).ignored
+    assert chain(job.s(1), job.s(2)).delay().get(timeout=WAIT_S) == [[1], 2]
+    assert group(job.s(1), job.s(2)).delay().get(timeout=WAIT_S) == [[1], [2]]

@@ -94,6 +94,19 @@ def test_task_cls_of_a_class():
     assert Celery.task_cls is Task
 
 
+def test_the_base_class_may_be_set_before_the_app_is_made():
+    class Mine(Task):
+        """A base class."""
+
+    class Apps(Celery):
+        def __init__(self, *args, **kwargs):
+            self.Task = Mine
+            super().__init__(*args, **kwargs)
+
+    app = Apps("x", broker="sqlite:///never.db", set_as_current=False)
+    assert isinstance(app.task(name="tasks.of_an_init")(lambda: 1), Mine)
+
+
 @pytest.mark.celery("Tasks: declaring", "`Celery(task_cls=)` is the base of all tasks of an app, also by its path")
 def test_task_cls():
     class Mine(Task):
