@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import Any
 
 from liteq.exceptions import ImproperlyConfigured
@@ -12,17 +13,18 @@ from liteq.schedules.base import BaseSchedule, ClockAndSettings, NeverDue, sched
 
 __all__ = ["solar"]
 
-# By event: the function of astral, and how far the sun is below the horizon, in degrees.
-EVENTS: dict[str, tuple[str, float | None]] = {
-    "dawn_astronomical": ("dawn", 18),
-    "dawn_nautical": ("dawn", 12),
-    "dawn_civil": ("dawn", 6),
-    "sunrise": ("sunrise", None),
-    "solar_noon": ("noon", None),
-    "sunset": ("sunset", None),
-    "dusk_civil": ("dusk", 6),
-    "dusk_nautical": ("dusk", 12),
-    "dusk_astronomical": ("dusk", 18),
+# By event: the function of astral, how far the sun is below the horizon, in degrees, and about when it is, in hours
+# after the sun's noon.
+EVENTS: dict[str, tuple[str, float | None, int]] = {
+    "dawn_astronomical": ("dawn", 18, -6),
+    "dawn_nautical": ("dawn", 12, -6),
+    "dawn_civil": ("dawn", 6, -6),
+    "sunrise": ("sunrise", None, -6),
+    "solar_noon": ("noon", None, 0),
+    "sunset": ("sunset", None, 6),
+    "dusk_civil": ("dusk", 6, 6),
+    "dusk_nautical": ("dusk", 12, 6),
+    "dusk_astronomical": ("dusk", 18, 6),
 }
 DAYS_AHEAD = 370  # beyond a polar night
 
@@ -55,25 +57,31 @@ class solar(BaseSchedule):  # noqa: N801 - Celery's name
         super().__init__(nowfun=nowfun, app=app)
 
     @staticmethod
-    def _astral() -> tuple[Any, Any]:
+    def _astral() -> Any:
         try:
-            return importlib.import_module("astral"), importlib.import_module("astral.sun")
+            return importlib.import_module("astral.sun")
         except ImportError:
             raise ImproperlyConfigured("solar schedules need the package astral: pip install astral") from None
 
     def next_after(self, moment: datetime) -> datetime:
-        astral, sun = self._astral()
-        name, below = EVENTS[self.event]
+        sun = self._astral()
+        name, below, after_noon = EVENTS[self.event]
+        # Days of a clock on which the event is about noon. Of one whose midnight it comes near, a day may have it
+        # twice, and another not at all: a run would be left out, or come twice in a minute.
+        zone = timezone(timedelta(hours=round(self.lon / 15) - after_noon))
         depression = {} if below is None else {"depression": below}
-        place = astral.Observer(self.lat, self.lon, 0)
-        day = moment.astimezone(UTC).date() - timedelta(days=1)
+        # astral puts what comes before midnight in UTC at the end of that day, and leaves out the one that was to come
+        # there: it meets no such midnight at a place that is a whole turn further west.
+        lon = self.lon - 360 if self.lon > 0 and after_noon else self.lon
+        place = SimpleNamespace(latitude=self.lat, longitude=lon, elevation=0.0)
+        day = moment.astimezone(zone).date() - timedelta(days=1)
         for _ in range(DAYS_AHEAD):
             try:
-                due: datetime = getattr(sun, name)(place, date=day, tzinfo=UTC, **depression)
+                due: datetime = getattr(sun, name)(place, date=day, tzinfo=zone, **depression)
             except ValueError:  # the sun does not reach that height on this day
                 due = moment
             if due > moment:
-                return due
+                return due.astimezone(UTC)
             day += timedelta(days=1)
         raise NeverDue(f"{self!r}: the sun does not do that there")
 

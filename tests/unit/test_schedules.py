@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from math import asin, atan2, cos, degrees, radians, sin
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -236,6 +238,57 @@ def test_solar_events():
     assert due.strftime("%d %H:%M") == "29 18:16"
     after_the_polar_night = solar("sunrise", 78.2, 15.6).next_after(at("2026-11-01T00:00"))
     assert (after_the_polar_night.year, after_the_polar_night.month) == (2027, 2)
+
+
+def height(moment: datetime, lat: float, lon: float) -> float:
+    """The sun's height in degrees, to a hundredth, by the Astronomical Almanac's formula of low precision."""
+    n = (moment - datetime(2000, 1, 1, 12, tzinfo=UTC)) / timedelta(days=1)
+    g = radians(357.528 + 0.9856003 * n)
+    ecliptic = radians(280.460 + 0.9856474 * n + 1.915 * sin(g) + 0.020 * sin(2 * g))
+    oblique = radians(23.439 - 0.0000004 * n)
+    declination = asin(sin(oblique) * sin(ecliptic))
+    hour = radians(280.46061837 + 360.98564736629 * n + lon) - atan2(cos(oblique) * sin(ecliptic), cos(ecliptic))
+    across = radians(lat)
+    return degrees(asin(sin(across) * sin(declination) + cos(across) * cos(declination) * cos(hour)))
+
+
+def crossings(lat: float, lon: float, low: float, start: datetime, end: datetime, *, rises: bool) -> list[datetime]:
+    """When the sun comes to the height `low` there, rising or setting; to a minute."""
+    found, step = [], timedelta(minutes=20)
+    before = height(start, lat, lon) - low
+    while start < end:
+        after = height(start + step, lat, lon) - low
+        if (before < 0 <= after) if rises else (before >= 0 > after):
+            found.append(start + step * (before / (before - after)))
+        start, before = start + step, after
+    return found
+
+
+@pytest.mark.parametrize(
+    ("event", "low", "lat", "lons"),
+    [
+        ("sunrise", -0.83, 0, (-180, 75, 90, 180)), ("sunrise", -0.83, 52, (0, 60, 90, 120)),
+        ("sunset", -0.83, -33, (-105, -90, -75, 150)), ("sunset", -0.83, 60, (-120, -90, -30, 179)),
+        ("dawn_civil", -6, -45, (75, 100)), ("dusk_nautical", -12, 35, (-75, -60)),
+    ],
+)  # fmt: skip
+def test_a_solar_event_of_each_day_comes_once_in_every_longitude(event, low, lat, lons):
+    """Where it comes about midnight in UTC, twice a year a day was left out, or had it twice."""
+    pytest.importorskip("astral")
+    start, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
+    for lon in lons:
+        due, found = solar(event, lat, lon).next_after(start), []
+        while due < end:
+            found.append(due)
+            due = solar(event, lat, lon).next_after(due)
+        wanted = crossings(lat, lon, low, start, end, rises=event.startswith(("dawn", "sunrise")))
+        assert abs(len(found) - len(wanted)) <= 1, (event, lat, lon)  # one may be on either side of the year's ends
+        gaps = [after - before for before, after in pairwise(found)]
+        assert all(timedelta(hours=23, minutes=40) < gap < timedelta(hours=24, minutes=20) for gap in gaps), (lat, lon)
+        assert all(
+            min(abs(one - other) for other in wanted[max(n - 2, 0) : n + 3]) < timedelta(minutes=5)
+            for n, one in enumerate(found[1:-1], 1)
+        )
 
 
 def paris(month, day, hour, minute=0, second=0, fold=0):
