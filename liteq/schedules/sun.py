@@ -78,6 +78,7 @@ class solar(BaseSchedule):  # noqa: N801 - Celery's name
         for _ in range(DAYS_AHEAD):
             try:
                 due: datetime = getattr(sun, name)(place, date=day, tzinfo=zone, **depression)
+                due -= timedelta(microseconds=due.microsecond % 1000)  # as the file has it: else it is due once more
             except ValueError:  # the sun does not reach that height on this day
                 due = moment
             if due > moment:

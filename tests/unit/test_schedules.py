@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from liteq import schedules
+from liteq.clock import from_ms, to_ms
 from liteq.schedules import NeverDue, ParseException, crontab, crontab_parser, maybe_schedule, schedule, solar
 
 PARIS = ZoneInfo("Europe/Paris")
@@ -238,6 +239,14 @@ def test_solar_events():
     assert due.strftime("%d %H:%M") == "29 18:16"
     after_the_polar_night = solar("sunrise", 78.2, 15.6).next_after(at("2026-11-01T00:00"))
     assert (after_the_polar_night.year, after_the_polar_night.month) == (2027, 2)
+
+
+def test_a_solar_event_is_not_due_once_more_in_the_millisecond_that_the_file_has_of_it():
+    pytest.importorskip("astral")
+    sunrise = solar("sunrise", 52, 90)
+    first = sunrise.next_after(at("2026-01-01T00:00"))
+    assert from_ms(to_ms(first)) == first
+    assert sunrise.next_after(from_ms(to_ms(first))) > first + timedelta(hours=23)
 
 
 def height(moment: datetime, lat: float, lon: float) -> float:
