@@ -25,6 +25,7 @@ from liteq.message import LATER, Ack, DeadLetter, Flag, Lease, Outcome, Park, Re
 from liteq.serialization import decode
 from liteq.serialization.content import ENVELOPE, Owner
 from liteq.workflow.activating.body import Body, run_through
+from liteq.workflow.declared.sent_step import as_sent
 from liteq.workflow.history.code import fingerprint_of
 from liteq.workflow.history.errors import document_of
 from liteq.workflow.history.frames import Diverged, Leave
@@ -111,6 +112,8 @@ def _body_of(machine: Machine, facts: RunFacts) -> Body:
         found = versions.get(facts.version, found)
     if found is None or not hasattr(found, "codec"):
         raise NotRegistered(lease.task, app.tasks)
+    if machine.is_step and lease.options is not None:
+        found = as_sent(found, lease.options)
     args, kwargs = _arguments(machine)
     args, kwargs = found.codec.load(args, kwargs)
     return Body(machine, found, args, kwargs)

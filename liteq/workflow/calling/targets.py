@@ -11,6 +11,7 @@ from liteq.exceptions import WorkflowError
 from liteq.message import Batch, Flag, Message, RunSpec, new_id
 from liteq.sending.compile import compile_signature
 from liteq.workflow.declared.declaration import Declaration
+from liteq.workflow.declared.sent_step import to_send
 from liteq.workflow.declared.step import Step
 from liteq.workflow.history.codec import Form
 from liteq.workflow.history.machine import Machine
@@ -112,7 +113,7 @@ class _Step:
         message = Message(
             new_id(), step.name, payload, step.queue or lease.queue,
             lease.priority if step.priority is None else step.priority,
-            flags=Flag.RUN | Flag.STEP | CHILD, run=RunSpec(version=""), **machine.family,
+            flags=Flag.RUN | Flag.STEP | CHILD, run=RunSpec(version=""), options=to_send(step), **machine.family,
             # One with a fallback takes its places itself, when it knows with which argument it runs.
             keys=None if step.keyed is None or step.fallback else step.keyed.keys_of(args, kwargs),
         )  # fmt: skip

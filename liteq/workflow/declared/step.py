@@ -74,7 +74,7 @@ class Step(Generic[P, R]):
         self.is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
         self.what = f"step {name!r}"
         self.codec = Codec(function, self.what)
-        self.given = dict(options)
+        self.given = self.declared = dict(options)
         self._set(**options)
 
     @suggesting
@@ -168,7 +168,8 @@ class Step(Generic[P, R]):
         """The same step with other options for a call: `charge.options(key="c1", timeout="5s")(order)`.
 
         key: a name, unique in the run, by which history finds the call, whatever the order of calls. The other options
-        are those of `@app.step`; an option that is not given keeps its value.
+        are those of `@app.step`; an option that is not given keeps its value. They go with a step that is sent, too,
+        but functions do not: call, spawn and map refuse these.
 
         Raises TypeError and ValueError, as `@app.step` does.
         """
