@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 
 import pytest
 
@@ -120,3 +121,30 @@ def test_a_group_of_exceptions_comes_back_with_its_members():
     (inner,) = raised.value.exceptions
     assert isinstance(inner, Refused)
     assert inner.args == ("no", 3)
+
+
+def test_a_call_that_is_not_awaited_is_warned_of() -> None:
+    """It did nothing, or waited for nothing, and the run succeeded."""
+    there = LiteQ("left", broker="sqlite:////nowhere/at/all.db", set_as_current=False)
+
+    @there.step
+    async def pay() -> None: ...
+
+    @there.workflow
+    async def flow() -> int:
+        pay()  # type: ignore[unused-coroutine]
+        actx.sleep("1h")  # type: ignore[unused-coroutine]
+        actx.wait_event("go", timeout="1h", default=None).close()
+        handle = await actx.spawn(pay)
+        await actx.sleep("1m")
+        await handle.result()
+        return 1
+
+    with WorkflowTest(there) as t, warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert t.run(flow) == 1
+    texts = [str(one.message) for one in told if one.category is RuntimeWarning]
+    assert set(texts) == {
+        f"step {pay.name!r} was never awaited: write `await` before it",
+        "actx.sleep() was never awaited: write `await` before it",
+    }

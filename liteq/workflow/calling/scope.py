@@ -155,7 +155,7 @@ class Scope:
         arghash = hash_of(args, kwargs, step.what) if args or kwargs else None
         place, row = self.place("step", step.name, arghash, step.key, args, kwargs)
         if step.is_async:
-            return Call(attempted_async(self, step, place, row, arghash, args, kwargs))
+            return Call(machine, step.what, attempted_async(self, step, place, row, arghash, args, kwargs))
         if row is not None and row.ended_ms is not None:
             value = self.answer(row, step.form)
         else:

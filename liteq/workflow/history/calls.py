@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,13 +23,22 @@ class Pend(BaseException):
 
 
 class Call(Coroutine[Any, Any, R]):
-    """A coroutine that may be left alone: one that is never awaited, since the body was left before, is no mistake."""
+    """A coroutine that may be left alone where the body is left. Else one that is never awaited is warned of.
 
-    __slots__ = ("__weakref__", "_inner", "_make")
+    `what`: its name, for that warning.
+    """
 
-    def __init__(self, make: Callable[[], Coroutine[Any, Any, R]]) -> None:
+    __slots__ = ("__weakref__", "_inner", "_machine", "_make", "_what")
+
+    def __init__(self, machine: Machine, what: str, make: Callable[[], Coroutine[Any, Any, R]]) -> None:
+        self._machine = machine
+        self._what = what
         self._make = make
         self._inner: Coroutine[Any, Any, R] | None = None
+
+    def __del__(self) -> None:
+        if self._inner is None and self._machine.leaving is None and not self._machine.asked:
+            warnings.warn(f"{self._what} was never awaited: write `await` before it", RuntimeWarning, stacklevel=2)
 
     def _begun(self) -> Coroutine[Any, Any, R]:
         if self._inner is None:
@@ -45,8 +55,13 @@ class Call(Coroutine[Any, Any, R]):
         return self._begun().throw(*exc)
 
     def close(self) -> None:
-        if self._inner is not None:
-            self._inner.close()
+        self._begun().close()
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """The name by which the author of a body knows a call."""
+    name = function.__name__.rstrip("_")
+    return "handle.result()" if name == "result_of" else f"actx.{name}()"
 
 
 def called(machine: Machine, function: Callable[..., R], *args: Any, **kwargs: Any) -> Call[R]:
@@ -58,11 +73,11 @@ def called(machine: Machine, function: Callable[..., R], *args: Any, **kwargs: A
         value = function(*args, **kwargs)
     except Pend as pend:
         wait = pend.wait
-        return Call(lambda: _waited(machine, wait))
+        return Call(machine, name_of(function), lambda: _waited(machine, wait))
     except Exception as exc:  # noqa: BLE001 - raised where it is awaited
         failure = exc
-        return Call(lambda: _raised(failure))
-    return Call(lambda: _value(value))
+        return Call(machine, name_of(function), lambda: _raised(failure))
+    return Call(machine, name_of(function), lambda: _value(value))
 
 
 async def _value(value: R) -> R:
