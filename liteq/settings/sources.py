@@ -53,9 +53,9 @@ def load(
     found: dict[str, Given] = {}
     folder = Path(directory)
     for path, read in ((folder / INI, _read_ini), (folder / TOML, _read_toml)):
-        if path.is_file():
+        if _is_there(path):
             found.update(_checked(read(path), Source.FILE, path.name))
-    if (module := folder / MODULE).is_file():
+    if _is_there(module := folder / MODULE):
         found.update(_checked(read_object(_run(module)), Source.MODULE, MODULE, strict=False))
     environ = os.environ if environ is None else environ
     found.update(_from_celery_s_environment(environ))
@@ -63,6 +63,16 @@ def load(
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
     found.update(_checked(given, Source.COMMAND_LINE, "the command line"))
     return found
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except PermissionError as exc:  # nobody knows which settings would hold there
+        raise ImproperlyConfigured(
+            f"{path.absolute()} cannot be looked for ({exc.strerror}): this user may not enter the working directory; "
+            "start the process in another"
+        ) from None
 
 
 def _checked(values: Mapping[str, Any], source: Source, origin: str, *, strict: bool = True) -> dict[str, Given]:

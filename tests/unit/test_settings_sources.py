@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -133,6 +134,15 @@ def test_a_wrong_file_is_one_clear_line(tmp_path, files, message):
         load(environ={}, directory=tmp_path)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_working_directory_that_cannot_be_entered_is_one_clear_line(tmp_path, monkeypatch):
+    def closed(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", closed)
+    with pytest.raises(ImproperlyConfigured, match=r"liteq\.ini cannot be looked for \(Permission denied\): this user"):
+        load(environ={}, directory=tmp_path)
 
 
 def test_text_that_is_wanted_as_text_is_read_without_pydantic():
