@@ -7,13 +7,14 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Mu
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any
 
+from liteq.app.conf import AppConf, ConfigSource
 from liteq.app.urls import check_url, home_of_caller, placed
 from liteq.canvas import Signature
 from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
 from liteq.sending.options import OF_A_CALL, check_options
 from liteq.serialization import Content
-from liteq.settings import Conf, Given, Source, canonical, import_object, read_object, sources
+from liteq.settings import Conf, Given, Source, canonical, import_object, sources
 from liteq.settings.conf import KNOWN
 from liteq.settings.objects import refuse_mix
 from liteq.signals import Signal
@@ -22,7 +23,7 @@ from liteq.utils.misspelt import unexpected
 if TYPE_CHECKING:
     from liteq.serialization.sealing import Vault
 
-__all__ = ["AppConf", "ConfigSource", "PendingConf", "Settings", "check_keywords"]
+__all__ = ["PendingConf", "Settings", "check_keywords"]
 
 OF_THE_CONSTRUCTOR = frozenset({"broker_url", "result_backend", "include"})
 
@@ -36,47 +37,6 @@ def check_keywords(what: str, names: Iterable[str]) -> None:
     if unknown:
         known = (*KNOWN, "backend", "broker", "changes", "clock", "config_source", "main", "task_cls", "tasks")
         raise unexpected(f"{what}()", unknown, known, "a value of your own goes into app.conf")
-
-
-class AppConf(Conf):
-    """Settings that tell their app when one of them changes.
-
-    A mapping or list inside a setting is to be replaced, not changed in place: the latter goes unnoticed.
-    """
-
-    __slots__ = ("_changed",)
-
-    _changed: Callable[[], object]
-
-    def __init__(self, changed: Callable[[], object]) -> None:
-        object.__setattr__(self, "_changed", changed)
-        super().__init__()
-
-    def apply_given(self, values: Any) -> None:
-        super().apply_given(values)
-        self._changed()
-
-    def __delitem__(self, name: str) -> None:
-        super().__delitem__(name)
-        self._changed()
-
-
-class ConfigSource:
-    """The argument of `config_from_object`: read when the settings are."""
-
-    def __init__(self, source: Any, namespace: str | None, *, silent: bool = False) -> None:
-        self.source = source
-        self.namespace = namespace
-        self._silent = silent
-
-    def read(self) -> dict[str, Any]:
-        """The settings that the source holds. Raises ImproperlyConfigured when it cannot be found, unless `silent`."""
-        try:
-            return read_object(self.source, self.namespace)
-        except ImportError:  # NoSuchModule is one
-            if not self._silent:
-                raise
-            return {}
 
 
 def outside_sources() -> dict[str, Given]:
@@ -211,7 +171,7 @@ class Settings:
                 told.send(sender=self._app, source=self._source)
             else:  # a method of the app's class: the hook was one before Celery 4, and is still written so
                 told()
-            conf = AppConf(self._forget)
+            conf = AppConf(self._forget, lambda: self._source)
             for fun in self._defaults:
                 self._apply_default(conf, fun)
             self._apply_read(conf, self._read_sources())

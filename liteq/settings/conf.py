@@ -162,10 +162,20 @@ class Conf(MutableMapping[str, Any]):
             pass
         if (new := canonical(name)) in NO_EFFECT:
             return unused_default(new)
+        return self._elsewhere(name)
+
+    def _elsewhere(self, name: str) -> Any:
+        """The value of a name that is not among the settings. Raises KeyError."""
         raise KeyError(name)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and ((new := canonical(name)) in self.__dict__ or new in NO_EFFECT)
+        if not isinstance(name, str):
+            return False
+        try:
+            self[name]
+        except KeyError:
+            return False
+        return True
 
     def __iter__(self) -> Iterator[str]:
         return iter(list(self.__dict__))

@@ -70,6 +70,29 @@ def test_config_namespace(monkeypatch):
     assert app.conf.result_expires == 12
 
 
+@pytest.mark.celery(
+    "Application", "With a namespace `conf` also knows names as the object has them, and its other ones"
+)
+def test_names_behind_a_namespace():
+    class Source:
+        CELERY_TASK_TIME_LIMIT = 7
+        CELERY_ONCE = {"backend": "file"}
+        MEDIA_ROOT = "/media"
+
+    app = Celery("x", broker="sqlite:///a.db", set_as_current=False)
+    app.config_from_object(Source, namespace="CELERY")
+    app.conf.task_soft_time_limit = 5
+    names = ("task_time_limit", "TASK_TIME_LIMIT", "CELERY_TASK_TIME_LIMIT", "CELERY_TASK_SOFT_TIME_LIMIT")
+    assert [getattr(app.conf, name) for name in names] == [7, 7, 7, 5]
+    assert app.conf.ONCE == app.conf.CELERY_ONCE == app.conf["once"] == {"backend": "file"}
+    assert ("MEDIA_ROOT" in app.conf, app.conf.MEDIA_ROOT, app.conf.get("STATIC_ROOT")) == (True, "/media", None)
+    with pytest.raises(AttributeError, match="STATIC_ROOT"):
+        _ = app.conf.STATIC_ROOT
+    assert "MEDIA_ROOT" not in app.conf.table(with_defaults=True)
+    app.config_from_object({"MEDIA_ROOT": "/media"}, namespace="CELERY")
+    assert app.conf.MEDIA_ROOT == "/media"
+
+
 @pytest.mark.celery("Application", "`config_from_object(name, silent=True)`: a module that may be missing")
 def test_config_silent():
     app = Celery("x", set_as_current=False)
