@@ -7,7 +7,6 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Mu
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any
 
-from liteq.app.conf import AppConf, ConfigSource
 from liteq.app.urls import check_url, home_of_caller, placed
 from liteq.canvas import Signature
 from liteq.context import App
@@ -16,7 +15,7 @@ from liteq.sending.options import OF_A_CALL, check_options
 from liteq.serialization import Content
 from liteq.settings import Conf, Given, Source, canonical, import_object, sources
 from liteq.settings.conf import KNOWN
-from liteq.settings.objects import refuse_mix
+from liteq.settings.objects import ConfigSource, refuse_mix
 from liteq.signals import Signal
 from liteq.utils.misspelt import unexpected
 
@@ -37,6 +36,44 @@ def check_keywords(what: str, names: Iterable[str]) -> None:
     if unknown:
         known = (*KNOWN, "backend", "broker", "changes", "clock", "config_source", "main", "task_cls", "tasks")
         raise unexpected(f"{what}()", unknown, known, "a value of your own goes into app.conf")
+
+
+class AppConf(Conf):
+    """Settings that tell their app when one of them changes.
+
+    A mapping or list inside a setting is to be replaced, not changed in place: the latter goes unnoticed.
+    """
+
+    __slots__ = ("_changed", "_source")
+
+    _changed: Callable[[], object]
+    _source: Callable[[], ConfigSource | None]
+
+    def __init__(self, changed: Callable[[], object], source: Callable[[], ConfigSource | None]) -> None:
+        object.__setattr__(self, "_changed", changed)
+        object.__setattr__(self, "_source", source)
+        super().__init__()
+
+    def apply_given(self, values: Any) -> None:
+        super().apply_given(values)
+        self._changed()
+
+    def __delitem__(self, name: str) -> None:
+        super().__delitem__(name)
+        self._changed()
+
+    def _elsewhere(self, name: str) -> Any:
+        """With a namespace, as in Celery, code asks for names as the source has them, and for what is not of ours.
+
+        `conf.CELERY_TASK_TIME_LIMIT` and `conf.TASK_TIME_LIMIT` are the setting; `conf.MEDIA_ROOT` is Django's.
+        """
+        source = self._source()
+        if source is None or not source.prefix or name.startswith("_"):
+            raise KeyError(name)
+        short = name.removeprefix(source.prefix).lower()
+        if name.isupper() and short in self.__dict__:
+            return self.__dict__[short]
+        return source.find(name)
 
 
 def outside_sources() -> dict[str, Given]:

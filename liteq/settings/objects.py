@@ -13,7 +13,7 @@ from liteq.settings.celery_names import NO_EFFECT, old_name
 from liteq.settings.conf import KNOWN, canonical
 from liteq.settings.table import SETTINGS
 
-__all__ = ["import_object", "read_object", "refuse_mix"]
+__all__ = ["ConfigSource", "import_object", "read_object", "refuse_mix"]
 
 logger = logging.getLogger("liteq.settings")
 
@@ -127,3 +127,36 @@ def _exists(module_name: str) -> bool:
     except ValueError:  # "" or "."
         return False
     return True
+
+
+class ConfigSource:
+    """The argument of `config_from_object`: read when the settings are."""
+
+    def __init__(self, source: Any, namespace: str | None, *, silent: bool = False) -> None:
+        self.source = source
+        self.namespace = namespace
+        self._silent = silent
+
+    @property
+    def prefix(self) -> str:
+        """The beginning of the names of settings in it."""
+        return f"{self.namespace.rstrip('_')}_" if self.namespace else ""
+
+    def read(self) -> dict[str, Any]:
+        """The settings that the source holds. Raises ImproperlyConfigured when it cannot be found, unless `silent`."""
+        try:
+            return read_object(self.source, self.namespace)
+        except ImportError:  # NoSuchModule is one
+            if not self._silent:
+                raise
+            return {}
+
+    def find(self, name: str) -> Any:
+        """The value that the source itself holds under `name`. Raises KeyError where there is none."""
+        source = import_object(self.source) if isinstance(self.source, str) else self.source
+        if isinstance(source, Mapping):
+            return source[name]
+        try:
+            return getattr(source, name)
+        except AttributeError:
+            raise KeyError(name) from None

@@ -51,7 +51,6 @@ IMPORTERS = {
     "liteq/app/compat/loader.py": "app.loader: the user's modules",
     "liteq/app/discovery.py": "autodiscover_tasks: the user's modules",
     "liteq/app/integrations.py": "fixups: functions of the user's, or of a framework that is in use",
-    "liteq/app/conf.py": "config_from_object: the user's module",
     "liteq/app/settings.py": "payload_codec: the user's class",
     "liteq/app/registrar.py": "include and imports: the user's modules",
     "liteq/routing/routes.py": "task_routes: the user's routers",
