@@ -1941,6 +1941,27 @@ MUTANTS = [
         "../integration/test_workflow_memo_tx.py::test_a_step_in_a_database_of_ones_own_has_its_effect_once",
     ),
     without(
+        "a rewound step in another database is made again", "liteq/workflow/stepping/databases.py",
+        'again = f".{machine.rewound}" if machine.rewound else ""', 'again = ""',
+        "../integration/test_workflow_rewound.py::test_a_rewound_run_does_its_steps_in_other_databases_again",
+    ),
+    without(
+        "a rewind keeps the id of what was sent", "liteq/storage/runs/again.py",
+        ' and step.kind != "send"]', "]",
+        "../integration/test_workflow_child_ids.py::test_a_rewind_leaves_what_was_sent_under_an_id_of_its_own",
+    ),
+    without(
+        "a handle that is named twice is waited for once", "liteq/workflow/calling/handles.py",
+        "need = len({handle._place for handle in open_ if handle.id is not None})",
+        "need = sum(handle.id is not None for handle in open_)",
+        "../integration/test_workflow_targets.py::test_a_handle_that_is_named_twice_is_waited_for_once",
+    ),
+    without(
+        "a sent step has the options of its call", "liteq/workflow/calling/targets.py",
+        "options=to_send(step)", "options=None",
+        "../integration/test_workflow_sent_options.py::test_a_sent_step_that_is_to_be_asked_about_is_not_repeated",
+    ),
+    without(
         "a run that a transactional step starts belongs to its commit", "liteq/workflow/client/starting.py",
         'transaction if hasattr(transaction, "start") else app.storage.runs', "app.storage.runs",
         "../integration/test_workflow_memo_tx.py::test_what_a_transactional_step_sends_belongs_to_its_commit",
