@@ -154,6 +154,7 @@ def test_flask_s_app_is_not_taken_for_celery_s(check):
         ("Dockerfile", 'CMD ["celery", "-A", "proj", "worker", "-P", "gevent"]\n', "missing", "celery worker -P"),
         ("compose.yml", "x:\n  command: celery -A p beat --scheduler django_celery_beat.schedulers:X\n", "differs",
          "celery beat --scheduler"),
+        ("Procfile", "worker: celery -A proj worker --purge -l INFO\n", "differs", "celery worker --purge"),
         ("run.sh", "exec celery \\\n  --app proj \\\n  worker --no-flag\n", "missing", "celery worker --no-flag"),
     ],
 )  # fmt: skip

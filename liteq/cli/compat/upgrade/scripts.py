@@ -86,6 +86,10 @@ def _verdicts(command: str, words: list[str]) -> list[tuple[str, Verdict]]:
             verdicts.append((f"{what} {flag}", (Severity.MISSING, NO_GREEN)))
         elif flag in {"-S", "--scheduler"} and "django" in (value or following):
             verdicts.append((f"{what} {flag}", PACKAGES["django_celery_beat"]))
+        elif command == "worker" and flag in {"--purge", "--discard"} and "--yes" not in words:
+            verdicts.append(
+                (f"{what} {flag}", (Severity.DIFFERS, "asks before it deletes, and no one answers: add --yes"))
+            )
         elif flag.startswith("--") and flag not in known and not isinstance(made, click.Group):
             verdicts.append((f"{what} {flag}", (Severity.MISSING, f"`liteq {command}` has no such option")))
     return verdicts
