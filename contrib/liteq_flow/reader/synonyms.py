@@ -12,6 +12,7 @@ from liteq_flow.reader.words import (
     NO_EFFECT,
     NO_EFFECT_IN_STEP,
     REFUSED,
+    REFUSED_IN_SCHEDULE,
     REFUSED_IN_STEP,
     SYNONYMS,
     SYNONYMS_IN_STEP,
@@ -41,6 +42,8 @@ def settle(root: Spot) -> Iterator[Said]:
     if isinstance(one := _value(words.get("type")), str) and one in {"agent", "build"}:
         yield ("type",), f"{one!r} is not known here; use `agent:` steps or `task:`, a function of an app", True
         del words["type"]
+    if isinstance(times := words.get("schedule"), Spot) and isinstance(times.value, dict):
+        yield from _take_out(times, ("schedule",), REFUSED_IN_SCHEDULE, {})
     if isinstance(handlers := words.get("handler_on"), Spot) and isinstance(handlers.value, dict):
         yield from _rename(
             handlers, ("handler_on",), IN_HANDLERS, DOCUMENT["properties"]["handler_on"]["properties"], {}

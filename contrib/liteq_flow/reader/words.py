@@ -6,7 +6,7 @@ from typing import Final
 
 __all__ = [
     "ACTIONS_REFUSED", "CONTEXT", "IN_HANDLERS", "IN_STEP", "NO_EFFECT", "NO_EFFECT_IN_STEP", "REFUSED",
-    "REFUSED_IN_STEP", "RESERVED", "SYNONYMS", "SYNONYMS_IN_STEP", "obeyed", "refused_action",
+    "REFUSED_IN_SCHEDULE", "REFUSED_IN_STEP", "RESERVED", "SYNONYMS", "SYNONYMS_IN_STEP", "obeyed", "refused_action",
 ]  # fmt: skip
 
 USE_TASK = "use `task:`, a function of an app"
@@ -39,6 +39,10 @@ SYNONYMS_IN_STEP: Final = {
     "retry": "retry_policy",
     "script": "run",
     "timeout": "timeout_sec",
+}
+REFUSED_IN_SCHEDULE: Final = {
+    "stop": "a clock ends no run; give the flow a `timeout_sec`",
+    "restart": "a clock ends no run; give the flow a `timeout_sec`, and another line to `start`",
 }
 IN_HANDLERS: Final = {"cancel": "abort"}
 # Inside what a step says of itself.
