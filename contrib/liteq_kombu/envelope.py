@@ -23,6 +23,7 @@ from kombu.utils.json import register_type
 from liteq.clock import from_ms, to_ms
 from liteq.message import Flag, Lease, Message, new_id
 from liteq.serialization import decode, encode
+from liteq.serialization.embedded import is_deflated, packed, unpacked
 from liteq.utils.names import checked_id, checked_name
 
 __all__ = ["FACTS", "OPAQUE", "facts_of", "inside_of", "lease_of", "opened", "payload_of", "row_of"]
@@ -189,7 +190,7 @@ def _celery(headers: Mapping[str, Any], properties: Mapping[str, Any], embed: An
     """The part of a message that only Celery reads."""
     found: dict[str, Any] = {}
     if kept := {name: value for name, value in embed.items() if value}:
-        found["embed"] = kept
+        found["embed"] = packed(kept)
     if headers.get("lang", "py") != "py":
         found["lang"] = headers["lang"]
     for name in ("group", "group_index", "retries"):
@@ -198,6 +199,14 @@ def _celery(headers: Mapping[str, Any], properties: Mapping[str, Any], embed: An
     info = properties.get("delivery_info") or {}
     if info.get("exchange") or info.get("routing_key", queue) != queue:
         found["to"] = [info.get("exchange") or "", info.get("routing_key")]
+    return found
+
+
+def embed_of(celery: Mapping[str, Any]) -> dict[str, Any]:
+    """The callbacks, errbacks and the rest of a chain, of the part that only Celery reads."""
+    found: dict[str, Any] = celery.get("embed", {})
+    if is_deflated(found):
+        found = orjson.loads(unpacked(found))
     return found
 
 
@@ -269,7 +278,7 @@ def payload_of(lease: Lease, where: str, *, lower_first: bool, beside: bool, arg
     body = lease.payload
     if args is not None:
         body = orjson.dumps([args, orjson.loads(lease.payload)[1]])
-    embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None, **celery.get("embed", {})}
+    embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None, **embed_of(celery)}
     if lease.group_id is not None and not embed["chord"]:
         embed["chord"] = {**MEMBER, "options": {"task_id": lease.group_id}}
     exchange, routing_key = celery.get("to", ("", lease.queue))

@@ -19,9 +19,10 @@ from kombu.utils.json import loads as kombu_loads
 
 from liteq.message import DEPTH_SHIFT, LATER, Flag, Lease, Message, depth_of
 from liteq.serialization import kind_of
+from liteq.serialization.embedded import packed
 from liteq.storage.settling.telling import ERRBACK
 from liteq_kombu import running
-from liteq_kombu.envelope import OPAQUE
+from liteq_kombu.envelope import OPAQUE, embed_of
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -134,7 +135,7 @@ def embedded(row: Message) -> dict[str, Any]:
     """The chain, callbacks and errbacks that a message brings, as Celery's tracer would have them."""
     if row.options is None or b'"embed"' not in row.options:
         return {}
-    embed = orjson.loads(row.options).get("celery", {}).get("embed", {})
+    embed = embed_of(orjson.loads(row.options).get("celery", {}))
     found: dict[str, Any] = kombu_loads(orjson.dumps(embed).decode())
     return found
 
@@ -142,9 +143,9 @@ def embedded(row: Message) -> dict[str, Any]:
 def as_awaited(row: Message, *behind: str) -> Message:
     """`row` as one behind which others are sent with it: what it embeds of the kinds `behind` are those rows."""
     doc = orjson.loads(row.options or b"{}")
-    embed = doc.get("celery", {}).get("embed", {})
-    for kind in behind:
-        embed.pop(kind, None)
+    celery = doc.get("celery", {})
+    if "embed" in celery:
+        celery["embed"] = packed({kind: one for kind, one in embed_of(celery).items() if kind not in behind})
     return replace(row, flags=row.flags | Flag.LINKED, options=orjson.dumps(doc))
 
 

@@ -16,6 +16,7 @@ from liteq.exceptions import BadMessage, LeaseLost
 from liteq.message import Batch, Lease
 from liteq.sending.compile import Compiled, compile_behind
 from liteq.serialization import decode
+from liteq.serialization.embedded import is_deflated, unpacked
 from liteq.utils.ids import ids_of
 
 __all__ = ["behind", "has_embedded", "put_behind"]
@@ -72,6 +73,11 @@ def put_behind(app: App, lease: Lease) -> Lease:
     embed = kept.get("embed") if isinstance(kept, dict) else None
     if not isinstance(embed, dict):
         return lease
+    if is_deflated(embed):
+        try:
+            embed = decode(unpacked(embed))
+        except ValueError as exc:
+            raise BadMessage(str(exc)) from exc
     if embed.get("chord") and lease.group_id is None:
         raise BadMessage(
             "it is a member of a chord that this queue does not have: its sender keeps results elsewhere, so "

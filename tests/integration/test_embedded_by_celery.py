@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from liteq import LiteQ, chord, group
-from liteq.message import Ack, Batch, Message, WorkerIdentity, new_id
-from liteq.serialization import encode
+from liteq.message import Ack, Batch, Message, Release, WorkerIdentity, new_id
+from liteq.serialization import embedded, encode
 from liteq.states import State
+from liteq.storage.settling.telling import ERRBACK, errback_id
 from liteq.testing import FakeClock, drain
 from liteq.worker.pool.executor import Executor
+
+
+@pytest.fixture(params=["as it is", "deflated"], autouse=True)
+def form(request, monkeypatch):
+    """How it stands in the options: a long rest of a chain is deflated."""
+    if request.param == "deflated":
+        monkeypatch.setattr(embedded, "LONG", 0)
 
 
 @pytest.fixture
@@ -42,7 +51,8 @@ def app(tmp_path):
 
 def send(app, name="add", args=(1,), **embed):
     """A message as contrib/liteq_kombu writes it; its id."""
-    options = encode({"celery": {"embed": embed}}, what="options")
+    told = embedded.packed(orjson.loads(encode(embed, what="embed")))
+    options = encode({"celery": {"embed": told}}, what="options")
     (id_,) = app.storage.enqueue(Batch([Message(new_id(), name, encode([list(args), {}], what="a"), options=options)]))
     return id_
 
@@ -114,6 +124,29 @@ def test_errbacks_run_where_the_worker_vanishes_for_good(app):
     app.storage.reap([number])
     drain(app)
     assert app.ran == [2, id_]
+
+
+def test_word_is_left_where_a_message_ends_that_no_worker_has_seen(app):
+    id_ = send(app, errbacks=[sig(app, "report")])
+    for _ in range(app.conf.max_crashes):
+        number = app.storage.register_worker(WorkerIdentity(new_id(), "w", "host", "boot", 1, "1"))
+        (lease,) = app.storage.claim(["celery"], worker=number, limit=5, visibility_s=60)
+        app.storage.settle([(lease, Release(crashed=True))])
+    assert state(app, id_) is State.DEAD
+    assert app.storage.reader.find(errback_id(id_)).task == ERRBACK
+
+
+@pytest.mark.parametrize("cut", [lambda text: text[:-8], lambda _: "no base64", lambda _: 7])
+def test_what_cannot_be_inflated_fails_with_the_reason(app, cut):
+    embed = embedded.packed({"chain": ["x" * embedded.LONG]})
+    options = encode({"celery": {"embed": {"zlib": cut(embed["zlib"])}}}, what="options")
+    payload = encode([[1], {}], what="a")
+    (id_,) = app.storage.enqueue(Batch([Message(new_id(), "add", payload, options=options)]))
+    drain(app)
+    assert app.ran == []
+    record = app.storage.reader.find(id_)
+    assert record.state is State.DEAD
+    assert "what a message of Celery's brings along" in record.error.decode()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Final
 import orjson
 
 from liteq.message import Batch, Flag, Message
+from liteq.serialization.embedded import is_deflated, unpacked
 from liteq.storage.driver import Transaction
 from liteq.storage.sending.enqueue import place
 from liteq.utils.ids import ids_of
@@ -53,4 +54,11 @@ def _names_somebody(options: bytes | None) -> bool:
         return False
     for name in ("celery", "embed"):
         found = found.get(name) if isinstance(found, dict) else None
-    return isinstance(found, dict) and bool(found.get("errbacks") or found.get("chain"))
+    if not isinstance(found, dict):
+        return False
+    if is_deflated(found):
+        try:
+            found = orjson.loads(unpacked(found))
+        except ValueError:
+            return False
+    return bool(found.get("errbacks") or found.get("chain"))

@@ -148,6 +148,19 @@ def test_canvases_run(shop: Shop) -> None:
     assert shop.app.GroupResult.restore(many.id).get(timeout=60) == [0, 2, 4, 6]
 
 
+def test_the_rest_of_a_long_chain_is_kept_short(shop: Shop) -> None:
+    """Celery repeats it in each link; a row is written anew whole as often as its state changes."""
+    from celery import chain
+
+    first = last = chain(shop.sig("add", 0, 1), *(shop.sig("add", 1) for _ in range(59)), app=shop.app).delay()
+    assert last.get(timeout=60) == 60
+    while first.parent is not None:
+        first = first.parent
+    options = shop.record(first.id).options
+    assert options is not None
+    assert len(options) < 4_000  # of 59 links, some 190 bytes each
+
+
 def test_callbacks_and_errbacks_run(shop: Shop) -> None:
     linked = shop.send("add", 1, 1, link=shop.sig("add", 5, task_id="linked"))
     assert linked.get(timeout=60) == 2
