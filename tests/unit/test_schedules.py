@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from math import asin, atan2, cos, degrees, radians, sin
@@ -228,7 +229,8 @@ def test_solar_arguments_that_make_no_sense(arguments, about):
 
 
 def test_solar_without_its_library_names_the_package(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "astral", None)
+    for module in ("astral", "astral.sun"):  # one that is loaded is found without its package
+        monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(schedules.base.ImproperlyConfigured, match="pip install astral"):
         solar("sunset", 48.85, 2.35)
 
