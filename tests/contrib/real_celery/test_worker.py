@@ -51,6 +51,7 @@ def test_a_result_is_the_row_and_liteq_reads_it_as_its_own(shop: Shop) -> None:
 def test_a_process_of_the_pool_has_opened_the_file_before_its_first_task(tmp_path: Path) -> None:
     """A chain would wait for that once in each of them."""
     shop = Shop(tmp_path)
+    shop.liteq.storage.migrate()  # else the process waits for no other that makes the file just now
     worker = shop.start(children=1)
     shop.wait(lambda: " ready." in shop.log())
     (child,) = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
