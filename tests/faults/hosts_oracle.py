@@ -1,8 +1,9 @@
 """The oracle of the drill with hosts: what must hold when all is at rest, whatever has befallen whom.
 
 What was accepted is done, with its result. No token was given out twice, no lease ended well twice, and each execution
-but one has a reason: its lease ended otherwise, or the server that knew of it crashed. A lease is taken from its worker
-only when nothing was heard of it for a whole lease, by the server's clock, or its process was seen to be gone.
+but one has a reason: its lease ended otherwise, or the server that knew of it crashed. Such a server may have forgotten
+several of one message: what is no promise has not waited for its disk, nor for its standby. A lease is taken from its
+worker only when nothing was heard of it for a whole lease, by the server's clock, or its process was seen to be gone.
 """
 
 from __future__ import annotations
@@ -94,16 +95,31 @@ def _of_tokens(starts: Sequence[Start]) -> Iterator[str]:
 
 
 def _of_executions(starts: Sequence[Start], leases: Sequence[Lease], crashes: int) -> Iterator[str]:
-    """Each execution of a message, and each start of a step, but for one needs a lease that did not end well."""
+    """Each execution of a message, and each start of a step, but for one needs a lease that did not end well.
+
+    Or one that the server has forgotten in a crash.
+    """
     unwell: Counter[str] = Counter()
     asked: Counter[str] = Counter()
     for lease in leases:
         unwell[lease.id] += any(lease.when(what) for what in ("reaped", "crashed", "back"))
         asked[lease.id] += bool(lease.when("retried"))
+    known = {(lease.id, lease.token) for lease in leases}
+    forgotten = Counter(
+        (start.kind, start.id)
+        for start in starts
+        if not start.kind.startswith("step-") and (start.id, start.token) not in known
+    )
     for (kind, id_), n in Counter((start.kind, start.id) for start in starts).items():
-        again = n - 1 - (0 if kind.startswith("step-") else asked[id_])
+        lost = forgotten[kind, id_]
+        if lost and not crashes:
+            yield f"{kind} of {id_} began {lost} times under a lease that the server does not know"
+        again = n - lost - 1 - (0 if kind.startswith("step-") else asked[id_])
         if again > unwell[id_] + crashes:
-            yield f"{kind} of {id_} began {n} times, {unwell[id_]} leases ended otherwise, the server {crashes} times"
+            yield (
+                f"{kind} of {id_} began {n} times, {lost} of them forgotten, {unwell[id_]} leases ended otherwise, the "
+                f"server {crashes} times"
+            )
 
 
 def _of_leases(leases: Sequence[Lease], befallen: Sequence[Befallen], lease_s: float) -> Iterator[str]:
