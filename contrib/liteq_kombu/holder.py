@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import random
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -152,7 +153,9 @@ class Holder:
             if self._relaxed:
                 due.append((self._sync, SYNC_S))
             due.append((self._net, net_s))  # the last: the event loop that it wakes finds this thread asleep
-            self._stirred.wait(SYNC_S if self._relaxed and not self._resting else look_s)
+            # Never in step with the event loop's timers: awake together, the two would wake each other a dozen times.
+            rest_s = look_s * random.uniform(0.7, 1.0)
+            self._stirred.wait(SYNC_S if self._relaxed and not self._resting else rest_s)
             self._stirred.clear()
             if self._stop.is_set():
                 return
