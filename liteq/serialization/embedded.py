@@ -43,6 +43,6 @@ def unpacked(embed: Mapping[str, Any]) -> bytes:
         text = inflater.decompress(binascii.a2b_base64(embed[DEFLATED], strict_mode=True), MOST)
     except (ValueError, TypeError, zlib.error) as exc:
         raise ValueError(f"what a message of Celery's brings along cannot be read: {exc}") from exc
-    if not inflater.eof:
-        raise ValueError("what a message of Celery's brings along is cut off, or too long")
+    if not inflater.eof or not text.startswith(b"{"):
+        raise ValueError("what a message of Celery's brings along is cut off, too long, or no JSON object")
     return text

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import binascii
+import zlib
+
 import orjson
 import pytest
 
@@ -136,7 +139,10 @@ def test_word_is_left_where_a_message_ends_that_no_worker_has_seen(app):
     assert app.storage.reader.find(errback_id(id_)).task == ERRBACK
 
 
-@pytest.mark.parametrize("cut", [lambda text: text[:-8], lambda _: "no base64", lambda _: 7])
+LIST = binascii.b2a_base64(zlib.compress(b"[]"), newline=False).decode()
+
+
+@pytest.mark.parametrize("cut", [lambda text: text[:-8], lambda _: "no base64", lambda _: 7, lambda _: LIST])
 def test_what_cannot_be_inflated_fails_with_the_reason(app, cut):
     embed = embedded.packed({"chain": ["x" * embedded.LONG]})
     options = encode({"celery": {"embed": {"zlib": cut(embed["zlib"])}}}, what="options")
@@ -147,6 +153,17 @@ def test_what_cannot_be_inflated_fails_with_the_reason(app, cut):
     record = app.storage.reader.find(id_)
     assert record.state is State.DEAD
     assert "what a message of Celery's brings along" in record.error.decode()
+
+
+def test_no_word_is_left_for_what_cannot_be_inflated(app):
+    options = encode({"celery": {"embed": {"zlib": LIST}}}, what="options")
+    payload = encode([[1], {}], what="a")
+    (id_,) = app.storage.enqueue(Batch([Message(new_id(), "add", payload, options=options)]))
+    for _ in range(app.conf.max_crashes):
+        number = app.storage.register_worker(WorkerIdentity(new_id(), "w", "host", "boot", 1, "1"))
+        (lease,) = app.storage.claim(["celery"], worker=number, limit=5, visibility_s=60)
+        app.storage.settle([(lease, Release(crashed=True))])
+    assert (state(app, id_), state(app, errback_id(id_))) == (State.DEAD, None)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,24 @@ def test_a_disk_that_does_not_sync_is_told(driver: SQLiteDriver, monkeypatch: py
     driver.sync()  # never raises
     monkeypatch.undo()
     assert ids(driver) == ["a"]
+
+
+def test_relaxed_owes_a_sync_for_what_was_promised_alone(
+    library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = make(tmp_path, library, durability=Durability.RELAXED)
+    driver.migrate()
+    counted_syncs(driver, monkeypatch)
+    monkeypatch.setattr(driver, "_synced_at", inf)  # a moment ago, however slow this machine is
+    add(driver, "a", Promise.PROGRESS)
+    assert (driver.unsynced_since < inf, driver.owes) == (True, False)
+    add(driver, "b", Promise.ACCEPTED)
+    assert driver.owes
+    add(driver, "c", Promise.PROGRESS)
+    assert driver.owes
+    driver.sync()
+    assert (driver.unsynced_since, driver.owes) == (inf, False)
+    driver.close()
 
 
 def test_relaxed_syncs_again_after_a_while(library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

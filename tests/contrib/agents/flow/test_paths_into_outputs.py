@@ -82,7 +82,8 @@ def test_a_path_that_can_go_nowhere_is_refused(use: str, told: str) -> None:
 
 
 def test_text_that_names_no_output_stays_text() -> None:
-    read("steps:\n  - run: |\n      cat <<'EOF'\n      ${user.name}\n      EOF\n", "f.yaml")
+    found = read("steps:\n  - run: |\n      cat <<'EOF'\n      ${user.name}\n      EOF\n", "f.yaml")
+    assert "${user.name}" in repr(found)
 
 
 def test_a_command_that_is_the_name_of_a_flow_is_noted() -> None:
