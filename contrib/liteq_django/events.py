@@ -60,8 +60,8 @@ def event_stream(
     comes at once.
 
     Under ASGI no thread waits, in a view of either kind; under WSGI the request keeps its thread until the task has
-    ended, or the client has gone, which is noticed within 15 s. Raises Http404 for an unknown id, in an `async def`
-    view where that awaits it: `return await event_stream(...)`. Where it does not, the stream is `done` at once. Raises
+    ended, or the client has gone, which is noticed within 15 s. Raises Http404 for an unknown id; an `async def` view
+    has to await it for that, `return await event_stream(...)`, else the stream is `done` at once. Raises
     ValueError for an `interval_s` that is not above 0. A browser's EventSource connects again after the end: close it
     on `done`.
     """

@@ -108,7 +108,7 @@ class File:
         )
         self.counter = Counter(self.storage)
         self.begun = Begun()
-        self.nets: set[Ear] = set()  # of consumers in an event loop
+        self.ears: set[Ear] = set()  # of consumers in an event loop
         self.net_s = options.polling_interval  # between two looks at it by itself
         self._holder: Holder | None = None
         self._ready_in = 0

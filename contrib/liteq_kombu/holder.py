@@ -54,7 +54,7 @@ class Holder:
         self._stop = threading.Event()
         self._stirred = threading.Event()  # relaxed: the thread is to look at once, and shorter from now on
         self._resting = False  # the thread: nothing was held at its last look
-        self._busy = False  # since its last look for what is to be synced something was held, or the bell has rung
+        self._busy = False  # something was held, or the bell has rung, since its last look for what is to be synced
         self._thread: threading.Thread | None = None
         self._synced = -1
         self._looked_up = -1
@@ -133,7 +133,7 @@ class Holder:
     # -- the thread --------------------------------------------------------------------------------------------------
 
     def stir(self) -> None:
-        """Have the thread sync soon, where callers do not wait for it: somebody has committed, or something is held."""
+        """Have the thread sync soon, with `relaxed`: somebody has committed, or something is held."""
         self._busy = True
         # Looked at after the lease is there, as the thread looks for leases after it has said that it rests.
         if self._relaxed and self._resting:
@@ -142,7 +142,7 @@ class Holder:
 
     def _works(self) -> bool:
         """Whether something is held, or Celery's worker has a task whose message it has acknowledged already."""
-        return bool(self._leases) or (self._node is not None and self._node.works())
+        return bool(self._leases) or (self._node is not None and self._node.has_tasks())
 
     def _run(self) -> None:
         last: dict[Callable[[], None], float] = {}
@@ -227,7 +227,7 @@ class Holder:
         So an idle worker has one thread that wakes, and what wakes its event loop is the timers of Celery's own.
         """
         now, net_s = time.monotonic(), max(self._file.net_s, LEAST_NET_S)
-        for ear in list(self._file.nets):
+        for ear in list(self._file.ears):
             if now >= ear.checked_at + (2 * net_s if ear.has_bell else net_s):
                 ear.check()
 

@@ -174,13 +174,13 @@ class Transport(virtual.Transport):
         if not ear.has_bell:
             self.file.net_s = min(self.file.net_s, DEAF_S)
         loop.on_tick.add(self._on_tick)
-        self.file.nets.add(ear)
+        self.file.ears.add(ear)
         ear.wake()
 
     def _on_tick(self) -> None:
-        """Look for what no ring told of, where the loop is awake in any case: that saves a wake-up of its own.
+        """Look for a ring that was lost, where the loop is awake in any case.
 
-        It wakes the ear, and does not deliver: the loop has worked out already for how long it sleeps now.
+        It only wakes the ear: the loop has worked out already for how long it is going to sleep.
         """
         if (ear := self._ear) is not None and monotonic() >= ear.checked_at + self.file.net_s:
             ear.check()
@@ -192,7 +192,7 @@ class Transport(virtual.Transport):
         rung = ear.clear()
         self.deliver()
         if rung and (holder := self.file.held) is not None:
-            holder.stir()  # what the producers' last commits want is a sync
+            holder.stir()  # the producers' last commits are to be synced
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
@@ -203,7 +203,7 @@ class Transport(virtual.Transport):
     def _unregister(self) -> None:
         loop, self._loop = self._loop, None
         if loop is not None and self._ear is not None:
-            self.file.nets.discard(self._ear)
+            self.file.ears.discard(self._ear)
             loop.on_tick.discard(self._on_tick)
             for fd in self._ear.filenos():
                 with suppress(Exception):  # the loop has been reset, or is another process's

@@ -16,7 +16,7 @@ from liteq.storage.storage import Storage
 __all__ = ["Ear", "rings"]
 
 NET_S = 1.0  # a ring may be lost
-STALE_S = 5.0  # a consumer looks again so long after its last look: a pause may have ended, which nobody writes
+STALE_S = 5.0  # until a consumer looks again, whatever it has heard: the end of a pause is not written to the file
 SHORTEST_S = 0.01  # between two calls of `on_interval`
 
 
@@ -63,7 +63,7 @@ class Ear:
             self.wake()
 
     def clear(self) -> bool:
-        """Forget what was heard so far: the caller looks now; whether the bell has rung."""
+        """Forget what was heard so far, as the caller looks for messages next. Returns whether the bell has rung."""
         self._cleared_at = time.monotonic()
         with suppress(OSError):
             while os.read(self._reader, 4096):

@@ -73,7 +73,7 @@ def page_of(app: App, choice: Choice, *, after: str | None, limit: int) -> Page:
         states = STATES.get(choice.action, frozenset(State))
         search = replace(search, states=tuple(state for state in State if state in states))
     found = find(app, search, after=after, limit=limit, see=choice.see)
-    # What a move has moved comes once more, behind the mark in the order of its new place, and was counted by then.
+    # A message that was moved may be found once more, at its new place: it was counted already.
     lines = [line for line in found.lines if not is_so(choice.action, line, choice.arguments)]
     return Page([(line.seq, line.id) for line in lines], found.next)
 

@@ -66,12 +66,12 @@ class solar(BaseSchedule):  # noqa: N801 - Celery's name
     def next_after(self, moment: datetime) -> datetime:
         sun = self._astral()
         name, below, after_noon = EVENTS[self.event]
-        # Days of a clock on which the event is about noon. Of one whose midnight it comes near, a day may have it
-        # twice, and another not at all: a run would be left out, or come twice in a minute.
+        # Counted are the days of a zone in which the event is about noon. Near midnight a day could have it twice, and
+        # the next not at all: a run would come twice, or be left out.
         zone = timezone(timedelta(hours=round(self.lon / 15) - after_noon))
         depression = {} if below is None else {"depression": below}
-        # astral puts what comes before midnight in UTC at the end of that day, and leaves out the one that was to come
-        # there: it meets no such midnight at a place that is a whole turn further west.
+        # astral loses an event that is on the other side of midnight in UTC. A whole turn further west, which is the
+        # same place, none is.
         lon = self.lon - 360 if self.lon > 0 and after_noon else self.lon
         place = SimpleNamespace(latitude=self.lat, longitude=lon, elevation=0.0)
         day = moment.astimezone(zone).date() - timedelta(days=1)

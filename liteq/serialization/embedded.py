@@ -42,7 +42,7 @@ def unpacked(embed: Mapping[str, Any]) -> bytes:
     try:
         text = inflater.decompress(binascii.a2b_base64(embed[DEFLATED], strict_mode=True), MOST)
     except (ValueError, TypeError, zlib.error) as exc:
-        raise ValueError(f"what a message of Celery's brings along cannot be read: {exc}") from exc
+        raise ValueError(f"the links in a message of Celery's cannot be read: {exc}") from exc
     if not inflater.eof or not text.startswith(b"{"):
-        raise ValueError("what a message of Celery's brings along is cut off, too long, or no JSON object")
+        raise ValueError("the links in a message of Celery's are cut off, too long, or no JSON object")
     return text

@@ -61,7 +61,7 @@ class Upkeep:
     """Since when (monotonic) a commit of this process waits for a sync that is owed; infinity when none does."""
 
     owes: bool = False
-    """Whether a caller was promised something that is among them; heartbeats, for one, are not."""
+    """Whether one of those commits has what a caller was promised; a heartbeat, for one, promises nothing."""
 
     def clock_over(self, machine: Clock) -> Clock:
         """The clock of the times in the store, made of this machine's; `machine` itself where all are on one."""

@@ -1534,7 +1534,7 @@ MUTANTS = [
     ),
     without(
         "a result behind an early acknowledgement is synced", "contrib/liteq_kombu/holder.py",
-        "return bool(self._leases) or (self._node is not None and self._node.works())", "return bool(self._leases)",
+        "return bool(self._leases) or (self._node is not None and self._node.has_tasks())", "return bool(self._leases)",
         CELERY + "test_transport.py::"
         "test_with_relaxed_durability_a_worker_syncs_what_was_promised_and_no_heartbeat",
     ),

@@ -2,8 +2,9 @@
 
 What was accepted is done, with its result. No token was given out twice, no lease ended well twice, and each execution
 but one has a reason: its lease ended otherwise, or the server that knew of it crashed. Such a server may have forgotten
-several of one message: what is no promise has not waited for its disk, nor for its standby. A lease is taken from its
-worker only when nothing was heard of it for a whole lease, by the server's clock, or its process was seen to be gone.
+several leases of one message: a claim is no promise, and waits neither for the disk nor for the standby. A lease is
+taken from its worker only when nothing was heard of it for a whole lease, by the server's clock, or its process was
+seen to be gone.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def _of_tokens(starts: Sequence[Start]) -> Iterator[str]:
 def _of_executions(starts: Sequence[Start], leases: Sequence[Lease], crashes: int) -> Iterator[str]:
     """Each execution of a message, and each start of a step, but for one needs a lease that did not end well.
 
-    Or one that the server has forgotten in a crash.
+    A lease that the server has forgotten in a crash counts as such.
     """
     unwell: Counter[str] = Counter()
     asked: Counter[str] = Counter()

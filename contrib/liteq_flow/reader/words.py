@@ -41,8 +41,8 @@ SYNONYMS_IN_STEP: Final = {
     "timeout": "timeout_sec",
 }
 REFUSED_IN_SCHEDULE: Final = {
-    "stop": "a clock ends no run; give the flow a `timeout_sec`",
-    "restart": "a clock ends no run; give the flow a `timeout_sec`, and another line to `start`",
+    "stop": "a schedule cannot stop a run: give the flow a `timeout_sec`",
+    "restart": "a schedule cannot restart a run: give the flow a `timeout_sec`, and another line to `start`",
 }
 IN_HANDLERS: Final = {"cancel": "abort"}
 # Inside what a step says of itself.

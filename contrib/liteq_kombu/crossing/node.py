@@ -107,8 +107,8 @@ def free() -> int:
     return size - len(state.reserved_requests)
 
 
-def works() -> bool:
-    """Whether it has a task, also one that waits for a place in its pool, or whose message is acknowledged already."""
+def has_tasks() -> bool:
+    """Whether it has a task that runs or waits for a process of its pool, also one that is acknowledged already."""
     return bool(state.reserved_requests or state.active_requests)
 
 

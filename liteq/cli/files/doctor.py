@@ -52,7 +52,7 @@ def doctor(session: Session, /, fix: bool, sure: bool, db: tuple[str, ...]) -> i
     Exits with 1 when something is wrong (an error; a warning is no reason): a damaged file, messages that no worker
     takes, schedules that no beat sends. The integrity check reads the whole file and its log. Nothing is written.
 
-    With --fix: copies that killed backups left, files that other users can open, leases of workers that are gone,
+    With --fix: copies that killed restores left, files that other users can open, leases of workers that are gone,
     indexes that are damaged or missing, and free pages, which go back to the disk. It asks about each, and touches no
     message; workers may go on meanwhile. It exits as a check after it does.
 

@@ -186,9 +186,10 @@ def _scheduled(app: App, record: Record, _see: Sight) -> Why:
 
 
 def _key_missing(app: App, record: Record) -> Why | None:
-    """A worker that claimed it could not open it, and has left it to others; so does one that does not know its task.
+    """The reason where a worker has claimed it, could not open it, and has left it to others; else None.
 
-    Where this process lacks the key too, it cannot read in the options which of both it was.
+    A worker that does not know the task leaves it in the same way, and says so in its options. Where this process lacks
+    the key too, it cannot read them, and takes it that the key is missing.
     """
     if not record.flags & Flag.LEFT or (key := app.storage.values.key_of(record.id)) is None:
         return None

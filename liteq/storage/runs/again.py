@@ -161,7 +161,7 @@ def _forget(tx: Transaction, run: Found, steps: Sequence[StepRow], *, now_ms: in
 
     `events`: what such a row has taken is in the inbox again.
     """
-    # What was sent and not waited for is no child, and keeps its id: that may be another run's, found under its own.
+    # What `ctx.send` has sent is no child, and keeps its id: it may be another run, that had the id before.
     children = [step.child for step in steps if step.child is not None and step.kind != "send"]
     cancel_children(tx, [step.child for step in steps if step.child and step.ended_ms is None], now_ms=now_ms)
     for child in children:
@@ -197,7 +197,7 @@ def rewind(tx: Transaction, run_id: str, before: int, *, now_ms: int) -> None:
 
 
 def _marks_of(tx: Transaction, run: Found, kept: Sequence[StepRow]) -> set[str]:
-    """The marks of a run of which the steps `kept` are left: what it was told behind these counts no more."""
+    """The marks of a run that still hold when the steps `kept` alone are left."""
     last = dict[str, int]()
     for step in kept:
         last[step.scope] = max(step.pos, last.get(step.scope, -1))
@@ -205,7 +205,7 @@ def _marks_of(tx: Transaction, run: Found, kept: Sequence[StepRow]) -> set[str]:
 
 
 def _is_before(mark: str, last: dict[str, int]) -> bool:
-    """Whether a kept call stands at or behind the place of `mark`; True for a mark that has none."""
+    """Whether a kept call comes after the place of `mark`, for a cancel also at it; True for a mark without one."""
     if mark.startswith(CANCEL):
         scope, _, pos = mark.removeprefix(CANCEL).rpartition("/")
         return int(pos) <= last.get(scope, -1)

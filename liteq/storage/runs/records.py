@@ -28,9 +28,10 @@ class Started(NamedTuple):
 
 # A mark of a fork, with the id of the run whose steps it has kept. The NUL keeps it out of the list of patches.
 FORK = "\0fork "
-# A mark of a run that was rewound, with how often: what its transactional steps had left elsewhere counts no more.
+# A mark of a rewound run, with the number of rewinds that have forgotten a step: what its transactional steps left in
+# another database under a lower number is ignored.
 REWOUND = "\0rewound "
-# Marks of a cancel that the body was told of, at SCOPE/POS, and of a handle that had ended, behind SCOPE/POS.
+# SCOPE/POS follows: the place at which the body was told of a cancel, and the one behind which a handle had ended.
 CANCEL = "\0cancel "
 DONE = "\0done "
 

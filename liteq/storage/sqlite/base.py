@@ -306,7 +306,7 @@ class SQLiteDriver(FileUpkeep):
 
     def _check_file(self) -> None:
         """Somebody may have deleted or replaced the file; writes to the old one would vanish with it."""
-        files.reach(self.path)  # before it: until that is so, nothing that is asked below has an answer
+        files.reach(self.path)  # first: in a folder that cannot be entered the file would seem to be gone
         self._check_at = monotonic() + FILE_CHECK_S
         # Without a worker nobody else makes it anew, and sends would be refused on a disk that has long had room.
         self._short = self._ballast.in_use() and not self._ballast.make()

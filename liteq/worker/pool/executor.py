@@ -252,9 +252,9 @@ class Executor:
         ]
 
     def _begin(self, leases: list[Lease]) -> set[int]:
-        """Note that messages which run at most once have begun; the tokens of those: no other is to run.
+        """Note that messages which run at most once have begun; the tokens of those that may run now.
 
-        One that is left out belongs to another worker by now, and its outcome is thrown away.
+        One that is left out belongs to another worker by now. All are where the file cannot be written: they go back.
         """
         try:
             return {one.token for one in self.app.storage.leases.begin(leases)}

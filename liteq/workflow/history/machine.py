@@ -36,7 +36,7 @@ class Machine:
     """One activation of one run. `facts`: its state at the claim, or with its history."""
 
     kin: Sequence[str] = ()  # the ids of the runs that this one has kept steps of
-    rewound = 0  # how often steps of it were forgotten
+    rewound = 0  # the number of rewinds that have forgotten a finished step
     recorded: Any = None  # of a test with a recording: the answers to its calls (recording.py)
     pending: Awaiting | None = None  # of an async body that runs: its waits and its steps
     has_begun = False  # of a step that was sent and is limited: the token of its claim is spent

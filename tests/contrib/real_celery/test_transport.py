@@ -397,7 +397,7 @@ def test_with_relaxed_durability_a_worker_syncs_what_was_promised_and_no_heartbe
         holder.stir()  # the bell has rung: somebody has committed
         assert (synced(), synced()) == (1, 0)
         at_work = [True, True, False, False]
-        holder._node = SimpleNamespace(works=lambda: at_work.pop(0))
+        holder._node = SimpleNamespace(has_tasks=lambda: at_work.pop(0))
         for expected in (1, 1, 1, 0):  # the task has ended: its result was committed before that was known
             shop.liteq.send_task("shop.add", (1, 1), queue="another")  # as a process of the pool commits
             assert synced() == expected

@@ -147,7 +147,7 @@ def test_the_copies_of_killed_processes_are_told_and_removed(shop, project):
     part = project / f"shop.db.part{ended.pid}"
     for name in (part, Path(f"{part}-journal"), project / "shop.db.part1", project / "shop.db.partly"):
         name.write_text("half a copy")
-    assert f"{part.name}: a backup or a restore was killed" in shop("doctor").out
+    assert f"{part.name}: left by a restore that was killed" in shop("doctor").out
     assert fixes(shop)["unfinished copies"] == "1 removed"
     assert sorted(path.name for path in project.glob("shop.db.part*")) == ["shop.db.part1", "shop.db.partly"]
 

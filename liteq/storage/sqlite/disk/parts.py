@@ -1,8 +1,8 @@
 """Copies that are not finished: `NAME.partPID`, beside the file whose place or name they are to take.
 
-A process that is killed leaves its copy there, as large as the queue. The process that writes one holds a lock on it,
-which the kernel lets go with the process: its number alone would not do, as containers that share a folder number their
-processes each by themselves.
+A process that is killed leaves its copy there, as large as the queue. On Linux the process that writes one holds a lock
+on it, which ends with the process: its number alone does not say who writes, as containers that share a folder number
+their processes each by themselves. Elsewhere the number decides.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def writing(target: Path) -> Iterator[Path]:
 
 
 def left(target: Path) -> list[Path]:
-    """The copies for `target` whose processes have ended."""
+    """The copies for `target` whose processes have ended for certain."""
     return [path for path in _all(target) if _is_left(path)]
 
 
@@ -82,6 +82,8 @@ def _is_left(path: Path) -> bool:
 
 
 def _lives(pid: int) -> bool:
+    if sys.platform == "win32":  # there the look would be a signal
+        return True
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):  # no process has a number that the kernel cannot hold

@@ -116,7 +116,7 @@ def _of_place(facts: dict[str, Any]) -> Iterator[Check]:
         yield Check("disk", "warning" if free < LITTLE_SPACE else "ok", f"{free // MIB:,} MiB free")
     if facts["unfinished"]:
         names = ", ".join(Path(one).name for one in facts["unfinished"])
-        says = f"{names}: a backup or a restore was killed; `liteq doctor --fix`, or the next one, removes it"
+        says = f"{names}: left by a restore that was killed; `liteq doctor --fix`, or the next restore, removes it"
         yield Check("unfinished copies", "warning", says)
     for sentence in facts["litestream"]:
         yield Check("litestream", "warning", sentence)

@@ -51,7 +51,7 @@ def remedies(driver: Treated, facts: dict[str, Any]) -> list[Remedy]:
 
 
 def _unfinished(path: str, facts: dict[str, Any]) -> Iterator[Remedy]:
-    """The copies of backups and restores that were killed: as large as the queue, and of no use."""
+    """The copies that killed restores have left: as large as the queue, and of no use."""
     if facts["unfinished"]:
         names = ", ".join(map(os.path.basename, facts["unfinished"]))
         yield Remedy("unfinished copies", f"remove {names}", lambda: f"{len(parts.clear(Path(path)))} removed")

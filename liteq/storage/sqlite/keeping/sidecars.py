@@ -53,7 +53,7 @@ class Sidecars:
         while known is not None and identity(self._paths[which]) != known[which]:
             before, known = known, self._known
             if known is before:
-                return not unreachable(self._paths[which])  # in a closed folder nothing is seen, and all is there
+                return not unreachable(self._paths[which])  # in a folder that cannot be entered it only looks lost
         return False
 
     def check(self, session: Session | None) -> None:

@@ -128,6 +128,6 @@ def test_a_command_in_a_param_is_noted_and_a_handler_of_cancel_is_that_of_abort(
 
 def test_a_schedule_that_would_end_a_run_is_refused_with_a_way_out() -> None:
     with pytest.raises(
-        FlowRefused, match="'stop' is not known here: a clock ends no run; give the flow a `timeout_sec`"
+        FlowRefused, match="'stop' is not known here: a schedule cannot stop a run: give the flow a `timeout_sec`"
     ):
         read("schedule:\n  start: ['0 8 * * *']\n  stop: ['0 10 * * *']\nsteps:\n  - run: x\n", "f.yaml")
