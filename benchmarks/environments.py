@@ -33,7 +33,8 @@ def make(contestant: Contestant) -> None:
     if not contestant.requires or (mark.exists() and mark.read_text() == wanted):
         return
     python = shutil.which(contestant.python) if contestant.python else sys.executable
-    if python is None:
+    # Also where pyenv has its name and no version of it is chosen here.
+    if python is None or subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode:
         raise FileNotFoundError(f"{contestant.python} is not there")
     subprocess.run([python, "-m", "venv", "--clear", folder], check=True)
     subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "-q", *packages], check=True)

@@ -37,6 +37,10 @@ class Slots:
         """Put another number than the time into slot `i`."""
         PAIR.pack_into(self._map, i * PAIR.size, value, 1)
 
+    def clear(self, n: int) -> None:
+        """Forget what ran in the first `n` slots."""
+        self._map[: n * PAIR.size] = bytes(n * PAIR.size)
+
     def at(self, i: int) -> float:
         """When task `i` ran last, in seconds of the monotonic clock; 0.0 when it has not."""
         return float(PAIR.unpack_from(self._map, i * PAIR.size)[0])
