@@ -11,9 +11,9 @@ import threading
 
 from liteq.exceptions import StorageError
 from liteq.message import Lease, Outcome, Ran
+from liteq.storage.statistics.ended_as import ended_as
 from liteq.storage.statistics.stats import Key, Tally
 from liteq.storage.storage import Storage
-from liteq.worker.chores.counting import ended_as
 
 __all__ = ["Counter"]
 

@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from liteq.app.control import REVOKES_KEPT_S
 from liteq.serialization import decode, encode
-from liteq.storage.operating.commands import Command
+from liteq.storage.operating.commands import REVOKES_KEPT_S, Command
 from liteq_kombu.envelope import JSON
 
 if TYPE_CHECKING:

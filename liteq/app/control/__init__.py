@@ -19,10 +19,10 @@ from liteq.context.living import living
 from liteq.serialization import decode, encode
 from liteq.storage.claiming.workers import WorkerRecord
 from liteq.storage.operating.audit import Actor
+from liteq.storage.operating.commands import REVOKES_KEPT_S
 
 __all__ = ["Control", "Inspect", "PausedQueue", "flatten_reply"]
 
-REVOKES_KEPT_S = 86_400.0  # that an id is revoked which no message has, or one that runs, is kept for so long
 UNANSWERED_S = 60.0  # a command without a reply is carried out by the workers that see it within this time
 
 

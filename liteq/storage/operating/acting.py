@@ -89,7 +89,6 @@ SELECT group_id FROM liteq_messages WHERE id = :id AND group_id IS NOT NULL
 UNION ALL SELECT group_id FROM liteq_groups WHERE id = :id AND group_id IS NOT NULL
 """
 TAKEN_KEY = "its unique key is taken by an unfinished message"
-KEPT_MS = 86_400_000  # as app.control.revoke: the id of one that runs is kept as revoked for so long
 ASKED_MS = 60_000  # workers that see a command within this time carry it out
 ROWS_AT_ONCE = 5_000  # of a run's history, deleted in one transaction
 
@@ -238,7 +237,7 @@ def _terminate(tx: Transaction, target: Target, arguments: Arguments, now_ms: in
 
 
 def _stop(tx: Transaction, target: Target, now_ms: int, *, terminate: bool) -> None:
-    running = _cancel.revoke(tx, [target.id], now_ms=now_ms, keep_ms=KEPT_MS).running
+    running = _cancel.revoke(tx, [target.id], now_ms=now_ms, keep_ms=int(_commands.REVOKES_KEPT_S * 1000)).running
     if running:
         document = {"task_id": [target.id, *(i for i in running if i != target.id)], "terminate": terminate}
         _ask_workers(tx, "revoke", {**document, "signal": "SIGTERM"}, now_ms)

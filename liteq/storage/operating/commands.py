@@ -8,7 +8,7 @@ from __future__ import annotations
 from liteq.storage.driver import Transaction
 from liteq.utils.records import NamedTuple
 
-__all__ = ["Command", "Reply", "last_seen", "new_commands", "replies", "reply", "send"]
+__all__ = ["REVOKES_KEPT_S", "Command", "Reply", "last_seen", "new_commands", "replies", "reply", "send"]
 
 SEND = """
 INSERT INTO liteq_commands (name, arguments, destination, wants_reply, expires_ms)
@@ -23,6 +23,7 @@ SELECT id, name, arguments, destination, wants_reply, expires_ms FROM liteq_comm
 """
 REPLY = "INSERT INTO liteq_replies (command, worker, name, reply) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
 REPLIES = "SELECT worker, name, reply FROM liteq_replies WHERE command = ?"
+REVOKES_KEPT_S = 86_400.0  # that an id is revoked which no message has, or one that runs, is kept for so long
 KEEP_MS = 60_000  # replies are there for a late reader for so long after their command has expired
 
 

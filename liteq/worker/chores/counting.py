@@ -15,17 +15,16 @@ from typing import Any
 
 from liteq.context import Observer
 from liteq.exceptions import StorageError
-from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Outcome, Release, Replace, RetryAt
-from liteq.serialization import decode_error
+from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Outcome
 from liteq.storage.claiming.turn import Turn
+from liteq.storage.statistics.ended_as import ACKNOWLEDGED, ended_as
 from liteq.storage.statistics.stats import CHILD_EXIT, MEMO, NO_SUMS, STEP, WRITE_WAIT, Key, Sums, Tally
 from liteq.storage.storage import Storage
 from liteq.worker.pool import Pool
 
-__all__ = ["Counting", "ended_as"]
+__all__ = ["Counting"]
 
 FLUSH_S = 1.0  # between two writes of the sums
-ACKNOWLEDGED = ("succeeded", "")
 RUN = Flag.RUN
 TASK_AND_QUEUE = itemgetter(Lease._fields.index("task"), Lease._fields.index("queue"))
 
@@ -172,29 +171,3 @@ class Counting:
             self._storage.stats.add(sums)
             self._sums = {}
         self.due_at = inf
-
-
-def ended_as(lease: Lease, outcome: Outcome, max_crashes: int) -> tuple[str, str] | None:
-    """The outcome of one attempt as the statistics name it, and the exception's name or ""; None for what is no end."""
-    match outcome:
-        case Ack() | Replace():
-            return ACKNOWLEDGED
-        case RetryAt(error=error):
-            return "retried", _exception(outcome.cause, error)
-        case DeadLetter(error):
-            name = _exception(outcome.cause, error)
-            return ("rejected", "") if name == "Reject" else ("failed", name)
-        case Release(crashed=True, error=error):
-            again = lease.crashes + 1 < max_crashes and not lease.flags & Flag.EARLY_ACK
-            return "crashed" if again else "failed", _exception(None, error)
-        case Release(error=error) if error is not None:
-            return "rejected", ""
-        case Cancel(error):
-            return "expired" if error is not None and decode_error(error).message == "expired" else "cancelled", ""
-    return None
-
-
-def _exception(cause: tuple[str, ...] | None, error: bytes | None) -> str:
-    if cause is not None:
-        return cause[1]
-    return "" if error is None else decode_error(error).type

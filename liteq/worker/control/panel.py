@@ -14,12 +14,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
-from liteq.app.control import REVOKES_KEPT_S
 from liteq.exceptions import BadMessage
 from liteq.message import Cancel, Flag, Lease
 from liteq.serialization import decode, encode
 from liteq.storage.facades import Commands
-from liteq.storage.operating.commands import Command
+from liteq.storage.operating.commands import REVOKES_KEPT_S, Command
 from liteq.storage.sealed import vault_of
 from liteq.storage.storage import Storage
 from liteq.utils.records import NamedTuple

@@ -25,8 +25,9 @@ from liteq.message import (
     new_id,
 )
 from liteq.serialization import encode_error
+from liteq.storage.statistics.ended_as import ended_as
 from liteq.storage.statistics.stats import NO_SUMS, bucket_of, quantile
-from liteq.worker.chores.counting import Counting, ended_as
+from liteq.worker.chores.counting import Counting
 
 ERROR = encode_error(KeyError("x"))
 
