@@ -1890,8 +1890,8 @@ MUTANTS = [
         "../integration/test_workflow_recovery.py::test_a_step_that_returned_nothing_is_recovered_and_not_run_again",
     ),
     without(
-        "a body that ends before its history does parks", "liteq/workflow/history/machine.py",
-        "if scope is None or self.ahead.get(\"\", 0) <= scope.pos:", "if scope is not None:",
+        "a body that ends before its history does parks", "liteq/workflow/history/ahead.py",
+        "if self._last.get(name, 0) <= pos:", "if self._last:",
         "../integration/test_workflow_recovery.py::test_a_step_that_is_gone_parks_the_run",
     ),
     without(

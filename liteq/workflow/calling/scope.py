@@ -95,6 +95,8 @@ class Scope:
             if recorded == found:
                 found += " with other arguments"
             machine.diverged(place, recorded, found)
+        if row is None and kind != "map" and (mapped := machine.ahead.maps.get(place)) is not None:
+            machine.diverged(place, describe(mapped), describe(StepRow(*place, kind, name)))
         return place, row
 
     def _keyed(self, key: str) -> Place:
@@ -103,11 +105,13 @@ class Scope:
             raise WorkflowError(f"the key {key!r} is used twice in this run: give each call a key of its own")
         used.add(key)
         self.keyed += 1
-        return self.machine.place_of_key(key)
+        place = self.machine.place_of_key(key)
+        self.machine.met.add(place[0])
+        return place
 
     def passed(self) -> bool:
         """Whether history holds a call after this point: the run was here before."""
-        return self.machine.ahead.get(self.name, 0) > self.pos
+        return self.machine.ahead.is_behind(self, self.machine.met)
 
     def decide(self, mark: str, value: bool) -> bool:
         """`value`, as it was when the run was here first. It is remembered where true."""

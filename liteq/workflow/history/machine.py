@@ -16,6 +16,7 @@ from liteq.exceptions import LeaseLost, NonDeterminism, RunCancelled, StorageErr
 from liteq.message import Cancel, ContinueAsNew, Hold, Lease, Outcome, Park, Release, RunFacts, StepRow, Suspend
 from liteq.serialization import encode_error
 from liteq.storage.runs.records import CANCEL, FORK, REWOUND, Asked
+from liteq.workflow.history.ahead import Ahead
 from liteq.workflow.history.code import fingerprint_of
 from liteq.workflow.history.codec import hashes_under
 from liteq.workflow.history.errors import document_of
@@ -78,8 +79,9 @@ class Machine:
         self.scope: Point | None = None  # of the body itself
         self.is_step = False  # of a step that was sent as a message
         self.rows: dict[Place, StepRow] = {}
-        self.ahead: dict[str, int] = {}  # the last position that history holds, by scope
+        self.ahead = Ahead()
         self.used: set[str] = set()  # keys of calls
+        self.met: set[str] = set()  # ... and the scopes of their rows
         self.marks: set[str] = set()
         self.new_marks: list[str] = []
         self.unpatched: set[str] = set()  # ids of `patched` that this run had passed before they were there
@@ -105,11 +107,10 @@ class Machine:
         if facts.asked:
             self.asked = Asked(facts.asked, facts.reason)
         self.compensated = bool(facts.compensated)
-        rows, ahead = self.rows, self.ahead
+        rows = self.rows
         for row in history.steps:
             rows[row.scope, row.pos] = row
-            if row.pos > ahead.get(row.scope, -1):
-                ahead[row.scope] = row.pos
+        self.ahead.note(rows)
         for mark in history.marks:
             self._note(mark)
         if len(rows) >= self.app.conf.workflow_history_warning:
@@ -162,9 +163,7 @@ class Machine:
     def unused(self) -> StepRow | None:
         """A call of the body itself that history holds and that this code has not come to."""
         scope = self.scope
-        if scope is None or self.ahead.get("", 0) <= scope.pos:
-            return None
-        return min((row for row in self.rows.values() if row.scope == "" and row.pos > scope.pos), key=lambda r: r.pos)
+        return None if scope is None else self.ahead.unused(scope, self.rows)
 
     def flush(self) -> None:
         """Write what is still held back of streams."""

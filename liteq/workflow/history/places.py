@@ -43,7 +43,9 @@ class Point(Protocol):
     """A scope (calling/scope.py), as the machine and the attempts of steps know it."""
 
     machine: Any
+    name: str
     pos: int
+    branches: int
     given: str | None
     reached_ms: int
     shields: int
