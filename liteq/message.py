@@ -175,7 +175,8 @@ class StepRow(NamedTuple):
 
     `kind`: step call spawn map sleep event approval timer send start. `output` and `error` are JSON; it is open while
     `ended_ms` is None. Ended with neither: a sleep that is over, or a wait that timed out. `attempts`: those that
-    failed or, of one that ended, all. `due_ms`: the end of a sleep or of a wait's patience, the next attempt of a step.
+    failed or, of one that ended, all; of an approval, the reminders. `due_ms`: the end of a sleep or of a wait's
+    patience, the next attempt of a step.
     `waited`: while it waits for something by name, "event NAME", "approval TITLE", "memo KEY", "limit KEY".
     `child`: the message whose end ends it. `ended`: the order in which a run's waits ended, from 1. `memo`: 1 where
     a memo answered it. `marks`: the ids (JSON array) for which `patched` was true since the write before.

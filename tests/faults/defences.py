@@ -428,9 +428,9 @@ MUTANTS = [
         "../integration/test_beat_overlap.py::test_a_run_whose_place_is_taken_is_cancelled_with_a_reason",
     ),
     without(
-        "a reminder is no call of the body's", "liteq/workflow/calling/waits.py",
-        "    token = enter(None)", "    token = enter(scope)",
-        "../integration/test_workflow_webhook.py::test_an_approval_is_posted_and_again_at_each_reminder",
+        "a reminder is sent once", "liteq/workflow/calling/waits.py",
+        "if times > row.attempts else None", "if times else None",
+        "../integration/test_workflow_waits.py::test_a_reminder_is_not_sent_again_by_what_else_wakes_the_run",
     ),
     without(
         "a replay from a file leaves the queue alone", "liteq/cli/workflow/replay.py",

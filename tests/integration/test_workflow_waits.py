@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,7 +18,9 @@ from liteq.exceptions import (
     TimeoutError,
     WorkflowError,
 )
-from liteq.workflow import Failure, ctx
+from liteq.monitor.runs.run_replay import compared
+from liteq.testing import drain
+from liteq.workflow import Failure, actx, ctx
 from tests.integration.runs import Killed, Worker
 
 from .engines import on_both_engines
@@ -272,6 +275,36 @@ def test_a_request_is_told_of_again_by_its_reminder(app, asks):
         drain(app)
         assert len(told) == 2
         assert run.status == "succeeded"
+    finally:
+        signals.approval_requested.disconnect(receive)
+
+
+def test_a_reminder_is_not_sent_again_by_what_else_wakes_the_run(app):
+    @app.workflow(name="both")
+    async def both() -> None:
+        async def polls() -> None:
+            while True:
+                await actx.sleep("1m")
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(polls())
+            await actx.approval("Pay", remind="1h")
+
+    told = []
+
+    def receive(**fields):
+        told.append(app.clock.now_ms())
+
+    signals.approval_requested.connect(receive)
+    try:
+        run = both.start()
+        drain(app)
+        for _ in range(125):
+            app.clock.advance(60)
+            drain(app)
+        assert [at - told[0] for at in told] == [0, 3_600_000, 7_200_000]
+        assert compared(app, app.storage.runs.find(run.id))["ok"]
+        assert len(told) == 3, "a comparison reminds nobody"
     finally:
         signals.approval_requested.disconnect(receive)
 

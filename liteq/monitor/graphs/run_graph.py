@@ -114,7 +114,8 @@ class _Scopes:
             )  # fmt: skip
         inner = self.inside(row.child) if self.inside is not None and row.child is not None else None
         hung = [Hung("child", inner)] if inner is not None and inner.parts else []
-        return Node(first.n, row.kind, row.name, first.status, row.attempts, id=row.child, times=times, hung=hung)
+        attempts = 0 if row.kind == "approval" else row.attempts  # there they are its reminders
+        return Node(first.n, row.kind, row.name, first.status, attempts, id=row.child, times=times, hung=hung)
 
 
 def _beside(item: RunStep | str) -> str:

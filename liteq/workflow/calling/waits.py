@@ -16,10 +16,8 @@ from liteq.serialization import decode, encode
 from liteq.utils.durations import Duration, to_span_ms
 from liteq.utils.names import checked_name
 from liteq.workflow.calling.scope import Scope
-from liteq.workflow.history.announce import announce_request
 from liteq.workflow.history.calls import Pend
 from liteq.workflow.history.codec import Form
-from liteq.workflow.history.frames import enter, leave
 from liteq.workflow.history.places import Place, Wait
 
 __all__ = ["NOTHING", "Approval", "approval", "sleep", "sleep_until", "take", "together", "wait_event"]
@@ -200,9 +198,10 @@ def approval(
         )  # fmt: skip
         scope.wait(Wait(place, row, _next_look(row, remind_ms, now_ms)))
     if row.ended_ms is None:
-        if remind_ms and now_ms - row.started_ms >= remind_ms:
-            _remind(scope, row)
-        scope.wait(Wait(place, due_ms=_next_look(row, remind_ms, now_ms)))
+        times = (now_ms - row.started_ms) // remind_ms if remind_ms else 0
+        # A reminder is the request, written once more: who settles the wait tells of it, as of the first one.
+        again = row._replace(attempts=times) if times > row.attempts else None
+        scope.wait(Wait(place, again, _next_look(row, remind_ms, now_ms)))
     scope.reach(row)
     if row.output is None:
         if default is None:
@@ -240,12 +239,3 @@ def _request(title: str, details: Any, form: Any) -> bytes:
     what = f"the details of the approval {title!r}"
     plain = orjson.loads(encode(details, what=what))
     return orjson.dumps({"details": plain, "schema": schema, "form": form_name})
-
-
-def _remind(scope: Scope, row: StepRow) -> None:
-    machine = scope.machine
-    token = enter(None)  # the task that tells the webhook is no call of the body's
-    try:
-        announce_request(machine.app, machine.lease, row)
-    finally:
-        leave(token)

@@ -52,7 +52,7 @@ def announce(app: App, lease: Lease, outcome: Outcome) -> None:
 
 
 def announce_request(app: App, lease: Lease, row: StepRow) -> None:
-    """Send `approval_requested` for an open approval: the first time, or as a reminder."""
+    """Send `approval_requested` for an open approval: the first time, or as a reminder (`attempts` of them so far)."""
     document = decode(row.details) if row.details else {}
     due = None if row.due_ms is None else from_ms(row.due_ms)
     _tell(
