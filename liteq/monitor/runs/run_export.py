@@ -16,6 +16,7 @@ from liteq.context import App
 from liteq.context.display import hides_all, redacted
 from liteq.context.secrets import hider
 from liteq.exceptions import BadMessage
+from liteq.message import Flag
 from liteq.policy.arguments import REDACTED
 from liteq.serialization import decode, encode, kind_of
 
@@ -32,6 +33,7 @@ def exported(app: App, run_id: str, *, whole: bool = False) -> dict[str, Any]:
     """
     document = app.storage.runs.export(run_id)
     message = document["message"]
+    _complete(app, message)
     payload, name = message["payload"], message["task"]
     if whole or kind_of(payload) is not None or not (hides_all(app, name) or app.tasks.find(name).sensitive):
         return document
@@ -41,6 +43,19 @@ def exported(app: App, run_id: str, *, whole: bool = False) -> dict[str, Any]:
         return document
     message["payload"] = encode(shown, what=f"the arguments of {name!r}")
     return _masked(document, hider(given, shown), hider(_long(given), shown))
+
+
+def _complete(app: App, message: dict[str, Any]) -> None:
+    """Put the result that the run was called with, as a link of a chain, in front of its arguments: it stays behind."""
+    record = app.storage.reader.find(message["id"])
+    if record is None or record.awaits is None or not message["flags"] & Flag.TAKES_INPUT:
+        return
+    failure = message["flags"] & Flag.ON_FAILURE
+    before = encode(record.awaits, what="an id") if failure else app.storage.reader.input_of(record.awaits)
+    if kind_of(message["payload"]) is None and kind_of(before) is None:
+        args, kwargs = decode(message["payload"])
+        message["payload"] = encode([[decode(before), *args], kwargs], what=f"the arguments of {message['task']!r}")
+        message["flags"] &= ~Flag.TAKES_INPUT
 
 
 def line_of(document: Mapping[str, Any]) -> str:

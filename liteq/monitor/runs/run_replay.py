@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from liteq.context import App
-from liteq.message import Flag, Lease, Park, RunFacts
+from liteq.message import LATER, Flag, Lease, Park, RunFacts
 from liteq.serialization import decode_error
-from liteq.storage.runs.records import RunRecord
+from liteq.storage.runs.records import ENDED, RunRecord
 
 __all__ = ["compared"]
 
@@ -28,7 +28,10 @@ def compared(app: App, run: RunRecord) -> dict[str, Any]:
     }  # fmt: skip
     if not steps or run.is_step:
         return found
-    outcome = activate(app, _lease(run), hostname="replay", stop=lambda: True, told=False)
+    lease = _lease(app, run)
+    if lease is None:
+        return found
+    outcome = activate(app, lease, hostname="replay", stop=lambda: True, told=False)
     if not isinstance(outcome, Park) or outcome.state != "stuck":
         return found
     error = decode_error(outcome.error) if outcome.error else None
@@ -38,8 +41,15 @@ def compared(app: App, run: RunRecord) -> dict[str, Any]:
     return found
 
 
-def _lease(run: RunRecord) -> Lease:
-    """A lease that a worker could have, but for its token."""
+def _lease(app: App, run: RunRecord) -> Lease | None:
+    """A lease that a worker could have, but for its token; None where what the run was called with is gone."""
+    record = app.storage.reader.find(run.id)
+    if record is None:
+        return None
+    flags, awaits = record.flags & (Flag.TAKES_INPUT | Flag.ON_FAILURE), record.awaits
+    may_be_gone = flags == Flag.TAKES_INPUT and run.status in ENDED  # before its end it is kept
+    if may_be_gone and awaits is not None and app.storage.reader.input_of(awaits) == b"null":
+        return None
     facts = RunFacts(
         run.version, run.gen, run.started_ms or run.created_ms, run.started_ms or run.created_ms, None, None, "", None,
         0, 0, 0,
@@ -47,6 +57,6 @@ def _lease(run: RunRecord) -> Lease:
     return Lease(
         seq=run.number, token=NO_TOKEN, id=run.id, task=run.name, payload=run.payload, options=run.options,
         queue=run.queue, priority=run.priority, due_ms=run.created_ms, expires_ms=None, retries=0, crashes=0,
-        flags=Flag.RUN | Flag.HISTORY, root_id=run.root_id, parent_id=run.parent_id, group_id=None, awaits=None,
-        run=tuple(facts),
+        flags=Flag.RUN | Flag.HISTORY | flags, root_id=run.root_id, parent_id=run.parent_id, group_id=None,
+        awaits=awaits, input=LATER, run=tuple(facts),
     )  # fmt: skip

@@ -49,10 +49,13 @@ BACK_IN_INBOX = "INSERT INTO liteq_inbox (run_id, name, payload, taken, created_
 IN_USE = """
 SELECT 1 FROM liteq_messages WHERE id = :id UNION ALL SELECT 1 FROM liteq_groups WHERE id = :id
 """
+WITH_INPUT = Flag.TAKES_INPUT | Flag.ON_FAILURE  # its first argument is the result of what it awaited, or its id
 FORK = f"""
-INSERT INTO liteq_messages (id, task, queue, priority, state, payload, options, due_ms, created_ms, flags, position)
+INSERT INTO liteq_messages (id, task, queue, priority, state, payload, options, due_ms, created_ms, flags, awaits,
+                            position)
 SELECT :new, task, queue, priority, 'pending', payload, options, :now_ms, :now_ms,
-       (flags & {Flag.IGNORE_RESULT | Flag.TRACK_STARTED}) | {Flag.RUN | Flag.HISTORY}, 0
+       (flags & {Flag.IGNORE_RESULT | Flag.TRACK_STARTED | WITH_INPUT}) | {Flag.RUN | Flag.HISTORY},
+       CASE WHEN flags & {Flag.TAKES_INPUT} <> 0 THEN awaits END, 0
   FROM liteq_messages WHERE seq = :run
 RETURNING seq
 """
@@ -225,6 +228,8 @@ def fork(tx: Transaction, run_id: str, before: int, *, new: str, now_ms: int) ->
     run = find_run(tx, run_id)
     if tx.execute(IN_USE, {"id": new}):
         raise RunConflict(f"the id {new!r} is in use: choose another one for the fork")
+    if run.flags & Flag.TAKES_INPUT and not run.begun:
+        raise WorkflowError(f"run {run_id!r} has not begun, and waits for its first argument: fork it when it has")
     kept, _ = _behind(tx, run, before)
     for (seq,) in tx.execute(FORK, {"new": new, "run": run.seq, "now_ms": now_ms}):
         where = {"new": seq, "run": run.seq}
