@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from datetime import datetime
 
 import pytest
 
@@ -208,3 +209,39 @@ def test_what_would_need_the_file_of_a_test_says_so():
         test.start(tells)
     with pytest.raises(WorkflowError, match=r"t\.advance"):
         test.advance("1d")
+
+
+# -- limits ----------------------------------------------------------------------------------------------------------
+
+
+@app.workflow(fair_key="{user}")
+def of_a_user(user: str) -> str:
+    ctx.sleep("1h")
+    return user
+
+
+@app.workflow(limits=["door"])
+def through_the_door(n: int) -> datetime:
+    ctx.sleep("1s")
+    return ctx.now()
+
+
+def test_a_run_that_takes_turns_goes_on_behind_its_wait():
+    with WorkflowTest(app) as test:
+        assert test.run(of_a_user, "ann") == "ann"
+        run = test.start(of_a_user, "bob")
+        test.advance("1h")
+        assert run.result() == "bob"
+
+
+def test_the_clock_moves_to_the_time_at_which_a_limit_lets_go():
+    with WorkflowTest(app) as test:
+        app.limits.pause("door", "1h")
+        begun = app.now()
+        assert (test.run(through_the_door, 1) - begun).total_seconds() == 3601
+        app.limits.pause("door", "1h")
+        run = test.start(through_the_door, 2)
+        test.advance("59m")
+        assert run.status == "queued"
+        test.advance("2m")
+        assert run.status == "succeeded"
