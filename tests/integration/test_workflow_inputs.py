@@ -1,4 +1,4 @@
-"""A run that is a link of a chain has the result before it as its first argument: its copies have that too."""
+"""What the copies of a run have of it: the result that it was called with, as a link of a chain, and its limits."""
 
 from __future__ import annotations
 
@@ -78,3 +78,23 @@ def test_it_goes_on_where_it_was_imported(app, tmp_path):
     Worker(there).run()
     assert run.result(0) == 110
     there.close()
+
+
+@on_both_engines
+def test_a_fork_is_under_the_limits_of_its_run(app):
+    @app.workflow(name="asks", limits=["model:{name}"])
+    def asks(name: str) -> str:
+        return name
+
+    app.limits.set("model:m1", concurrent=1)
+    run, other = asks.start("m1"), Worker(app)
+    other.run()
+    asks.start("m1")
+    lease = other.claim()
+    fork = run.fork(1)
+    worker = Worker(app)
+    assert worker.run() == 0
+    assert fork.status == "queued"
+    app.storage.settle([(lease, other.execute(lease))])
+    worker.run()
+    assert fork.result(0) == "m1"

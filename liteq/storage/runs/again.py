@@ -52,10 +52,10 @@ SELECT 1 FROM liteq_messages WHERE id = :id UNION ALL SELECT 1 FROM liteq_groups
 WITH_INPUT = Flag.TAKES_INPUT | Flag.ON_FAILURE  # its first argument is the result of what it awaited, or its id
 FORK = f"""
 INSERT INTO liteq_messages (id, task, queue, priority, state, payload, options, due_ms, created_ms, flags, awaits,
-                            position)
+                            keys, position)
 SELECT :new, task, queue, priority, 'pending', payload, options, :now_ms, :now_ms,
        (flags & {Flag.IGNORE_RESULT | Flag.TRACK_STARTED | WITH_INPUT}) | {Flag.RUN | Flag.HISTORY},
-       CASE WHEN flags & {Flag.TAKES_INPUT} <> 0 THEN awaits END, 0
+       CASE WHEN flags & {Flag.TAKES_INPUT} <> 0 THEN awaits END, keys, 0
   FROM liteq_messages WHERE seq = :run
 RETURNING seq
 """

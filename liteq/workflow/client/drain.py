@@ -30,7 +30,12 @@ Mocks = Mapping[str, Any]  # by a name, or its last part
 
 
 class Drain:
-    """Executes what is due in `queues` (None: in all). `limit`: leases of one claim."""
+    """Executes what is due in `queues` (None: in all). `limit`: leases of one claim.
+
+    `due_ms`: behind `run`, when the next message comes due, or may start under its limits; None where none will.
+    """
+
+    due_ms: int | None = None
 
     def __init__(self, app: App, queues: Sequence[str] | None = None, *, limit: int = 100) -> None:
         self._app = app
@@ -45,7 +50,7 @@ class Drain:
         identity = WorkerIdentity(new_id(), "drain", socket.gethostname(), "", os.getpid(), "")
         worker = storage.register_worker(identity)
         flows = {name: task.run_spec for name, task in app.tasks.items() if getattr(task, "is_workflow", False)}
-        done = 0
+        done, looked = 0, False
         try:
             while True:
                 queues = self._queues or self._all()
@@ -54,14 +59,23 @@ class Drain:
                 for lease in in_batches(leases, self._kinds()):
                     self._execute(lease)
                 done += len(leases)
-                if leases:
+                if leases or not looked:  # one that leases nothing may have put what it met in a line: look once more
+                    looked = not leases
                     continue
-                due_ms = storage.reader.next_due_ms()
+                due_ms = self.due_ms = self._next_due(turn.due_ms)
                 if until_ms is None or due_ms is None or due_ms > until_ms or not isinstance(clock, FakeClock):
                     return done
                 clock.advance_to(due_ms)
+                looked = False
         finally:
             storage.unregister_worker(worker)
+
+    def _next_due(self, held_ms: int | None) -> int | None:
+        """When the next message may start: one that is scheduled, or one that a limit holds back until `held_ms`."""
+        due_ms = self._app.storage.reader.next_due_ms()
+        if held_ms is None or held_ms <= self._app.clock.now_ms():
+            return due_ms
+        return held_ms if due_ms is None else min(held_ms, due_ms)
 
     def _kinds(self) -> Kinds:
         """Which messages are executed together: of a task that a test has replaced, none."""

@@ -48,6 +48,7 @@ class Bench:
         self._storage: Storage | None = None
         self._before: tuple[Any, ...] = ()
         self._busy = False
+        self._due_ms: int | None = None  # as of the last drain
         self._turn = threading.Lock()
 
     def open(self) -> None:
@@ -95,16 +96,17 @@ class Bench:
         if self._busy:
             return 0
         self._busy = True
+        drain = Drain(self.app, limit=1)
         try:
-            return Drain(self.app, limit=1).run()
+            return drain.run()
         finally:
-            self._busy = False
+            self._busy, self._due_ms = False, drain.due_ms
 
     def advance(self, duration: Duration) -> None:
         """Move the clock on by `duration`, from due time to due time: all that is due is executed at its time."""
         until_ms = self.clock.now_ms() + to_span_ms(duration, "the time to advance")
         self.drain()
-        while (due_ms := self._next_due()) is not None and due_ms <= until_ms:
+        while (due_ms := self._due_ms) is not None and due_ms <= until_ms:
             self.clock.advance_to(due_ms)
             self.drain()
         self.clock.advance_to(until_ms)
@@ -122,7 +124,7 @@ class Bench:
                 return run.result(0)
             if record.status == "stuck" and record.error is not None:
                 raise raised_of(record.error)
-            due_ms = self._next_due()
+            due_ms = self._due_ms
             if self.recording is not None and self.recording.feed(self.app, due_ms):
                 continue
             if due_ms is None:
@@ -148,10 +150,6 @@ class Bench:
                     self.app.__dict__.pop("workflow_loop", None)
 
         return await asyncio.to_thread(run)
-
-    def _next_due(self) -> int | None:
-        due_ms: int | None = self.app.storage.reader.next_due_ms()
-        return due_ms
 
     # -- mocks -------------------------------------------------------------------------------------------------------
 
@@ -247,7 +245,7 @@ def start_eagerly(flow: Declaration[Any, Any], args: Sequence[Any], kwargs: Mapp
         while True:
             bench.drain()
             record = runs.find(started.id)
-            due_ms = bench._next_due()
+            due_ms = bench._due_ms
             if record is None or record.status in ENDED or record.status == "stuck" or due_ms is None:
                 return run
             bench.clock.advance_to(due_ms)
