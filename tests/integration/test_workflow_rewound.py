@@ -5,8 +5,10 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 from liteq import LiteQ
-from liteq.exceptions import WorkflowCancelled
+from liteq.exceptions import WorkflowCancelled, WorkflowError
 from liteq.workflow import ctx
 from tests.integration.runs import Killed, Worker
 
@@ -118,3 +120,36 @@ def test_a_child_that_is_begun_again_has_not_ended(app: LiteQ) -> None:
     run.send("b")
     worker.run()
     assert run.result(0) is False
+
+
+def test_a_run_that_has_cleaned_up_when_its_time_was_over_is_rewound_and_not_retried(app):
+    ran = []
+
+    @app.step(name="says")
+    def says(text: str) -> None:
+        ran.append(text)
+
+    @app.workflow(name="late", timeout="1h")
+    def late() -> str:
+        says("first")
+        try:
+            ctx.wait_event("go")
+        except WorkflowCancelled:
+            with ctx.shield():
+                says("clean-up")
+            raise
+        return "done"
+
+    run, worker = late.start(), Worker(app)
+    worker.run()
+    app.clock.advance(3601)
+    worker.run()
+    assert (run.status, ran) == ("failed", ["first", "clean-up"])
+    with pytest.raises(WorkflowError, match="has cleaned up when its time was over: rewind it"):
+        run.retry()
+    run.rewind(2)
+    worker.run()
+    run.send("go")
+    worker.run()
+    assert run.result(0) == "done"
+    assert ran == ["first", "clean-up"]

@@ -80,7 +80,7 @@ FORK_TAGS = "INSERT INTO liteq_run_tags (tag, run) SELECT tag, :new FROM liteq_r
 
 
 class Undone(WorkflowError):
-    """Raised for a run that cannot go on, since its compensations have run."""
+    """Raised for a run that cannot go on, since its compensations, or its clean-up, have run."""
 
 
 def _behind(tx: Transaction, run: Found, before: int) -> tuple[list[StepRow], list[StepRow]]:
@@ -105,7 +105,7 @@ def _behind(tx: Transaction, run: Found, before: int) -> tuple[list[StepRow], li
 def retry(tx: Transaction, run_id: str, *, now_ms: int) -> bool:
     """Let a failed run go on at the step that failed, or begin the wait that timed out again; False for another.
 
-    Raises RunNotFound, and WorkflowError where it was compensated.
+    Raises RunNotFound, and WorkflowError where it was compensated, or has cleaned up when its time was over.
     """
     run = find_run(tx, run_id)
     if run.state != State.DEAD:
@@ -113,6 +113,9 @@ def retry(tx: Transaction, run_id: str, *, now_ms: int) -> bool:
     if run.compensated:
         raise Undone(f"run {run_id!r} has undone its steps: fork it, or start another one")
     steps = rows.read(tx, run.seq, run.gen)
+    marks = rows.marks_of([*(marks for (marks,) in tx.execute(MARKS, (run.seq,))), *(step.marks for step in steps)])
+    if any(mark.startswith(CANCEL) for mark in marks):  # a replay would be cut off there, too
+        raise Undone(f"run {run_id!r} has cleaned up when its time was over: rewind it to a step before that")
     _forget(tx, run, _failed(steps, _out_of_time(tx, run, steps)), now_ms=now_ms, events=False)
     if not requeue(tx, [run_id], now_ms=now_ms):
         return False

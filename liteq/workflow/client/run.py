@@ -257,7 +257,8 @@ class Run(Generic[R]):
     def retry(self) -> bool:
         """Let a failed run go on at the step that failed; False where it has not failed.
 
-        Raises WorkflowError if it was compensated, because its earlier steps are undone.
+        Raises WorkflowError if it was compensated, because its earlier steps are undone, or has cleaned up (`shield()`)
+        when its time was over: `rewind()` such a one.
         """
         self._record("retry()")
         self._ended = None
