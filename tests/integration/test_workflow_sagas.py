@@ -508,3 +508,35 @@ def test_an_end_without_a_reason_says_what_it_was(app, worker):
         worker.run()
         with pytest.raises(RunCancelled, match=text):
             run.result(0)
+
+
+@on_both_engines
+def test_what_was_decided_before_a_call_that_a_cancel_stops_is_kept(app, worker):
+    seen, tries = [], []
+
+    @app.step(name="undo later", retries=1, backoff=60)
+    def undo() -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise ConnectionError
+
+    @app.task(name="never")
+    def never() -> None:
+        pass
+
+    @app.workflow(name="stopped")
+    def stopped() -> None:
+        with ctx.saga() as saga:
+            saga.add(undo)
+            seen.append(ctx.patched("new"))
+            if len(seen) == 1:
+                app.storage.runs.cancel([ctx.run_id], reason="enough")
+            ctx.spawn(never)
+
+    run = stopped.start()
+    worker.run()
+    app.clock.advance(60)
+    worker.run()
+    assert run.status == "cancelled"
+    assert len(tries) == 2
+    assert seen == [True, True]

@@ -160,6 +160,11 @@ class Machine:
         marks, self.new_marks = orjson.dumps(self.new_marks), []
         return marks
 
+    def keep_marks(self, marks: bytes | None) -> None:
+        """Have marks ride in a later write: the one that had taken them is not done."""
+        if marks is not None:
+            self.new_marks = [*orjson.loads(marks), *self.new_marks]
+
     def unused(self) -> StepRow | None:
         """A call of the body itself that history holds and that this code has not come to."""
         scope = self.scope
@@ -318,6 +323,8 @@ class Machine:
             if asked is None:
                 break
             self.asked = asked
+            for row in rows:
+                self.keep_marks(row.marks)
             self.obey(scope, place)
         self.written += len(rows)
         for row in rows:

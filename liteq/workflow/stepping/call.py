@@ -88,6 +88,15 @@ class StepCall(StepFrame, ABC):
         self.intent = False
         self.scope.wait(Wait(self.place, due_ms=due_ms))
 
+    def untaken(self) -> Callable[[], None]:
+        """Makes up for what the record of a result takes of the run and of this call, where it is rolled back."""
+        machine, marks, spends, reserved = self.machine, [*self.machine.new_marks], self.spends, self.reserved
+
+        def undo() -> None:
+            machine.new_marks, self.spends, self.reserved = marks, spends, reserved
+
+        return undo
+
     # -- of its attempts ---------------------------------------------------------------------------------------------
 
     @abstractmethod

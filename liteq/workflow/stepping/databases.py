@@ -7,7 +7,7 @@ checkpoint repeats nothing, since the next attempt finds it. Django's queue, in 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -133,6 +133,7 @@ def _in_djangos_queue(call: StepCall, alias: str) -> Any:
 
     machine, step = call.machine, call.step
     strict, machine.is_strict = machine.is_strict, False  # the body is left behind the commit, not before it
+    undo: Callable[[], None] | None = None
     try:
         with transaction.atomic(using=alias):
             call.transaction = connections[alias]
@@ -141,7 +142,12 @@ def _in_djangos_queue(call: StepCall, alias: str) -> Any:
                     value = call.function()(*call.args, **call.kwargs)
             finally:
                 call.transaction = None
+            undo = call.untaken()
             value = call.returned(value)
+    except Exception:
+        if undo is not None:  # by a constraint that is checked at the commit
+            undo()
+        raise
     finally:
         machine.is_strict = strict
     if strict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -142,19 +143,25 @@ def _in_the_queue(call: StepCall) -> Any:
 
 def _committed(call: StepCall) -> Any:
     machine, step = call.machine, call.step
-    with machine.runs.transaction(machine.hold) as transaction:
-        call.transaction = transaction
-        try:
-            with limited(machine, step.timeout_s):
-                value = call.function()(*call.args, **call.kwargs)
-            data, value = step.form.kept(value, machine.max_bytes)
-            ended = machine.now_ms()
-            row: StepRow = call.row(output=data, ended_ms=ended, marks=machine.take_marks())
-            asked = transaction.checkpoint(row)
-            if call.spends is not None or call.reserved:
-                settle_with(call, transaction)
-        finally:
-            call.transaction = None
+    undo: Callable[[], None] | None = None
+    try:
+        with machine.runs.transaction(machine.hold) as transaction:
+            call.transaction = transaction
+            try:
+                with limited(machine, step.timeout_s):
+                    value = call.function()(*call.args, **call.kwargs)
+                data, value = step.form.kept(value, machine.max_bytes)
+                ended, undo = machine.now_ms(), call.untaken()
+                row: StepRow = call.row(output=data, ended_ms=ended, marks=machine.take_marks())
+                asked = transaction.checkpoint(row)
+                if call.spends is not None or call.reserved:
+                    settle_with(call, transaction)
+            finally:
+                call.transaction = None
+    except Exception:
+        if undo is not None:  # by a constraint that is checked at the commit
+            undo()
+        raise
     machine.written += 1
     if asked is not None:
         machine.asked = asked

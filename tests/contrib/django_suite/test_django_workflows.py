@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection
 from shop.orders.models import Order
 
 from liteq.exceptions import WorkflowError
@@ -80,6 +80,34 @@ def test_strict_replay_leaves_the_body_behind_the_commit(shop, flow):
     finally:
         shop.conf.workflow_strict_replay = False
     assert len(flow.ran) == 1
+
+
+def test_what_a_refused_commit_had_taken_rides_in_the_next_write(shop, monkeypatch):
+    seen, ran = [], []
+
+    def refuse() -> None:
+        raise IntegrityError("a constraint that is checked at the commit")
+
+    @shop.step(name="refused", tx="default", retries=1, backoff=0)
+    def refused() -> None:
+        ran.append(1)
+        monkeypatch.undo()
+        if len(ran) == 1:
+            monkeypatch.setattr(connection, "commit", refuse)
+
+    @shop.workflow(name="marking")
+    def marking() -> None:
+        seen.append(ctx.patched("new"))
+        refused()
+        ctx.wait_event("go")
+
+    run = marking.start()
+    drain()
+    run.send("go")
+    drain()
+    assert run.result(0) is None
+    assert len(ran) == 2
+    assert seen == [True, True]
 
 
 def test_ctx_tx_is_the_connection(shop):
