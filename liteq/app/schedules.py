@@ -194,7 +194,7 @@ class Periodic:
         """Let `name` run again, from its next time on; missed runs are not made up. Raises KeyError."""
         record = self._find(name)
         if not record.enabled:
-            next_ms = due_ms(from_document(orjson.loads(record.schedule)), self._now())
+            next_ms = due_ms(self._schedule_of(record), self._now())
             self.app.storage.schedules.enable(name, enabled=True, next_due_ms=next_ms, by=by, queue=queue)
 
     def run_now(self, name: str, *, by: Actor | None = None, queue: str | None = None) -> Any:
@@ -239,8 +239,7 @@ class Periodic:
                 raise ValueError(f"backfill: {what} has no time zone: {moment!r}; say datetime(..., tzinfo=UTC)")
         if end < start:
             raise ValueError(f"backfill: the end, {end.isoformat()}, is before the start, {start.isoformat()}")
-        document = orjson.loads(record.schedule)
-        schedule = from_document(document["schedule"] if document.get("kind") == "lazy" else document)
+        schedule = self._schedule_of(record)
         found: list[int] = []
         due = due_ms(schedule, start - MICROSECOND)
         while due is not None and due <= to_ms(end.astimezone(UTC)):
@@ -257,6 +256,16 @@ class Periodic:
             meant = f"the nearest name is {near!r}" if near else "`liteq schedules list` shows what there is"
             raise KeyError(f"there is no schedule {name!r}; {meant}")
         return record
+
+    def _schedule_of(self, record: ScheduleRecord) -> BaseSchedule:
+        """The schedule of an entry. Raises ImproperlyConfigured for one that only another program can compute."""
+        config = self.app.conf.beat_schedule.get(record.name)
+        if config is not None:
+            entry, own = self.entry(record.name, config)
+            if entry.source == record.source:
+                return own
+        document = orjson.loads(record.schedule)
+        return from_document(document["schedule"] if document.get("kind") == "lazy" else document)
 
     def _now(self) -> datetime:
         return from_ms(self.app.clock.now_ms())

@@ -362,6 +362,25 @@ def test_a_lazy_argument_is_worked_out_at_each_run_by_the_program_that_has_it(ma
         other.schedules.run_now("ten")
 
 
+def test_what_only_one_program_can_compute_is_resumed_and_made_up_by_that_one(make, clock):
+    class Odd(schedule):
+        pass
+
+    lazy = every(10, BeatLazyFunc(int))
+    app = make(beat_schedule={"lazy": lazy, "odd": every(Odd(timedelta(seconds=10)))})
+    other, start = make(main="other"), app.now()
+    Beat(app).start()
+    for name in ("lazy", "odd"):
+        app.schedules.pause(name)
+        clock.advance(5)
+        app.schedules.resume(name)
+        assert app.storage.schedules.find(name).next_due_ms == clock.now_ms() + 10_000
+        assert len(app.schedules.backfill(name, start, start + timedelta(seconds=25))) == 2
+    app.schedules.pause("odd")
+    with pytest.raises(ImproperlyConfigured, match="can only be computed by the program that defined it"):
+        other.schedules.resume("odd")
+
+
 # -- entries that make no sense --------------------------------------------------------------------------------------
 
 
