@@ -40,6 +40,7 @@ from liteq_openai_agents.steps import Steps
 
 __all__ = ["run"]
 
+LONGEST = 200  # characters of an approval's title: it is how a person finds and decides it
 HOSTED = (CodeInterpreterTool, FileSearchTool, HostedMCPTool, ImageGenerationTool, WebSearchTool)  # at the provider's
 
 
@@ -95,12 +96,19 @@ async def _ask(steps: Steps, item: ToolApprovalItem, patience: Duration | None) 
     except ValueError:
         details = arguments
     return await actx.approval(
-        f"{item.tool_name}: {arguments} ({item.call_id})",
+        _title_of(str(item.tool_name), arguments, str(item.call_id)),
         details={"tool": item.tool_name, "args": details, "tool_call_id": item.call_id},
         timeout=patience,
         default=False,
         key=f"{steps.id}.approval.{item.call_id}",
     )
+
+
+def _title_of(tool: str, arguments: str, id_: str) -> str:
+    """`tool: arguments (id)`, with the arguments cut where that is long."""
+    room = max(0, LONGEST - len(tool) - len(id_) - 5)
+    said = arguments if len(arguments) <= room else f"{arguments[: max(0, room - 1)]}…"
+    return f"{tool}: {said} ({id_})"
 
 
 class _Inside:

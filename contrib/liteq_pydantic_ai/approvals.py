@@ -119,7 +119,7 @@ def title_of(tool: str, args: dict[str, Any], id_: str) -> str:
 
 
 def _short(value: Any) -> str:
-    return value if isinstance(value, str) else repr(value)
+    return value.replace("\0", "") if isinstance(value, str) else repr(value)
 
 
 def _result(decision: Approval) -> DeferredToolApprovalResult:

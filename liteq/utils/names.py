@@ -27,12 +27,12 @@ def is_built_in(task: str) -> bool:
     return task.startswith("celery.") or task == WEBHOOK
 
 
-def checked_name(name: Any, what: str) -> str:
+def checked_name(name: Any, what: str, longest: int = LONGEST) -> str:
     """`name`, which is `what` ("a task's name"). Raises TypeError, ValueError for what cannot be one."""
     if not isinstance(name, str):
         raise TypeError(f"{what} is a string, not {name!r}")
-    if not 0 < len(name) <= LONGEST:
-        raise ValueError(f"{what} has 1 to {LONGEST} characters, not {len(name):,}")
+    if not 0 < len(name) <= longest:
+        raise ValueError(f"{what} has 1 to {longest} characters, not {len(name):,}")
     if "\0" in name or not _encodable(name):
         raise ValueError(f"{what} is text without NUL and lone surrogates, not {name!a}")
     return name

@@ -251,6 +251,22 @@ def test_an_approval_that_nobody_decides(app, worker, asks):
     assert lenient.result(0) == {"ok": False, "by": None, "data": None, "at": None, "timed_out": True}
 
 
+@on_both_engines
+def test_a_title_is_as_long_as_an_index_takes_it(app, worker):
+    @app.workflow(name="long")
+    def long(n: int) -> bool:
+        return ctx.approval("".join(chr(0x20000 + 37 * i) for i in range(n))).ok
+
+    run, longer = long.start(500), long.start(501)
+    worker.run()
+    with pytest.raises(ValueError, match=r"an approval's title .* has 1 to 500 characters, not 501"):
+        longer.result(0)
+    (asked,) = run.approvals()
+    run.approve(asked.title)
+    worker.run()
+    assert run.result(0) is True
+
+
 def test_a_request_is_told_of_again_by_its_reminder(app, asks):
     told = []
 

@@ -34,6 +34,7 @@ class Nothing:
 
 
 NOTHING: Any = Nothing()
+LONGEST_TITLE = 500  # characters of an approval's: who waits is found by it, and an index has no room for a long text
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +185,7 @@ def approval(
     """A person's decision: ask for it, and wait."""
     if not title.strip():
         raise ValueError(f"an approval needs a title, not {title!r}")
+    checked_name(title, "an approval's title (the details= may be longer)", LONGEST_TITLE)
     span_ms = None if timeout is None else to_span_ms(timeout, f"the timeout of the approval {title!r}")
     remind_ms = None if remind is None else to_span_ms(remind, f"the reminder of the approval {title!r}")
     key = _checked(key, title)

@@ -143,6 +143,25 @@ def test_approvals_are_opened_together_and_hold_nothing(app, worker, pay, ledger
     assert outputs == ["paid 5", "too much"]
 
 
+def test_the_title_of_a_call_with_long_arguments_is_cut(app, worker, ledger):
+    @function_tool(needs_approval=True)
+    async def send(text: str) -> str:
+        ledger.note(f"sent {len(text)}")
+        return "sent"
+
+    model = ScriptedModel([calls(("send", {"text": "x" * 5_000})), says("done")])
+    run_ = flow_of(app, Agent(name="a", model=model, tools=[send])).start("send")
+    worker.run()
+    (asked,) = run_.approvals()
+    assert len(asked.title) <= 200
+    assert (asked.title[:10], asked.title[-6:]) == ('send: {"te', "… (c1)")
+    assert asked.details["args"] == {"text": "x" * 5_000}
+    run_.approve(asked.title)
+    worker.run()
+    assert run_.result(0) == "done (220)"
+    assert ledger.done == ["sent 5000"]
+
+
 def test_nobody_decides_in_time_and_the_call_is_denied(app, worker, pay, ledger):
     model = ScriptedModel([calls(("pay", {"amount": 5})), says("then not")])
     flow = flow_of(app, Agent(name="a", model=model, tools=[pay]), approval_timeout="2d")
