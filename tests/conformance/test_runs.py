@@ -1071,6 +1071,19 @@ def test_a_doubt_goes_along_with_an_exported_run(flow: Flow) -> None:
     assert intent[:3] == ("charge", "k1", 2)
 
 
+def test_a_budget_goes_along_with_an_exported_run(flow: Flow) -> None:
+    flow.start(budget=(("requests", 3, None, 0.8, 1),))
+    runs = flow.storage.runs
+    flow.claim()
+    flow.settle(Release(crashed=True))
+    document = runs.export("r")
+    runs.terminate(["r"])
+    runs.delete(["r"])
+    runs.bring(document)
+    assert runs.export("r")["budget"] == document["budget"]
+    assert [row[:2] for row in document["budget"]] == [["requests", 3]]
+
+
 def test_a_run_that_is_over_is_in_no_doubt_and_a_number_that_comes_again_finds_none(flow: Flow) -> None:
     flow.start()
     runs, hold = flow.storage.runs, flow.claim()

@@ -45,6 +45,9 @@ READ_INTENTS = """
 SELECT gen, scope, pos, name, step_key, begun, token, began_ms FROM liteq_intents
  WHERE run = ? AND gen = ? ORDER BY scope, pos
 """
+READ_BUDGET = """
+SELECT what, most, period_ms, since_ms, spent, soft, warned, asks FROM liteq_run_budgets WHERE run = ? ORDER BY what
+"""
 READ_INBOX = "SELECT name, payload, dedup, taken, created_ms FROM liteq_inbox WHERE run_id = ? ORDER BY id"
 WRITE_MESSAGE = f"""
 INSERT INTO liteq_messages ({", ".join(MESSAGE)}, payload, result, position)
@@ -59,6 +62,10 @@ INSERT INTO liteq_stream (run, stream, n, gen, scope, pos, attempt, data) VALUES
 """
 WRITE_INTENT = """
 INSERT INTO liteq_intents (run, gen, scope, pos, name, step_key, begun, token, began_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+WRITE_BUDGET = """
+INSERT INTO liteq_run_budgets (run, what, most, period_ms, since_ms, spent, soft, warned, asks)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 WRITE_INBOX = "INSERT INTO liteq_inbox (run_id, name, payload, dedup, taken, created_ms) VALUES (?, ?, ?, ?, ?, ?)"
@@ -77,6 +84,7 @@ def export(tx: Transaction, run_id: str) -> dict[str, Any]:
             "state": dict(tx.execute(READ_STATE, (seq,))),
             "stream": [list(row) for row in tx.execute(READ_STREAM, (seq,))],
             "intents": [list(row) for row in tx.execute(READ_INTENTS, (seq, run["gen"]))],
+            "budget": [list(row) for row in tx.execute(READ_BUDGET, (seq,))],
             "inbox": [list(row) for row in tx.execute(READ_INBOX, (run_id,))],
         }
     raise RunNotFound(f"no run {run_id!r} is known here: there is nothing to export")
@@ -104,6 +112,7 @@ def bring(tx: Transaction, document: Mapping[str, Any]) -> str:
         tx.executemany(WRITE_TAG, [(seq, tag) for tag in document["tags"]])
         tx.executemany(WRITE_STATE, [(seq, key, value) for key, value in document["state"].items()])
         tx.executemany(WRITE_STREAM, [(seq, *row) for row in document["stream"]])
+        tx.executemany(WRITE_BUDGET, [(seq, *row) for row in document.get("budget", ())])
         tx.executemany(WRITE_INTENT, [(seq, *row) for row in document.get("intents", ())])
     tx.executemany(WRITE_INBOX, [(id_, *row) for row in document["inbox"]])
     return id_
