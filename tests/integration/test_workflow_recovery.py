@@ -339,6 +339,27 @@ def test_another_step_in_its_place_parks_the_run_and_a_fixed_deploy_resumes_it(a
     assert steps == ["alpha", "beta"], "no step ran twice, and none of the wrong code"
 
 
+@on_both_engines
+def test_a_stuck_run_that_is_paused_is_tried_by_no_other_code(app, steps):
+    run = stopped_after(app, ["alpha", "beta"])
+
+    def wrong() -> str:
+        return "wrong"
+
+    deploy(app, wrong)
+    worker = Worker(app)
+    worker.run()
+    assert run.status == "stuck"
+    assert run.pause()
+    assert run.status == "paused"
+    other = {"worker": worker.number, "fingerprint": "other code", "limit": 1, "visibility_s": 60}
+    assert app.storage.runs.claim_stuck(["celery"], **other) == []
+    deploy(app, lambda: [app.steps_of_workflows[name]() for name in ("alpha", "beta")] and ctx.sleep(1))
+    assert run.resume()
+    Worker(app).run()
+    assert run.result(0) is None
+
+
 def test_a_step_that_is_gone_parks_the_run(app, steps):
     run = stopped_after(app, ["alpha", "beta"])
 

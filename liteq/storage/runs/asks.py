@@ -26,7 +26,7 @@ SELECT m.seq, m.id, m.state, m.flags, m.due_ms, r.gen, r.parked, r.asked, r.comp
 STOP = f"""
 UPDATE liteq_messages SET state = 'blocked' WHERE seq = ? AND state IN {sql_list(UNFINISHED - {State.LEASED})}
 """
-PAUSED = "UPDATE liteq_runs SET parked = 'paused' WHERE run = ? AND parked IS NULL"
+PAUSED = "UPDATE liteq_runs SET parked = 'paused' WHERE run = ? AND (parked IS NULL OR parked = 'stuck')"
 GO_ON = """
 UPDATE liteq_runs SET parked = NULL, tried = NULL, asked = CASE WHEN asked = 'pause' THEN NULL ELSE asked END
  WHERE run = ?
@@ -93,7 +93,7 @@ def pause(tx: Transaction, run_id: str, *, now_ms: int) -> bool:
     run = find_run(tx, run_id)
     if run.ended:
         return False
-    if run.parked is not None:
+    if run.parked == "paused":
         return True
     waits_for_another = run.state == State.BLOCKED and not run.begun  # whose end lets it go: it stops as it begins
     if run.leased or waits_for_another:
