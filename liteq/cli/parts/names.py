@@ -8,7 +8,7 @@ import click
 
 from liteq.exceptions.texts import alike
 
-__all__ = ["names", "one_of", "unknown"]
+__all__ = ["filled", "names", "one_of", "unknown"]
 
 Callback = Callable[[click.Context, click.Parameter, str | None], str | None]
 NO_HINTS: Mapping[str, str] = {}
@@ -17,6 +17,16 @@ NO_HINTS: Mapping[str, str] = {}
 def names(text: str | None) -> list[str] | None:
     """The parts of a comma-separated list; None for none."""
     return None if text is None else [part for name in text.split(",") if (part := name.strip())]
+
+
+def filled(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """A callback for an option that narrows what is acted on: one without a name in it would let all pass.
+
+    So a script's variable that is empty, as in `purge --force -Q "$QUEUES"`, deletes nothing.
+    """
+    if value is not None and not names(value):
+        raise click.BadParameter("there is no name in it; leave it out where all are meant")
+    return value
 
 
 def unknown(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> click.UsageError:

@@ -14,6 +14,7 @@ import click
 from liteq.cli.group import Command
 from liteq.cli.parts.exits import Exit
 from liteq.cli.parts.listening import LOOPBACK, authority, listen
+from liteq.cli.parts.names import filled
 from liteq.cli.parts.output import emit, json_text, say
 from liteq.cli.parts.session import Session, pass_session
 from liteq.exceptions import ImproperlyConfigured
@@ -34,9 +35,9 @@ PACKAGES = ("mcp", "starlette", "uvicorn")
 @click.option(
     "--allow", metavar="RIGHTS", help="Rights or roles, comma-separated, or all; default: view,payloads.",
 )  # fmt: skip
-@click.option("--queues", metavar="NAMES", help="Only these queues are there, comma-separated.")
+@click.option("--queues", metavar="NAMES", callback=filled, help="Only these queues are there, comma-separated.")
 @click.option("--tasks", metavar="NAMES", help="Tasks that get a tool of their own, run_NAME, comma-separated.")
-@click.option("--workflows", metavar="NAMES", help="Workflows that may be started, comma-separated.")
+@click.option("--workflows", metavar="NAMES", callback=filled, help="Workflows that may be started, comma-separated.")
 @click.option(
     "--unasked", "--yes", "unasked", metavar="ACTIONS", multiple=True, help="Ask no person before these: delete,purge."
 )

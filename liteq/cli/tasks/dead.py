@@ -13,6 +13,7 @@ import click
 from liteq.cli.group import Group
 from liteq.cli.parts.asking import SURE, acting, confirm_deletion
 from liteq.cli.parts.exits import Exit
+from liteq.cli.parts.names import filled
 from liteq.cli.parts.output import age, counted, emit, json_text, more, paged, say, table
 from liteq.cli.parts.session import Session, pass_session
 from liteq.cli.parts.where import chosen, search_of, where_option
@@ -33,8 +34,8 @@ OLDEST_FIRST = "dead, oldest first"
 def filters(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that choose dead letters by what they are."""
     command = where_option(command)
-    command = click.option("--task", metavar="NAME", help="Only those of this task.")(command)
-    return click.option("-Q", "--queue", metavar="NAME", help="Only those of this queue.")(command)
+    command = click.option("--task", metavar="NAME", callback=filled, help="Only those of this task.")(command)
+    return click.option("-Q", "--queue", metavar="NAME", callback=filled, help="Only those of this queue.")(command)
 
 
 @click.group(cls=Group)
@@ -190,15 +191,16 @@ def drop(
         confirm_deletion(f"all dead letters{narrowed}", sure=sure, option="--yes")
         if q := _many(session, "delete", where, task, queue, every):
             return do(session, "delete", q, sure=True)
+    named = len(set(ids))
     dropped = sum(session.storage.dead.drop(page, by=session.actor()) for page in pages)
 
     def write() -> None:
         click.echo(f"Dropped {counted(dropped, 'dead letter')}.")
-        if dropped < len(ids):
+        if dropped < named:
             say("The others are no dead letters, or an errback or an unfinished group still needs their error.")
 
     emit(session, {"dropped": dropped}, write)
-    return Exit.FAILED if dropped < len(ids) else Exit.OK
+    return Exit.FAILED if dropped < named else Exit.OK
 
 
 def _search(session: Session, where: str, task: str | None, queue: str | None) -> Search:

@@ -7,6 +7,7 @@ import click
 from liteq.cli.group import Group
 from liteq.cli.parts.asking import SURE, confirm_deletion
 from liteq.cli.parts.exits import Exit
+from liteq.cli.parts.names import filled
 from liteq.cli.parts.output import counted, emit, say, table
 from liteq.cli.parts.session import Session, pass_session
 from liteq.cli.parts.spans import SPAN
@@ -88,7 +89,7 @@ def show(session: Session, /, key: str) -> int:
 
 
 @memo.command()
-@click.argument("named", metavar="[NAME]", required=False)
+@click.argument("named", metavar="[NAME]", required=False, callback=filled)
 @NAME
 @SCOPE
 @OLDER

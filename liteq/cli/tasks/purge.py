@@ -7,18 +7,17 @@ import click
 from liteq.cli.group import Command
 from liteq.cli.parts.asking import SURE, acting, confirm_deletion
 from liteq.cli.parts.exits import Exit
-from liteq.cli.parts.names import names
+from liteq.cli.parts.names import filled, names
 from liteq.cli.parts.output import counted, emit
 from liteq.cli.parts.session import Session, pass_session
-from liteq.storage.reading.overview import Count
 
 __all__ = ["purge"]
 
 
 @click.command(cls=Command)
 @SURE
-@click.option("-Q", "--queues", metavar="NAMES", help="These queues, comma-separated; else all.")
-@click.option("-X", "--exclude-queues", metavar="NAMES", help="All queues but these.")
+@click.option("-Q", "--queues", metavar="NAMES", callback=filled, help="These queues, comma-separated; else all.")
+@click.option("-X", "--exclude-queues", metavar="NAMES", callback=filled, help="All queues but these.")
 @acting
 @pass_session
 def purge(session: Session, /, sure: bool, queues: str | None, exclude_queues: str | None) -> int:
@@ -42,7 +41,3 @@ def purge(session: Session, /, sure: bool, queues: str | None, exclude_queues: s
         lambda: click.echo(f"Purged {counted(purged, 'message')} from {counted(len(chosen), 'queue')}."),
     )
     return Exit.OK
-
-
-def _queues(counts: list[Count]) -> list[str]:
-    return sorted({count.queue for count in counts})

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from liteq.cli.parts.names import one_of
+from liteq.cli.parts.names import filled, one_of
 from liteq.cli.parts.session import Session
 from liteq.cli.parts.spans import since
 from liteq.exceptions import RunNotFound
@@ -52,7 +52,7 @@ def choosing(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--status", metavar="STATUS", callback=one_of("status", STATUSES), help=f"One of {', '.join(STATUSES)}."
         ),
-        click.option("--name", metavar="NAME", help="Of this workflow."),
+        click.option("--name", metavar="NAME", callback=filled, help="Of this workflow."),
     ):
         command = option(command)
     return command

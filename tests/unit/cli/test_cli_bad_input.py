@@ -133,3 +133,19 @@ def test_with_debug_the_traceback_is_there(liteq, monkeypatch):
 def test_queues_that_a_worker_cannot_take_from(liteq, options, says):
     liteq("-A", "shop", "migrate")
     refused(liteq("-A", "shop", "worker", "--pool", "solo", *options), 2, says)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("purge", "--force", "-Q", ""), ("purge", "--force", "-Q", ","), ("purge", "--force", "-X", ""),
+        ("dead", "drop", "--yes", "-Q", "celery", "--task", ""), ("dead", "requeue", "--task", "shop.add", "-Q", ""),
+        ("workflow", "cancel", "--yes", "--status", "queued", "--name", ""), ("memo", "clear", "--yes", ""),
+        ("mcp", "--queues", ""), ("mcp", "--workflows", ""),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_name_that_is_empty_does_not_mean_all(liteq, command):
+    liteq("-A", "shop", "call", "shop.add", "-a", "[1, 2]")
+    refused(liteq("-A", "shop", *command), 2, "there is no name in it")
+    assert liteq("-A", "shop", "inspect", "queues", "--json").json == {"celery": {"pending": 1}}

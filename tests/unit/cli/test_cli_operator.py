@@ -115,7 +115,8 @@ def test_dropping_all_dead_letters_asks(shop, call, work):
 def test_dropping_one_by_its_id_does_not_ask(shop, call, work):
     id_ = call("shop.broken", "[7]")
     work()
-    assert shop("dead", "drop", id_, "--json").json == {"dropped": 1}
+    done = shop("dead", "drop", id_, id_, "--json")
+    assert (done.code, done.json) == (0, {"dropped": 1}), "named twice, it is one"
 
 
 def test_a_worker_asks_before_it_purges(shop, call):
