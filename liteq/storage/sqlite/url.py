@@ -43,6 +43,8 @@ def parse(url: str, library: str | None = None) -> Location:
             f"broker URL {url!r}: a queue in memory ends with its process and no worker can see it; use a file "
             "(in tests: one in a temporary folder)"
         )
+    if not url.partition(":")[2].startswith("//"):  # as pathlib leaves it: its first letter would be taken for a slash
+        raise ImproperlyConfigured(f"broker URL {url!r} lacks the slashes behind its scheme: {EXAMPLE}")
     if authority:
         raise ImproperlyConfigured(f"broker URL {url!r} names a host {authority!r}, SQLite has none: {EXAMPLE}")
     if "#" in url or url != url.translate(DROPPED):  # urlsplit would leave out what follows, or these

@@ -59,6 +59,8 @@ def test_the_library_in_the_url_wins_over_the_setting() -> None:
         ("sqlite://", "names no file"),
         ("sqlite:///", "names no file"),
         ("sqlite://tasks.db", "names a host"),
+        ("sqlite:tasks.db", "lacks the slashes"),
+        ("sqlite:/srv/tasks.db", "lacks the slashes"),
         ("sqlite:///:memory:", "use a file"),
         ("sqlite://[", "cannot be read"),
         ("sqlite:///a.db?drivr=stdlib", "unknown option 'drivr', did you mean driver=?"),
