@@ -56,7 +56,8 @@ def parse(url: str) -> Location:
     if parts.fragment:
         raise ImproperlyConfigured("broker URL: write # as %23, also in a password")
     _refuse_unescaped(parts)
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    # A + stands for itself, as libpq takes it: in a password, say.
+    options = dict(parse_qsl(parts.query.replace("+", "%2B"), keep_blank_values=True))
     ours = {name: options.pop(name) for name in OURS if name in options}
     _refuse_misspelt(options)
     hosts = parts.netloc.rpartition("@")[2] or options.get("host", "")

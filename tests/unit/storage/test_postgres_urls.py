@@ -26,6 +26,12 @@ def test_a_password_comes_to_the_server_as_it_is() -> None:
     assert (given["password"], given["host"], given["sslmode"]) == ("s@/% :#", "db", "require")
 
 
+def test_a_plus_sign_is_one_in_an_option_too() -> None:
+    psycopg = pytest.importorskip("psycopg")
+    given = psycopg.conninfo.conninfo_to_dict(parse("postgresql://h/d?user=ann&password=a+b%20c").conninfo)
+    assert given["password"] == "a+b c"
+
+
 def test_an_option_that_nobody_knows_is_refused_before_anything_is_opened() -> None:
     pytest.importorskip("psycopg")
     with pytest.raises(ImproperlyConfigured, match='"horse"'):
