@@ -131,7 +131,11 @@ class Vault:
         from base64 import b64decode
 
         key_id, _, body = text[len(TEXT) :].partition(";")
-        return self.open(SEAL + key_id.encode() + b"\0" + b64decode(body)).decode("utf-8", "surrogatepass")
+        try:
+            sealed = b64decode(body)
+        except ValueError as exc:  # words of the user's that begin as a seal does
+            raise CodecError(sealed_words(key_id, "it is no sealed text"), key_id) from exc
+        return self.open(SEAL + key_id.encode() + b"\0" + sealed).decode("utf-8", "surrogatepass")
 
     def fingerprint(self, text: str) -> str | None:
         """A digest of `text`, for what must be compared and not be read; None where the codec makes none.

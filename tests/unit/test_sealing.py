@@ -88,6 +88,11 @@ def test_a_text_is_sealed_as_a_text() -> None:
     assert (key_of(sealed), vault().open_text(sealed)) == ("k1", "card 4711 refused")
 
 
+def test_words_that_only_begin_as_a_seal_does_are_no_error_of_python_s() -> None:
+    with pytest.raises(CodecError, match="no sealed text"):
+        Vault(Backwards()).open_text("\x01sealed;2026-11;abc")
+
+
 def test_an_older_key_opens_what_it_has_sealed() -> None:
     assert vault(key_id="k2").open(vault(key_id="k1").seal(SECRET)) == SECRET
 
