@@ -192,11 +192,12 @@ def _shut_source(source: Storage, target: Storage) -> Note:
 
 
 def _shut_target(source: Storage, target: Storage, ours: Note) -> Note:
-    """Shut the target, unless it is; its note. Where that is refused, the source is opened as it was."""
+    """Shut the target, unless it is; its note. Where that is refused, or fails, the source is opened as it was."""
     with target.driver.read() as tx:
         theirs = gate.note(tx)
     if theirs is not None:
         return theirs
+    written = False
     try:
         with target.driver.write(Promise.ACCEPTED) as tx:
             shift, inbox = rows.highest(tx, MESSAGES), rows.highest(tx, INBOX)
@@ -204,8 +205,10 @@ def _shut_target(source: Storage, target: Storage, ours: Note) -> Note:
             gate.shut(target.driver, tx, note)
             _nobody_at_work(target, tx, leases=True)
             _is_free(target, tx)
-    except MoveRefused:
-        give_up(source)
+            written = True
+    except LiteqError:
+        if not written:  # else it may be shut: the commit failed, perhaps in its answer alone
+            give_up(source)
         raise
     return note
 

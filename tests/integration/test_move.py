@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -20,7 +20,7 @@ from liteq import LiteQ
 from liteq.cli import main
 from liteq.clock import FakeClock
 from liteq.context.identity import me
-from liteq.exceptions import StorageError
+from liteq.exceptions import ReadOnly, StorageError
 from liteq.message import Ack, Batch, DeadLetter, Flag, Group, Message, Outcome, WorkerIdentity, new_id
 from liteq.operating import moving
 from liteq.operating.moving import MoveRefused
@@ -347,6 +347,16 @@ def test_a_target_that_gets_messages_in_between_refuses_and_the_source_opens_aga
     assert states(source) == {**before, "more": "pending"}
 
 
+def test_a_target_that_cannot_be_written_leaves_the_source_open(files: Stores) -> None:
+    source, target = files
+    fill(source)
+    before = states(source)
+    with closing(open_storage(f"{target.driver.url}?mode=ro")) as read, pytest.raises(ReadOnly):
+        move((source, read))
+    source.enqueue(Batch([row("more")]))
+    assert states(source) == {**before, "more": "pending"}
+
+
 def test_what_a_silent_worker_may_still_do_is_waited_for(files: Stores) -> None:
     source, _ = files
     silent = source.register_worker(WorkerIdentity(new_id(), "far", "elsewhere", "", 1, ""))
@@ -502,6 +512,16 @@ def test_where_nothing_waits_no_target_is_made(files: Stores, tmp_path: Path) ->
     done = command("--from", files[0].driver.url, "--to", f"sqlite:///{tmp_path}/none.db")
     assert (done.exit_code, done.stdout.startswith("Nothing to move")) == (0, True), done.stderr
     assert not (tmp_path / "none.db").exists()
+
+
+def test_the_settings_of_a_store_hold_for_both_ends(
+    files: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(files[0])
+    monkeypatch.setenv("LITEQ_FILE_MODE", "660")
+    done = command("--from", files[0].driver.url, "--to", f"sqlite:///{tmp_path}/new.db")
+    assert done.exit_code == 0, done.stderr
+    assert (tmp_path / "new.db").stat().st_mode & 0o777 == 0o660
 
 
 def test_a_source_that_is_not_there_is_not_made(tmp_path: Path) -> None:
