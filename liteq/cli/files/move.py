@@ -50,7 +50,7 @@ def move(session: Session, /, source: str, target: str | None, dry_run: bool, gi
     if target is None and not give_up:
         raise click.UsageError("name the store that the messages go to: --to URL")
     try:
-        with closing(_source(source)) as opened:
+        with closing(_source(session, source)) as opened:
             if give_up:
                 return _give_up(session, opened)
             return _move(session, opened, str(target), dry_run=dry_run)
@@ -59,24 +59,29 @@ def move(session: Session, /, source: str, target: str | None, dry_run: bool, gi
         return Exit.TRY_AGAIN
 
 
-def _source(url: str) -> Storage:
+def _source(session: Session, url: str) -> Storage:
     """The source, with the tables of this version. Raises StorageUnavailable where there is none."""
     from liteq.exceptions import StorageUnavailable
     from liteq.storage import describe_url
 
     if missing := describe_url(url).missing:
         raise StorageUnavailable(missing)
-    storage = _opened(url)
+    storage = _opened(session, url)
     if not _version(storage):
         raise StorageUnavailable(f"{storage.driver.where()} holds no queue: there is nothing to move")
     return storage
 
 
-def _opened(url: str) -> Storage:
+def _opened(session: Session, url: str) -> Storage:
     """The store itself, without a codec: values go as they stand. Each step is on the disk before the next begins."""
     from liteq.storage.storage import open_storage
 
-    return open_storage(url, durability="strict")
+    conf = session.app.conf if session.has_app else session.conf_without_app(needs_file=False)
+    return open_storage(
+        url, durability="strict", driver=conf.sqlite_driver, busy_timeout_s=conf.busy_timeout,
+        allow_network_filesystem=conf.allow_network_filesystem, file_mode=int(conf.file_mode, 8),
+        max_crashes=conf.max_crashes, max_reaps=conf.max_reaps,
+    )  # fmt: skip
 
 
 def _version(storage: Storage) -> int:
@@ -88,7 +93,7 @@ def _move(session: Session, source: Storage, url: str, *, dry_run: bool) -> int:
     from liteq.operating import moving
     from liteq.storage import describe_url
 
-    with closing(_opened(url)) as target:
+    with closing(_opened(session, url)) as target:
         if target.driver.where() == source.driver.where():
             raise click.UsageError("--from and --to are the same store")
         if not dry_run:
