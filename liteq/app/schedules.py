@@ -31,7 +31,7 @@ from liteq.storage.sending.periodic import Entry, ScheduleRecord
 from liteq.utils.durations import LONGEST_S, numeric_s
 from liteq.utils.misspelt import nearest, unexpected
 
-__all__ = ["Periodic", "check_entry", "due_ms", "key_of", "run_id"]
+__all__ = ["Periodic", "check_entry", "due_ms", "in_ms", "key_of", "run_id"]
 
 logger = logging.getLogger("liteq.app")
 
@@ -53,10 +53,15 @@ def run_id(name: str, at_ms: int) -> str:
     return str(uuid5(RUNS, f"{name}\n{at_ms}"))
 
 
+def in_ms(due: datetime) -> int:
+    """A time at which a schedule is due, as the file has it: rounded up, as after a time before it, it comes again."""
+    return to_ms(due.astimezone(UTC) + timedelta(microseconds=999))
+
+
 def due_ms(schedule: BaseSchedule, after: datetime) -> int | None:
     """When `schedule` is next due after a time, in ms since the epoch; None when it never will be."""
     try:
-        return to_ms(schedule.next_after(after.astimezone(UTC)).astimezone(UTC))
+        return in_ms(schedule.next_after(after.astimezone(UTC)))
     except NeverDue:
         return None
 

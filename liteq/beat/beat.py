@@ -11,16 +11,16 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Protocol
 
 import orjson
 
 from liteq import signals as announce
-from liteq.app.schedules import run_id
+from liteq.app.schedules import in_ms, run_id
 from liteq.beat.catch_up import NO_LAST, Last, decide
 from liteq.beat.entries import ScheduleEntry
-from liteq.clock import from_ms, to_ms
+from liteq.clock import from_ms
 from liteq.context import App
 from liteq.exceptions import CanvasConflict, ImproperlyConfigured, StorageError
 from liteq.execution.hushed import hush
@@ -184,7 +184,7 @@ class Beat:
         if schedule is None or record.next_due_ms is None or record.next_due_ms <= now_ms:
             return
         try:
-            next_ms = to_ms(schedule.next_after(from_ms(now_ms)).astimezone(UTC))
+            next_ms = in_ms(schedule.next_after(from_ms(now_ms)))
         except NeverDue:
             return
         if record.next_due_ms > next_ms and self.storage.schedules.put_off(record, next_due_ms=next_ms):
@@ -225,7 +225,7 @@ class Beat:
         if decision.waits:
             self._waiting = True
             return False
-        next_ms = None if decision.next_due is None else to_ms(decision.next_due.astimezone(UTC))
+        next_ms = None if decision.next_due is None else in_ms(decision.next_due)
         if decision.runs:
             entry = ScheduleEntry(self.app, record, schedule, decision.runs, next_ms)
             entry.unfinished = record.last_id if last.unfinished else None
@@ -278,7 +278,7 @@ class Beat:
     def _batch(self, entry: ScheduleEntry) -> tuple[Batch, str]:
         record, whole, last_id = entry.record, Batch(), ""
         for due in entry.runs:
-            id_ = run_id(record.name, to_ms(due.astimezone(UTC)))
+            id_ = run_id(record.name, in_ms(due))
             batch, last_id = self.app.schedules.batch(record, id_, entry.signature)
             whole.messages += batch.messages
             whole.groups += batch.groups

@@ -63,6 +63,24 @@ def test_an_entry_is_sent_each_time_it_comes_due(make, clock):
     assert app.ran == [("x",)] * 3
 
 
+class BetweenTwoMs(BaseSchedule):
+    """Due half a millisecond after each full second."""
+
+    def next_after(self, moment):
+        due = moment.replace(microsecond=500)
+        return due if due > moment else due + timedelta(seconds=1)
+
+
+def test_a_time_between_two_milliseconds_is_due_once(make, clock):
+    app = make(beat_schedule={"own": every(BetweenTwoMs(), "x")})
+    beat = Beat(app)
+    for advance_s, runs in ((0, 0), (0.001, 1), (0, 1), (0.999, 1), (0.001, 2)):
+        clock.advance(advance_s)
+        beat.turn()
+        beat.turn()
+        assert app.storage.schedules.find("own").total_run_count == runs
+
+
 def test_each_way_to_send_an_entry_is_announced_before_and_after(make, clock):
     app = make(beat_schedule={"ten": every(10, "x")})
     beat = Beat(app)
