@@ -26,6 +26,7 @@ __all__ = ["Said", "settle"]
 Said = tuple[Path, str, bool]  # a path, what is said of it, and whether the file is refused for it
 BARE = re.compile(r"(?<!\\)(\$\{(?:steps\.)?)([A-Za-z_][A-Za-z0-9_]*)(?=\.(?!outputs?[.}\[])[A-Za-z0-9_])")
 INSIDE = re.compile(r"(?<!\\)\$\{([A-Za-z_][A-Za-z0-9_]*)(?=[.\[][A-Za-z0-9_])")
+AT_ONCE = "steps that run at the same time stand in the list as others: give them one `depends`, and what follows them"
 CAMEL = re.compile(r"(?<=[a-z0-9])[A-Z]")
 
 
@@ -50,6 +51,7 @@ def settle(root: Spot) -> Iterator[Said]:
         )
     if isinstance(defaults := words.get("defaults"), Spot):
         yield from _step(defaults, ("defaults",))
+    yield from _as_list(words.get("steps"))
     for path, step in _steps(words):
         yield from _step(step, path)
     ids = frozenset(_under("id", root)) - SHORT.keys()
@@ -98,6 +100,26 @@ def _steps(words: Mapping[str, Spot]) -> Iterator[tuple[Path, Spot]]:
         pairs = enumerate(inside) if isinstance(inside, list) else inside.items() if isinstance(inside, dict) else ()
         for key, step in pairs:
             yield (name, key), step
+
+
+def _as_list(steps: Spot | None) -> Iterator[Said]:
+    """Steps in Dagu's other forms, told and then read on as if they stood in the list: by name, and lists in it."""
+    if steps is None:
+        return
+    if isinstance(steps.value, dict):
+        yield ("steps",), "the steps are a list: write `- id: NAME` where `NAME:` stands, and `depends` as it is", True
+        for name, one in steps.value.items():
+            if isinstance(one.value, dict):
+                one.value.setdefault("name", Spot(name, one.line))
+        steps.value = list(steps.value.values())
+    if not isinstance(steps.value, list):
+        return
+    flat: list[Spot] = []
+    for index, one in enumerate(steps.value):
+        if isinstance(one.value, list):
+            yield ("steps", index), f"{AT_ONCE} the ids of all of them", True
+        flat += one.value if isinstance(one.value, list) else [one]
+    steps.value = flat
 
 
 def _step(step: Spot, path: Path) -> Iterator[Said]:

@@ -24,6 +24,12 @@ BROKEN = {
         2, "steps[0].depends", "a after c after b after a",
     ),
     "no steps": ("description: nothing\nsteps: []\n", 2, "steps", "the list is empty"),
+    "steps by their names": (
+        "steps:\n  build: {run: x}\n  test: {run: y, depends: build}\n", 1, "steps", "write `- id: NAME`",
+    ),
+    "a list among the steps": (
+        "steps:\n  - run: x\n  - - run: y\n    - run: z\n", 3, "steps[1]", "stand in the list as others",
+    ),
     "a question without an id": (
         "steps:\n  - name: ask\n    action: human.task\n    with: {prompt: 'Go on?'}\n", 2, "steps[0]", "needs an `id`",
     ),
