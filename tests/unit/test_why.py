@@ -90,6 +90,7 @@ def test_a_worker_that_lacks_the_key_of_a_message_is_why_it_waits(tmp_path):
         (lease,) = sender.storage.claim(["celery"], worker=worker, limit=1, visibility_s=60)
         sender.storage.settle([(lease, left_to_others(lease, sender.clock.now_ms()))])
         assert explain(sender, unknown.id)["reason"] == "unknown_task"
+        assert "could not open it, or does not know its task. Which of the two" in explain(stale, unknown.id)["text"]
 
 
 # -- pending: the first that holds -----------------------------------------------------------------------------------

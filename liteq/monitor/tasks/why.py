@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from liteq.context import App
-from liteq.context.living import living, none_knows, takes_from
+from liteq.context.living import knows, living, none_knows, takes_from
 from liteq.context.unknown import UNKNOWN_SINCE
 from liteq.message import Flag
 from liteq.monitor.access.failing import error_document, first_failure
@@ -189,19 +189,26 @@ def _key_missing(app: App, record: Record) -> Why | None:
     """The reason where a worker has claimed it, could not open it, and has left it to others; else None.
 
     A worker that does not know the task leaves it in the same way, and says so in its options. Where this process lacks
-    the key too, it cannot read them, and takes it that the key is missing.
+    the key too, it cannot read them, and goes by what that worker says of its tasks, while it lives.
     """
     if not record.flags & Flag.LEFT or (key := app.storage.values.key_of(record.id)) is None:
         return None
     if record.options and key_of(record.options) is None and UNKNOWN_SINCE in decode(record.options):
         return None
     named = f"the key {key!r}" if key else "its key"
+    who, facts = f"The worker {record.worker}" if record.worker else "A worker", {"key": key, "worker": record.worker}
+    there = (worker for worker in living(app) if worker.name == record.worker)
+    if record.options and key_of(record.options) is not None and not any(knows(one, record.task) for one in there):
+        text = (
+            f"{who} left it to others: it could not open it, or does not know its task. Which of the two is not to be "
+            f"seen here, where {named}, under which it is sealed, is missing too."
+        )
+        return "key_missing", text, facts
     text = (
-        f"{f'The worker {record.worker}' if record.worker else 'A worker'} could not open it: "
-        f"{named}, under which it is sealed, is missing there, or wrong. Give {named} to the workers of the queue "
-        f"{record.queue!r}; it waits for one that has it, and no attempt is counted."
+        f"{who} could not open it: {named}, under which it is sealed, is missing there, or wrong. Give {named} to the "
+        f"workers of the queue {record.queue!r}; it waits for one that has it, and no attempt is counted."
     )
-    return "key_missing", text, {"key": key, "worker": record.worker}
+    return "key_missing", text, facts
 
 
 def _blocked(app: App, record: Record, see: Sight) -> Why:
