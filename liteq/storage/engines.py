@@ -10,12 +10,15 @@ The scheme is read up to a `+`, behind which an engine may have the name of a cl
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from pathlib import Path
+
 from liteq.exceptions import ImproperlyConfigured
 from liteq.settings.schemes import BUILT_IN, installed_engines, known_schemes, scheme_of, without_password
 from liteq.storage.driver import Driver, Durability, Engine, Options, Place, Watch
 from liteq.utils.misspelt import nearest
 
-__all__ = ["describe_url", "engine_of", "is_beside", "is_followed", "open_driver", "watch_folders"]
+__all__ = ["describe_url", "engine_of", "fetching", "is_beside", "is_followed", "open_driver", "watch_folders"]
 
 EXAMPLE = "write sqlite:///tasks.db (relative) or sqlite:////var/lib/app/tasks.db (absolute)"
 
@@ -68,6 +71,13 @@ def is_beside(name: str) -> bool:
     from liteq.storage.sqlite.waking import folders
 
     return folders.is_beside(name)
+
+
+def fetching(path: Path) -> AbstractContextManager[Path]:
+    """A new folder beside a file of the built-in engine, gone after the block; it clears those of killed processes."""
+    from liteq.storage.sqlite.disk import parts
+
+    return parts.fetching(path)
 
 
 def is_followed(path: str) -> bool:

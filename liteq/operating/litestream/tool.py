@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -14,6 +13,7 @@ from shutil import which
 
 from liteq.exceptions import StorageUnavailable
 from liteq.operating.litestream.source import Source
+from liteq.storage.engines import fetching
 
 __all__ = ["OLDEST", "find", "restored"]
 
@@ -58,12 +58,8 @@ def restored(source: Source, beside: Path) -> Iterator[Path]:
     Raises StorageUnavailable, with what Litestream says.
     """
     program = find()
-    try:
-        folder = tempfile.TemporaryDirectory(prefix=f"{beside.name}.litestream-", dir=beside.parent)
-    except OSError as exc:
-        raise StorageUnavailable(f"{beside.parent} cannot be written to ({exc.strerror})") from exc
-    with folder as name:
-        path = Path(name) / "queue.db"
+    with fetching(beside) as folder:
+        path = folder / "queue.db"
         moment = ("-timestamp", source.timestamp) if source.timestamp else ()
         _run(program, "restore", *moment, "-o", str(path), source.replica, what=f"nothing out of {source.shown}")
         yield path

@@ -163,6 +163,24 @@ def test_a_replica_takes_the_queues_place_in_a_new_epoch(liteq, project, program
 
 
 @posix
+def test_the_folder_of_a_killed_restore_is_told_of_and_removed(liteq, project, program):
+    marked(project / "source.db")
+    marked(project / "shop.db")
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    left = project / f"shop.db.fetch{ended.pid}"
+    left.mkdir()
+    (left / "queue.db").write_text("half a copy")
+    assert f"{left.name}: left by a restore that was killed" in liteq("-b", shop_db(project), "doctor").out
+    program("0.5.17", f'dirname "$3" > {project}/where; cp {project}/source.db "$3"')
+    assert liteq("-A", "shop", "restore", f"litestream://{REPLICA}").code == 0
+    there = Path((project / "where").read_text().strip())
+    assert there.name.startswith("shop.db.fetch"), "what the doctor looks for"
+    assert not left.exists()
+    assert not there.exists()
+
+
+@posix
 def test_the_state_of_litestream_goes_with_the_file_that_is_replaced(liteq, project, program):
     marked(project / "source.db")
     marked(project / "shop.db")

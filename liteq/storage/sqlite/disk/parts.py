@@ -1,13 +1,16 @@
 """Copies that are not finished: `NAME.partPID`, beside the file whose place or name they are to take.
 
-A process that is killed leaves its copy there, as large as the queue. On Linux the process that writes one holds a lock
-on it, which ends with the process: its number alone does not say who writes, as containers that share a folder number
-their processes each by themselves. Elsewhere the number decides.
+And folders into which another program fetches one: `NAME.fetchPID`. A process that is killed leaves its copy there, as
+large as the queue. On Linux the process that writes one holds a lock on it, which ends with the process: its number
+alone does not say who writes, as containers that share a folder number their processes each by themselves. Elsewhere
+the number decides.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +19,7 @@ from pathlib import Path
 from liteq.exceptions import StorageUnavailable
 from liteq.storage.sqlite.disk.ownership import MODE
 
-__all__ = ["clear", "clear_beside", "left", "writing"]
+__all__ = ["clear", "clear_beside", "fetching", "left", "writing"]
 
 BESIDE = ("-wal", "-shm", "-journal")
 
@@ -42,6 +45,26 @@ def writing(target: Path) -> Iterator[Path]:
         os.close(fd)  # the last: closing a file drops the locks of this process on it, and nobody has it open now
 
 
+@contextmanager
+def fetching(target: Path) -> Iterator[Path]:
+    """A new folder beside `target`, gone after the block. Clears as `writing`; raises StorageUnavailable."""
+    clear(target)
+    made, fd = target.with_name(f"{target.name}.fetch{os.getpid()}"), -1
+    try:
+        made.mkdir(0o700)
+        if sys.platform == "linux":
+            fd = os.open(made, os.O_RDONLY | os.O_CLOEXEC)
+            _lock(fd)
+    except OSError as error:
+        raise StorageUnavailable(f"{target.parent} cannot be written to ({error.strerror})") from error
+    try:
+        yield made
+    finally:
+        _unlink(made)
+        if fd >= 0:
+            os.close(fd)
+
+
 def left(target: Path) -> list[Path]:
     """The copies for `target` whose processes have ended for certain."""
     return [path for path in _all(target) if _is_left(path)]
@@ -57,16 +80,21 @@ def clear(target: Path) -> list[Path]:
 
 
 def _all(target: Path) -> list[Path]:
-    head = f"{target.name}.part"
+    ours = re.compile(rf"{re.escape(target.name)}\.(part|fetch)\d+")
     try:
-        names = sorted(one.name for one in os.scandir(target.parent) if one.is_file(follow_symlinks=False))
+        found = [(one, match[1]) for one in os.scandir(target.parent) if (match := ours.fullmatch(one.name))]
     except OSError:
         return []
-    return [target.with_name(name) for name in names if name.startswith(head) and name[len(head) :].isdecimal()]
+    kept = [
+        one.name
+        for one, kind in found
+        if (one.is_file(follow_symlinks=False) if kind == "part" else one.is_dir(follow_symlinks=False))
+    ]
+    return [target.with_name(name) for name in sorted(kept)]
 
 
 def _is_left(path: Path) -> bool:
-    pid = int(path.name.rpartition(".part")[2])
+    pid = int(re.findall(r"\d+", path.name)[-1])
     if pid != os.getpid() and _lives(pid):
         return False
     if sys.platform != "linux":
@@ -100,6 +128,9 @@ def clear_beside(part: Path) -> None:
 
 
 def _unlink(part: Path) -> None:
+    if part.is_dir():
+        shutil.rmtree(part)
+        return
     part.unlink(missing_ok=True)
     clear_beside(part)
 
