@@ -121,17 +121,20 @@ def _apps(session: Session, patterns: Sequence[str]) -> dict[str, LiteQ]:
         session.tell_hidden(())
         return {"": session.app}
     from liteq.app import LiteQ
+    from liteq.app.files import url_of
     from liteq.storage.engines import is_beside, is_followed
 
     found: dict[str, LiteQ] = {}
+    names: list[str] = []
     for pattern in patterns:
-        for path in sorted(Path(name) for name in glob.glob(pattern)):  # noqa: PTH207 - Path.glob takes no absolute pattern
-            if is_beside(path.name):
-                continue
-            if path.stem in found:
-                raise ImproperlyConfigured(f"two files are called {path.stem}: they would have the same path")
-            mode = "?mode=ro" if is_followed(str(path)) else ""
-            found[path.stem] = LiteQ(path.stem, broker=f"sqlite:///{path.absolute()}{mode}")
+        names += sorted(glob.glob(pattern))  # noqa: PTH207 - Path.glob takes no absolute pattern
+    for path in dict.fromkeys(Path(name).absolute() for name in names):  # one of two patterns is one file
+        if is_beside(path.name):
+            continue
+        if path.stem in found:
+            raise ImproperlyConfigured(f"two files are called {path.stem}: they would have the same path")
+        mode = "?mode=ro" if is_followed(str(path)) else ""
+        found[path.stem] = LiteQ(path.stem, broker=url_of(path) + mode)
     if not found:
         raise StorageUnavailable(f"there is no file {' '.join(patterns)}")
     return found

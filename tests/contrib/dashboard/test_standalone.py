@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from contextlib import closing, contextmanager
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 
@@ -128,6 +128,16 @@ def test_files_of_several_queues_have_a_path_each(tmp_path):
         assert [one["task"] for one in found["items"]] == ["of_bob"]
         assert ask(port, "GET", "/eve/api/v1/tasks", cookie=cookie).status == 404
         assert ask(port, "GET", "/ann/tasks").headers["location"] == "/ann/login"
+
+
+def test_a_file_is_found_by_its_name_as_it_is_and_once(tmp_path):
+    for name in ("a%62", "ab"):
+        with LiteQ(name, broker=f"sqlite:///{tmp_path}/{quote(name)}.db") as app:
+            app.send_task(f"of_{name}")
+    with served(tmp_path, "--db", "*.db", "--db", "ab.db") as link:
+        port, cookie = entered(link)
+        found = json.loads(ask(port, "GET", "/a%2562/api/v1/tasks", cookie=cookie).text)
+        assert [one["task"] for one in found["items"]] == ["of_a%62"]
 
 
 def test_a_damaged_file_is_told_of_and_the_others_are_shown(tmp_path):
