@@ -121,6 +121,7 @@ def test_metrics_have_the_file_as_a_label(tenants, capsys):
         (["status", "--db", "tenants/*.db", "-b", "sqlite:///a.db"], 2, "one of the two"),
         (["backup", "--db", "tenants/*.db"], 2, "name the folder"),
         (["backup", "--db", "tenants/*.db", "--to", "copies"], 2, "name it alone"),
+        (["backup", "--db", "tenants/*.db", "tenants/acme.db/copies"], 73, "acme.db/copies cannot be made: Not a dir"),
         (["doctor", "--db", ""], 78, "--db is empty"),
     ],
 )

@@ -79,7 +79,11 @@ def _of_files(
     twice = next((name for name, n in names.items() if n > 1), None)
     if twice is not None:
         raise click.UsageError(f"several files of --db are called {twice}: copy them into a folder each")
-    target.mkdir(parents=True, exist_ok=True)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        VOICE.say("error", f"the folder {target} cannot be made: {exc.strerror}")
+        return Exit.CANNOT_CREATE
     return each_file(session, db, lambda one: _into(one, target / Path(one.path).name))
 
 

@@ -7,7 +7,7 @@ import socket
 
 from liteq.exceptions import ImproperlyConfigured
 
-__all__ = ["LOOPBACK", "authority", "is_loopback", "listen"]
+__all__ = ["LOOPBACK", "authority", "is_loopback", "listen", "not_listened"]
 
 LOOPBACK = "127.0.0.1"
 BACKLOG = 128  # connections that wait to be taken
@@ -19,9 +19,14 @@ def listen(host: str, port: int) -> socket.socket:
         kind = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host.strip("[]"), port), family=kind, backlog=BACKLOG)
     except OSError as exc:
-        raise ImproperlyConfigured(
-            f"{authority(host, port)} cannot be listened at: {exc.strerror or exc}; use another --port or --host"
-        ) from None
+        raise not_listened(host, port, exc) from None
+
+
+def not_listened(host: str, port: int, exc: OSError) -> ImproperlyConfigured:
+    """The error for an address that a server cannot have."""
+    return ImproperlyConfigured(
+        f"{authority(host, port)} cannot be listened at: {exc.strerror or exc}; use another --port or --host"
+    )
 
 
 def is_loopback(host: str) -> bool:

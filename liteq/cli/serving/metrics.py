@@ -11,20 +11,19 @@ import click
 
 from liteq.cli.group import Command
 from liteq.cli.parts.exits import Exit
+from liteq.cli.parts.listening import LOOPBACK, not_listened
 from liteq.cli.parts.many import db_option, of_file, sessions
 from liteq.cli.parts.output import emit
 from liteq.cli.parts.session import Session, pass_session
 from liteq.cli.parts.spans import span_option
 from liteq.cli.parts.voice import VOICE
 from liteq.cli.processes.beat import stopped_by_signals
-from liteq.exceptions import StorageError
+from liteq.exceptions import ImproperlyConfigured, StorageError
 
 if TYPE_CHECKING:
     from liteq.metrics.collector import FilesCollector, QueueCollector
 
 __all__ = ["metrics"]
-
-LOOPBACK = "127.0.0.1"
 
 
 @click.command(cls=Command)
@@ -120,7 +119,10 @@ def _serve(session: Session, made: QueueCollector | FilesCollector, host: str, p
     registry = CollectorRegistry(auto_describe=False)
     registry.register(made)
     stop = stopped_by_signals()
-    server, thread = start_http_server(port, addr=host, registry=registry)
+    try:
+        server, thread = start_http_server(port, addr=host, registry=registry)
+    except OSError as exc:
+        raise not_listened(host, port, exc) from None
     shown = f"[{host}]" if ":" in host else host
     at = f"http://{shown}:{server.server_port}/metrics"
     emit(session, {"url": at}, lambda: session.note(f"metrics are at {at}"))
@@ -137,7 +139,10 @@ def _write(made: QueueCollector | FilesCollector, textfile: Path, every_s: float
     registry = CollectorRegistry(auto_describe=False)
     registry.register(made)
     if every_s is None:
-        write_to_textfile(str(textfile), registry)
+        try:
+            write_to_textfile(str(textfile), registry)
+        except OSError as exc:
+            raise ImproperlyConfigured(f"--textfile {textfile} cannot be written: {exc.strerror or exc}") from None
         return
     stop = stopped_by_signals()
     due_at = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -208,6 +209,18 @@ def test_the_command_refuses_two_places_at_once(app, tmp_path):
     done = subprocess.run(liteq(tmp_path, "--port", "0", "--textfile", "x"), capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "choose --port or --textfile" in done.stderr
+
+
+def test_a_place_that_cannot_be_had_is_one_line(app, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        at = str(taken.getsockname()[1])
+        for words, says in (
+            (("--port", at), "use another --port"),
+            (("--textfile", "none/m.prom"), "none/m.prom cannot be written: No such file"),
+        ):
+            done = subprocess.run(liteq(tmp_path, *words), capture_output=True, text=True, timeout=60)
+            assert (done.returncode, done.stderr.count("\n")) == (78, 1), done.stderr
+            assert says in done.stderr
 
 
 def test_limits_of_the_code_are_told_and_those_of_run_time_are_not(app):
