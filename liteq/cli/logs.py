@@ -10,12 +10,12 @@ import threading
 from types import TracebackType
 from typing import Any, TextIO
 
-import orjson
-
 from liteq import signals
 from liteq.clock import from_ms
 from liteq.context import App
+from liteq.exceptions import ImproperlyConfigured
 from liteq.execution.lines import LINES
+from liteq.utils.json_text import to_json
 from liteq.utils.lines import begun_lines
 from liteq.utils.log import (
     OF_THE_PROGRAM,
@@ -34,7 +34,7 @@ from liteq.utils.text import excerpt, printable
 
 __all__ = [
     "FORMS", "JsonFormatter", "LogStream", "PlainFormatter", "expand_name", "fields_of", "json_from_the_start",
-    "message_of", "set_up",
+    "message_of", "set_up", "to_file",
 ]  # fmt: skip
 
 OF_TASKS = logging.getLogger("liteq.execution")
@@ -86,7 +86,7 @@ class JsonFormatter(TaskFormatter):
             line["exception"] = exception_text(record.exc_info, LONGEST_TRACEBACK)
         elif record.exc_text:  # frames without words (execution/hushed.py)
             line["exception"] = excerpt(record.exc_text, LONGEST_TRACEBACK, REST)
-        return orjson.dumps(line, default=str).decode()
+        return to_json(line).decode()
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
@@ -347,15 +347,19 @@ def _handle(logger: logging.Logger, logfile: str | None, formatter: logging.Form
     """Give `logger` a handler; not where the program has given it one, which would show each line twice."""
     if any(not isinstance(handler, logging.NullHandler) for handler in logger.handlers):
         return
-    handler: logging.Handler
-    if logfile is None:
-        handler = logging.StreamHandler(_stderr)
-    else:  # notices that logrotate has moved the file away
-        from logging.handlers import WatchedFileHandler  # with sockets, pickles and queues
-
-        handler = WatchedFileHandler(logfile, encoding="utf-8")
+    handler = logging.StreamHandler(_stderr) if logfile is None else to_file(logfile)
     handler.setFormatter(formatter)
     logger.addHandler(handler)
+
+
+def to_file(logfile: str) -> logging.Handler:
+    """A handler that notices that logrotate has moved the file away. Raises ImproperlyConfigured."""
+    from logging.handlers import WatchedFileHandler  # with sockets, pickles and queues
+
+    try:  # a name of a file that is no UTF-8 is an escape, as on stderr
+        return WatchedFileHandler(logfile, encoding="utf-8", errors="backslashreplace")
+    except OSError as exc:
+        raise ImproperlyConfigured(f"the log {logfile} cannot be written: {exc.strerror}") from None
 
 
 def redirect(level: int) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from liteq.cli import logs
 from liteq.cli.log_pretty import PrettyFormatter
+from liteq.exceptions import ImproperlyConfigured
 from liteq.utils import log
 from liteq.utils.lines import end_lines
 from liteq.utils.text import printable
@@ -192,6 +193,22 @@ def test_a_record_of_the_program_has_what_it_was_given_as_extra():
     line = PrettyFormatter().format(record)
     assert "[info    ] paid " in line
     assert line.endswith("amount=450 by='ann o'")
+
+
+def test_no_line_is_lost_for_what_a_program_logs(tmp_path):
+    extra = {"by": {1: "ann"}, "amount": 2**70, "file": "\udcff"}
+    record = logging.getLogger("shop").makeRecord("shop", logging.INFO, "f.py", 1, "read \udcff", (), None, extra=extra)
+    said = json.loads(logs.JsonFormatter().format(record))
+    assert (said["message"], said["by"], said["amount"]) == (r"read \udcff", {"1": "ann"}, str(2**70))
+    handler = logs.to_file(str(tmp_path / "worker.log"))
+    handler.handle(record)
+    handler.close()
+    assert (tmp_path / "worker.log").read_text() == "read \\udcff\n"
+
+
+def test_a_log_that_cannot_be_written_is_told(tmp_path):
+    with pytest.raises(ImproperlyConfigured, match=r"worker\.log cannot be written: No such file"):
+        logs.to_file(str(tmp_path / "none" / "worker.log"))
 
 
 def test_a_record_of_liteq_shows_the_facts_alone():
