@@ -135,7 +135,7 @@ class Hearing:
         if self._address is None:
             return self._connect()
         host, port = self._address
-        return self._connect(host=host, port=port)
+        return self._connect(host=host, port=port, hostaddr=None)  # which would count in the place of the host
 
     def heard(self, name: str) -> None:
         """A notification came on the channel `name`."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from liteq.exceptions import ImproperlyConfigured, StorageError
-from liteq.storage.driver import GLOB, LOCK, SKIP_LOCKED
+from liteq.exceptions import ImproperlyConfigured, StorageError, StorageUnavailable
+from liteq.storage.driver import GLOB, LOCK, SKIP_LOCKED, Options
+from liteq_postgres import ENGINE
 from liteq_postgres.batch import arrays, at_once
 from liteq_postgres.translate import statement, values
 from liteq_postgres.url import parse
@@ -28,6 +29,23 @@ def test_several_hosts_and_a_socket_are_taken() -> None:
 def test_the_bells_may_have_an_address_of_their_own() -> None:
     assert parse("postgresql://h/d?listen=db.example:5432").listen == ("db.example", "5432")
     assert parse("postgresql://h/d?listen=[::1]:5432").listen == ("::1", "5432")
+
+
+def test_the_bells_are_not_heard_at_the_address_in_numbers_of_a_pooler(monkeypatch: pytest.MonkeyPatch) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    from liteq_postgres.hearing import Hearing
+
+    asked: dict[str, object] = {}
+
+    def connect(**options: object) -> None:
+        asked.update(options)
+        raise psycopg.OperationalError("not here")
+
+    monkeypatch.setattr(psycopg.Connection, "connect", connect)
+    driver = ENGINE.open("postgresql://pool/d?hostaddr=10.0.0.9&listen=db.example:5433", Options())
+    with pytest.raises(StorageUnavailable):
+        Hearing(driver.connect, "liteq", driver.location.listen).connect()
+    assert (asked["host"], asked["port"], asked["hostaddr"]) == ("db.example", "5433", None)
 
 
 @pytest.mark.parametrize(
