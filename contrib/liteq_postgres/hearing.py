@@ -172,13 +172,10 @@ class _Ear:
 
     def stop(self) -> None:
         """End the thread; wait for it, unless it is just trying to reach a server that is not there."""
+        os.write(self._wake, b"!")  # first: the thread closes the pipe when it ends
         self._stopped = True
-        os.write(self._wake, b"!")
         if self._thread is not threading.current_thread():
             self._thread.join(STOP_S)
-            if not self._thread.is_alive():
-                os.close(self._woken)
-                os.close(self._wake)
 
     def abandon(self) -> None:
         os.close(self._woken)
@@ -201,6 +198,8 @@ class _Ear:
             if not self._stopped:
                 self._sleep(RETRY_S)
                 self._hearing.ring()  # it may have been missed
+        os.close(self._woken)
+        os.close(self._wake)
 
     def _hear(self, session: Session) -> None:
         is_polled = (session.pooled and self._hearing.is_polled is True) or not self._is_told(session)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import threading
+
 import pytest
 
 from liteq.exceptions import ImproperlyConfigured, StorageError, StorageUnavailable
-from liteq.storage.driver import GLOB, LOCK, SKIP_LOCKED, Options
+from liteq.storage.driver import GLOB, LOCK, SKIP_LOCKED, Bell, Options
 from liteq_postgres import ENGINE
 from liteq_postgres.batch import arrays, at_once
 from liteq_postgres.translate import statement, values
@@ -46,6 +49,32 @@ def test_the_bells_are_not_heard_at_the_address_in_numbers_of_a_pooler(monkeypat
     with pytest.raises(StorageUnavailable):
         Hearing(driver.connect, "liteq", driver.location.listen).connect()
     assert (asked["host"], asked["port"], asked["hostaddr"]) == ("db.example", "5433", None)
+
+
+def test_a_thread_that_outlives_its_last_listener_leaves_no_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("psycopg")
+    from liteq_postgres import hearing
+
+    there, ends = threading.Event(), threading.Event()
+
+    def connect() -> None:
+        there.set()
+        ends.wait()
+        raise StorageUnavailable("not here")
+
+    monkeypatch.setattr(hearing, "READY_S", 0)
+    monkeypatch.setattr(hearing, "STOP_S", 0)
+    bells = hearing.Hearing(connect, "liteq", None)
+    listener = bells.listen(Bell.WORK)
+    there.wait()
+    ear = bells._ear
+    listener.close()
+    assert ear._thread.is_alive()
+    ends.set()
+    ear._thread.join()
+    for descriptor in (ear._woken, ear._wake):
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(descriptor)
 
 
 @pytest.mark.parametrize(
