@@ -75,6 +75,8 @@ def messages(session: Session, query: Query) -> int:
         return Exit.OK if len(found) == len(set(query.ids)) else Exit.FAILED
     states = [query.state] if query.state else [] if query.where else [State.PENDING]
     search = search_of(session, query.where, states=states, task=query.task, queue=query.queue)
+    if query.state and search.states != (query.state,):
+        raise click.UsageError("give --state or state: in --where, not both")
     if query.destination:
         if search.worker is not None:
             raise click.UsageError("give --destination or worker: in --where, not both")
@@ -229,7 +231,22 @@ def inspect(
     return _inspect(session, subject, query, timeout)
 
 
+def _refuse_idle(subject: str, query: Query) -> None:
+    """Raise UsageError for a filter that this subject has no use for: all would be shown in the place of a few."""
+    if subject == "messages":
+        return
+    given = {
+        "--state": query.state, "--task": query.task, "--where": query.where, "--with-args": query.args,
+        "--after": query.after, "--offset": query.offset, "--queue": query.queue if subject != "queues" else None,
+    }  # fmt: skip
+    if idle := [name for name, value in given.items() if value]:
+        raise click.UsageError(f"{', '.join(idle)}: with `liteq inspect messages`, not with {subject}")
+    if query.ids and subject in SUBJECTS:
+        raise click.UsageError(f"{subject} takes no arguments, and {query.ids[0]!r} is one")
+
+
 def _inspect(session: Session, subject: str, query: Query, timeout_s: float) -> int:
+    _refuse_idle(subject, query)
     if subject in SUBJECTS:
         return SUBJECTS[subject](session, query)
     session.import_commands()

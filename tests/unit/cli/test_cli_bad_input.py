@@ -149,3 +149,19 @@ def test_a_name_that_is_empty_does_not_mean_all(liteq, command):
     liteq("-A", "shop", "call", "shop.add", "-a", "[1, 2]")
     refused(liteq("-A", "shop", *command), 2, "there is no name in it")
     assert liteq("-A", "shop", "inspect", "queues", "--json").json == {"celery": {"pending": 1}}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("queues", "--task", "shop.add"), "--task: with `liteq inspect messages`, not with queues"),
+        (("workers", "-Q", "mail"), "--queue: with `liteq inspect messages`"),
+        (("active", "--state", "dead", "--where", "since:1h"), "--state, --where: with `liteq inspect messages`"),
+        (("queues", "mail"), "takes no arguments, and 'mail' is one"),
+        (("messages", "--state", "dead", "--where", "state:pending"), "give --state or state: in --where"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_a_filter_that_a_look_has_no_use_for(liteq, words, says):
+    liteq("-A", "shop", "migrate")
+    refused(liteq("-A", "shop", "inspect", *words), 2, says)
