@@ -11,7 +11,7 @@ import click
 
 from liteq.cli.parts.session import Session
 from liteq.monitor.tasks.matching import find_all
-from liteq.monitor.tasks.search import BadSearch, Search, Texts, parse
+from liteq.monitor.tasks.search import BadSearch, Search, parse, texts_of
 from liteq.states import State
 from liteq.storage.reading.browse import Line
 
@@ -43,8 +43,8 @@ def search_of(
         found,
         text=found.text or "-",
         states=found.states or tuple(states),
-        task=found.task if task is None else Texts(frozenset({task}), ()),
-        queue=found.queue if queue is None else Texts(frozenset({queue}), ()),
+        task=found.task if task is None else texts_of([task]),
+        queue=found.queue if queue is None else texts_of([queue]),
     )
 
 

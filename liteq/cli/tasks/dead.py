@@ -20,7 +20,7 @@ from liteq.cli.parts.where import chosen, search_of, where_option
 from liteq.cli.tasks.operations import do
 from liteq.cli.tasks.result import NoSuchMessage
 from liteq.monitor import messages
-from liteq.monitor.tasks.search import Search
+from liteq.monitor.tasks.search import Search, quoted
 from liteq.operating import preview
 from liteq.states import State
 from liteq.storage.storage import Storage
@@ -34,8 +34,12 @@ OLDEST_FIRST = "dead, oldest first"
 def filters(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that choose dead letters by what they are."""
     command = where_option(command)
-    command = click.option("--task", metavar="NAME", callback=filled, help="Only those of this task.")(command)
-    return click.option("-Q", "--queue", metavar="NAME", callback=filled, help="Only those of this queue.")(command)
+    command = click.option(
+        "--task", metavar="NAME", callback=filled, help="Only those of this task; * and ? stand for any text."
+    )(command)
+    return click.option("-Q", "--queue", metavar="NAME", callback=filled, help="Only those of this queue, likewise.")(
+        command
+    )
 
 
 @click.group(cls=Group)
@@ -218,13 +222,9 @@ def _many(
     if session.json or not (where or task or queue or every):
         return ""
     _search(session, where, task, queue)
-    words = [f'{key}:"{_quoted(name)}"' for key, name in (("task", task), ("queue", queue)) if name]
+    words = [f"{key}:{quoted(name)}" for key, name in (("task", task), ("queue", queue)) if name]
     q = " ".join(filter(None, ["state:dead", *words, where]))
     return q if preview(session.app, action, q).found > PAGE else ""
-
-
-def _quoted(name: str) -> str:
-    return name.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _pages(

@@ -20,7 +20,7 @@ from liteq.cli.parts.session import Session, pass_session
 from liteq.cli.parts.spans import SPAN
 from liteq.cli.parts.where import chosen, search_of, where_option
 from liteq.monitor.messages import document
-from liteq.monitor.tasks.search import Texts
+from liteq.monitor.tasks.search import texts_of
 from liteq.monitor.workers import OFFSET, documents
 from liteq.states import State
 from liteq.storage import describe_url
@@ -80,7 +80,7 @@ def messages(session: Session, query: Query) -> int:
     if query.destination:
         if search.worker is not None:
             raise click.UsageError("give --destination or worker: in --where, not both")
-        search = replace(search, worker=Texts(frozenset(query.destination.split(",")), ()))
+        search = replace(search, worker=texts_of(names(query.destination) or ()))
     lines = chosen(session, search, limit=query.limit, offset=query.offset, after=query.after)
     ids = [line.id for line in lines]
     found = session.storage.reader.find_many(ids)
@@ -183,7 +183,7 @@ def _list(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
 )
 @click.option("--state", metavar="STATE", callback=one_of("state", State), help="With `messages`: in this state.")
 @click.option("-Q", "--queue", metavar="NAME", help="Only this queue.")
-@click.option("--task", metavar="NAME", help="Only messages of this task.")
+@click.option("--task", metavar="NAME", help="Only messages of this task; * and ? stand for any text.")
 @where_option
 @click.option("-d", "--destination", metavar="NAMES", help="Only these workers, comma-separated.")
 @partial(paged, default=100)

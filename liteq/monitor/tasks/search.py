@@ -19,7 +19,7 @@ from liteq.utils.durations import seconds
 from liteq.utils.misspelt import nearest
 from liteq.utils.records import NamedTuple, dataclass
 
-__all__ = ["KEYS", "Argument", "BadSearch", "Bound", "Search", "Texts", "parse", "quoted"]
+__all__ = ["KEYS", "Argument", "BadSearch", "Bound", "Search", "Texts", "parse", "quoted", "texts_of"]
 
 KEYS: Final = (
     "state", "queue", "task", "error", "worker", "since", "until", "run", "wait", "retries", "tag", "root", "cause",
@@ -142,7 +142,8 @@ def _split(text: str) -> list[str]:
     return [value for part in parts if (value := _unquoted(part).strip())]
 
 
-def _texts(values: Sequence[str]) -> Texts:
+def texts_of(values: Sequence[str]) -> Texts:
+    """These values, those with * or ? as globs."""
     plain = [value for value in values if not set("*?[") & set(value)]
     globs = [re.compile(translate(value.replace("[", "[[]"))) for value in values if set("*?[") & set(value)]
     return Texts(frozenset(plain), tuple(globs))
@@ -172,7 +173,7 @@ class _Reading:
             raise BadSearch(f"only -task: leaves something out, not -{key}:; write {key}: without the minus")
         name = key.partition(".")[0]
         if name in ("args", "kwargs") and "." in key:
-            self._add("arguments", Argument(_path(key), _texts(values)))
+            self._add("arguments", Argument(_path(key), texts_of(values)))
         elif key in _READERS:
             _READERS[key](self, "without" if negated else key, values)
         else:
@@ -196,7 +197,7 @@ class _Reading:
 
     def texts(self, key: str, values: list[str]) -> None:
         self._values[key] = [*self._values.get(key, ()), *values]
-        self.found[key] = _texts(self._values[key])
+        self.found[key] = texts_of(self._values[key])
 
     def plain(self, key: str, values: list[str]) -> None:
         self._add(key, *values)

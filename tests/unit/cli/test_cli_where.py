@@ -40,6 +40,15 @@ def test_dead_letters_are_chosen_by_a_search(shop, failed):
     assert listed("") == {failed[0]}
 
 
+def test_a_glob_chooses_as_in_a_search_however_many_there_are(shop, failed, monkeypatch):
+    everything = len(shop("dead", "list", "--json").json)
+    assert len(shop("dead", "list", "--task", "shop.b*", "--json").json) == everything > 0
+    monkeypatch.setattr("liteq.cli.tasks.dead.PAGE", 1)  # more are an operation, by a search
+    assert shop("dead", "drop", "--task", "none.*", "--yes").out == "Dropped 0 dead letters.\n"
+    assert "done" in shop("dead", "drop", "--task", "shop.*", "--yes").out
+    assert shop("dead", "list", "--json").json == []
+
+
 def test_requeueing_all_meets_each_once_and_the_oldest_first(shop, failed):
     assert shop("dead", "requeue", "--all", "--json").json["requeued"] == failed
     assert shop("dead", "requeue", "--all", "--json").json["requeued"] == []
