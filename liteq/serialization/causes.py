@@ -55,7 +55,9 @@ def cause_of(task: str, error: bytes) -> Cause | None:
     message = _words(_said(doc))
     key = repr((task, doc.type_name, file, function, message))
     digest = blake2b(key.encode("utf-8", "backslashreplace"), digest_size=8).hexdigest()
-    return Cause(digest, doc.type, f"{file}:{line} {function}" if file else "", message)
+    frame = f"{file}:{line} {function}" if file else ""
+    # Its columns hold text, in which not every engine has a NUL: the outcome could never be stored.
+    return Cause(digest, *(part.replace("\0", r"\0") for part in (doc.type, frame, message)))
 
 
 def _said(doc: ErrorDoc) -> str:

@@ -32,6 +32,10 @@ def cause(error: bytes, task="t"):
     return found
 
 
+def test_it_is_text_that_every_engine_takes() -> None:
+    assert cause(raised("read \0 from the pipe")).message == r"read \0 from the pipe"
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
