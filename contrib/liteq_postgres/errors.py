@@ -48,6 +48,10 @@ def translate(error: psycopg.Error, where: str, waited_s: float) -> StorageError
                 f"{where}: the role may not do this ({text}): let the database's owner run `liteq migrate` and "
                 "grant the rights"
             )
-    if state is None or state.startswith(("08", "57P", "53")):
+    if state is None:  # what psycopg itself says: that the connection is gone, or that it cannot send a value
+        lost = isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
+    else:
+        lost = state.startswith(("08", "57P", "53", "25P03"))
+    if lost:
         return StorageUnavailable(f"{where}: the server does not answer, or refuses ({text})")
     return StorageError(f"{where}: {text}")

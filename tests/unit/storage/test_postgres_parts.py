@@ -51,6 +51,17 @@ def test_the_bells_are_not_heard_at_the_address_in_numbers_of_a_pooler(monkeypat
     assert (asked["host"], asked["port"], asked["hostaddr"]) == ("db.example", "5433", None)
 
 
+def test_a_value_that_the_server_cannot_take_is_not_a_server_that_is_away() -> None:
+    psycopg = pytest.importorskip("psycopg")
+    from liteq_postgres.errors import translate
+
+    assert type(translate(psycopg.DataError("text fields cannot contain NUL"), "db", 1.0)) is StorageError
+    assert type(translate(psycopg.OperationalError("the connection is lost"), "db", 1.0)) is StorageUnavailable
+    assert type(translate(psycopg.InterfaceError("the connection is closed"), "db", 1.0)) is StorageUnavailable
+    for kind in (psycopg.errors.TooManyConnections, psycopg.errors.IdleInTransactionSessionTimeout):
+        assert type(translate(kind("refused"), "db", 1.0)) is StorageUnavailable
+
+
 def test_a_thread_that_outlives_its_last_listener_leaves_no_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("psycopg")
     from liteq_postgres import hearing
