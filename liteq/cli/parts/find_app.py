@@ -113,9 +113,19 @@ def _meant(said: str) -> str:
             parts = path.resolve().relative_to(Path.cwd().resolve()).with_suffix("").parts
             return f"; did you mean -A {'.'.join(parts)}{colon}{attribute}?"
         return f"; did you mean -A {parts[-1]}{colon}{attribute}, with --workdir {path.resolve().parent}?"
-    here = [entry.stem for entry in Path.cwd().iterdir() if entry.suffix == ".py" or (entry / "__init__.py").is_file()]
+    entries: list[Path] = []
+    with suppress(OSError):  # a folder that may not be read: there is no hint then
+        entries = list(Path.cwd().iterdir())
+    here = [one.stem for one in entries if one.suffix == ".py" or _is_package(one)]
     near = nearest(name.partition(".")[0], here)
     return f"; did you mean -A {near}{colon}{attribute}?" if near else ""
+
+
+def _is_package(folder: Path) -> bool:
+    try:
+        return (folder / "__init__.py").is_file()
+    except OSError:  # one that this user may not enter, as some of others are in /tmp
+        return False
 
 
 def _exists(module: str) -> bool:

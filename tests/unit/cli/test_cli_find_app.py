@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from liteq.cli.parts.find_app import find_app
@@ -39,6 +41,21 @@ def test_in_a_package_that_exports_it(write):
     write("p/__init__.py", "from p.celery import app as celery_app\n")
     write("p/celery.py", APP.format(name="app", main="p"))
     assert find_app("p").main == find_app("p.celery").main == find_app("p.celery:app").main == "p"
+
+
+def test_a_folder_of_others_beside_it_does_not_hide_what_is_wrong(write, monkeypatch):
+    write("shop.py", "")
+    write("closed/shop.py", "")
+    real = Path.is_file
+
+    def is_file(path):
+        if path.parent.name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    with pytest.raises(ImproperlyConfigured, match="did you mean -A shop"):
+        find_app("shpo")
 
 
 def test_by_attribute(write):
