@@ -13,7 +13,7 @@ from liteq.cli.parts.exits import Exit
 from liteq.cli.parts.output import emit, without_none
 from liteq.cli.parts.session import Session, pass_session
 from liteq.cli.parts.spans import SPAN
-from liteq.cli.tasks.result import show_result
+from liteq.cli.tasks.result import needs_wait, show_result
 from liteq.exceptions import NotRegistered
 from liteq.utils.durations import seconds
 
@@ -117,6 +117,7 @@ def call(
     \b
     JSON: {"id", "task"}; with --wait what `liteq result` writes.
     """
+    needs_wait(timeout, wait)
     app = session.app
     if session.has_app:
         app.import_tasks()

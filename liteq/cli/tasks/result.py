@@ -16,7 +16,7 @@ from liteq.cli.parts.session import Session, pass_session
 from liteq.cli.parts.spans import SPAN
 from liteq.exceptions import LiteqError, TimeoutError
 
-__all__ = ["result", "show_result"]
+__all__ = ["needs_wait", "result", "show_result"]
 
 
 class NoSuchMessage(LiteqError):
@@ -43,11 +43,18 @@ def result(session: Session, /, task_id: str, traceback: bool, wait: bool, timeo
     \b
     JSON: {"id", "task", "state", "result", "progress", "error": {"type", "message"}, "traceback", "date_done"}
     """
+    needs_wait(timeout, wait)
     _ = session.storage  # there must be a file: asking for a result makes none
     found = session.app.AsyncResult(task_id)
     if not found.exists():
         raise NoSuchMessage(task_id)
     return show_result(session, found, wait_s=timeout if wait else 0, with_traceback=traceback)
+
+
+def needs_wait(timeout: float | None, wait: bool) -> None:
+    """Raise UsageError for a --timeout without a --wait, which would not be waited for."""
+    if timeout is not None and not wait:
+        raise click.UsageError("--timeout goes with --wait")
 
 
 def show_result(session: Session, found: Any, *, wait_s: float | None, with_traceback: bool = False) -> int:

@@ -27,6 +27,7 @@ def refused(done, code, *says):
         (("shop.add", "-a", "[1, 2, 3]"), 2, "shop.add()"),
         (("shop.add", "-a", "[1, 2]", "--eta", "soon"), 2, "is not a time"),
         (("shop.add", "-a", "[1, 2]", "--expires", "soon"), 2, "is not a span, as 90 or 2h, or a time"),
+        (("shop.add", "-a", "[1, 2]", "--timeout", "5s"), 2, "--timeout goes with --wait"),
         (("shop.broken", "-a", "[" * 101 + "]" * 101), 65, "100"),
         (("shop.broken", "-a", '["' + "x" * 1_100_000 + '"]'), 65, "max_payload_bytes"),
     ],
