@@ -244,8 +244,11 @@ class Seat:
         storage = self.app.open_storage(busy_timeout_s=min(PATIENCE_S, self.app.conf.busy_timeout))
         try:
             storage.migrate(works=True)
-        except ImproperlyConfigured as exc:  # its values are sealed, and there is no codec: the others go on
-            raise Aside(str(exc)) from exc
+        except BaseException as exc:
+            storage.close()  # while it is set aside, nobody is held up by a file that is open here
+            if isinstance(exc, ImproperlyConfigured):  # its values are sealed, without a codec: the others go on
+                raise Aside(str(exc)) from exc
+            raise
         self.app.keep(storage)
         pool = with_batches(self.share, self.app)
         self._running = make_running(

@@ -1,0 +1,42 @@
+"""A file of several that cannot be used: it is not left open while it is set aside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from liteq import LiteQ
+from liteq.exceptions import SchemaTooNew
+from liteq.storage.storage import Storage, open_storage
+from liteq.worker.files.seat import Aside, Seat
+from tests.codecs import Backwards
+
+
+def newer(storage: Storage) -> None:
+    with storage.driver.write() as tx:
+        tx.execute("UPDATE liteq_meta SET value = 9999 WHERE key IN ('version', 'min_reader', 'min_writer')")
+
+
+@pytest.mark.parametrize(("of", "error"), [("newer", SchemaTooNew), ("sealed", Aside)])
+def test_a_file_that_is_set_aside_at_once_is_open_no_more(tmp_path: Path, of: str, error: type[Exception]) -> None:
+    url = f"sqlite:///{tmp_path}/tenant.db"
+    codec = {"payload_codec": Backwards()} if of == "sealed" else {}
+    with LiteQ("shop", broker=url, set_as_current=False, **codec) as app:
+        app.send_task("shop.mail")
+        if of == "newer":
+            newer(app.storage)
+    opened: list[Storage] = []
+
+    def open_one(**_options: Any) -> Storage:
+        opened.append(open_storage(url))
+        return opened[-1]
+
+    seat = object.__new__(Seat)
+    conf = SimpleNamespace(busy_timeout=1.0)
+    seat.app = SimpleNamespace(open_storage=open_one, conf=conf)  # type: ignore[assignment]
+    with pytest.raises(error):
+        seat._open()
+    assert opened[0].driver.users() == []
