@@ -101,8 +101,13 @@ class Beat:
         if self._patience_s is None:
             return self.app.storage
         if self._storage is None:
-            self._storage = self.app.open_storage(busy_timeout_s=self._patience_s)
-            self._storage.migrate()
+            opened = self.app.open_storage(busy_timeout_s=self._patience_s)
+            try:
+                opened.migrate()
+            except BaseException:
+                opened.close()
+                raise
+            self._storage = opened
         return self._storage
 
     @property

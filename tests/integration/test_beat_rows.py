@@ -9,9 +9,10 @@ import pytest
 
 from liteq import LiteQ, chain, signals
 from liteq.beat import Beat, BeatLazyFunc
-from liteq.exceptions import ImproperlyConfigured
+from liteq.exceptions import ImproperlyConfigured, StorageBusy
 from liteq.schedules import BaseSchedule, crontab, schedstate, schedule
 from liteq.states import State
+from liteq.storage.storage import Storage
 from liteq.testing import FakeClock, drain
 
 
@@ -61,6 +62,26 @@ def test_an_entry_is_sent_each_time_it_comes_due(make, clock):
         assert sent(app) == n
     assert drain(app) == 3
     assert app.ran == [("x",)] * 3
+
+
+def test_a_file_that_was_locked_when_beat_began_is_brought_up_to_date_later(make, monkeypatch):
+    app, tries = make(), []
+    migrate = Storage.migrate
+
+    def locked_at_first(storage, **options):
+        tries.append(storage)
+        if len(tries) == 1:
+            raise StorageBusy(0.1, "PID 7")
+        return migrate(storage, **options)
+
+    monkeypatch.setattr(Storage, "migrate", locked_at_first)
+    beat = Beat(app, patience_s=0.1)
+    with pytest.raises(StorageBusy):
+        beat.start()
+    beat.start()
+    assert beat.storage.schedules.all() == []
+    assert beat.storage is tries[1]
+    beat.storage.close()
 
 
 class BetweenTwoMs(BaseSchedule):
