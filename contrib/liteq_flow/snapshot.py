@@ -14,7 +14,7 @@ from liteq_flow.errors import FlowRefused
 from liteq_flow.model import Flow, FlowFile, Problem
 from liteq_flow.reader.reading import beside, called, read
 
-__all__ = ["Snapshot", "parsed", "take"]
+__all__ = ["Snapshot", "parsed", "take", "text_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,14 @@ def _has(file: str, name: str) -> bool:
     return any(Path(one).is_file() for one in _beside(file, name))
 
 
+def text_of(path: str | Path, shown: str) -> str:
+    """The text of a file. Raises OSError, FlowRefused where it is none, with the name `shown`."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as exc:
+        raise FlowRefused([Problem(shown, 0, "", f"not UTF-8: {exc.reason} at byte {exc.start}")]) from None
+
+
 def take(path: str | Path) -> Snapshot:
     """The snapshot of a file as it is now. Raises OSError, FlowRefused for it and for each file that it runs."""
     file = str(Path(path).resolve())
@@ -84,10 +92,7 @@ def take(path: str | Path) -> Snapshot:
         if one in texts:
             continue
         shown = str(path) if one == file else os.path.relpath(one)
-        try:
-            texts[one] = Path(one).read_text(encoding="utf-8")
-        except UnicodeDecodeError as exc:
-            raise FlowRefused([Problem(shown, 0, "", f"not UTF-8: {exc.reason} at byte {exc.start}")]) from None
+        texts[one] = text_of(one, shown)
         # For what is wrong in it: by the name that the user knows.
         found = read(texts[one], shown, has=partial(_has, one))
         for name in {name for flow in found.flows for _, name in called(flow)}:

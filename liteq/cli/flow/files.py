@@ -12,6 +12,7 @@ from liteq.cli.parts.exits import Exit
 from liteq.cli.parts.names import one_of
 from liteq.cli.parts.output import counted, emit, json_text, say
 from liteq.cli.parts.session import Session, pass_session
+from liteq.cli.parts.voice import VOICE
 from liteq.cli.processes.flow_worker import package_is_there
 
 if TYPE_CHECKING:
@@ -105,14 +106,19 @@ def import_(session: Session, /, file: Path, output: Path | None) -> int:
     package_is_there()
     from liteq_flow import FlowRefused, read
     from liteq_flow.reader.rewriting import rewritten
+    from liteq_flow.snapshot import text_of
 
     try:
-        text, by_hand = rewritten(file.read_text(encoding="utf-8"), str(file))
+        text, by_hand = rewritten(text_of(file, str(file)), str(file))
         read(text, str(file))
     except FlowRefused as exc:
         return refused(exc)
     if output is not None:
-        output.write_text(text, encoding="utf-8")
+        try:
+            output.write_text(text, encoding="utf-8")
+        except OSError as exc:
+            VOICE.say("error", f"{output} cannot be written: {exc.strerror}")
+            return Exit.CANNOT_CREATE
         session.note(f"{output} is written")
     document = {
         "file": str(file), "output": None if output is None else str(output), "text": text if output is None else None,

@@ -32,7 +32,7 @@ MEANING = {
     Exit.USAGE: "an unknown option, argument, name of a task or of a command",
     Exit.DATA: "refused: not serialisable, too large; or the file is no database, or damaged",
     Exit.UNAVAILABLE: "no worker answers, or the file cannot be opened",
-    Exit.CANNOT_CREATE: "a pidfile or a backup's target that is there already, or a folder with another queue's",
+    Exit.CANNOT_CREATE: "a file or folder that cannot be made, or is there already: a pidfile, a backup's target",
     Exit.TRY_AGAIN: "not yet: unfinished, locked, in use, disk full",
     Exit.CONFIG: "a setting, the broker's URL, the app; or the file is of a newer liteq",
     Exit.INTERRUPTED: "interrupted",

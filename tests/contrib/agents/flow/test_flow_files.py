@@ -116,6 +116,15 @@ def test_import_replaces_synonyms_and_nothing_else(flow, tmp_path):
     assert flow("import", "new.yaml").stdout == text
 
 
+def test_import_tells_of_files_that_it_cannot_read_or_write_in_a_line(flow, tmp_path):
+    (tmp_path / "old.yaml").write_bytes(b"steps:\n  - run: \xff\n")
+    assert "old.yaml: not UTF-8" in flow("import", "old.yaml", code=65).stderr
+    done = flow("import", "nightly.yaml", "-o", "none/new.yaml", code=73)
+    assert done.stderr == "liteq: error: none/new.yaml cannot be written: No such file or directory\n"
+    (tmp_path / "old.yaml").write_text("steps:\n  build: {command: x}\n")
+    assert "write `- id: NAME`" in flow("import", "old.yaml", code=65).stderr
+
+
 def test_import_tells_what_has_another_shape(flow, tmp_path):
     (tmp_path / "old.yaml").write_text("steps:\n  - name: a\n    call: child\n    params: {k: v}\n  - 'command': x\n")
     done = flow("import", "old.yaml", code=65)
