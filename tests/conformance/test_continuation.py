@@ -294,6 +294,28 @@ ANOTHER = RetryAt(0, task="another", payload=PAYLOAD, retries=0)
 BEHIND_ANOTHER = replace(ANOTHER, awaits="z")
 
 
+@pytest.mark.parametrize("end", [Ack(b"1"), DeadLetter(ERROR)], ids=["succeeds", "fails"])
+def test_an_errback_that_replaces_itself_is_called_once(
+    storage: Storage, worker: FakeWorker, state: StateOf, end: Outcome
+) -> None:
+    storage.enqueue(Batch([row("a", LINKED), row("err", ERRBACK | INPUT, awaits="a")]))
+    for outcome in (DeadLetter(ERROR), Replace(Batch([row("x")]), awaits="x"), end):
+        storage.settle([(worker.claim_one(), outcome)])
+    assert worker.claim() == []
+    assert state("err") is (State.SUCCEEDED if type(end) is Ack else State.UPSTREAM_FAILED)
+
+
+@pytest.mark.parametrize("end", [Ack(b"1"), DeadLetter(ERROR)], ids=["succeeds", "fails"])
+def test_an_errback_that_is_another_message_is_no_errback_of_what_it_awaits(
+    storage: Storage, worker: FakeWorker, state: StateOf, end: Outcome
+) -> None:
+    storage.enqueue(Batch([row("a", LINKED), row("err", ERRBACK | INPUT, awaits="a"), row("z")]))
+    for outcome in (DeadLetter(ERROR), BEHIND_ANOTHER, end):
+        storage.settle([(worker.claim_one(), outcome)])
+    assert [lease.id for lease in worker.claim()] == (["err"] if type(end) is Ack else [])
+    assert state("err") is (State.LEASED if type(end) is Ack else State.UPSTREAM_FAILED)
+
+
 @pytest.mark.parametrize("outcome", [REPLACED, ANOTHER, BEHIND_ANOTHER], ids=["replaced", "another", "behind another"])
 @pytest.mark.parametrize("name", ["a", "b", "c"])
 def test_a_canvas_of_which_a_task_is_another_now_is_the_standing_one(

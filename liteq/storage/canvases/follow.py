@@ -19,7 +19,10 @@ from liteq.storage.driver import LOCK, Transaction
 from liteq.storage.rows.needed import OPEN
 from liteq.utils.records import NamedTuple
 
-__all__ = ["UNDER_ITS_ID", "Waiter", "as_alias", "before", "holder_of", "link", "of_errbacks", "take_keys", "waits_for"]
+__all__ = [
+    "STOPS", "UNDER_ITS_ID", "Waiter", "as_alias", "before", "holder_of", "link", "of_errbacks", "take_keys",
+    "waits_for",
+]  # fmt: skip
 
 KEY = "unique_key"  # in the document of a row with a late one
 HOLDER = f"SELECT id FROM liteq_messages WHERE unique_key = ? AND finished_ms IS NULL {LOCK}"

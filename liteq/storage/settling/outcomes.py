@@ -213,7 +213,8 @@ class Plan:
             self.write(RETRY, lease, state, due_ms, retry.error, *changed, flags, wait_ms, cause, retry.keys)
         else:
             waits = retry.awaits is not None  # then a result comes before the arguments
-            state = "blocked" if waits else state
+            if waits:  # an errback too: it has been called, and is none of what it awaits now
+                state, flags = "blocked", flags & ~Flag.ON_FAILURE
             more = Flag.BECAME | Flag.TAKES_INPUT * (waits and retry.takes_input)
             told = (*kind, *changed, flags, more, wait_ms, cause, retry.keys)
             self.write(RETRY_AS, lease, state, due_ms, retry.error, *told)

@@ -23,7 +23,7 @@ from liteq.message import (
 )
 from liteq.serialization.causes import Cause, cause_of
 from liteq.storage.canvases.continuation import catch_up
-from liteq.storage.canvases.follow import Waiter, link, waits_for
+from liteq.storage.canvases.follow import STOPS, Waiter, link, waits_for
 from liteq.storage.driver import Transaction
 from liteq.storage.sending.enqueue import place
 from liteq.storage.statistics import causes
@@ -32,8 +32,9 @@ from liteq.utils.records import NamedTuple
 
 __all__ = ["BECOME_ALIAS", "ENDED", "NOTHING", "Settled", "Terms", "note_causes", "replace_message", "replacement_of"]
 
-BECOME_ALIAS = """
-UPDATE liteq_messages SET state = 'blocked', awaits = ?, flags = flags | ?
+# An errback too: it stands for its replacement, and is not to be called where that fails.
+BECOME_ALIAS = f"""
+UPDATE liteq_messages SET state = 'blocked', awaits = ?, flags = (flags & {~STOPS}) | ?
  WHERE seq = ? AND state = 'leased' AND token = ?
 """
 ONCE = Flag.EARLY_ACK | Flag.BEGUN
