@@ -215,7 +215,33 @@ def test_only_the_link_that_broke_calls_its_errback(storage: Storage, run: Run, 
     errbacks = [row(f"err-{x}", ERRBACK | INPUT, awaits=x) for x in "ab"]
     storage.enqueue(Batch([row("a", LINKED), row("b", LINKED | INPUT, awaits="a"), *errbacks]))
     assert run(a=DeadLetter(ERROR)) == ["a", "err-a"]
-    assert state("err-b") is None
+    assert state("err-b") is State.UPSTREAM_FAILED
+
+
+def test_a_link_that_runs_after_a_replay_calls_its_own_errback(storage: Storage, run: Run, state: StateOf) -> None:
+    errbacks = [row(f"err-{x}", ERRBACK | INPUT | LINKED, awaits=x) for x in "ab"]
+    storage.enqueue(Batch([*chain_of("a", "b", "c"), *errbacks, row("after", INPUT, awaits="err-b")]))
+    run(a=DeadLetter(ERROR))
+    storage.dead.requeue(["a"])
+    assert run(b=DeadLetter(ERROR)) == ["a", "err-a", "a", "b", "err-b", "after"]
+    storage.dead.requeue(["b"])
+    assert run()[6:] == ["b", "c"]
+
+
+BEHIND_ERRBACKS = [("err", "next"), ("next", "last")]
+
+
+def test_an_errback_that_may_not_be_called_any_more_leaves(storage: Storage, run: Run, clock: FakeClock) -> None:
+    errbacks = [row(f"err-{x}", ERRBACK | INPUT | LINKED, awaits=x) for x in "ab"]
+    behind = [
+        row(f"{one}-{x}", INPUT | LINKED, awaits=f"{before}-{x}") for x in "ab" for before, one in BEHIND_ERRBACKS
+    ]
+    storage.enqueue(Batch([*chain_of("a", "b"), *errbacks, *behind]))
+    run(a=DeadLetter(ERROR), **{"err-a": DeadLetter(ERROR)})
+    clock.advance(seconds=61)
+    while storage.expire(result_expires_s=60, dead_expires_s=60):
+        pass
+    assert storage.reader.counts() == []
 
 
 def test_a_chord_whose_header_failed_calls_the_bodys_errback(storage: Storage, run: Run) -> None:

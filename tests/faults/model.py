@@ -154,6 +154,8 @@ class Model:
     def _rearm(self, id_: str) -> None:
         """An errback that has run stays as it ended, and a copy of it, and of what stands behind it, waits."""
         for first in [r for r in self.rows.values() if r.awaits == id_ and r.flags & Flag.ON_FAILURE and not r.alias]:
+            if first.state is UPSTREAM_FAILED:  # it has not run, and waits again itself
+                continue
             canvas = [first]
             for row in canvas:
                 canvas += [r for r in self.rows.values() if r.awaits == row.id and not r.alias]
@@ -298,10 +300,13 @@ class Model:
         waiting = self._waiting_for(id_, BLOCKED)
         for row in waiting:
             if row.flags & Flag.ON_FAILURE:
-                if not ok and errbacks:
+                if ok:
+                    self._vanish(row)
+                elif errbacks:
                     self._unblock(row)
                 else:
-                    self._vanish(row)
+                    self._close(row, UPSTREAM_FAILED)
+                    self._finish(row.id, row.group, ok=False, errbacks=False)
             elif ok and row.alias:
                 self._end(row, SUCCEEDED)
             elif ok:

@@ -6,6 +6,7 @@ edges until nothing more ends by it, so that nothing waits for ever:
 
     a message succeeded   its awaiting rows are unblocked; its errbacks vanish
     a message failed      its errbacks are unblocked; its awaiting rows end as `upstream_failed`, and so on from there
+    ... never began       its errbacks end as `upstream_failed` too: should a replay let it begin, they wait again
     a group is done       as a message: succeeded when all members have, else failed (then with a ChordError)
 """
 
@@ -58,7 +59,7 @@ RETURNING id, group_id, flags, options
 VANISH_GROUP = "DELETE FROM liteq_groups WHERE id = ? RETURNING id, group_id, 0, NULL"
 FAIL = f"""
 UPDATE liteq_messages SET state = 'upstream_failed', error = :error, finished_ms = :now_ms
- WHERE awaits = :awaits AND state = 'blocked' AND flags & :errback = 0 AND {NOT_BEGUN}
+ WHERE awaits = :awaits AND state = 'blocked' AND flags & :spared = 0 AND {NOT_BEGUN}
 """
 CAUSED = f"""
 UPDATE liteq_messages SET error = :error
@@ -153,19 +154,19 @@ def _release(tx: Transaction, end: End, todo: deque[End], now_ms: int) -> bool:
     for row in waiting:
         all_flags |= row[2]
     errbacks = all_flags & on_failure
+    fire = errbacks and not end.ok and end.errbacks
     if all_flags & Flag.LATE_KEY and (end.ok or end.errbacks):
         take_keys(tx, end.id, of=0 if end.ok else on_failure)
         waiting = tx.execute(AWAITING, (end.id,))  # what follows the holder of its key awaits that one now
     if not end.ok:
-        todo.extend(_fail(tx, end, waiting, now_ms))
+        todo.extend(_fail(tx, end, waiting, now_ms, spared=on_failure if fire else 0))
     elif all_flags & Flag.ALIAS:
         todo.extend(_succeed_aliases(tx, end, waiting, now_ms))
-    fire = errbacks and not end.ok and end.errbacks
     if end.ok:
         woken |= _unblock(tx, [row[0] for row in waiting if not row[2] & (on_failure | Flag.ALIAS)], now_ms)
     elif fire:
         woken |= _unblock(tx, [row[0] for row in waiting if row[2] & on_failure], now_ms)
-    if errbacks and not fire:
+    if errbacks and end.ok:
         _vanish(tx, end.id)
     return woken
 
@@ -177,15 +178,18 @@ def _unblock(tx: Transaction, rows: list[int], now_ms: int) -> bool:
     return bool(rows)
 
 
-def _fail(tx: Transaction, end: End, waiting: list[Row], now_ms: int) -> Iterator[End]:
-    """End those that await what failed, but for its errbacks; their ends. One of them at most has the whole error."""
-    followers = [row for row in waiting if not row[2] & Flag.ON_FAILURE]
+def _fail(tx: Transaction, end: End, waiting: list[Row], now_ms: int, *, spared: int) -> Iterator[End]:
+    """End those that await what failed; their ends. One of them at most has the whole error.
+
+    `spared`: Flag.ON_FAILURE where its errbacks are called.
+    """
+    followers = [row for row in waiting if not row[2] & spared]
     if not followers:
         return
     of_group = bool(tx.execute(GROUP_STATE, (end.id,)))
     first = followers[0][1]
     error = results.passed_on(end.error, first if of_group else end.id)
-    tx.executemany(FAIL, [{"awaits": end.id, "error": error, "now_ms": now_ms, "errback": int(Flag.ON_FAILURE)}])
+    tx.executemany(FAIL, [{"awaits": end.id, "error": error, "now_ms": now_ms, "spared": spared}])
     if of_group and error is not end.error:  # a group has no row that could hold it
         tx.executemany(WHOLE_ERROR, [(end.error, first)])
     cause = _cause(tx, end, error, followers) if of_group else error

@@ -37,7 +37,7 @@ RETURNING remaining, group_id
 BEHIND: Final = f"""
 SELECT seq, id, awaits, group_id, state FROM liteq_messages WHERE awaits = ? AND flags & {Flag.FOLLOWS} = 0
 """
-ERRBACKS: Final = f"{BEHIND} AND flags & {Flag.ON_FAILURE} <> 0 ORDER BY seq"
+ERRBACKS: Final = f"{BEHIND} AND flags & {Flag.ON_FAILURE} <> 0 AND state <> 'upstream_failed' ORDER BY seq"
 AROUND: Final = "SELECT group_id FROM liteq_groups WHERE id = ? AND group_id IS NOT NULL"
 # An errback that has run stays as it ended; a copy of it waits. When the original was due is over: only the time (eta)
 # of one that never came to run still counts.

@@ -25,7 +25,8 @@ SELECT g.id FROM liteq_groups AS g
    AND NOT {needed("g")}
  LIMIT :limit {SKIP_LOCKED}
 """
-# An errback stays, with what stands behind it, as long as what it is for may be replayed and fail again.
+# An errback stays, with what stands behind it, as long as what it is for may be replayed and fail again. One that never
+# ran leaves when what it is for has had its time: each would wait for the other.
 MESSAGES = f"""
 SELECT m.seq FROM liteq_messages AS m
  WHERE m.finished_ms IS NOT NULL AND m.state <> 'dead' AND m.finished_ms <= :before_ms
@@ -33,7 +34,7 @@ SELECT m.seq FROM liteq_messages AS m
    AND (m.state <> 'upstream_failed' OR m.finished_ms <= :dead_before_ms)
    AND NOT EXISTS (SELECT 1 FROM liteq_groups AS g WHERE g.id = m.group_id)
    AND NOT {needed("m")}
-   AND NOT (m.flags & {Flag.PERHAPS} <> 0 AND EXISTS (
+   AND NOT (m.flags & {Flag.PERHAPS} <> 0 AND m.state <> 'upstream_failed' AND EXISTS (
         SELECT 1 FROM liteq_messages AS d
          WHERE d.id = m.awaits AND (d.flags & {Flag.PERHAPS} <> 0 OR (m.flags & {Flag.ON_FAILURE} <> 0
            AND d.state IN {sql_list((State.DEAD, State.UPSTREAM_FAILED))}))))
