@@ -196,6 +196,22 @@ def test_an_errback_that_waits_while_its_task_is_replayed_has_the_error(
     assert run.inputs["err"] == ERROR
 
 
+def test_an_errback_of_a_body_that_waits_while_a_member_is_replayed_has_the_error(
+    storage: Storage, run: Run, clock: FakeClock
+) -> None:
+    batch = chord_of(2)
+    body = replace(batch.messages[-1], flags=INPUT | LINKED)
+    errback = row("err", ERRBACK | INPUT, awaits="body", delay_ms=5_000)
+    storage.enqueue(Batch([*batch.messages[:-1], body, errback], batch.groups))
+    run(m0=DeadLetter(ERROR))
+    storage.dead.requeue(["m0"])
+    clock.advance(seconds=6)
+    run()
+    given = run.inputs["err"]
+    assert given is not None
+    assert "m0 raised ValueError" in decode_error(given).message
+
+
 # -- what is large ---------------------------------------------------------------------------------------------------
 
 

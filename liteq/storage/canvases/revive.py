@@ -9,15 +9,21 @@ from collections import Counter, deque
 from typing import Final
 
 from liteq.message import Flag, new_id
-from liteq.states import UNFINISHED
+from liteq.states import UNFINISHED, sql_list
 from liteq.storage.canvases.follow import take_key
 from liteq.storage.driver import LOCK, Transaction
 from liteq.utils.records import NamedTuple
 
-__all__ = ["revive"]
+__all__ = ["ERROR_STILL_TAKEN", "revive"]
 
-REVIVE_ROWS: Final = """
-UPDATE liteq_messages SET state = 'blocked', error = NULL, finished_ms = NULL
+# An errback that has not run yet still takes the error.
+ERROR_STILL_TAKEN: Final = f"""
+CASE WHEN EXISTS (
+     SELECT 1 FROM liteq_messages AS b WHERE b.awaits = liteq_messages.id AND b.state IN {sql_list(UNFINISHED)})
+     THEN error END
+"""
+REVIVE_ROWS: Final = f"""
+UPDATE liteq_messages SET state = 'blocked', error = {ERROR_STILL_TAKEN}, finished_ms = NULL
  WHERE awaits = :awaits AND state = 'upstream_failed' AND unique_key IS NULL
 RETURNING id, group_id
 """
@@ -25,8 +31,9 @@ KEYED: Final = f"""
 SELECT seq, id, group_id, unique_key FROM liteq_messages
  WHERE awaits = :awaits AND state = 'upstream_failed' AND unique_key IS NOT NULL ORDER BY seq {LOCK}
 """
-WITHOUT_KEY: Final = """
-UPDATE liteq_messages SET state = 'blocked', error = NULL, finished_ms = NULL, unique_key = NULL WHERE seq = ?
+WITHOUT_KEY: Final = f"""
+UPDATE liteq_messages SET state = 'blocked', error = {ERROR_STILL_TAKEN}, finished_ms = NULL, unique_key = NULL
+ WHERE seq = ?
 """
 COUNT_UP: Final = """
 UPDATE liteq_groups SET remaining = remaining + 1, failed = failed - 1, finished_ms = NULL

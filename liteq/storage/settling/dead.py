@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from liteq.flags import Flag
-from liteq.states import UNFINISHED, sql_list
-from liteq.storage.canvases.revive import revive
+from liteq.storage.canvases.revive import ERROR_STILL_TAKEN, revive
 from liteq.storage.driver import Transaction
 from liteq.storage.rows.needed import TAKERS_OF_THE_DEAD, hold, needed
 from liteq.storage.sending import unique
 
 __all__ = ["drop", "queue_of", "requeue"]
 
-# An errback that has not run yet still takes the error.
 REQUEUE = f"""
 UPDATE liteq_messages SET state = 'pending', retries = 0, crashes = 0, reaps = 0, due_ms = :now_ms, expires_ms = NULL,
        started_ms = NULL, finished_ms = NULL, progress = NULL, flags = flags & {~Flag.ASKED},
-       error = CASE WHEN EXISTS (
-            SELECT 1 FROM liteq_messages AS b WHERE b.awaits = liteq_messages.id AND b.state IN {sql_list(UNFINISHED)})
-            THEN error END
+       error = {ERROR_STILL_TAKEN}
  WHERE id = :id AND state = 'dead'
    AND (unique_key IS NULL OR NOT EXISTS (
         SELECT 1 FROM liteq_messages AS other
