@@ -367,6 +367,22 @@ def test_what_vanished_too_often_says_how_often_and_by_which_setting(storage: St
     assert message == f"the worker that held it vanished, {storage.max_reaps} times in all (max_reaps)"
 
 
+def test_what_is_replayed_has_not_begun(storage: Storage, worker: FakeWorker, other: FakeWorker) -> None:
+    """Nor has its errback, which is called once more."""
+    storage.enqueue(Batch([row("a", Flag.EARLY_ACK | LINKED), row("err", Flag.EARLY_ACK | ERRBACK, awaits="a")]))
+    for _ in "a", "err":
+        (lease,) = storage.leases.begin(worker.claim())
+        storage.settle([(lease, DeadLetter(ERROR))])
+    storage.dead.requeue(["a"])
+    (lease,) = worker.claim()
+    storage.reap([worker.number])
+    (lease,) = other.claim()
+    storage.settle([(lease, DeadLetter(ERROR))])
+    assert len(other.claim()) == 1
+    storage.reap([other.number])
+    assert [(count.state, count.n) for count in storage.reader.counts()] == [(State.DEAD, 2), (State.PENDING, 1)]
+
+
 def test_a_retry_has_not_begun(storage: Storage, worker: FakeWorker) -> None:
     storage.enqueue(Batch([row("a", Flag.EARLY_ACK)]))
     lease = worker.claim_one()

@@ -135,7 +135,7 @@ class Model:
             if row is None or row.state is not DEAD or self._holder(row.unique_key) is not None:
                 continue
             row.state, row.due_ms, row.finished_ms = PENDING, self.now_ms, None
-            row.retries = row.crashes = row.reaps = 0
+            row.retries, row.crashes, row.reaps, row.begun = 0, 0, 0, False
             self._revive(row.id, row.group)
 
     def _revive(self, id_: str, group: str | None) -> None:
@@ -168,7 +168,7 @@ class Model:
                 named = row.state is UPSTREAM_FAILED and row.due_ms > row.created_ms  # a time that has not come
                 self.rows[names[row.id]] = replace(
                     row, id=names[row.id], seq=self.seq, state=BLOCKED, awaits=names.get(row.awaits or "", row.awaits),
-                    unique_key=None, token=0, worker=0, retries=0, crashes=0, reaps=0, finished_ms=None,
+                    unique_key=None, token=0, worker=0, retries=0, crashes=0, reaps=0, begun=False, finished_ms=None,
                     due_ms=row.due_ms if named else self.now_ms, created_ms=self.now_ms,
                 )  # fmt: skip
             first.awaits = None

@@ -48,7 +48,7 @@ ERRBACKS: Final = f"{BEHIND} AND flags & {Flag.ON_FAILURE} <> 0 AND state <> 'up
 AROUND: Final = "SELECT group_id FROM liteq_groups WHERE id = ? AND group_id IS NOT NULL"
 # An errback that has run stays as it ended; a copy of it waits. When the original was due is over: only the time (eta)
 # of one that never came to run still counts.
-OF_THE_FIRST: Final = Flag.HISTORY | Flag.ASKED | Flag.PLACED | Flag.EMITS | Flag.ASIDE
+OF_THE_FIRST: Final = Flag.HISTORY | Flag.ASKED | Flag.BEGUN | Flag.PLACED | Flag.EMITS | Flag.ASIDE
 COPY: Final = f"""
 INSERT INTO liteq_messages (id, task, queue, priority, state, payload, options, due_ms, delay_ms, created_ms, flags,
                             root_id, parent_id, awaits, group_id, position, keys)

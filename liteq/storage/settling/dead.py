@@ -14,7 +14,7 @@ __all__ = ["drop", "queue_of", "requeue"]
 
 REQUEUE = f"""
 UPDATE liteq_messages SET state = 'pending', retries = 0, crashes = 0, reaps = 0, due_ms = :now_ms, expires_ms = NULL,
-       started_ms = NULL, finished_ms = NULL, progress = NULL, flags = flags & {~Flag.ASKED},
+       started_ms = NULL, finished_ms = NULL, progress = NULL, flags = flags & {~(Flag.ASKED | Flag.BEGUN)},
        error = {ERROR_STILL_TAKEN}
  WHERE id = :id AND state = 'dead'
    AND (unique_key IS NULL OR NOT EXISTS (
