@@ -257,6 +257,21 @@ def test_a_result_that_somebody_may_wait_for_is_kept(call: Call, worker: FakeWor
     assert not worker.claim_one().flags & Flag.IGNORE_RESULT
 
 
+def test_an_errback_that_was_called_with_other_arguments_is_called_again_after_a_replay(
+    storage: Storage, call: Call, worker: FakeWorker
+) -> None:
+    errback = {"task": "e", "unique_key": "k", "unique": LAST_COUNTS}
+    storage.enqueue(Batch([row("a", Flag.LINKED), row("err", Flag.ON_FAILURE, awaits="a", **errback)]))
+    storage.settle([(worker.claim_one(), DeadLetter(ERROR))])
+    assert call("b", flags=0, **errback) == "err"
+    storage.settle([(worker.claim_one(), Ack(b"1"))])
+    storage.dead.requeue(["a"])
+    storage.settle([(worker.claim_one(), DeadLetter(ERROR))])
+    again = worker.claim_one()
+    assert (again.task, argument_of(again)) == ("e", "b")
+    assert call("c", flags=0, **errback) == again.id, "it has its key"
+
+
 def test_the_message_of_another_task_is_not_overwritten(call: Call, worker: FakeWorker) -> None:
     first = call("a", task="other")
     assert call("b", unique=LAST_COUNTS) == first

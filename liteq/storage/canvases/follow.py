@@ -21,7 +21,7 @@ from liteq.utils.records import NamedTuple
 
 __all__ = [
     "STOPS", "UNDER_ITS_ID", "Waiter", "as_alias", "before", "holder_of", "link", "of_errbacks", "take_keys",
-    "waits_for",
+    "waits_for", "with_late_key",
 ]  # fmt: skip
 
 KEY = "unique_key"  # in the document of a row with a late one
@@ -135,9 +135,14 @@ def of_errbacks(messages: Sequence[Message], batch: Batch) -> Sequence[Message]:
 
 
 def _late(message: Message) -> Message:
-    document = orjson.loads(message.options) if message.options else {}
-    options = orjson.dumps({**document, KEY: message.unique_key})
-    return replace(message, unique_key=None, options=options, flags=message.flags | Flag.PERHAPS | Flag.LATE_KEY)
+    options, flags = with_late_key(message.options, message.unique_key), message.flags | Flag.PERHAPS | Flag.LATE_KEY
+    return replace(message, unique_key=None, options=options, flags=flags)
+
+
+def with_late_key(options: bytes | None, key: str | None) -> bytes:
+    """The options of a row with a late `key`; it has it once more when it is called once more."""
+    document = orjson.loads(options) if options else {}
+    return orjson.dumps({**document, KEY: key})
 
 
 def take_keys(tx: Transaction, awaited: str, *, of: int) -> None:

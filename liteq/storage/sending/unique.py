@@ -21,7 +21,7 @@ import orjson
 from liteq.message import Exclusion, Flag, Message
 from liteq.states import UNFINISHED, State, sql_list
 from liteq.storage.canvases.continuation import catch_up
-from liteq.storage.canvases.follow import BECOME_ALIAS, holder_of, link, take_key, waits_for
+from liteq.storage.canvases.follow import BECOME_ALIAS, holder_of, link, take_key, waits_for, with_late_key
 from liteq.storage.driver import LOCK, SKIP_LOCKED, Row, Transaction
 from liteq.storage.limits import lines
 from liteq.storage.limits.ledger import parsed
@@ -213,8 +213,11 @@ def _overwrite(tx: Transaction, holder: _Holder, message: Message, times: _Times
     if len(payload) > payloads.INLINE_BYTES or not holder.payload_length:
         payloads.store(tx, [(payloads.payload_ref(holder.seq), payload)])
         payload = payloads.BESIDE
+    options = message.options
+    if holder.flags & Flag.LATE_KEY:
+        options = with_late_key(options, message.unique_key)
     row = {
-        "seq": holder.seq, "payload": payload, "options": message.options, "queue": message.queue,
+        "seq": holder.seq, "payload": payload, "options": options, "queue": message.queue,
         "priority": message.priority, "expires_ms": message.expires_ms, "flags": flags, "state": state.value,
         "due_ms": times.due_ms, "delay_ms": times.delay_ms, "created_ms": times.created_ms, "keys": message.keys,
     }  # fmt: skip
