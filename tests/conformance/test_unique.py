@@ -405,6 +405,38 @@ def test_what_was_purged_excludes_nobody(storage: Storage, call: Call) -> None:
     assert call(flags=0, unique=WITHIN) != first
 
 
+@pytest.mark.parametrize("held", ["pending", "blocked"])
+@pytest.mark.parametrize("rule", [None, WITHIN], ids=["until its end", "for a time"])
+def test_what_has_expired_excludes_nobody(
+    storage: Storage, call: Call, worker: FakeWorker, clock: WallClock, rule: Exclusion | None, held: str
+) -> None:
+    storage.enqueue(Batch([row("a", Flag.LINKED)]))
+    before = worker.claim_one()
+    fields = {"awaits": "a"} if held == "blocked" else {}
+    first = call(flags=Flag.LINKED, unique=rule, expires_ms=clock.now_ms() + 10_000, **fields)
+    storage.enqueue(Batch([row("after", awaits=first)]))
+    clock.advance(seconds=9)
+    assert call(flags=0, unique=rule) == first
+    clock.advance(seconds=1)
+    second = call(flags=0, unique=rule)
+    states = {record.id: record.state for record in storage.reader.find_many([first, second, "after"]).values()}
+    assert states == {first: State.CANCELLED, second: State.PENDING, "after": State.UPSTREAM_FAILED}
+    storage.settle([(before, Ack(b"1"))])
+    assert [lease.id for lease in worker.claim()] == [second]
+
+
+def test_what_goes_on_when_its_latest_start_is_over_stands(
+    storage: Storage, call: Call, worker: FakeWorker, clock: WallClock
+) -> None:
+    first = call(flags=0, expires_ms=clock.now_ms() + 10_000)
+    lease = worker.claim_one()
+    clock.advance(seconds=10)
+    assert call(flags=0) == first, "it runs"
+    storage.kept.save_cursor((lease.seq, lease.token), b"1")
+    storage.settle([(lease, Release())])
+    assert call(flags=0) == first, "it has saved a cursor"
+
+
 def test_a_failed_one_stands(storage: Storage, call: Call, worker: FakeWorker) -> None:
     first = call(flags=0, unique=WITHIN)
     storage.settle([(worker.claim_one(), DeadLetter(ERROR))])

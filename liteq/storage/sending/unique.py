@@ -26,6 +26,7 @@ from liteq.storage.driver import LOCK, SKIP_LOCKED, Row, Transaction
 from liteq.storage.limits import lines
 from liteq.storage.limits.ledger import parsed
 from liteq.storage.rows import payloads
+from liteq.storage.settling.cancel import cancel
 from liteq.storage.steps.birth import change_run, change_tags
 from liteq.utils.records import NamedTuple
 
@@ -41,7 +42,7 @@ THROTTLE: Final = "throttle"  # in the document of a row: its key, and its perio
 IN_QUEUE: Final = frozenset({State.PENDING, State.SCHEDULED, State.HELD})
 HOLDER: Final = f"""
 SELECT seq, id, task, state, flags, created_ms, due_ms, delay_ms, length(payload), retries + crashes + reaps,
-       queue, priority, keys
+       queue, priority, keys, expires_ms
   FROM liteq_messages WHERE unique_key = ? AND finished_ms IS NULL {LOCK}
 """
 # The newest arguments and options; its attempts so far were those of older ones.
@@ -93,6 +94,7 @@ MARKS = Flag.KEPT | Flag.LOGS | Flag.TAGGED  # that a call adds
 OF_ATTEMPTS = Flag.BEGUN | Flag.REDELIVERED | Flag.TAKES_INPUT  # its arguments are complete
 UNDONE = frozenset({State.CANCELLED, State.UPSTREAM_FAILED})  # what ended so has not run
 KEPT_BY_ALL = Exclusion()
+EXPIRED: Final = "expired"  # as a worker says it that meets such a one
 
 
 class _Holder(NamedTuple):
@@ -111,6 +113,13 @@ class _Holder(NamedTuple):
     queue: str
     priority: int
     keys: str | None
+    expires_ms: int | None
+
+    def is_late(self, now_ms: int) -> bool:
+        """Whether no worker starts it any more, as its time is over: it excludes nobody then."""
+        if self.expires_ms is None or self.expires_ms > now_ms:
+            return False
+        return self.state in NOT_STARTED and not self.flags & (Flag.HISTORY | Flag.CURSOR)
 
     def may_become(self, message: Message) -> bool:
         """Whether it may get the arguments of `message`: it is not running, has no history, and is of that task."""
@@ -130,7 +139,8 @@ def stands_for(tx: Transaction, message: Message, *, now_ms: int) -> tuple[str |
     """The id of the message that stands for `message`, None where it is to be written, and how it is to be written.
 
     The one that stands gets the arguments of `message` where its rule says so. One in a canvas that waits for another
-    does not give its arguments away: they are not there yet.
+    does not give its arguments away: they are not there yet. One that no worker starts any more does not stand, and
+    ends: with it the call would be lost.
     """
     key, rule = message.unique_key, message.unique or KEPT_BY_ALL
     if key is None:
@@ -141,7 +151,10 @@ def stands_for(tx: Transaction, message: Message, *, now_ms: int) -> tuple[str |
             latest_ms = _next_period(tx, key, holder, rule, now_ms)
             if rule.on_conflict != "keep" or latest_ms is not None:
                 _overwrite(tx, holder, message, _times(holder, message, rule, latest_ms, now_ms))
-        return holder.id, message
+                return holder.id, message
+        if not holder.is_late(now_ms):
+            return holder.id, message
+        cancel(tx, [holder.id], now_ms=now_ms, reason=EXPIRED)
     last = _last_for(tx, key, rule, now_ms)
     if last is not None:
         if not rule.trailing:
