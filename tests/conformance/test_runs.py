@@ -371,6 +371,20 @@ def test_the_end_of_a_run_cancels_what_it_has_left_open(flow: Flow, storage: Sto
     assert flow.worker.claim() == []
 
 
+def test_what_a_run_has_left_running_does_not_run_again_where_its_worker_vanishes(
+    flow: Flow, storage: Storage, other: FakeWorker
+) -> None:
+    flow.start()
+    spawn(flow, flow.claim(), 1)
+    (child,) = other.claim()
+    flow.settle(Ack(b"1"))
+    assert storage.reap([other.number]) == 1
+    record = storage.reader.find(child.id)
+    assert record is not None
+    assert record.state is State.CANCELLED
+    assert flow.worker.claim() == []
+
+
 def test_a_limit_lets_so_many_run_and_hands_each_slot_on(flow: Flow, storage: Storage) -> None:
     flow.start()
     hold = flow.claim()

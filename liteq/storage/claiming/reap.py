@@ -18,7 +18,7 @@ from liteq.storage.canvases.continuation import End, propagate
 from liteq.storage.driver import SKIP_LOCKED, Row, Transaction
 from liteq.storage.limits import places
 from liteq.storage.sending import unique
-from liteq.storage.settling.endings import end_run
+from liteq.storage.settling.endings import LEFT_ALONE, end_run
 from liteq.storage.settling.telling import leave_word
 from liteq.storage.statistics import attempts, causes, stats
 from liteq.storage.statistics.attempts import Attempt
@@ -50,6 +50,11 @@ UPDATE liteq_messages SET state = 'pending', reaps = reaps + 1, flags = flags | 
 """
 DEAD = """
 UPDATE liteq_messages SET state = 'dead', reaps = reaps + 1, error = ?, cause = ?, finished_ms = ?
+ WHERE seq = ? AND state = 'leased' AND token = ?
+"""
+# Its run has let go of it meanwhile.
+LET_GO = """
+UPDATE liteq_messages SET state = 'cancelled', reaps = reaps + 1, error = ?, finished_ms = ?
  WHERE seq = ? AND state = 'leased' AND token = ?
 """
 CHUNK = 1_000
@@ -127,6 +132,11 @@ def _reap(tx: Transaction, rows: Sequence[Row], *, now_ms: int, limit: Limit) ->
     for seq, token, id_, flags, before, group_id, task, queue in rows:
         over.append(Attempt(seq, "reaped", None, now_ms))
         run = flags & Flag.RUN
+        if flags & Flag.ASKED and not run:
+            tx.execute(LET_GO, (LEFT_ALONE, now_ms, seq, token))
+            stats.count(sums, (task, queue, "cancelled", ""))
+            ends.append(End(id_, False, group_id, LEFT_ALONE, child=bool(flags & Flag.CHILD)))
+            continue
         reaps = 0 if run and note_crash(tx, seq) else before
         # A worker's death does not tell which of its tasks was to blame, so this counter is apart from `crashes` and
         # its limit is higher; it ends a task that takes a whole container down each time. Of a message that runs at

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from liteq.exceptions import TaskRevokedError
 from liteq.message import Flag
+from liteq.serialization import encode_error
 from liteq.storage.driver import Transaction
 from liteq.storage.settling.cancel import cancel
 from liteq.storage.steps import rows
 from liteq.storage.steps.wake import free_memo, lock_memo
 
-__all__ = ["CANCELLED", "cancel_children", "end_run"]
+__all__ = ["CANCELLED", "LEFT_ALONE", "cancel_children", "end_run"]
 
 GEN = "SELECT gen, spawned FROM liteq_runs WHERE run = ?"
 CLOSE = "UPDATE liteq_runs SET asked = NULL, parked = NULL, now = NULL, need = NULL WHERE run = ?"
 CLAIMS = "SELECT key FROM liteq_memo WHERE run = ? AND output IS NULL"
 DROP_CLAIM = "DELETE FROM liteq_memo WHERE key = ? AND output IS NULL"
-# It runs to its end, and is not run again (settle.py).
+# It runs to its end, and is not run again (settle.py, reap.py).
 LET_END = f"""
 UPDATE liteq_messages SET flags = flags | {Flag.ASKED} WHERE id = ? AND state = 'leased' AND flags & {Flag.RUN} = 0
 """
 DROP_EVENTS = "DELETE FROM liteq_inbox WHERE run_id = ?"
 LEFT = "the run that had started it has ended"
 CANCELLED = "the run that had started it has cancelled it"
+LEFT_ALONE = encode_error(TaskRevokedError("the run that had started it has ended, or has cancelled it"))
 
 
 def end_run(tx: Transaction, run: int, id_: str, *, now_ms: int) -> bool:
@@ -46,7 +49,7 @@ def end_run(tx: Transaction, run: int, id_: str, *, now_ms: int) -> bool:
 def cancel_children(tx: Transaction, children: Iterable[str], *, now_ms: int, reason: str = LEFT) -> None:
     """Cancel those that have not begun, and ask the others; tasks that run at the moment run to their end.
 
-    Such a task does not run again: where it is retried, or its process dies, it is cancelled then.
+    Such a task does not run again: where it is retried, or its process dies, or its worker, it is cancelled then.
     """
     ids = list(children)
     if ids:

@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from operator import itemgetter
 from typing import Protocol
 
-from liteq.exceptions import CanvasConflict, TaskRevokedError
+from liteq.exceptions import CanvasConflict
 from liteq.message import (
     Ack,
     Cancel,
@@ -35,7 +35,7 @@ from liteq.storage.limits.meeting import meet
 from liteq.storage.rows import payloads
 from liteq.storage.sending import unique
 from liteq.storage.sending.enqueue import is_there, stand_behind
-from liteq.storage.settling.endings import cancel_children, end_run
+from liteq.storage.settling.endings import LEFT_ALONE, cancel_children, end_run
 from liteq.storage.settling.outcomes import (
     ACK,
     ACK_AND_VANISH,
@@ -55,7 +55,6 @@ __all__ = ["NOTHING", "Settle", "Settled", "StaleBatch", "acknowledge", "one_wak
 
 
 AGAIN = frozenset({RetryAt, Release, Limited})
-LEFT_ALONE = encode_error(TaskRevokedError("the run that had started it has ended, or has cancelled it"))
 
 
 class Settle(Protocol):
