@@ -20,6 +20,7 @@ from liteq.serialization.failures import exception_from
 from liteq.serialization.sealing import Private, Vault, key_of, open_vault
 from liteq.storage.housekeeping.reseal import VALUES
 from liteq.storage.sealed import WRITES, seal
+from liteq.storage.sending.periodic import Entry
 from liteq.storage.storage import Storage, open_storage
 
 from ..codecs import Backwards
@@ -312,6 +313,17 @@ def test_more_rows_than_one_look_are_all_written_anew(path: Path) -> None:
 
 def app_with(path: Path, codec: Any) -> LiteQ:
     return LiteQ("x", broker=f"sqlite:///{path}", payload_codec=codec, set_as_current=False)
+
+
+def test_an_entry_of_beat_stays_due_whichever_key_its_schedule_is_under(path: Path) -> None:
+    before = Entry("daily", "1", b"[3600]", SECRET, next_due_ms=1_000)
+    for key_id, entry in (("k1", before), ("k2", before._replace(source="2", signature=b"{}", next_due_ms=9_000))):
+        storage = opened(path, vault(key_id=key_id))
+        assert storage.schedules.put([entry]) == 1
+        record = storage.schedules.find("daily")
+        storage.close()
+    assert record is not None
+    assert (record.next_due_ms, record.signature) == (1_000, b"{}")
 
 
 def test_a_unique_key_is_a_digest_and_still_excludes(path: Path) -> None:

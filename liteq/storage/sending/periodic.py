@@ -40,12 +40,14 @@ ONE = COLUMNS + " WHERE name = ?"
 DUE = COLUMNS + " WHERE enabled = 1 AND next_due_ms <= ? ORDER BY next_due_ms LIMIT ?"
 NEXT = "SELECT min(next_due_ms) FROM liteq_schedules WHERE enabled = 1"
 # A pause outlives a change of the configuration; so does the time that is due, unless the schedule itself has changed.
+# SQL cannot tell: a payload codec may seal the same schedule in another way each time.
+SCHEDULE = "SELECT schedule FROM liteq_schedules WHERE name = ?"
 PUT = """
 INSERT INTO liteq_schedules (name, owner, source, schedule, signature, enabled, next_due_ms, created_ms)
 VALUES (:name, :owner, :source, :schedule, :signature, 1, :next_due_ms, :now_ms)
 ON CONFLICT (name) DO UPDATE SET
     owner = :owner, source = :source, signature = :signature,
-    next_due_ms = CASE WHEN liteq_schedules.schedule = :schedule THEN liteq_schedules.next_due_ms ELSE :next_due_ms END,
+    next_due_ms = CASE WHEN CAST(:same AS BIGINT) = 1 THEN liteq_schedules.next_due_ms ELSE :next_due_ms END,
     schedule = :schedule
  WHERE liteq_schedules.owner <> :owner OR liteq_schedules.source <> :source
 """
@@ -137,7 +139,11 @@ def next_wake_ms(tx: Transaction) -> int | None:
 
 def put(tx: Transaction, owner: str, entries: Iterable[Entry], *, now_ms: int) -> int:
     """Write entries; one that is there and has not changed is left alone. How many rows were written."""
-    return tx.executemany(PUT, [{**entry._asdict(), "owner": owner, "now_ms": now_ms} for entry in entries])
+    rows = []
+    for entry in entries:
+        same = tx.execute(SCHEDULE, (entry.name,)) == [(entry.schedule,)]
+        rows.append({**entry._asdict(), "owner": owner, "same": int(same), "now_ms": now_ms})
+    return tx.executemany(PUT, rows)
 
 
 def synchronise(tx: Transaction, owner: str, entries: Sequence[Entry], *, now_ms: int) -> list[str]:
