@@ -82,6 +82,11 @@ def test_a_claim_takes_only_its_queue_and_its_limit(storage: Storage, send: Send
     assert worker.claim(5, "q") == []
 
 
+def test_a_queue_that_is_named_twice_is_claimed_from_once(storage: Storage, send: Send, worker: FakeWorker) -> None:
+    send()
+    assert len(storage.claim(["celery", "celery"], worker=worker.number, limit=10, visibility_s=60)) == 1
+
+
 def test_a_message_is_leased_to_one_worker(storage: Storage, send: Send, worker: FakeWorker, other: FakeWorker) -> None:
     send()
     assert len(worker.claim()) == 1

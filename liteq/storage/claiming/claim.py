@@ -123,7 +123,7 @@ def claim(
 def _next(tx: Transaction, queues: Sequence[str], limit: int, now_ms: int) -> tuple[list[Row], int]:
     """The rows to lease, and the flags that one of them has."""
     rows: list[Row] = []
-    for queue in queues:
+    for queue in dict.fromkeys(queues):  # named twice, its messages would be leased twice
         if len(rows) >= limit:
             break
         rows += tx.execute(NEXT, {"queue": queue, "limit": limit - len(rows), "now_ms": now_ms})
