@@ -390,6 +390,37 @@ def test_what_has_left_the_file_stands_too(storage: Storage, call: Call, worker:
     assert call(flags=0, unique=WITHIN) == first
 
 
+def forget(storage: Storage, id_: str) -> None:
+    assert storage.forget([id_]) == 0
+
+
+def retention(storage: Storage, id_: str) -> None:
+    while storage.expire(result_expires_s=1, dead_expires_s=1):
+        pass
+
+
+@pytest.mark.parametrize("takes_away", [forget, retention])
+@pytest.mark.parametrize("cancelled", [False, True], ids=["ran", "cancelled"])
+def test_the_result_of_what_stands_stays(
+    storage: Storage, call: Call, worker: FakeWorker, clock: WallClock, takes_away: Any, cancelled: bool
+) -> None:
+    """Whatever else stands beside it: what leaves with a row that has a place took its exclusion along."""
+    storage.limits.set("task:t", concurrent=1)
+    first = call(flags=0, unique=WITHIN)
+    if cancelled:
+        storage.cancel([first])
+    else:
+        storage.settle([(worker.claim_one(), Ack(b"1"))])
+    clock.advance(seconds=59)
+    takes_away(storage, first)
+    second = call(flags=0, unique=WITHIN)
+    assert (second == first) is not cancelled
+    clock.advance(seconds=1)
+    while storage.expire(result_expires_s=1, dead_expires_s=1):
+        pass
+    assert storage.reader.find(first) is None
+
+
 def test_what_was_cancelled_excludes_nobody(storage: Storage, call: Call, worker: FakeWorker) -> None:
     first = call(flags=0, unique=WITHIN)
     storage.cancel([first])
@@ -540,6 +571,21 @@ def test_after_a_restart_of_the_machine_with_a_wrong_clock_a_period_ends(
     assert throttled(2) == first
     clock.advance(seconds=10)
     assert throttled(3) != first
+
+
+def test_the_calls_of_a_period_find_the_result_of_its_first(
+    storage: Storage, throttled: Call, worker: FakeWorker, clock: WallClock
+) -> None:
+    first = throttled()
+    storage.settle([(worker.claim_one(), Ack(b"1"))])
+    clock.advance(seconds=9)
+    storage.expire(result_expires_s=1, dead_expires_s=1)
+    assert throttled() == first
+    assert storage.reader.find(first).result == b"1"  # type: ignore[union-attr]
+    clock.advance(seconds=1)
+    while storage.expire(result_expires_s=1, dead_expires_s=1):
+        pass
+    assert storage.reader.find(first) is None
 
 
 def test_what_comes_back_within_its_own_period_runs(storage: Storage, throttled: Call, worker: FakeWorker) -> None:

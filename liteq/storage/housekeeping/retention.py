@@ -10,7 +10,7 @@ from liteq.message import Flag
 from liteq.states import State, sql_list
 from liteq.storage.driver import SKIP_LOCKED, Transaction
 from liteq.storage.kept import task_logs
-from liteq.storage.rows.needed import TAKERS_OF_THE_DEAD, needed
+from liteq.storage.rows.needed import TAKERS_OF_THE_DEAD, excludes, needed
 from liteq.storage.sending import sends, unique
 
 __all__ = ["expire"]
@@ -33,7 +33,7 @@ SELECT m.seq FROM liteq_messages AS m
    AND {RUNS_STAY} AND NOT {task_logs.STAYS}
    AND (m.state <> 'upstream_failed' OR m.finished_ms <= :dead_before_ms)
    AND NOT EXISTS (SELECT 1 FROM liteq_groups AS g WHERE g.id = m.group_id)
-   AND NOT {needed("m")}
+   AND NOT {needed("m")} AND NOT {excludes("m")}
    AND NOT (m.flags & {Flag.PERHAPS} <> 0 AND m.state <> 'upstream_failed' AND EXISTS (
         SELECT 1 FROM liteq_messages AS d
          WHERE d.id = m.awaits AND (d.flags & {Flag.PERHAPS} <> 0 OR (m.flags & {Flag.ON_FAILURE} <> 0
@@ -53,7 +53,7 @@ SAVED_GROUPS = "DELETE FROM liteq_saved_groups WHERE created_ms <= :before_ms"
 DEAD = f"""
 SELECT m.seq FROM liteq_messages AS m
  WHERE m.state = 'dead' AND m.finished_ms <= :dead_before_ms AND {RUNS_STAY} AND NOT {task_logs.STAYS}
-   AND NOT {needed("m", TAKERS_OF_THE_DEAD)}
+   AND NOT {needed("m", TAKERS_OF_THE_DEAD)} AND NOT {excludes("m")}
  ORDER BY m.finished_ms
  LIMIT :limit {SKIP_LOCKED}
 """

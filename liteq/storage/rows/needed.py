@@ -15,7 +15,7 @@ from typing import Final
 from liteq.states import FOLLOWED, UNFINISHED, State, sql_list
 from liteq.storage.driver import LOCK, Transaction
 
-__all__ = ["OPEN", "TAKERS", "TAKERS_OF_THE_DEAD", "hold", "needed"]
+__all__ = ["OPEN", "TAKERS", "TAKERS_OF_THE_DEAD", "excludes", "hold", "needed"]
 
 HOLD: Final = f"SELECT seq FROM liteq_messages WHERE id = ? {LOCK}"
 
@@ -43,6 +43,16 @@ def needed(row: str, takers: str = TAKERS) -> str:
                 OR EXISTS (
                     SELECT 1 FROM liteq_messages AS taker
                      WHERE taker.awaits = above.id AND taker.state IN {takers})))"""
+
+
+def excludes(row: str) -> str:
+    """SQL: whether `row`, a message, excludes calls of its unique key for a time yet: its result is theirs too.
+
+    A mark and its id stand behind the key of one that has started, and that excluded others until then (unique.py).
+    """
+    return f"""({row}.unique_key IS NOT NULL AND EXISTS (
+        SELECT 1 FROM liteq_unique AS u
+         WHERE u.key = replace({row}.unique_key, '\x1f' || {row}.id, '') AND u.id = {row}.id))"""
 
 
 def hold(tx: Transaction, ids: Iterable[str]) -> None:

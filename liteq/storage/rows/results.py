@@ -11,7 +11,7 @@ from liteq.serialization import as_json, decode, decode_error, encode, encode_er
 from liteq.serialization.errors import shorten
 from liteq.states import FINISHED, State, sql_list
 from liteq.storage.driver import Transaction
-from liteq.storage.rows.needed import hold, needed
+from liteq.storage.rows.needed import excludes, hold, needed
 from liteq.storage.rows.payloads import BESIDE, INLINE_BYTES, NO_ARGUMENTS, RESULT_COLUMN, result_ref
 from liteq.storage.rows.payloads import store as store_bodies
 from liteq.utils.records import NamedTuple
@@ -54,7 +54,10 @@ SELECT id, error FROM liteq_messages
 """
 FIRST_FAILED_GROUP = "SELECT id FROM liteq_groups WHERE group_id = :id AND failed > 0 ORDER BY position LIMIT 1"
 # Only what is finished: a row that still runs is not a result, and its workflow needs it.
-FORGET = f"DELETE FROM liteq_messages WHERE id = ? AND state IN {sql_list(FINISHED)} AND NOT {needed('liteq_messages')}"
+FORGET = f"""
+DELETE FROM liteq_messages WHERE id = ? AND state IN {sql_list(FINISHED)}
+   AND NOT {needed("liteq_messages")} AND NOT {excludes("liteq_messages")}
+"""
 
 
 def result_of(tx: Transaction, node: str, *, largest: float = inf) -> bytes:

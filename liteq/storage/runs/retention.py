@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from liteq.message import Flag
 from liteq.states import FINISHED, UNFINISHED, sql_list
 from liteq.storage.driver import SKIP_LOCKED, Transaction
-from liteq.storage.rows.needed import needed
+from liteq.storage.rows.needed import excludes, needed
 from liteq.storage.runs import memo
 from liteq.storage.spending import usage
 
@@ -32,11 +32,13 @@ ENDED = f"""
 SELECT m.seq FROM liteq_messages AS m
  WHERE m.finished_ms IS NOT NULL AND m.state <> 'dead' AND m.finished_ms <= :before_ms AND {IS_RUN}
    AND NOT EXISTS (SELECT 1 FROM liteq_groups AS g WHERE g.id = m.group_id) AND NOT {needed("m")}
+   AND NOT {excludes("m")}
  ORDER BY m.finished_ms LIMIT :limit {SKIP_LOCKED}
 """
 FAILED = f"""
 SELECT m.seq FROM liteq_messages AS m
  WHERE m.state = 'dead' AND m.finished_ms <= :before_ms AND {IS_RUN} AND NOT {needed("m")}
+   AND NOT {excludes("m")}
  ORDER BY m.finished_ms LIMIT :limit {SKIP_LOCKED}
 """
 # Once more, of one that is locked by now: something may have been sent behind it until then.
