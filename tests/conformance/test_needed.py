@@ -135,6 +135,19 @@ def test_a_replay_whose_followers_key_was_taken_goes_on_and_the_follower_follows
     assert (follower.state, follower.result) == (State.SUCCEEDED, b'"holder"')
 
 
+@pytest.mark.parametrize("key", [None, "K"])
+def test_what_is_behind_a_replayed_dead_letter_is_not_too_late(
+    storage: Storage, run: Run, clock: FakeClock, key: str | None
+) -> None:
+    first, second = chain_of("a", "b")
+    late = {"expires_ms": clock.now_ms() + 60_000}
+    storage.enqueue(Batch([replace(first, **late), replace(second, unique_key=key, **late)]))
+    run(a=DeadLetter(ERROR))
+    clock.advance(seconds=A_DAY_S)
+    storage.dead.requeue(["a"])
+    assert {r.id: r.expires_ms for r in storage.reader.find_many(["a", "b"]).values()} == {"a": None, "b": None}
+
+
 def test_a_replay_that_fails_again_calls_its_errbacks_again(storage: Storage, run: Run) -> None:
     errback = [row("err", LINKED | ERRBACK | INPUT, awaits="a"), row("behind", INPUT, awaits="err")]
     storage.enqueue(Batch([row("a", LINKED), *errback]))

@@ -22,8 +22,9 @@ CASE WHEN EXISTS (
      SELECT 1 FROM liteq_messages AS b WHERE b.awaits = liteq_messages.id AND b.state IN {sql_list(UNFINISHED)})
      THEN error END
 """
+# A latest start (expires) does not count any more, as of the dead letter itself.
 REVIVE_ROWS: Final = f"""
-UPDATE liteq_messages SET state = 'blocked', error = {ERROR_STILL_TAKEN}, finished_ms = NULL
+UPDATE liteq_messages SET state = 'blocked', error = {ERROR_STILL_TAKEN}, finished_ms = NULL, expires_ms = NULL
  WHERE awaits = :awaits AND state = 'upstream_failed' AND unique_key IS NULL
 RETURNING id, group_id
 """
@@ -32,7 +33,8 @@ SELECT seq, id, group_id, unique_key FROM liteq_messages
  WHERE awaits = :awaits AND state = 'upstream_failed' AND unique_key IS NOT NULL ORDER BY seq {LOCK}
 """
 WITHOUT_KEY: Final = f"""
-UPDATE liteq_messages SET state = 'blocked', error = {ERROR_STILL_TAKEN}, finished_ms = NULL, unique_key = NULL
+UPDATE liteq_messages SET state = 'blocked', error = {ERROR_STILL_TAKEN}, finished_ms = NULL, expires_ms = NULL,
+       unique_key = NULL
  WHERE seq = ?
 """
 COUNT_UP: Final = """
