@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from liteq.message import Ack, Batch, DeadLetter, Flag, Group, Release, Replace, RetryAt
+from liteq.message import Ack, Batch, DeadLetter, Flag, Group, Release, Replace, RetryAt, RunSpec
 from liteq.serialization import decode_error, encode_error
 from liteq.states import State
 from liteq.storage.rows.results import Ending
@@ -156,6 +156,19 @@ def test_a_replay_that_fails_again_calls_its_errbacks_again(storage: Storage, ru
         storage.dead.requeue(["a"])
         run(a=DeadLetter(ERROR))
     assert run.order == ["a", "err", "behind"] * 3
+
+
+def test_an_errback_that_is_called_again_has_its_budget_and_its_tags(storage: Storage, run: Run) -> None:
+    """Of the former nothing is spent yet."""
+    spec = RunSpec(tags=("nightly",), budget=(("cost", 250, None, 0.8, 0),))
+    storage.enqueue(Batch([row("a", LINKED), row("err", ERRBACK | Flag.RUN, awaits="a", run=spec)]))
+    run(a=DeadLetter(ERROR))
+    storage.dead.requeue(["a"])
+    run(a=DeadLetter(ERROR))
+    with storage.driver.read() as tx:
+        budgets = tx.execute("SELECT what, most, spent, soft FROM liteq_run_budgets")
+        tags = tx.execute("SELECT tag FROM liteq_run_tags")
+    assert (budgets, tags) == ([("cost", 250, 0, 0.8)] * 2, [("nightly",)] * 2)
 
 
 def test_an_errback_that_keeps_no_result_is_called_again_too(storage: Storage, run: Run, clock: FakeClock) -> None:

@@ -70,6 +70,17 @@ INSERT INTO liteq_bodies (ref, body)
 SELECT 2 * m.seq, b.body FROM liteq_messages AS m JOIN liteq_bodies AS b ON b.ref = 2 * :seq
  WHERE m.id = :id AND length(m.payload) = 0
 """
+# Nothing of a budget is spent by the copy yet.
+COPY_BUDGET: Final = """
+INSERT INTO liteq_run_budgets (run, what, most, period_ms, since_ms, soft, asks)
+SELECT m.seq, b.what, b.most, b.period_ms, m.created_ms, b.soft, b.asks
+  FROM liteq_messages AS m JOIN liteq_run_budgets AS b ON b.run = :seq WHERE m.id = :id
+"""
+COPY_TAGS: Final = """
+INSERT INTO liteq_run_tags (tag, run)
+SELECT t.tag, m.seq FROM liteq_messages AS m JOIN liteq_run_tags AS t ON t.run = :seq WHERE m.id = :id
+"""
+COPY_BESIDE: Final = (COPY_BODY, COPY_RUN, COPY_BUDGET, COPY_TAGS)
 COPY_GROUP: Final = """
 INSERT INTO liteq_groups (id, size, remaining, group_id, position, root_id, created_ms)
 SELECT :id, :size, :size, :group_id, position, root_id, :now_ms FROM liteq_groups WHERE id = :old
@@ -146,7 +157,7 @@ def _copy(tx: Transaction, node: str, rows: list[_Row], groups: dict[str, str | 
     for row in sorted(rows):
         copied = {"id": names[row.id], "seq": row.seq, "now_ms": now_ms, "group_id": names.get(row.group_id or "")}
         tx.executemany(COPY, [{**copied, "awaits": names.get(row.awaits or "", row.awaits)}])
-        tx.executemany(COPY_BODY, [{"seq": row.seq, "id": names[row.id]}])
-        tx.executemany(COPY_RUN, [{"seq": row.seq, "id": names[row.id]}])
+        for sql in COPY_BESIDE:
+            tx.executemany(sql, [{"seq": row.seq, "id": names[row.id]}])
         if row.awaits == node:
             tx.executemany(DETACH, [(row.seq,)])
