@@ -70,6 +70,26 @@ def test_a_group_that_is_whole_ends_as_it_is_closed(storage: Storage, run: Run) 
     close(storage)  # it is not open
 
 
+@pytest.mark.parametrize("comes", ["a", "b"], ids=["is whole", "goes on"])
+def test_a_placeholder_that_a_limit_holds_lets_go(
+    storage: Storage, worker: FakeWorker, clock: FakeClock, comes: str
+) -> None:
+    opened(storage, "a", "b", patience_s=10)
+    enter(storage, "a")
+    storage.limits.set("queue:celery", concurrent=1)
+    (lease,) = worker.claim()
+    clock.advance(seconds=3_601)
+    assert worker.claim() == []
+    if comes == "b":
+        enter(storage, "b")
+    close(storage, 2)
+    if comes == "a":
+        enter(storage, "b")
+    storage.settle([(lease, Ack(b"1"))])
+    assert [worker.claim_one().id] == ["b"]
+    assert counts(storage) == (2, 1, 0)
+
+
 def test_a_group_closes_in_the_transaction_that_sends_its_last_member(storage: Storage, run: Run) -> None:
     opened(storage, "a", "b")
     enter(storage, "a")

@@ -7,19 +7,21 @@ from dataclasses import replace
 
 from liteq.message import Batch, Flag, Group, Message
 from liteq.serialization import encode
-from liteq.states import State, sql_list
+from liteq.states import UNSTARTED, State, sql_list
 from liteq.storage.canvases import continuation
 from liteq.storage.canvases.continuation import End
 from liteq.storage.canvases.follow import Waiter
 from liteq.storage.driver import Transaction
 from liteq.storage.sending.enqueue import place
 
-__all__ = ["GIVE_UP", "UNPLACED", "append", "complete", "extend", "placeholder"]
+__all__ = ["GIVE_UP", "NOT_CLAIMED", "UNPLACED", "append", "complete", "extend", "placeholder"]
 
 # The rows that awaited a group that is done have gone on: too late for one more member.
 APPEND = (
     "UPDATE liteq_groups SET size = size + 1, remaining = remaining + 1 WHERE id = ? AND remaining > 0 RETURNING size"
 )
+
+NOT_CLAIMED = sql_list(UNSTARTED - {State.BLOCKED})  # of a placeholder: a limit of its queue may hold it
 
 # A group that is sent in parts has one member more than was sent: the placeholder, a message that comes due when its
 # sender has been silent for too long. It keeps the group from finishing, and from waiting for ever.
@@ -28,7 +30,7 @@ UPDATE liteq_groups SET size = size + :n, remaining = remaining + :n WHERE id = 
 """
 POSTPONE = f"""
 UPDATE liteq_messages SET state = 'scheduled', due_ms = :due_ms, delay_ms = :delay_ms
- WHERE id = :placeholder AND state IN {sql_list((State.SCHEDULED, State.PENDING))}
+ WHERE id = :placeholder AND state IN {NOT_CLAIMED}
 RETURNING seq
 """
 LET_GO = "DELETE FROM liteq_messages WHERE id = ?"

@@ -16,11 +16,11 @@ from dataclasses import replace
 from typing import Final
 
 from liteq.message import Batch, Flag, Message
-from liteq.states import FINISHED, State, sql_list
+from liteq.states import FINISHED, State
 from liteq.storage.canvases.continuation import End, propagate
 from liteq.storage.canvases.follow import Waiter
 from liteq.storage.driver import LOCK, Transaction
-from liteq.storage.groups.append_members import UNPLACED
+from liteq.storage.groups.append_members import NOT_CLAIMED, UNPLACED
 from liteq.storage.sending.enqueue import place
 from liteq.utils.records import NamedTuple
 
@@ -37,9 +37,9 @@ FORGET = "DELETE FROM liteq_places WHERE group_id = ?"
 # Put off once half of the time is over, not with each member: a chord of 1,000 is sent in a moment.
 POSTPONE = f"""
 UPDATE liteq_messages SET state = 'scheduled', due_ms = :due_ms, delay_ms = :delay_ms
- WHERE id = :id AND state IN {sql_list((State.SCHEDULED, State.PENDING))} AND due_ms < :half_ms
+ WHERE id = :id AND state IN {NOT_CLAIMED} AND due_ms < :half_ms
 """
-LET_GO = f"DELETE FROM liteq_messages WHERE id = ? AND state IN {sql_list((State.SCHEDULED, State.PENDING))}"
+LET_GO = f"DELETE FROM liteq_messages WHERE id = ? AND state IN {NOT_CLAIMED}"
 GROW = "UPDATE liteq_groups SET size = size + :n, remaining = remaining + :n WHERE id = :id AND remaining > 0"
 SHRINK = "UPDATE liteq_groups SET size = size - 1 WHERE id = ?"
 # Locked: a member that comes and a close of its group see each other.
