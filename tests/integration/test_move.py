@@ -21,7 +21,7 @@ from liteq.cli import main
 from liteq.clock import FakeClock
 from liteq.context.identity import me
 from liteq.exceptions import ReadOnly, StorageError
-from liteq.message import Ack, Batch, DeadLetter, Flag, Group, Message, Outcome, WorkerIdentity, new_id
+from liteq.message import Ack, Batch, DeadLetter, Exclusion, Flag, Group, Message, Outcome, WorkerIdentity, new_id
 from liteq.operating import moving
 from liteq.operating.moving import MoveRefused
 from liteq.serialization import encode_error
@@ -167,6 +167,17 @@ def test_what_was_moved_runs_at_the_target_in_its_order_with_its_inputs(stores: 
         assert list(hands.run()) == ["broken"]
     with Hands(source) as hands:
         assert hands.run() == {}
+
+
+def test_what_excludes_others_for_a_time_goes_with_its_result(files: Stores) -> None:
+    source, target = files
+    unique = {"unique_key": "k", "unique": Exclusion(within_ms=3_600_000)}
+    source.enqueue(Batch([row("a", **unique)]))
+    with Hands(source) as hands:
+        hands.run()
+    move(files)
+    assert target.enqueue(Batch([row("b", **unique)])) == ["a"]
+    assert states(target) == {"a": "succeeded"}
 
 
 def test_moved_again_there_is_nothing_to_do_also_while_workers_live_at_the_target(stores: Stores) -> None:

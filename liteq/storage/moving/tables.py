@@ -11,7 +11,7 @@ from typing import Final
 
 from liteq.message import Flag
 from liteq.states import FINISHED, FOLLOWED, State, sql_list
-from liteq.storage.rows.needed import needed
+from liteq.storage.rows.needed import excludes, needed
 from liteq.utils.records import NamedTuple
 
 __all__ = ["ALL", "INBOX", "LEFT", "MESSAGES", "MOVED", "Moved"]
@@ -21,8 +21,11 @@ INBOX: Final = "liteq_inbox"
 
 
 def _waits(row: str) -> str:
-    """SQL: whether `row`, a message, waits, may be replayed, or is asked for by one of those, as in retention.py."""
+    """SQL: whether `row`, a message, waits, may be replayed, or is asked for by one of those or by calls that it
+    excludes, as in retention.py.
+    """
     return f"""({row}.finished_ms IS NULL OR {row}.state IN {sql_list(FINISHED - FOLLOWED)} OR {needed(row)}
+    OR {excludes(row)}
     OR ({row}.flags & {Flag.PERHAPS} <> 0 AND EXISTS (
         SELECT 1 FROM liteq_messages AS d
          WHERE d.id = {row}.awaits AND (d.flags & {Flag.PERHAPS} <> 0 OR ({row}.flags & {Flag.ON_FAILURE} <> 0
