@@ -19,7 +19,9 @@ from liteq.message import (
     Lease,
     Limited,
     Message,
+    Outcome,
     Release,
+    Replace,
     RetryAt,
     new_id,
 )
@@ -632,6 +634,21 @@ def test_a_part_follows_what_has_finished_within_its_time(
     storage.enqueue(Batch([part, body], [Group("g", 1)]))
     assert state("t") is State.SUCCEEDED
     assert [lease.id for lease in worker.claim()] == ["body"]
+
+
+@pytest.mark.parametrize("end", [Ack(b"7"), DeadLetter(ERROR)], ids=["succeeded", "failed"])
+def test_what_is_replaced_by_a_call_that_is_excluded_ends_as_the_one_that_stands(
+    storage: Storage, call: Call, worker: FakeWorker, end: Outcome
+) -> None:
+    call(flags=0, unique=WITHIN)
+    storage.settle([(worker.claim_one(), end)])
+    storage.enqueue(Batch([row("a", Flag.LINKED), row("behind", awaits="a")]))
+    excluded = Message("x", "t", PAYLOAD, unique_key="k", unique=WITHIN)
+    storage.settle([(worker.claim_one(), Replace(Batch([excluded]), "x"))])
+    record = storage.reader.find("a")
+    assert record is not None
+    assert record.state is (State.SUCCEEDED if type(end) is Ack else State.UPSTREAM_FAILED)
+    assert [lease.id for lease in worker.claim()] == (["behind"] if type(end) is Ack else [])
 
 
 def test_a_part_runs_where_what_excludes_it_has_left_the_file(storage: Storage, call: Call, worker: FakeWorker) -> None:

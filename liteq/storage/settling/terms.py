@@ -131,5 +131,4 @@ def replace_message(tx: Transaction, lease: Lease, replacement: Replace, *, now_
         link(tx, there)
         flags |= Flag.FOLLOWS
     tx.executemany(BECOME_ALIAS, [(there, flags, lease.seq, lease.token)])
-    if awaits in placed.standing:
-        catch_up(tx, there, now_ms=now_ms)
+    catch_up(tx, there, now_ms=now_ms)  # what was written may have ended too: as a call that another one stands for
