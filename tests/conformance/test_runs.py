@@ -13,6 +13,7 @@ from liteq.message import (
     Batch,
     ContinueAsNew,
     DeadLetter,
+    Exclusion,
     Flag,
     Hold,
     Lease,
@@ -20,6 +21,8 @@ from liteq.message import (
     Outcome,
     Park,
     Release,
+    Replace,
+    RetryAt,
     RunFacts,
     RunSpec,
     StepRow,
@@ -401,6 +404,44 @@ def test_a_limit_lets_so_many_run_and_hands_each_slot_on(flow: Flow, storage: St
         seen += [lease.id for lease in leases]
         storage.settle([(lease, Ack(b"1")) for lease in leases])
     assert sorted(seen) == ["r/1", "r/2", "r/4", "r/5", "r/6", "r/7"]
+
+
+LAST_COUNTS: dict[str, Any] = {"unique_key": "k", "unique": Exclusion("replace")}
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [Replace(Batch([Message("z", "t", PAYLOAD)]), "z"), RetryAt(0, retries=0, awaits="z"), RetryAt(0)],
+    ids=["its replacement", "what it runs behind", "the call that superseded it"],
+)
+def test_a_child_that_waits_for_another_message_hands_its_slot_on(
+    flow: Flow, storage: Storage, outcome: Outcome
+) -> None:
+    flow.start()
+    steps = [flow.step(pos, None, kind="map", ended_ms=None, child=f"r/{pos}") for pos in (1, 2)]
+    first = Message("r/1", "t", PAYLOAD, flags=CHILD | Flag.UNSTARTED, **LAST_COUNTS)
+    batch = Batch([first, Message("r/2", "t", PAYLOAD, flags=CHILD)])
+    storage.runs.spawn(flow.claim(), steps, batch, slots=Slots("m", 1))
+    flow.suspend(need=2)
+    (child,) = flow.worker.claim()
+    if type(outcome) is RetryAt:
+        storage.enqueue(Batch([Message("z", "t", PAYLOAD, flags=Flag.UNSTARTED, **LAST_COUNTS)]))
+    storage.settle([(child, outcome)])
+    assert {lease.id for lease in flow.worker.claim()} == {"z", "r/2"}
+
+
+def test_a_child_that_follows_an_equal_call_takes_no_slot(flow: Flow, storage: Storage) -> None:
+    flow.start()
+    hold = flow.claim()
+    spawn(flow, hold, 3, slots=Slots("m", 1), unique_key="k")
+    spawn(flow, hold, 1, first=4, slots=Slots("m", 1))
+    flow.suspend(need=4)
+    for name in ("r/1", "r/4"):
+        (lease,) = flow.worker.claim()
+        assert lease.id == name
+        storage.settle([(lease, Ack(b"1"))])
+    flow.claim()
+    assert [row.output for row in flow.rows()] == [b"1"] * 4
 
 
 def test_a_canvas_is_waited_for_by_an_alias(flow: Flow, storage: Storage) -> None:

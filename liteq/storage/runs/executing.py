@@ -42,6 +42,10 @@ ID = "SELECT id FROM liteq_messages WHERE seq = ?"
 OBEYED = f"UPDATE liteq_messages SET flags = flags & {~Flag.ASKED} WHERE seq = ?"
 SPAWNED = "UPDATE liteq_runs SET spawned = spawned + ? WHERE run = ?"
 RUNNING = f"SELECT count(*) FROM liteq_messages WHERE awaits = ? AND state IN {sql_list(UNFINISHED)}"
+# A child that another call stands for takes no slot: it awaits that one, or has ended.
+RUNS_ITSELF = f"""
+SELECT 1 FROM liteq_messages WHERE id = ? AND flags & {Flag.ALIAS} = 0 AND state IN {sql_list(UNFINISHED)}
+"""
 HAS_SLOT = "UPDATE liteq_messages SET awaits = ? WHERE id = ?"
 WAITS_FOR_SLOT = "UPDATE liteq_messages SET awaits = ?, state = 'blocked' WHERE id = ?"
 CHILD_AT = """
@@ -165,7 +169,9 @@ def spawn(
         chosen = next((m.awaits for m in messages if m.id == taken and m.flags & Flag.ALIAS), taken)
         raise conflict(str(chosen), "belongs to what is in the queue already")
     if slots is not None:
-        _give_slots(tx, hold, slots, [step.child for step in fresh if step.child is not None])
+        keyed = {m.id for m in messages if m.unique_key is not None}
+        own = [step.child for step in fresh if step.child is not None]
+        _give_slots(tx, hold, slots, [id_ for id_ in own if id_ not in keyed or tx.execute(RUNS_ITSELF, (id_,))])
     tx.executemany(SPAWNED, [(len(waited), hold.run)])
     return None
 

@@ -28,6 +28,7 @@ from liteq.storage.limits.ledger import parsed
 from liteq.storage.rows import payloads
 from liteq.storage.settling.cancel import cancel
 from liteq.storage.steps.birth import change_run, change_tags
+from liteq.storage.steps.wake import give_back
 from liteq.utils.records import NamedTuple
 
 __all__ = [
@@ -72,7 +73,7 @@ PUT_OFF: Final = """
 UPDATE liteq_messages SET state = 'scheduled', due_ms = ?, delay_ms = ? WHERE seq = ? AND state = 'pending'
 """
 BACK: Final = f"""
-SELECT id, unique_key FROM liteq_messages
+SELECT id, unique_key, awaits FROM liteq_messages
  WHERE seq = ? AND state IN {sql_list(IN_QUEUE)} AND unique_key IS NOT NULL
    AND flags & {Flag.UNSTARTED} <> 0 AND flags & {Flag.HISTORY} = 0
 """
@@ -361,14 +362,15 @@ def come_back(tx: Transaction, seq: int, *, now_ms: int) -> None:
 
     Where another has the key by now, or has superseded it, it follows that one and does not run.
     """
-    for id_, marked in tx.execute(BACK, (seq,)):
+    for id_, marked, slot in tx.execute(BACK, (seq,)):
         key, newer = _unmarked(marked, id_)
         if newer is not None and tx.execute(IS_THERE, (newer,)) and not waits_for(tx, newer, {id_}):
             link(tx, newer)
             tx.executemany(BECOME_ALIAS, [{"seq": seq, "holder": newer}])
+            give_back(tx, slot, now_ms=now_ms)
             catch_up(tx, newer, now_ms=now_ms)
-        elif key != marked:
-            take_key(tx, seq, id_, key)
+        elif key != marked and not take_key(tx, seq, id_, key):
+            give_back(tx, slot, now_ms=now_ms)
 
 
 def anew(tx: Transaction, id_: str) -> None:

@@ -50,6 +50,7 @@ from liteq.storage.settling.telling import leave_word
 from liteq.storage.settling.terms import ENDED, NOTHING, Settled, Terms, note_causes, replace_message
 from liteq.storage.statistics import attempts
 from liteq.storage.steps import suspend
+from liteq.storage.steps.wake import give_back
 
 __all__ = ["NOTHING", "Settle", "Settled", "StaleBatch", "acknowledge", "one_wakes", "settle", "settle_current"]
 
@@ -200,11 +201,11 @@ def _put_behind(tx: Transaction, plan: Plan, exact: bool) -> None:
             replace_message(tx, lease, replacement, now_ms=now_ms)
         except CanvasConflict as exc:
             cannot.append((lease, exc))
-    awaited = []
+    put: list[tuple[Lease, str]] = []
     for lease, retry in plan.behind:
         if retry.awaits is not None and retry.awaits != lease.id and is_there(tx, retry.awaits):
             plan.retry(lease, retry)
-            awaited.append(retry.awaits)
+            put.append((lease, retry.awaits))
         else:
             before = "itself" if retry.awaits == lease.id else f"{retry.awaits!r}, which is not in the queue"
             cannot.append((lease, CanvasConflict(f"{lease.id} cannot run after {before}: it would wait for ever")))
@@ -214,7 +215,8 @@ def _put_behind(tx: Transaction, plan: Plan, exact: bool) -> None:
             raise StaleBatch
         plan.add(lease._replace(flags=rows[0][0]), DeadLetter(encode_error(conflict)))
     _write_planned(tx, plan, exact)
-    for node in awaited:
+    for lease, node in put:
+        give_back(tx, lease.awaits, now_ms=now_ms)
         stand_behind(tx, node, now_ms=now_ms)
 
 

@@ -28,6 +28,7 @@ from liteq.storage.driver import Transaction
 from liteq.storage.sending.enqueue import place
 from liteq.storage.statistics import causes
 from liteq.storage.statistics.causes import Failure
+from liteq.storage.steps.wake import give_back
 from liteq.utils.records import NamedTuple
 
 __all__ = ["BECOME_ALIAS", "ENDED", "NOTHING", "Settled", "Terms", "note_causes", "replace_message", "replacement_of"]
@@ -131,4 +132,5 @@ def replace_message(tx: Transaction, lease: Lease, replacement: Replace, *, now_
         link(tx, there)
         flags |= Flag.FOLLOWS
     tx.executemany(BECOME_ALIAS, [(there, flags, lease.seq, lease.token)])
+    give_back(tx, lease.awaits, now_ms=now_ms)
     catch_up(tx, there, now_ms=now_ms)  # what was written may have ended too: as a call that another one stands for

@@ -15,8 +15,8 @@ from liteq.storage.rows.payloads import BESIDE, INLINE_BYTES, RESULT_COLUMN
 from liteq.utils.records import NamedTuple
 
 __all__ = [
-    "HELD", "SLOT", "Waiting", "child_ended", "deliver", "end_step", "free_memo", "lock_memo",
-    "waiting_for", "wake",
+    "HELD", "SLOT", "Waiting", "child_ended", "deliver", "end_step", "free_memo", "give_back",
+    "lock_memo", "waiting_for", "wake",
 ]  # fmt: skip
 
 WAKE = f"""
@@ -125,9 +125,12 @@ def child_ended(
         end_step(tx, waiting, output=output if ok else None, error=None if ok else whole or NO_REASON, now_ms=now_ms)
         params = {"run": waiting.run, "now_ms": now_ms, "failed": int(not ok)}
         woke |= tx.executemany(WAKE_BY_CHILD, [params]) > 0
-    if slot is not None and slot.startswith(HELD):
-        woke |= hand_on(tx, slot.removeprefix(HELD), now_ms=now_ms)
-    return woke
+    return give_back(tx, slot, now_ms=now_ms) or woke
+
+
+def give_back(tx: Transaction, slot: str | None, *, now_ms: int) -> bool:
+    """Hand a slot on, the `awaits` of a child that has one, and that has ended or awaits something else from now on."""
+    return slot is not None and slot.startswith(HELD) and hand_on(tx, slot.removeprefix(HELD), now_ms=now_ms)
 
 
 def hand_on(tx: Transaction, slot: str, *, now_ms: int) -> bool:
