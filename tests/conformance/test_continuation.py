@@ -370,7 +370,7 @@ def test_what_is_another_now_does_not_stand_for_what_is_behind_something_else(st
         storage.enqueue(Batch([row("b", INPUT, awaits="z")]))
 
 
-@pytest.mark.parametrize("awaits", ["none", "a"], ids=["what is not there", "itself"])
+@pytest.mark.parametrize("awaits", ["none", "a", "b"], ids=["what is not there", "itself", "what is behind it"])
 def test_what_would_wait_for_ever_fails_and_says_so(
     storage: Storage, worker: FakeWorker, run: Run, state: StateOf, awaits: str
 ) -> None:

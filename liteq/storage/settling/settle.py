@@ -28,6 +28,7 @@ from liteq.message import (
 )
 from liteq.serialization import encode_error
 from liteq.storage.canvases.continuation import propagate
+from liteq.storage.canvases.follow import waits_for
 from liteq.storage.driver import Bell, Driver, Params, Promise, Transaction
 from liteq.storage.kept import children, cursors
 from liteq.storage.limits import places
@@ -203,11 +204,12 @@ def _put_behind(tx: Transaction, plan: Plan, exact: bool) -> None:
             cannot.append((lease, exc))
     put: list[tuple[Lease, str]] = []
     for lease, retry in plan.behind:
-        if retry.awaits is not None and retry.awaits != lease.id and is_there(tx, retry.awaits):
+        node = retry.awaits or ""
+        before = _in_its_way(tx, lease.id, node)
+        if before is None:
             plan.retry(lease, retry)
-            put.append((lease, retry.awaits))
+            put.append((lease, node))
         else:
-            before = "itself" if retry.awaits == lease.id else f"{retry.awaits!r}, which is not in the queue"
             cannot.append((lease, CanvasConflict(f"{lease.id} cannot run after {before}: it would wait for ever")))
     for lease, conflict in cannot:
         rows = tx.execute(FLAGS, (lease.seq, lease.token))  # as they are now: it may have been linked above
@@ -218,6 +220,15 @@ def _put_behind(tx: Transaction, plan: Plan, exact: bool) -> None:
     for lease, node in put:
         give_back(tx, lease.awaits, now_ms=now_ms)
         stand_behind(tx, node, now_ms=now_ms)
+
+
+def _in_its_way(tx: Transaction, id_: str, node: str) -> str | None:
+    """What keeps the message `id_` from running after `node`; None where it can."""
+    if node == id_:
+        return "itself"
+    if not is_there(tx, node):
+        return f"{node!r}, which is not in the queue"
+    return f"{node!r}, which runs after it" if waits_for(tx, node, {id_}) else None
 
 
 def settle_current(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], terms: Terms) -> Settled:
