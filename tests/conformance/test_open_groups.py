@@ -70,6 +70,16 @@ def test_a_group_that_is_whole_ends_as_it_is_closed(storage: Storage, run: Run) 
     close(storage)  # it is not open
 
 
+def test_a_member_that_has_ended_and_is_sent_again_is_counted_once(storage: Storage, run: Run) -> None:
+    opened(storage, "a", "b")
+    for name in ("a", "a", "b"):
+        storage.groups.enter(Batch([row(name, LINKED, group_id="g")]), again=[name])
+        run()
+    close(storage, 2)
+    assert run() == ["a", "b", "body"]
+    assert counts(storage) == (2, 0, 0)
+
+
 @pytest.mark.parametrize("comes", ["a", "b"], ids=["is whole", "goes on"])
 def test_a_placeholder_that_a_limit_holds_lets_go(
     storage: Storage, worker: FakeWorker, clock: FakeClock, comes: str

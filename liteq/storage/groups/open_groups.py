@@ -134,9 +134,13 @@ def enter(
 
 
 def _there(tx: Transaction, id_: str, again: Collection[str]) -> Seat | None:
-    """The place of the message of this id that stands in the file, so that it is not counted twice."""
+    """The place of the message of this id that stands in the file, so that it is not counted twice.
+
+    A member that has ended makes no room for another one before its group has.
+    """
     for group_id, position, state in tx.execute(STANDS, (id_,)):
-        if id_ not in again or State(state) not in FINISHED:
+        ended = id_ in again and State(state) in FINISHED
+        if not ended or (group_id is not None and _is_unfinished(tx, group_id)):
             return Seat(group_id, position)
     return None
 
