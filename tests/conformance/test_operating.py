@@ -16,6 +16,7 @@ from liteq.storage.facades.operators.operations import Chunk, Did
 from liteq.storage.operating import acting
 from liteq.storage.operating.audit import Actor
 from liteq.storage.operating.operations import Operation, Wanted
+from liteq.storage.rows.results import Ending
 from liteq.storage.sending.periodic import Entry
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
@@ -141,6 +142,15 @@ def test_what_a_state_forbids_is_refused_with_its_name_and_noted_nowhere(
     assert refused.value.state == "pending"
     assert state(id_) is State.PENDING
     assert storage.audit.page() == []
+
+
+def test_an_end_that_was_stored_is_no_letter_that_could_run(storage: Storage, state: StateOf) -> None:
+    storage.store_result("a", Ending(State.DEAD, error=ERROR))
+    assert storage.dead.requeue(["a"]) == []
+    with pytest.raises(NotEligible, match="its end was stored"):
+        storage.operations.act("requeue", "a", by=ANN)
+    assert state("a") is State.DEAD
+    assert storage.dead.drop(["a"]) == 1
 
 
 def test_a_dead_letter_whose_key_is_taken_stays(storage: Storage, dead: Callable[..., str], send: Send) -> None:

@@ -173,6 +173,8 @@ def refusal(action: str, target: Target | Record) -> str:
         return f"it is {target.state}"
     if action == "terminate" and not is_run and target.state != State.LEASED:
         return f"it is {target.state}"
+    if action == "requeue" and not target.queue:
+        return "its end was stored, and there is no message that could run"
     if action in {"retry", "run-at"} and is_run and target.flags & Flag.HISTORY:
         return "a run that has begun is woken by what it waits for"
     if action in {"retry", "run-at"} and is_built_in(target.task):
