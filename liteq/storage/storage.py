@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from liteq.clock import Clock, SystemClock
 from liteq.message import Batch, Lease, Message, Outcome, Ran, RunSpec, WorkerIdentity
 from liteq.storage import facades, sent
+from liteq.storage.canvases import cancel as _cancel
 from liteq.storage.canvases.continuation import End, propagate
 from liteq.storage.claiming import admit as _admit
 from liteq.storage.claiming import extend as _extend
@@ -28,7 +29,6 @@ from liteq.storage.listeners import IdleListeners
 from liteq.storage.rows import results as _results
 from liteq.storage.sealed import keep_sealed
 from liteq.storage.sending import enqueue as _enqueue
-from liteq.storage.settling import cancel as _cancel
 from liteq.storage.settling import settle as _settle
 from liteq.storage.settling.terms import Terms
 from liteq.storage.statistics import event_log as _event_log

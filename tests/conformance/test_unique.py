@@ -406,7 +406,7 @@ def retention(storage: Storage, id_: str) -> None:
 def test_the_result_of_what_stands_stays(
     storage: Storage, call: Call, worker: FakeWorker, clock: WallClock, takes_away: Any, cancelled: bool
 ) -> None:
-    """Whatever else stands beside it: what leaves with a row that has a place took its exclusion along."""
+    """A row that has a place, tags or a log took its exclusion along when it left."""
     storage.limits.set("task:t", concurrent=1)
     first = call(flags=0, unique=WITHIN)
     if cancelled:

@@ -1,4 +1,4 @@
-"""What a body has passed before: also where history holds a map, a branch or a call with a key, and no call beside."""
+"""The part of history that a body has passed: also where history holds a map, a branch or a call with a key, and no call beside."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def opens_a_file(node: ast.AST) -> bool:
         case ast.Call(func=ast.Name(id="open"), args=[path, *_]):
             return ast.unparse(path) not in OF_THE_KERNEL
         case ast.Call(func=ast.Attribute(value=ast.Name(id="io" | "shutil"), attr=name)):
-            return name != "disk_usage"
+            return name not in {"disk_usage", "rmtree"}  # the second opens folders alone
         case ast.Call(func=ast.Attribute(attr="read_bytes" | "write_bytes" | "write_text")):
             return True
     return False

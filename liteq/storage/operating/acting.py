@@ -16,6 +16,7 @@ import orjson
 from liteq.exceptions import MessageNotFound, NotEligible, WorkflowError
 from liteq.message import Flag
 from liteq.states import FINISHED, LEGAL, UNFINISHED, UNSTARTED, State, sql_list
+from liteq.storage.canvases import cancel as _cancel
 from liteq.storage.driver import LOCK, Transaction
 from liteq.storage.operating import commands as _commands
 from liteq.storage.reading.browse import Line
@@ -26,7 +27,6 @@ from liteq.storage.runs import asks as _asks
 from liteq.storage.runs import listing as _listing
 from liteq.storage.runs import retention as _retention
 from liteq.storage.runs import terminating as _terminating
-from liteq.storage.settling import cancel as _cancel
 from liteq.storage.settling import dead as _dead
 from liteq.utils.names import is_built_in
 from liteq.utils.records import NamedTuple

@@ -10,8 +10,8 @@ from liteq.clock import from_ms
 from liteq.exceptions import AlreadyDecided, NoSuchApproval, RunNotFound
 from liteq.message import Flag
 from liteq.states import FINISHED, UNFINISHED, State, sql_list
+from liteq.storage.canvases.cancel import cancel as _cancel
 from liteq.storage.driver import LOCK, Transaction
-from liteq.storage.settling.cancel import cancel as _cancel
 from liteq.storage.spending import asking
 from liteq.storage.steps.asking import ask
 from liteq.storage.steps.wake import Waiting, end_step, waiting_for, wake

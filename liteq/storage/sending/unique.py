@@ -20,13 +20,13 @@ import orjson
 
 from liteq.message import Exclusion, Flag, Message
 from liteq.states import UNFINISHED, State, sql_list
+from liteq.storage.canvases.cancel import cancel
 from liteq.storage.canvases.continuation import catch_up
 from liteq.storage.canvases.follow import BECOME_ALIAS, holder_of, link, take_key, waits_for, with_late_key
 from liteq.storage.driver import LOCK, SKIP_LOCKED, Row, Transaction
 from liteq.storage.limits import lines
 from liteq.storage.limits.ledger import parsed
 from liteq.storage.rows import payloads
-from liteq.storage.settling.cancel import cancel
 from liteq.storage.steps.birth import change_run, change_tags
 from liteq.storage.steps.wake import give_back
 from liteq.utils.records import NamedTuple

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from liteq.exceptions import TaskRevokedError
 from liteq.message import Flag
 from liteq.serialization import encode_error
+from liteq.storage.canvases.cancel import cancel
 from liteq.storage.driver import Transaction
-from liteq.storage.settling.cancel import cancel
 from liteq.storage.steps import rows
 from liteq.storage.steps.wake import free_memo, lock_memo
 

@@ -223,7 +223,7 @@ def _put_behind(tx: Transaction, plan: Plan, exact: bool) -> None:
 
 
 def _in_its_way(tx: Transaction, id_: str, node: str) -> str | None:
-    """What keeps the message `id_` from running after `node`; None where it can."""
+    """The reason why the message `id_` cannot run after `node`; None where it can."""
     if node == id_:
         return "itself"
     if not is_there(tx, node):

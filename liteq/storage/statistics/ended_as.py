@@ -1,4 +1,4 @@
-"""What became of one attempt, as the statistics name it."""
+"""The outcome of one attempt, as the statistics name it."""
 
 from __future__ import annotations
 

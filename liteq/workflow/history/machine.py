@@ -40,6 +40,7 @@ class Machine:
     rewound = 0  # the number of rewinds that have forgotten a finished step
     recorded: Any = None  # of a test with a recording: the answers to its calls (recording.py)
     pending: Awaiting | None = None  # of an async body that runs: its waits and its steps
+    is_step = False  # of a step that was sent as a message
     has_begun = False  # of a step that was sent and is limited: the token of its claim is spent
 
     def __init__(
@@ -77,7 +78,6 @@ class Machine:
         self.emitters: dict[Place, Any] = {}
         self.calls = 0  # that the body has made, the same at the same place of each replay
         self.scope: Point | None = None  # of the body itself
-        self.is_step = False  # of a step that was sent as a message
         self.rows: dict[Place, StepRow] = {}
         self.ahead = Ahead()
         self.used: set[str] = set()  # keys of calls

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from liteq.storage.canvases import cancel as _cancel
+from liteq.storage.canvases.cancel import Revoked
 from liteq.storage.driver import Bell, Promise
 from liteq.storage.facades.base import Facade
 from liteq.storage.operating import audit as _audit
 from liteq.storage.operating import commands as _commands
 from liteq.storage.operating.audit import Actor
 from liteq.storage.operating.commands import Command, Reply
-from liteq.storage.settling import cancel as _cancel
-from liteq.storage.settling.cancel import Revoked
 
 __all__ = ["Commands"]
 

@@ -11,6 +11,7 @@ import orjson
 from liteq.clock import Clock
 from liteq.exceptions import MessageNotFound, NotEligible
 from liteq.message import Batch, Message
+from liteq.storage.canvases import cancel as _cancel
 from liteq.storage.driver import Driver, Promise, Transaction
 from liteq.storage.facades.base import Facade
 from liteq.storage.moving import gate as _gate
@@ -21,7 +22,6 @@ from liteq.storage.operating.acting import Target
 from liteq.storage.operating.audit import Actor
 from liteq.storage.operating.operations import Operation, Wanted
 from liteq.storage.sending import enqueue as _enqueue
-from liteq.storage.settling import cancel as _cancel
 from liteq.storage.statistics import event_log as _event_log
 from liteq.utils.records import NamedTuple
 
