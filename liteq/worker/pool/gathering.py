@@ -30,15 +30,19 @@ MOST_KNOWN = 10_000  # messages that were given back, and do not wait once more
 
 
 class _Filling:
-    """A batch that fills: its members so far, and until when the first of them waits."""
+    """A batch that fills: its members so far, and until when the first of them waits.
 
-    __slots__ = ("due_at", "members", "since", "size")
+    `was_given`: to the pool beneath, which gave it back.
+    """
+
+    __slots__ = ("due_at", "members", "since", "size", "was_given")
 
     def __init__(self, size: int, since: float, wait_s: float = 0.0) -> None:
         self.members: list[Lease] = []
         self.size = size
         self.since = since
         self.due_at = since + wait_s
+        self.was_given = False
 
     def is_due(self, now: float) -> bool:
         return now >= self.due_at or len(self.members) >= self.size
@@ -120,7 +124,9 @@ class Gathering:
                 self._ready.append(self._filling.pop(kind))
         while self._ready and self._pool.capacity() > 0:
             batch = self._ready.pop(0)
-            members = self._unpaused(batch.members) if now - batch.since > LONG_S else batch.members
+            if now - batch.since > LONG_S:
+                self._give_back_paused(batch)
+            members = batch.members
             if not members:
                 continue
             lease = together(members)
@@ -130,14 +136,29 @@ class Gathering:
                     self.tell(members)
             self._pool.submit([lease])
 
-    def _unpaused(self, members: list[Lease]) -> list[Lease]:
-        """Those of a batch that has waited whose queue was not paused meanwhile; the others go back."""
+    def _give_back_paused(self, batch: _Filling) -> None:
+        """Give back those of a batch that has waited whose queue was paused meanwhile."""
         try:
             paused = self._app.storage.queues.paused()
         except StorageError:
-            return members
-        self._outcomes += [(lease, Release()) for lease in members if paused.of(lease.queue)]
-        return [lease for lease in members if not paused.of(lease.queue)]
+            return
+        taken = self._take_out(batch, {lease.token for lease in batch.members if paused.of(lease.queue)})
+        self._outcomes += [(lease, Release()) for lease in taken]
+
+    def _take_out(self, batch: _Filling, tokens: Collection[int]) -> list[Lease]:
+        """Take these messages out of a batch; those that were in it.
+
+        What is left of a batch that the pool beneath has had goes back to the queue: a process may still have it as it
+        was, under the token by which it would be given what is left, and would execute all of it.
+        """
+        taken = [lease for lease in batch.members if lease.token in tokens]
+        if taken:
+            batch.members = [lease for lease in batch.members if lease.token not in tokens]
+            if batch.was_given:
+                self._outcomes += [(lease, Release()) for lease in batch.members]
+                self._remember(batch)
+                batch.members = []
+        return taken
 
     def tend(self, now: float) -> float | None:
         self._hand_on(now)
@@ -178,7 +199,7 @@ class Gathering:
 
     def _wait_again(self, members: list[Lease]) -> None:
         batch = _Filling(len(members), self.monotonic())
-        batch.members = members
+        batch.members, batch.was_given = members, True
         self._ready.insert(0, batch)
 
     def _apart(self, lease: Lease, members: Sequence[Lease], outcome: Outcome) -> Iterator[tuple[Lease, Outcome]]:
@@ -244,23 +265,20 @@ class Gathering:
         """Take these messages out of what is gathered; those that were there."""
         found = []
         for batch in self._gathered():
-            found += [lease for lease in batch.members if lease.token in tokens]
-            batch.members = [lease for lease in batch.members if lease.token not in tokens]
+            found += self._take_out(batch, tokens)
         self._filling = {kind: batch for kind, batch in self._filling.items() if batch.members}
         self._ready = [batch for batch in self._ready if batch.members]
         return found
 
     def withdraw(self, tokens: set[int]) -> list[Lease]:
-        found = self._drop(tokens)
+        found = []
         for lease in self._pool.withdraw(self._beneath(tokens)):
             members = self._given.pop(lease.token, None)
             if members is None:
                 found.append(lease)
-                continue
-            found += [one for one in members if one.token in tokens]
-            self._wait_again([one for one in members if one.token not in tokens])
-        self._ready = [batch for batch in self._ready if batch.members]
-        return found
+            else:
+                self._wait_again(members)
+        return found + self._drop(tokens)
 
     def _beneath(self, tokens: Collection[int]) -> set[int]:
         """The tokens of the leases of the pool beneath that stand for these messages."""

@@ -301,13 +301,27 @@ def test_a_warm_end_gives_back_what_fills_and_what_has_not_begun(bench):
 # -- one of several ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n", [3, 5], ids=["it fills", "it was handed on"])
-def test_one_member_is_withdrawn_and_the_others_stay_together(bench, n):
-    members = bench.take(n)
+def test_one_member_is_withdrawn_and_the_others_stay_together(bench):
+    members = bench.take(3)
     gone = members[1]
     assert bench.pool.withdraw({gone.token}) == [gone]
     bench.after(0.6)
     assert bench.batches() == [[one.id for one in members if one is not gone]]
+
+
+@pytest.mark.parametrize("came_back", [False, True], ids=["the pool has it", "it waits for the pool again"])
+def test_what_is_left_of_a_batch_that_was_handed_on_goes_back(bench, came_back):
+    """A process may still have it whole, under the token of its first member: it would execute the one that is gone."""
+    members = bench.take(5)
+    if came_back:
+        bench.beneath.ended = [(bench.beneath.held.pop(), Release())]
+        assert bench.pool.collect() == []
+    gone, *others = members[1], members[0], *members[2:]
+    assert bench.pool.withdraw({gone.token}) == [gone]
+    assert bench.pool.collect() == [(one, Release()) for one in others]
+    assert (bench.batches(), bench.pool.leases()) == ([], [])
+    bench.pool.submit([one._replace(token=one.token + 100) for one in others])
+    assert bench.batches() == [[one.id for one in others]], "they have waited before"
 
 
 def test_where_one_is_terminated_the_others_go_back(bench):
