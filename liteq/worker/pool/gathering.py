@@ -331,5 +331,12 @@ def _outcomes_in(app: App, outcome: Outcome, members: Sequence[Lease]) -> list[O
     if isinstance(outcome, Each):
         return outcome.outcomes
     if type(outcome) is Release:
-        return [given_back(app, one) if outcome.crashed else Release() for one in members]
+        return [given_back(app, one) if outcome.crashed else _released(outcome, one) for one in members]
     return [outcome] * len(members)
+
+
+def _released(batch: Release, member: Lease) -> Release:
+    """The way back of a member of a batch that was not begun: with the batch's pause, and options of its own."""
+    if batch.pause_ms is None:
+        return Release()
+    return Release(pause_ms=batch.pause_ms, options=member.options, elsewhere=batch.elsewhere)

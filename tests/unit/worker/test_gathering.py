@@ -324,6 +324,14 @@ def test_what_is_left_of_a_batch_that_was_handed_on_goes_back(bench, came_back):
     assert bench.batches() == [[one.id for one in others]], "they have waited before"
 
 
+def test_a_batch_without_a_place_is_put_off_and_not_claimed_at_once(bench):
+    """As the asyncio pool puts off what is to have a process of its own while all its places are taken."""
+    members = [bench.lease(options=encode({"headers": {"n": n}}, what="options")) for n in range(5)]
+    bench.pool.submit(members)
+    bench.beneath.ended = [(bench.beneath.held.pop(), Release(pause_ms=500, options=members[0].options))]
+    assert bench.pool.collect() == [(one, Release(pause_ms=500, options=one.options)) for one in members]
+
+
 def test_where_one_is_terminated_the_others_go_back(bench):
     members = bench.take(5)
     end = DeadLetter(b"{}")
