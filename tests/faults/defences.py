@@ -2465,8 +2465,13 @@ MUTANTS = [
     ),
     without(
         "a batch that fills does not start in a paused queue", "liteq/worker/pool/gathering.py",
-        "self._unpaused(batch.members) if now - batch.since > LONG_S else batch.members", "batch.members",
+        "                self._give_back_paused(batch)\n", "                pass\n",
         "../integration/test_batches.py::test_a_batch_that_fills_does_not_start_in_a_queue_that_was_paused",
+    ),
+    without(
+        "no process executes the revoked member of a batch", "liteq/worker/pool/gathering.py",
+        "            if batch.was_given:", "            if False:",
+        "../unit/worker/test_gathering.py::test_what_is_left_of_a_batch_that_was_handed_on_goes_back",
     ),
     without(
         "the place of a named send is kept in the file", "liteq/sending/bulk.py",

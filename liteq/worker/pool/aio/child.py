@@ -142,6 +142,7 @@ class AsyncChild:
         for rows in self._frames.feed(self._received[:size]):
             for row in rows:
                 if len(row) == 2:
+                    self._begin_permitted()  # it may be about a lease that came just before
                     self._obey(*row)
                 else:
                     self._rows.append(row)

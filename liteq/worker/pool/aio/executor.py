@@ -80,6 +80,8 @@ class AsyncExecutor(Executor):
             running.lease = lease
             self.app.enter_home(url)  # in the context of this coroutine alone
         try:
+            if running.ended_by is not None:  # before its first step
+                raise asyncio.CancelledError
             ran = self._together(running) if lease.flags & BATCH else self._alone(running)
             outcome: Outcome | None = await ran
         except asyncio.CancelledError:
@@ -179,14 +181,16 @@ class AsyncExecutor(Executor):
     def _limit(self, running: Running, request: Request | None, limits: Limits) -> None:
         """Have the limits interrupt and stop the body that is about to begin; the parent is told of a hard one."""
         hard, soft = limits
-        running.request = request
+        running.request, running.in_body = request, True
         if running.ended_by is not None:
             raise asyncio.CancelledError
-        if hard is None and soft is None:
+        if hard is None and soft is None and running.early is None:
             return
         if request is not None:
             request._disarm = running.settled
         loop = asyncio.get_running_loop()
+        if running.early is not None:
+            loop.call_soon(running.interrupt, running.early)
         if soft is not None:
             exc = SoftTimeLimitExceeded(soft)
             running.timers.append(loop.call_later(min(soft, LONGEST_S), running.interrupt, exc))

@@ -19,14 +19,16 @@ __all__ = ["Running", "Steps", "current", "make_task"]
 class Steps(Coroutine[Any, Any, Any]):
     """A coroutine whose steps are noted in `cells` under `token`; its `interruption` is thrown in place of a cancel."""
 
-    __slots__ = ("_cells", "_coroutine", "_send", "_token", "interruption")
+    __slots__ = ("_cells", "_coroutine", "_send", "_token", "has_begun", "interruption")
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any], cells: memoryview[int], token: int) -> None:
         self._coroutine, self._send = coroutine, coroutine.send
         self._cells, self._token = cells, token
         self.interruption: BaseException | None = None
+        self.has_begun = False  # an exception before the first step would be raised in no line of it
 
     def send(self, value: Any) -> Any:
+        self.has_begun = True
         cells = self._cells
         before = cells[LOOP]  # not 0 in a step that begins another one eagerly
         cells[LOOP] = self._token
@@ -73,7 +75,9 @@ class Running:
     """One lease that runs. `others`: the tasks that its coroutine has started, and that have not ended."""
 
     __slots__ = (
+        "early",
         "ended_by",
+        "in_body",
         "in_thread",
         "interrupted",
         "lease",
@@ -94,6 +98,8 @@ class Running:
         self.others: set[asyncio.Task[Any]] = set()
         self.limits: Limits = (None, None)
         self.timers: list[asyncio.TimerHandle] = []
+        self.in_body = False  # its body has begun
+        self.early: BaseException | None = None  # an interruption that came before
         self.interrupted = False  # by its soft limit
         self.ended_by: BaseException | None = None  # the reason why it was stopped from outside
 
@@ -107,8 +113,10 @@ class Running:
         self.task = asyncio.Task(self.steps, loop=loop, context=context, name=f"{self.lease.task}[{self.lease.id}]")
 
     def interrupt(self, exc: BaseException) -> None:
-        """Raise `exc` at its next await: once, it may go on afterwards."""
-        if self.steps is not None and self.task is not None and self.ended_by is None:
+        """Raise `exc` at the next await of its body: once, it may go on afterwards."""
+        if not self.in_body:
+            self.early = exc
+        elif self.steps is not None and self.task is not None and self.ended_by is None:
             self.steps.interruption, self.interrupted = exc, True
             self.task.cancel()
 
@@ -121,7 +129,8 @@ class Running:
         if self.steps is not None:
             self.steps.interruption = None
         if self.task is not None:
-            self.task.cancel()
+            if self.steps is None or self.steps.has_begun:  # else it sees by `ended_by` that it is not to begin
+                self.task.cancel()
         elif self.in_thread is not None:
             self.in_thread.cancel()
 
