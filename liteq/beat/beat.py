@@ -161,12 +161,11 @@ class Beat:
         pending = [record for record in records if not self._try(record)]
         if records and len(pending) < len(records):
             return 0.0  # more may have come due meanwhile
-        if self._waiting:
-            return min(self._longest_s, TURN_PAUSE_S)
-        if pending or next_ms is None:
-            return self._longest_s
+        most_s = min(self._longest_s, TURN_PAUSE_S) if self._waiting else self._longest_s
+        if next_ms is None:
+            return most_s
         until_s: float = (next_ms - self.app.clock.now_ms()) / 1000
-        return min(max(0.0, until_s), self._longest_s)
+        return min(max(0.0, until_s), most_s)
 
     def _watch_the_clock(self) -> None:
         """After the clock was set back, let no entry wait longer than its schedule says.

@@ -37,13 +37,13 @@ class Schedules(Facade):
             return _periodic.runs(tx, ids)
 
     def due(self, limit: int = 100) -> tuple[list[ScheduleRecord], int | None]:
-        """Up to `limit` entries that are due, the oldest first; when there is none, also when the next will be (ms)."""
+        """Up to `limit` entries that are due, the oldest first; also when the next one after them will be (ms)."""
         with self._driver.read() as tx:
             next_ms = _periodic.next_wake_ms(tx)
             now_ms = self._clock.now_ms()
             if next_ms is None or next_ms > now_ms:
                 return [], next_ms
-            return _periodic.due(tx, now_ms=now_ms, limit=limit), next_ms
+            return _periodic.due(tx, now_ms=now_ms, limit=limit), _periodic.next_wake_ms(tx, after_ms=now_ms)
 
     def synchronise(self, owner: str, entries: Sequence[Entry]) -> list[str]:
         """Make the entries of `owner` those of its configuration; the names of those that are gone."""

@@ -38,7 +38,7 @@ SELECT name, owner, source, schedule, signature, enabled, next_due_ms, last_run_
 ALL = COLUMNS + " ORDER BY name"
 ONE = COLUMNS + " WHERE name = ?"
 DUE = COLUMNS + " WHERE enabled = 1 AND next_due_ms <= ? ORDER BY next_due_ms LIMIT ?"
-NEXT = "SELECT min(next_due_ms) FROM liteq_schedules WHERE enabled = 1"
+NEXT = "SELECT min(next_due_ms) FROM liteq_schedules WHERE enabled = 1 AND next_due_ms > ?"
 # A pause outlives a change of the configuration; so does the time that is due, unless the schedule itself has changed.
 # SQL cannot tell: a payload codec may seal the same schedule in another way each time.
 SCHEDULE = "SELECT schedule FROM liteq_schedules WHERE name = ?"
@@ -131,9 +131,9 @@ def due(tx: Transaction, *, now_ms: int, limit: int) -> list[ScheduleRecord]:
     return [_record(row) for row in tx.execute(DUE, (now_ms, limit))]
 
 
-def next_wake_ms(tx: Transaction) -> int | None:
-    """When the next entry comes due, in ms since the epoch; None when none will."""
-    found: int | None = tx.execute(NEXT)[0][0]
+def next_wake_ms(tx: Transaction, *, after_ms: int = -1) -> int | None:
+    """When the next entry comes due that does so after `after_ms`, in ms since the epoch; None when none will."""
+    found: int | None = tx.execute(NEXT, (after_ms,))[0][0]
     return found
 
 

@@ -1,0 +1,57 @@
+"""Beats of several programs over one file: entries that one of them alone can compute, or that wait."""
+
+from __future__ import annotations
+
+import pytest
+
+from liteq import LiteQ
+from liteq.beat import Beat
+from liteq.schedules import BaseSchedule, schedstate
+from liteq.testing import FakeClock
+
+
+class Odd(BaseSchedule):
+    """Every 7 seconds, as only the program with this class knows."""
+
+    def is_due(self, last_run_at):
+        return schedstate(False, 7.0)
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def make(tmp_path, clock):
+    apps = []
+
+    def make_app(main, **settings) -> LiteQ:
+        app = LiteQ(main, broker=f"sqlite:///{tmp_path}/q.db", clock=clock, set_as_current=False, **settings)
+        app.task(name="note")(lambda *args: args)
+        apps.append(app)
+        return app
+
+    yield make_app
+    for app in apps:
+        app.close()
+
+
+def test_an_entry_that_is_left_to_another_program_holds_up_no_other(make, clock):
+    """The other program's beat is down: this one is to wake for its own entries, and not after its longest sleep."""
+    Beat(make("theirs", beat_schedule={"odd": {"task": "note", "schedule": Odd()}})).start()
+    beat = Beat(make("ours", beat_schedule={"each": {"task": "note", "schedule": 2}}))
+    beat.start()
+    clock.advance(7)
+    assert [beat.tick(), beat.tick()] == [0.0, 2.0], "it has sent its own, and wakes for the next"
+
+
+def test_an_entry_that_waits_for_its_last_run_holds_up_no_other(make, clock):
+    app = make("ours")
+    app.schedules.add("slow", 10, "note", overlap="queue")
+    beat = Beat(app)
+    clock.advance(10)
+    assert beat.tick() == 0.0
+    clock.advance(10)
+    app.schedules.add("soon", 0.2, "note")
+    assert beat.tick() == pytest.approx(0.2)
