@@ -196,10 +196,13 @@ class Periodic:
         self.app.storage.schedules.enable(name, enabled=False, next_due_ms=record.next_due_ms, by=by, queue=queue)
 
     def resume(self, name: str, *, by: Actor | None = None, queue: str | None = None) -> None:
-        """Let `name` run again, from its next time on; missed runs are not made up. Raises KeyError."""
+        """Let `name` run again, from its next time on; missed runs are not made up.
+
+        Raises KeyError, and ImproperlyConfigured where its next time is only known to another program.
+        """
         record = self._find(name)
         if not record.enabled:
-            next_ms = due_ms(self._schedule_of(record), self._now())
+            next_ms = due_ms(self._schedule(record), self._now())
             self.app.storage.schedules.enable(name, enabled=True, next_due_ms=next_ms, by=by, queue=queue)
 
     def run_now(self, name: str, *, by: Actor | None = None, queue: str | None = None) -> Any:
@@ -244,7 +247,7 @@ class Periodic:
                 raise ValueError(f"backfill: {what} has no time zone: {moment!r}; say datetime(..., tzinfo=UTC)")
         if end < start:
             raise ValueError(f"backfill: the end, {end.isoformat()}, is before the start, {start.isoformat()}")
-        schedule = self._schedule_of(record)
+        schedule = self._schedule(record)
         found: list[int] = []
         due = due_ms(schedule, start - MICROSECOND)
         while due is not None and due <= to_ms(end.astimezone(UTC)):
@@ -254,6 +257,23 @@ class Periodic:
             due = due_ms(schedule, from_ms(due))
         return found
 
+    def _schedule(self, record: ScheduleRecord) -> BaseSchedule:
+        """The schedule of an entry. Raises ImproperlyConfigured where only another program can compute it."""
+        document = orjson.loads(record.schedule)
+        if document.get("kind") == "lazy":  # its arguments are worked out by its program; its times are not
+            document = document["schedule"]
+        own = self._own(record) if document.get("kind") == "custom" else None
+        return from_document(document) if own is None else own[1]
+
+    def _own(self, record: ScheduleRecord) -> tuple[Mapping[str, Any], BaseSchedule] | None:
+        """The entry of this app's configuration that `record` was made of, and its schedule; None where none was."""
+        self.app.finalize()
+        config = self.app.conf.beat_schedule.get(record.name)
+        if config is None:
+            return None
+        entry, schedule = self.entry(record.name, config)
+        return (config, schedule) if entry.source == record.source else None
+
     def _find(self, name: str) -> ScheduleRecord:
         record: ScheduleRecord | None = self.app.storage.schedules.find(name)
         if record is None:
@@ -261,16 +281,6 @@ class Periodic:
             meant = f"the nearest name is {near!r}" if near else "`liteq schedules list` shows what there is"
             raise KeyError(f"there is no schedule {name!r}; {meant}")
         return record
-
-    def _schedule_of(self, record: ScheduleRecord) -> BaseSchedule:
-        """The schedule of an entry. Raises ImproperlyConfigured for one that only another program can compute."""
-        config = self.app.conf.beat_schedule.get(record.name)
-        if config is not None:
-            entry, own = self.entry(record.name, config)
-            if entry.source == record.source:
-                return own
-        document = orjson.loads(record.schedule)
-        return from_document(document["schedule"] if document.get("kind") == "lazy" else document)
 
     def _now(self) -> datetime:
         return from_ms(self.app.clock.now_ms())
@@ -347,13 +357,13 @@ class Periodic:
         return compiled.batch, compiled.node.id
 
     def _worked_out(self, record: ScheduleRecord) -> tuple[list[Any], dict[str, Any]]:
-        config = self.app.conf.beat_schedule.get(record.name)
-        if config is None or self.entry(record.name, config)[0].source != record.source:
+        own = self._own(record)
+        if own is None:
             raise ImproperlyConfigured(
                 f"{record.name!r} has arguments that are worked out when it is sent, by a function of the program in "
                 "whose beat_schedule it stands: only that one can send it"
             )
-        return worked_out(config)
+        return worked_out(own[0])
 
 
 def _names_in(signature: Any) -> Iterator[str]:

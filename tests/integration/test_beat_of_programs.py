@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from liteq import LiteQ
-from liteq.beat import Beat
+from liteq.beat import Beat, BeatLazyFunc
+from liteq.exceptions import ImproperlyConfigured
 from liteq.schedules import BaseSchedule, schedstate
 from liteq.testing import FakeClock
 
@@ -55,3 +56,19 @@ def test_an_entry_that_waits_for_its_last_run_holds_up_no_other(make, clock):
     clock.advance(10)
     app.schedules.add("soon", 0.2, "note")
     assert beat.tick() == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("args", [(), (BeatLazyFunc(str),)], ids=["plain", "with a lazy argument"])
+@pytest.mark.parametrize("every", [Odd(), 7], ids=["odd", "seconds"])
+def test_a_pause_is_ended_by_the_program_that_knows_the_times(make, clock, every, args):
+    app = make("ours", beat_schedule={"one": {"task": "note", "schedule": every, "args": args}})
+    Beat(app).start()
+    app.schedules.pause("one")
+    clock.advance(100)
+    app.schedules.resume("one")
+    (record,) = app.schedules.all()
+    assert (record.enabled, record.next_due_ms) == (True, clock.now_ms() + 7_000)
+    if isinstance(every, Odd):
+        app.schedules.pause("one")
+        with pytest.raises(ImproperlyConfigured, match="only be computed by the program that defined it"):
+            make("theirs").schedules.resume("one")

@@ -1,4 +1,4 @@
-"""The part of history that a body has passed: also where history holds a map, a branch or a call with a key, and no call beside."""
+"""The part of history that a body has passed, where it holds a map, a branch or a call with a key and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The copies of a run, and what they have of it: the result that it was called with, as a link of a chain, and its limits."""
+"""The copies of a run have the result that it was called with, as a link of a chain, and its limits."""
 
 from __future__ import annotations
 
