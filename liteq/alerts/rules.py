@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from liteq.app.schedules import unsent
 from liteq.context import App
 from liteq.context.living import living, takes_from, untaken
 from liteq.storage.claiming.workers import WorkerRecord
@@ -91,8 +92,7 @@ def _of_dead_letters(app: App) -> Iterator[Alert]:
 
 
 def _of_schedules(app: App) -> Iterator[Alert]:
-    records, _ = app.storage.schedules.due(limit=MOST)
-    for one in records:
+    for one in unsent(app)[:MOST]:
         late_s = 0.0 if one.next_due_ms is None else _age_s(app, one.next_due_ms)
         if late_s > GRACE_S:
             text = f"{one.name} is due for {span(late_s)} and not sent: start `liteq beat`, or a worker with -B"

@@ -31,7 +31,7 @@ from liteq.storage.sending.periodic import Entry, ScheduleRecord
 from liteq.utils.durations import LONGEST_S, numeric_s
 from liteq.utils.misspelt import nearest, unexpected
 
-__all__ = ["Periodic", "check_entry", "due_ms", "in_ms", "key_of", "run_id"]
+__all__ = ["Periodic", "check_entry", "due_ms", "in_ms", "key_of", "run_id", "unsent"]
 
 logger = logging.getLogger("liteq.app")
 
@@ -108,6 +108,22 @@ def check_entry(name: str, config: Mapping[str, Any]) -> None:
         raise ImproperlyConfigured(
             f"beat_schedule: {name!r} is to be sent every {seconds:g} s: write from {SHORTEST_S} to {LONGEST_S:,} s"
         )
+
+
+def unsent(app: App, limit: int = 100) -> list[ScheduleRecord]:
+    """Up to `limit` entries that are due and that a beat would send, the oldest first.
+
+    Not those that wait for the end of their last run, as `overlap="queue"` has it: nothing is wrong with these.
+    """
+    records, _ = app.storage.schedules.due(limit)
+    return [record for record in records if not _waits(app, record)]
+
+
+def _waits(app: App, record: ScheduleRecord) -> bool:
+    if record.last_id is None or decode(record.signature).get("overlap") != "queue":
+        return False
+    last = app.storage.reader.find(record.last_id)
+    return last is not None and not last.has_ended
 
 
 class Periodic:

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from liteq._version import __version__
+from liteq.app.schedules import unsent
 from liteq.context import App
 from liteq.exceptions import ReadTimeout
 from liteq.metrics.facts import Facts, LimitFacts, QueueFacts, Sum, WorkerFacts
@@ -129,8 +130,8 @@ def _worker(app: App, one: dict[str, Any], *, per_worker: bool) -> WorkerFacts:
 
 def _late(app: App) -> dict[str, float]:
     now_ms = app.clock.now_ms()
-    records, _ = app.storage.schedules.due(limit=SCHEDULES)
-    late = {one.name: (now_ms - one.next_due_ms) / 1000 for one in records if one.next_due_ms is not None}
+    due = unsent(app, SCHEDULES)
+    late = {one.name: (now_ms - one.next_due_ms) / 1000 for one in due if one.next_due_ms is not None}
     return {**dict.fromkeys((one.name for one in app.storage.schedules.all()[:SCHEDULES]), 0.0), **late}
 
 

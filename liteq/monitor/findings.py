@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
+from liteq.app.schedules import unsent
 from liteq.context import App
 from liteq.context.living import as_of_ms, living, takes_from, untaken
 from liteq.monitor.access.sight import ALL, Sight
@@ -87,8 +88,7 @@ def _unknown(one: Backlog, takers: Sequence[WorkerRecord]) -> list[str]:
 
 def _of_schedules(app: App) -> Iterator[Finding]:
     now_ms = as_of_ms(app)
-    records, _ = app.storage.schedules.due()
-    overdue = [one for one in records if one.next_due_ms is not None and now_ms - one.next_due_ms > GRACE_S * 1000]
+    overdue = [one for one in unsent(app) if one.next_due_ms is not None and now_ms - one.next_due_ms > GRACE_S * 1000]
     if overdue:
         oldest = overdue[0]
         assert oldest.next_due_ms is not None

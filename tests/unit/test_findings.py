@@ -10,7 +10,11 @@ import orjson
 import pytest
 
 from liteq import LiteQ
+from liteq.alerts import alerts
+from liteq.beat import Beat
 from liteq.context import identity
+from liteq.message import Ack
+from liteq.metrics.reading import read
 from liteq.monitor import documents
 from liteq.monitor.findings import findings
 from liteq.monitor.workers import PUBLISHED, published
@@ -138,6 +142,22 @@ def test_schedules_that_no_beat_sends(app):
     assert "'nightly': due for 1 min 10 s, and not sent, so no beat runs" in findings(app)[0].detail
     app.schedules.pause("nightly")
     assert findings(app) == []
+
+
+def test_a_schedule_that_waits_for_its_last_run_is_not_late(app):
+    """With overlap="queue" a run of an hour is nobody's fault: no finding, no alert and no measure says "no beat"."""
+    app.schedules.add("nightly", 30.0, "shop.add", (1, 2), overlap="queue")
+    app.clock.advance(seconds=30)
+    beat = Beat(app)
+    beat.tick()
+    (lease,) = app.storage.claim(["celery"], worker=1, limit=1, visibility_s=3600)
+    app.clock.advance(seconds=100)
+    beat.tick()
+    assert [one.name for one in app.storage.schedules.due()[0]] == ["nightly"]
+    told = [one.rule for one in alerts(app) if one.rule == "schedule_late"]
+    assert (findings(app), told, read(app).schedules) == ([], [], {"nightly": 0.0})
+    app.storage.settle([(lease, Ack())])
+    assert kinds(app) == {"overdue schedules": "error"}, "it is to be sent now"
 
 
 def test_two_workers_of_one_name(app, live):
