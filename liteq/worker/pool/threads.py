@@ -41,8 +41,9 @@ class ThreadPool:
         self._leases: dict[int, Lease] = {}
         self._since: dict[int, float] = {}  # monotonic, of the leases that run
         self._outcomes: list[tuple[Lease, Outcome]] = []
-        self._threads: list[threading.Thread] = []
-        self._killed = False
+        self._threads: set[threading.Thread] = set()  # each leaves it by itself
+        self._started = 0
+        self._killed = self._stopped = False
         self._ours, self._theirs = socket.socketpair()
         self._ours.setblocking(False)
         self._theirs.setblocking(False)
@@ -53,10 +54,23 @@ class ThreadPool:
         self._spawn()
 
     def _spawn(self) -> None:
-        while len(self._threads) < self.size:
-            thread = threading.Thread(target=self._work, name=f"liteq-{len(self._threads) + 1}", daemon=True)
-            self._threads.append(thread)
+        with self._lock:
+            new = range(self._started, self._started + self.size - len(self._threads))
+            made = [threading.Thread(target=self._work, name=f"liteq-{n + 1}", daemon=True) for n in new]
+            self._started += len(made)
+            self._threads.update(made)
+        for thread in made:
             thread.start()
+
+    def _leaves(self) -> bool:
+        """Whether this thread is to end: the pool does, or has one too many."""
+        if len(self._threads) <= self.size and not self._stopped:  # asked before each task: without the lock
+            return False
+        with self._lock:
+            leaves = self._stopped or len(self._threads) > self.size
+            if leaves:
+                self._threads.discard(threading.current_thread())
+            return leaves
 
     def _clear(self) -> None:
         try:
@@ -67,7 +81,10 @@ class ThreadPool:
 
     def _work(self) -> None:
         self._executor.adopt()
-        while (lease := self._inbox.get()) is not None:
+        while not self._leaves():
+            lease = self._inbox.get()
+            if lease is None:  # it is woken to see whether it leaves
+                continue
             self._since[lease.token] = time.monotonic()
             outcome, runtime_s = self._run(lease)
             self._since.pop(lease.token, None)
@@ -119,14 +136,16 @@ class ThreadPool:
         return None
 
     def take_back(self) -> list[Lease]:
-        taken = []
+        taken, wakes = [], 0
         try:
             while True:
                 lease = self._inbox.get_nowait()
-                if lease is not None:
+                if lease is None:
+                    wakes += 1
+                else:
                     taken.append(lease)
         except queue.Empty:
-            pass
+            self._wake(wakes)
         with self._lock:
             return [lease for lease in taken if self._leases.pop(lease.token, None) is not None]
 
@@ -165,11 +184,16 @@ class ThreadPool:
         self._executor.forget_limits()
 
     def resize(self, size: int) -> None:
-        for _ in range(self.size - size):
-            self._inbox.put(None)
-        self.size = size
-        self._threads = [thread for thread in self._threads if thread.is_alive()][:size]
+        with self._lock:
+            self.size = size
+            surplus = len(self._threads) - size
+        self._wake(surplus)
         self._spawn()
+
+    def _wake(self, n: int) -> None:
+        """Have `n` threads that wait for a lease see whether they are to leave."""
+        for _ in range(n):
+            self._inbox.put(None)
 
     def pids(self) -> list[int]:
         return [os.getpid()]
@@ -182,9 +206,11 @@ class ThreadPool:
             self._leases.clear()
 
     def stop(self) -> None:
-        for _ in self._threads:
-            self._inbox.put(None)
-        for thread in self._threads:
+        with self._lock:
+            self._stopped = True
+            threads = list(self._threads)
+        self._wake(len(threads))
+        for thread in threads:
             thread.join(timeout=0.0 if self._killed else 5.0)
         self._loop.unwatch(self._ours.fileno())
         self._ours.close()
