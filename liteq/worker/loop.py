@@ -99,10 +99,8 @@ class Consumer:
         self._gathering_since = 0.0
         self._claiming = Claiming()
         self._tend_at: float | None = None
-        self._poll_at = 0.0
-        self._version = -1
-        self._accepting = True
-        self._aborting = False
+        self._version, self._poll_at = -1, 0.0
+        self._accepting, self._aborting = True, False
         self._paused_until = 0.0
         self._space = Space(storage.driver)
         self._report = Repeated(logger).report
@@ -215,7 +213,12 @@ class Consumer:
 
     def room(self) -> int:
         """How many messages may be claimed now."""
-        return self._pool.capacity() if self._accepting and not (self._space.full or self.quiet) else 0
+        return self._pool.capacity() if self.claims else 0
+
+    @property
+    def claims(self) -> bool:
+        """Whether it would claim what waits, if there was room."""
+        return self._accepting and not (self._space.full or self.quiet)
 
     def _rung(self) -> None:
         if self._bell.clear():

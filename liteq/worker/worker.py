@@ -254,9 +254,7 @@ class Worker:
             chores=self._chores,
             first=[self._soft_shutdown],
             task_events=self._task_events,
-            autoscaler=make_autoscaler(
-                self._autoscale, pool, storage, lambda: self.running.consumer.queues, self._look
-            ),
+            autoscaler=make_autoscaler(self._autoscale, pool, storage, lambda: self.running.consumer, self._look),
         )
         return self._running
 

@@ -270,8 +270,7 @@ MUTANTS = [
     ),
     without(
         "a quiet worker claims nothing", "liteq/worker/loop.py",
-        "self._accepting and not (self._space.full or self.quiet) else 0",
-        "self._accepting and not self._space.full else 0",
+        "self._accepting and not (self._space.full or self.quiet)", "self._accepting and not self._space.full",
         "../integration/test_queue_order.py::"
         "test_a_quiet_worker_finishes_what_runs_claims_nothing_and_stays",
     ),
@@ -582,8 +581,7 @@ MUTANTS = [
     ),
     without(
         "the worker claims nothing while the disk is full", "liteq/worker/loop.py",
-        "if self._accepting and not (self._space.full or self.quiet) else 0",
-        "if self._accepting and not self.quiet else 0",
+        "self._accepting and not (self._space.full or self.quiet)", "self._accepting and not self.quiet",
         "test_disk_full.py::test_acks_finish_from_the_ballast_and_the_worker_resumes_alone",
     ),
     without(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
+from liteq import LiteQ
 from liteq.testing import FakeClock
-from liteq.worker.chores.autoscale import KEEPALIVE_S, LEAST_PAUSE_S, Autoscaler
+from liteq.worker.chores.autoscale import KEEPALIVE_S, LEAST_PAUSE_S, Autoscaler, make_autoscaler
 
 from .worker_process import Site, wait_for
 
 
 class FakePool:
+    name = "prefork"
+
     def __init__(self, size=1, leases=0):
         self.size = size
         self.has = [object()] * leases
@@ -34,6 +39,21 @@ def test_it_grows_to_what_there_is_to_do(waiting, leases, size):
     pool, made, _ = scaler(waiting, leases=leases)
     made.turn()
     assert pool.size == size
+
+
+def test_it_does_not_grow_for_what_its_worker_does_not_claim(tmp_path):
+    """A worker that is quiet, or that ends, forked its most processes for what is left to others."""
+    app = LiteQ("scaled", broker=f"sqlite:///{tmp_path}/q.db", set_as_current=False)
+    for _ in range(9):
+        app.send_task("add", (1, 2))
+    pool, consumer = FakePool(), SimpleNamespace(queues=["celery"], claims=False)
+    made = make_autoscaler((4, 1), pool, app.storage, lambda: consumer, lambda: None)
+    made.turn()
+    assert pool.size == 1
+    consumer.claims = True
+    made.turn()
+    assert pool.size == 4
+    app.close()
 
 
 def test_it_shrinks_when_that_has_been_over_for_a_while():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from liteq.storage.storage import Storage
 from liteq.worker.pool import Pool, jobs, width
@@ -17,6 +18,18 @@ logger = logging.getLogger("liteq.worker")
 PERIOD_S = 1.0  # between looks
 LEAST_PAUSE_S = 0.1  # between looks, however often the bell rings
 KEEPALIVE_S = 30.0  # an executor too many is kept for so long: forking one again costs more
+
+
+class Claimer(Protocol):
+    """The consumer, as far as it is asked here."""
+
+    @property
+    def queues(self) -> Sequence[str]:
+        """The queues from which it claims."""
+
+    @property
+    def claims(self) -> bool:
+        """Whether it would claim what waits, if there was room."""
 
 
 class Autoscaler:
@@ -97,13 +110,10 @@ def make_autoscaler(
     bounds: tuple[int, int] | None,
     pool: Pool,
     storage: Storage,
-    queues: Callable[[], Iterable[str]],
+    consumer: Callable[[], Claimer],
     look: Callable[[], None],
 ) -> Autoscaler | None:
-    """The autoscaler of `pool` between `bounds` (most, least); None where none is asked for, or cannot be.
-
-    `queues`: those from which the worker claims now.
-    """
+    """The autoscaler of `pool` between `bounds` (most, least); None where none is asked for, or cannot be."""
     if bounds is None:
         return None
     if pool.name == "solo":
@@ -111,7 +121,9 @@ def make_autoscaler(
         return None
 
     def waiting(limit: int) -> int:
+        if not consumer().claims:  # quiet, or about to end: what waits is for others
+            return 0
         paused = storage.queues.paused()
-        return storage.reader.waiting([queue for queue in queues() if not paused.of(queue)], limit=limit)
+        return storage.reader.waiting([queue for queue in consumer().queues if not paused.of(queue)], limit=limit)
 
     return Autoscaler(pool, *bounds, waiting, look)

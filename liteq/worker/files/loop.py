@@ -160,7 +160,7 @@ class FilesLoop:
         """How many messages could be claimed now from the files that are open, up to `limit`."""
         found = 0
         for seat in self._opened():
-            if found >= limit or seat.reason:
+            if found >= limit or seat.reason or not seat.consumer.claims:
                 continue
             storage = seat.running.storage
             try:
