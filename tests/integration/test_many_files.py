@@ -265,6 +265,16 @@ def test_a_warm_stop_finishes_what_runs_in_each_file_and_gives_back_the_rest(sit
             assert site.app.storage.reader.workers() == []
 
 
+def test_what_ends_in_the_last_second_of_a_worker_is_counted(site: Tenants) -> None:
+    worker = site.worker("-c", "2", "-P", "threads")
+    site.to("a", "sleeps", 0.5)
+    wait_for(lambda: site.notes("sleeps"))
+    assert site.end(worker) == 0
+    with site.app.using(site.path("a")):
+        counted = {one.outcome: one.tally.n for one in site.app.storage.stats.totals() if one.task}
+    assert counted == {"sent": 1, "succeeded": 1}
+
+
 def test_a_killed_worker_s_leases_come_back_in_every_file(site: Tenants) -> None:
     results = [site.to(name, "sleeps", 2.0) for name in ("a", "b")]
     worker = site.worker("-c", "2")

@@ -122,6 +122,10 @@ class _SeatConsumer(Consumer):
         self.took = True
         super().take(leases, command, again)
 
+    def count(self) -> None:
+        """Write the sums of what has ended; the last call."""
+        self._attempt(lambda _now: self._counting.turn(), time.monotonic())
+
     def found_nothing(self) -> None:
         """See to everything else now: what woke it was no message, so perhaps a command."""
         self._look_from = 0.0
@@ -366,7 +370,9 @@ class Seat:
             return
         try:
             if not self.reason:
+                if not self.at_rest:
+                    self.consumer.count()
                 self.running.heartbeat.leave()
-        except StorageError as exc:  # the others notice by themselves that this process is gone
+        except (StorageError, Aside) as exc:  # the others notice by themselves that this process is gone
             logger.warning("cannot sign off from %s: %s", self.path, exc)
         self.running.storage.close()
