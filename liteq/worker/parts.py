@@ -134,8 +134,8 @@ def make_running(
 ) -> Running:
     """The parts, in an order in which each finds those that it needs.
 
-    `queues`: arguments of `Order`. `first`, `chores`: chores before and behind those of each worker. `bell`,
-    `selector`: where the loop has them from somebody else.
+    `queues`: arguments of `Order`. `first`, `chores`: chores before and behind those of each worker. `autoscaler`: of
+    its pool, and somebody's chore. `bell`, `selector`: where the loop has them from somebody else.
     """
     app = place.app
     heartbeat = make_heartbeat(place, storage, pool)
@@ -144,8 +144,6 @@ def make_running(
     panel = Panel(place, storage, heartbeat)
     watch = _make_watch(place, storage, pool, heartbeat)
     more = by_settings(app, storage, look, pool)
-    if autoscaler is not None:
-        more.append(autoscaler)
     made = consumer(
         storage,
         pool,

@@ -243,6 +243,7 @@ class Worker:
         storage = self.app.open_storage(busy_timeout_s=min(PATIENCE_S, self.app.conf.busy_timeout))
         rates = RateLimits(self.app, storage, self._look)  # refuses what is none, before there is a pool to be ended
         pool = self._make_pool()
+        autoscaler = make_autoscaler(self._autoscale, pool, storage, lambda: self.running.consumer, self._look)
         self._running = make_running(
             self,
             storage,
@@ -251,10 +252,10 @@ class Worker:
             rates=rates,
             look=self._look,
             on_wake=self._obey,
-            chores=self._chores,
+            chores=self._chores if autoscaler is None else [autoscaler, *self._chores],
             first=[self._soft_shutdown],
             task_events=self._task_events,
-            autoscaler=make_autoscaler(self._autoscale, pool, storage, lambda: self.running.consumer, self._look),
+            autoscaler=autoscaler,
         )
         return self._running
 
@@ -269,7 +270,7 @@ class Worker:
         loop = FilesLoop(self, patterns, pool, on_wake=self._obey, chores=chores)
         autoscaler = None if self._autoscale is None else Autoscaler(pool, *self._autoscale, loop.waiting, loop.look)
         if autoscaler is not None:
-            loop.add(autoscaler)
+            loop.scale(autoscaler)
         self._running = ManyFiles(pool, autoscaler, loop)
         return self._running
 

@@ -210,6 +210,16 @@ def test_a_worker_at_rest_is_shown_as_living_and_answers(site: Tenants) -> None:
     assert "1 node online" in found.stdout, found
 
 
+def test_its_pool_is_scaled_and_that_is_changed_by_way_of_any_file(site: Tenants) -> None:
+    site.worker("--autoscale", "3,1", "-P", "threads", "-n", "w@here")
+    assert site.to("a", "where").get(timeout=60) == str(site.path("a"))
+    with site.app.using(site.path("a")):
+        [refused] = site.app.control.pool_grow(1, reply=True, timeout=60)
+        [answer] = site.app.control.autoscale(2, 2, reply=True, timeout=60)
+    assert "not supported with autoscale" in refused["w@here"].get("error", "")
+    assert answer == {"w@here": {"ok": "autoscale now max=2 min=2"}}
+
+
 @pytest.mark.parametrize("pool", POOLS)
 def test_many_tasks_of_many_files_run_once_each(site: Tenants, pool: str) -> None:
     names, each = [f"t{n}" for n in range(8)], 150

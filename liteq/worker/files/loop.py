@@ -89,9 +89,10 @@ class FilesLoop:
         self._accepting = True
         self._quiet = False
 
-    def add(self, chore: Chore) -> None:
-        """Have one more chore done."""
-        self._chores.append(chore)
+    def scale(self, autoscaler: Autoscaler) -> None:
+        """Have the pool's size kept by `autoscaler`."""
+        self._chores.append(autoscaler)
+        self._sharing.autoscaler = autoscaler
 
     # -- life ----------------------------------------------------------------------------------------------------------
 

@@ -178,6 +178,7 @@ class Seat:
         self.hooks: Hooks = _SeatHooks(host.hooks)
         self.limits, self.max_tasks = host.limits, host.max_tasks
         self.share = Share(sharing, self.url, self.inside, self._touch)
+        self._sharing = sharing
         self.wake_at = 0.0
         self.served = 0  # the loop's number of the turn in which it last claimed
         self.touched = False  # something has come for it
@@ -266,7 +267,7 @@ class Seat:
             chores=self._chores(self.app),
             first=(),
             task_events=self._host.sends_events,
-            autoscaler=None,
+            autoscaler=self._sharing.autoscaler,
             bell=BELL,
             selector=self._selector,
             consumer=_SeatConsumer,

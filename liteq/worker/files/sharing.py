@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from liteq.message import Lease, Outcome, Ran, Release
+from liteq.worker.chores.autoscale import Autoscaler
 from liteq.worker.pool import Pool, width
 from liteq.worker.pool.base import Loop, RunningLease
 from liteq.worker.pool.filed import filed
@@ -28,6 +29,7 @@ class Sharing:
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
+        self.autoscaler: Autoscaler | None = None  # of the pool
         self.among = 1  # shares that want room in this turn of the loop, and have not had theirs
         self.killed = False
         self.submitted = False  # since the loop has looked
