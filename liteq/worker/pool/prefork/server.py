@@ -118,7 +118,7 @@ class ForkServer:
     def status_of(self, pid: int, pidfd: int) -> int | None:
         """See `Exits`."""
         self._hear()
-        if pid not in self._ends and pidfd >= 0 and select.select([pidfd], [], [], 0)[0]:
+        if pid not in self._ends and pidfd >= 0 and _is_readable(pidfd):
             self._await(pid, LATE_S)
         if pid not in self._ends and self._sock is None:
             return KILLED
@@ -137,6 +137,12 @@ class ForkServer:
     def close(self) -> None:
         """End the server."""
         self._gone()
+
+
+def _is_readable(fd: int) -> bool:
+    poll = select.poll()  # not select.select: that takes no descriptor above 1,023
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 # -- the server ------------------------------------------------------------------------------------------------------
