@@ -3,13 +3,15 @@
 The soft limit needs a timer signal, so it works in a main thread: in prefork children and in the solo pool. Its handler
 is called between any two steps of whatever runs. Inside the storage that would leave half of something, inside a
 signal's receiver or a `__del__` the exception would be swallowed and the task run on for ever. So the handler looks at
-what it has interrupted, and tries again a moment later until that is the task's own. Python swallows an exception in
-more places, such as the callback of a weak reference, which any step may call: it tells of that, and the limit is tried
-again too.
+what it has interrupted, and tries again a moment later until that is the task's own. An event loop logs what one of its
+callbacks raises, and goes on: there it waits for a step of a coroutine, or for the loop. Python swallows an exception
+in more places, such as the callback of a weak reference, which any step may call: it tells of that, and the limit is
+tried again too.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import sys
@@ -33,6 +35,7 @@ AGAIN_S = 2e-4  # until a limit that is held back is tried again
 # before the body has begun it has no handler yet.
 _sheltered = [module.__name__ for module in (storage, signals, serialization, promises, telling)] + [__name__]
 BODY = run_body.__code__
+COROUTINE = inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE
 
 Limits = tuple[float | None, float | None]
 
@@ -61,6 +64,7 @@ def must_wait(frame: FrameType | None, caller: FrameType | None = None) -> bool:
     `caller`: the frame that calls the user's code, where that is not a task's body.
     """
     sheltered = tuple(_sheltered)
+    inner: FrameType | None = None
     while frame is not None:
         if frame.f_code is BODY or frame is caller:  # perhaps inside the storage's or a signal's own frames
             return False
@@ -68,8 +72,17 @@ def must_wait(frame: FrameType | None, caller: FrameType | None = None) -> bool:
         # A listener that waits for a bell is in no transaction, and may wait for long.
         if name == "__del__" or (name != "wait" and module.startswith(sheltered)):
             return True
-        frame = frame.f_back
+        if name == "_run" and module == "asyncio.events" and not _is_a_step(inner):
+            return True
+        frame, inner = frame.f_back, frame
     return False
+
+
+def _is_a_step(frame: FrameType | None) -> bool:
+    """Whether a frame that an event loop has called is of a coroutine, and not of a callback."""
+    if frame is None:
+        return False
+    return bool(frame.f_code.co_flags & COROUTINE) or frame.f_globals.get("__name__") == "liteq.utils.coroutines"
 
 
 class _Watched:
