@@ -80,6 +80,7 @@ class Teller:
         given = document if is_command else {"address": target.address, "document": document, "mail": mail}
         named = {f"LITEQ_ALERT_{key.upper()}": "" if value is None else str(value) for key, value in document.items()}
         self._words = tempfile.TemporaryFile()  # noqa: SIM115 - closed when they are read
+        self._said: str | None = None
         with tempfile.TemporaryFile() as body:
             body.write(to_json(given))
             body.seek(0)
@@ -106,11 +107,13 @@ class Teller:
 
     def words(self) -> str:
         """The last line that it wrote to stderr; it has ended."""
-        with self._words as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - LONGEST_WORDS))
-            lines = file.read().decode(errors="replace").strip().splitlines()
-        return printable(lines[-1].removeprefix("liteq: error: ")) if lines else ""
+        if self._said is None:
+            with self._words as file:
+                file.seek(0, os.SEEK_END)
+                file.seek(max(0, file.tell() - LONGEST_WORDS))
+                lines = file.read().decode(errors="replace").strip().splitlines()
+            self._said = printable(lines[-1].removeprefix("liteq: error: ")) if lines else ""
+        return self._said
 
 
 def deliver(address: str, document: dict[str, Any], mail: dict[str, Any]) -> None:

@@ -81,7 +81,7 @@ class Watch:
         """See how the targets took what they were told; look, where it is time, and tell what is to be told."""
         now = self._monotonic()
         try:
-            self._tellings = [one for one in self._tellings if not self._ended(one, now)]
+            self._see_ends(now)
             if now >= self._look_at:
                 self._look_at = now + self.app.conf.alert_every
                 self.look()
@@ -101,7 +101,7 @@ class Watch:
         """Wait until what is being told has been told, or `within_s` seconds; then let go of it."""
         give_up = self._monotonic() + within_s
         while self._tellings and self._monotonic() < give_up:
-            self._tellings = [one for one in self._tellings if not self._ended(one, self._monotonic())]
+            self._see_ends(self._monotonic())
             time.sleep(SHORT_PAUSE_S)
         for telling in self._tellings:  # another watch tells of it, where this one did not come through
             telling.teller.kill()
@@ -152,6 +152,12 @@ class Watch:
             "app": self.app.main or "liteq",
             "host": socket.gethostname(),
         }
+
+    def _see_ends(self, now: float) -> None:
+        """Let go of each telling that has ended. One that cannot be written down is met again: the file was busy."""
+        for one in list(self._tellings):
+            if self._ended(one, now):
+                self._tellings.remove(one)
 
     def _ended(self, telling: Telling, now: float) -> bool:
         """Whether a telling has ended; what came of it is written down."""

@@ -17,7 +17,7 @@ import pytest
 
 from liteq import LiteQ
 from liteq.alerts import Target, Watch, alerts
-from liteq.exceptions import ImproperlyConfigured
+from liteq.exceptions import ImproperlyConfigured, StorageBusy
 from liteq.testing import FakeClock, start_worker
 
 from .receiver import Receiver
@@ -221,6 +221,27 @@ def test_a_command_that_fails_is_told_again(app, clock, caplog):
     clock.advance(301)
     look(app, "echo the pager is off >&2; false")
     assert "(the pager is off); again in 5 s" in caplog.text
+
+
+def test_what_the_file_does_not_take_at_once_is_written_down_later(app, clock, monkeypatch, caplog, eventually):
+    """The watch of a worker gets out of its way for good then: what it raised came before each heartbeat."""
+    told, busy = app.storage.alerts.told, [StorageBusy(1.0)]
+
+    def refused_once(*args: Any) -> None:
+        if busy:
+            raise busy.pop()
+        told(*args)
+
+    monkeypatch.setattr(app.storage.alerts, "told", refused_once)
+    app.tasks["shop.mail"].apply_async((1,), queue="mail")
+    clock.advance(301)
+    watch = Watch(app, [Target.of("true")])
+    watch.look()
+    eventually(lambda: all(one.teller.ended() is not None for one in watch._tellings))
+    watch.turn()
+    assert ("cannot be used at the moment" in caplog.text, watch.tells) == (True, True)
+    watch.turn()
+    assert (watch.tells, busy) == (False, [])
 
 
 def test_the_pauses_double_up_to_ten_minutes(app, clock, caplog):
