@@ -352,15 +352,15 @@ class Consumer:
         return self._admit(leases, command, fresh)
 
     def _look_around(self, now: float) -> None:
-        """Do the chores that are due, beat, and poll for the case that a wake-up was lost."""
-        for chore in self._chores:
-            if now >= chore.due_at:
-                chore.turn()
-        if now >= self._heartbeat.due_at:
+        """Beat, do the chores that are due, and poll for the case that a wake-up was lost."""
+        if now >= self._heartbeat.due_at:  # first: a chore that raises at each turn is to cost no lease
             self._pool.abandon(self._heartbeat.beat(self.held()))
             if self._refused:
                 self._refused = False
                 logger.warning("the queue can be used again: going on")
+        for chore in self._chores:
+            if now >= chore.due_at:
+                chore.turn()
         if now >= self._poll_at:
             LINES.idle()  # of the pools that execute in this process
             self._poll_at = now + SAFETY_POLL_S * random.uniform(0.9, 1.1)

@@ -319,6 +319,25 @@ def test_the_last_commits_of_a_burst_reach_the_disk_soon_where_durability_is_rel
         app.close()
 
 
+class Broken:
+    """A chore that raises each time."""
+
+    due_at = 0.0
+
+    def turn(self) -> None:
+        raise ValueError("a chore")
+
+
+def test_a_worker_beats_whatever_its_chores_raise(app, run, eventually):
+    run("threads", concurrency=1, chores=[Broken()])
+
+    def beaten() -> int:
+        return max((one.heartbeat_ms for one in app.storage.reader.workers()), default=0)
+
+    before = beaten()
+    eventually(lambda: beaten() > before + 500, within_s=10)
+
+
 class RingsOnce:
     """A chore that rings in the turn in which the loop also looks after its bell."""
 
