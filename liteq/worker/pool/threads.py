@@ -83,7 +83,7 @@ class ThreadPool:
         self._executor.adopt()
         while not self._leaves():
             lease = self._inbox.get()
-            if lease is None:  # it is woken to see whether it leaves
+            if lease is None or lease.token not in self._leases:  # to see whether it leaves; or it was lost meanwhile
                 continue
             self._since[lease.token] = time.monotonic()
             outcome, runtime_s = self._run(lease)

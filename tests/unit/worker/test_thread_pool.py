@@ -21,10 +21,12 @@ class Executor:
         self.app = SimpleNamespace(clock=FakeClock())
         self.in_hand = threading.Semaphore(0)
         self.go_on = threading.Semaphore(0)
+        self.ran: list[str] = []
 
     def adopt(self) -> None: ...
 
     def run(self, lease: Lease) -> tuple[Ack, float]:
+        self.ran.append(lease.id)
         self.in_hand.release()
         self.go_on.acquire()
         return Ack(), 0.1
@@ -82,3 +84,14 @@ def test_a_pool_that_shrank_while_all_were_busy_has_no_more_afterwards(alive, ex
     executor.go_on.release(4)
     eventually(lambda: alive() == 2)
     assert len(pool.collect()) == 4
+
+
+def test_a_lease_that_was_lost_before_it_began_does_not_run(executor, pool):
+    """Another worker runs it: this one stood still for too long."""
+    pool.submit([lease(1), lease(2)])
+    executor.in_hand.acquire()
+    pool.abandon([lease(2)])
+    pool.submit([lease(3)])
+    executor.go_on.release(2)
+    executor.in_hand.acquire()
+    assert executor.ran == ["id-1", "id-3"]
