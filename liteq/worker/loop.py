@@ -77,8 +77,7 @@ class Consumer:
         selector: selectors.BaseSelector | None = None,
     ) -> None:
         self.order = queues if isinstance(queues, Order) else Order(queues)
-        self.quiet = False  # it claims no more, and stays
-        self.processed = 0
+        self.processed, self.quiet = 0, False  # quiet: it claims no more, and stays
         self._counting = Counting(storage, pool, worker=heartbeat.me.name, observer=observer)
         self.started_by_task = self._counting.taken_in
         self._chores = [self._counting, *chores]
@@ -183,9 +182,7 @@ class Consumer:
         self._bell.close()
         self._selector.close()
 
-    def let_go(self) -> None:
-        """In a forked child: drop the loop's descriptors."""
-        self.close()
+    let_go = close  # in a forked child: drops them there
 
     # -- one turn ----------------------------------------------------------------------------------------------------
 
@@ -243,10 +240,8 @@ class Consumer:
             if not self._outcomes:
                 self._gathering_since = now
             self._outcomes += fresh
-            for _, outcome in fresh:
-                if type(outcome) is Limited:  # what waits here may have the key that is paused
-                    self._return(self._pool.take_back())
-                    break
+            if any(type(outcome) is Limited for _, outcome in fresh):  # what waits here may have the paused key
+                self._return(self._pool.take_back())
 
     def _attempt(self, step: Callable[[float], None], now: float) -> None:
         """Do a part of a turn that uses the storage, unless it pauses; what is refused is met here."""
@@ -295,7 +290,12 @@ class Consumer:
 
     def take(self, leases: list[Lease], command: int = 0, again: Sequence[int] = ()) -> None:
         """Execute leases that were just claimed; `command`, `again`: as of `Turn`."""
-        self._pool.submit(self._take_in(leases, command, again))
+        try:
+            self._pool.submit(self._take_in(leases, command, again))
+        except BaseException:  # a command that came with them cannot be read, say: nobody would run them
+            held = {lease.token for lease in self.held()}
+            self._return([lease for lease in leases if lease.token not in held])
+            raise
         self._tend_at = time.monotonic()  # those of a chore come after this turn has tended the pool
 
     def _transact(self, limit: int) -> Turn:

@@ -2320,7 +2320,7 @@ MUTANTS = [
     ),
     without(
         "what waits in a worker goes back when a limit is met", "liteq/worker/loop.py",
-        "if type(outcome) is Limited:", "if False:",
+        "if any(type(outcome) is Limited for _, outcome in fresh):", "if False:",
         "../integration/test_limits_by_key.py::test_an_answer_that_says_later_pauses_the_key_for_all",
     ),
     # -- limits of steps

@@ -319,6 +319,27 @@ def test_the_last_commits_of_a_burst_reach_the_disk_soon_where_durability_is_rel
         app.close()
 
 
+def test_what_was_claimed_goes_back_where_the_commands_beside_it_cannot_be_read(app, run, monkeypatch):
+    @app.task
+    def double(x: int) -> int:
+        return 2 * x
+
+    consumer = run("threads", concurrency=1).running.consumer
+    admit, busy = consumer._admit, [StorageBusy(1.0)]
+
+    def refused_once(*args: Any) -> Any:
+        if busy:
+            raise busy.pop()
+        return admit(*args)
+
+    monkeypatch.setattr(consumer, "_admit", refused_once)
+    result = double.delay(2)
+    assert result.get(timeout=60) == 4
+    totals = {one.outcome: one.tally.n for one in app.storage.stats.totals()}
+    assert "reaped" not in totals, "it was not left until its lease had run out"
+    assert busy == []
+
+
 class Broken:
     """A chore that raises each time."""
 
