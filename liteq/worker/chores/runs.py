@@ -13,6 +13,7 @@ from math import inf
 import orjson
 
 from liteq.context import App
+from liteq.exceptions import StorageError
 from liteq.message import Ack, Cancel, ContinueAsNew, DeadLetter, Flag, Lease, Outcome, Release, RunSpec
 from liteq.storage.storage import Storage
 from liteq.worker.pool import Pool
@@ -106,7 +107,11 @@ class RunWatch:
 
     def _final(self, lease: Lease, outcome: Outcome) -> Outcome:
         if type(outcome) is Release and outcome.crashed:
-            record = self._storage.runs.find(lease.id)
+            try:
+                record = self._storage.runs.find(lease.id)
+            except StorageError as exc:  # the turn is in the file, and goes on: what it has claimed is to be executed
+                logger.warning("whether %s[%s] has failed by its crash is not told: %s", lease.task, lease.id, exc)
+                return outcome
             if record is not None and record.status == "failed" and record.error is not None:
                 return DeadLetter(record.error)
         return outcome

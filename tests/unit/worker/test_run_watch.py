@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from liteq.exceptions import StepTimeout, WorkerLostError
+from liteq.exceptions import StepTimeout, StorageBusy, WorkerLostError
 from liteq.message import Ack, DeadLetter, Flag, Lease, Park, Release, RunSpec, Suspend
 from liteq.serialization import decode_error
 from liteq.testing import FakeClock
@@ -47,10 +47,10 @@ class Watched:
         monkeypatch.setattr(runs, "flows_of", lambda _app: {"shop.flow": flow} if workflows else {})
         pool: Any = SimpleNamespace(steps=lambda: self.steps, end_overdue=self.looks.append, leases=lambda: [lease()])
         self.record = SimpleNamespace(status="queued", error=None)
-        facade = SimpleNamespace(
+        self.facade = SimpleNamespace(
             show=self.note, claim_stuck=self.claim_stuck, expire=self.expire, find=lambda _id: self.record
         )
-        storage: Any = SimpleNamespace(runs=facade)
+        storage: Any = SimpleNamespace(runs=self.facade)
         conf = SimpleNamespace(visibility_timeout=60.0, workflow_expires=99.0)
         app: Any = SimpleNamespace(clock=self.clock, conf=conf, tasks={})
         self.watch = RunWatch(
@@ -173,6 +173,21 @@ def test_signals_tell_of_what_has_been_settled(watched: Watched, monkeypatch: py
     watched.record = SimpleNamespace(status="failed", error=b"{}")
     watched.watch.settled([(lease(5), crashed)], [])
     assert told[2:] == [(5, DeadLetter(b"{}"))], "its last crash was its failure"
+
+
+def test_a_file_that_cannot_be_read_after_a_crash_ends_no_turn(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That turn has claimed messages, which are given to the pool behind this."""
+
+    def unreadable(_id: str) -> None:
+        raise StorageBusy(1.0)
+
+    told: list[Any] = []
+    monkeypatch.setattr(runs, "announce_outcome", lambda _app, one, outcome: told.append((one.token, outcome)))
+    watched.facade.find = unreadable
+    watched.watch.settled([(lease(5), Release(crashed=True)), (lease(6), DeadLetter(b"{}"))], [])
+    assert told == [(5, Release(crashed=True)), (6, DeadLetter(b"{}"))]
 
 
 # -- the end of a process --------------------------------------------------------------------------------------------
