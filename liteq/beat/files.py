@@ -101,6 +101,7 @@ class FilesBeat:
             with self.app.at_home(beat.app):
                 if not beat.has_started:
                     beat.start()
+                stamp = stamp_of(path)  # before the look: what is written after it changes the marks
                 pause_s = beat.tick()
         except Exception as exc:  # noqa: BLE001 - the other files go on
             self._set_aside(path, entry, exc)
@@ -109,7 +110,7 @@ class FilesBeat:
         if pause_s > CLOSED_S:
             with suppress(StorageError):
                 beat.storage.close()
-        entry.stamp = stamp_of(path)
+        entry.stamp = stamp
         entry.due_at = time.monotonic() + pause_s
 
     def _set_aside(self, path: str, entry: _Entry, exc: Exception) -> None:

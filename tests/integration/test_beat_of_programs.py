@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from liteq import LiteQ
 from liteq.beat import Beat, BeatLazyFunc
+from liteq.beat.files import FilesBeat
 from liteq.exceptions import ImproperlyConfigured
 from liteq.schedules import BaseSchedule, schedstate
 from liteq.testing import FakeClock
@@ -72,3 +75,22 @@ def test_a_pause_is_ended_by_the_program_that_knows_the_times(make, clock, every
         app.schedules.pause("one")
         with pytest.raises(ImproperlyConfigured, match="only be computed by the program that defined it"):
             make("theirs").schedules.resume("one")
+
+
+def test_an_entry_that_is_added_just_after_a_look_at_its_file_is_not_overlooked(make, monkeypatch, tmp_path):
+    """It would be found ten minutes later: a beat of many files sleeps until somebody has written to the file."""
+    app, tick = make("ours"), Beat.tick
+    app.storage.migrate()
+    files = FilesBeat(app, [str(tmp_path / "q.db")])
+
+    def overtaken(beat: Beat) -> float:
+        pause_s = tick(beat)
+        app.schedules.add("new", 2, "note")
+        return pause_s
+
+    monkeypatch.setattr(Beat, "tick", overtaken)
+    files.turn()
+    monkeypatch.setattr(Beat, "tick", tick)
+    files._scan_at = 0.0  # as it comes each five seconds
+    files.turn()
+    assert files.due_at <= time.monotonic() + 2
