@@ -183,8 +183,7 @@ class AsyncioPool(PreforkPool):
             in_threads = child.now().in_threads if started else frozenset()
             for token, lease in started.items():
                 if child.isolated:
-                    child.terminated = (token, outcome)
-                    child.terminate(signum)
+                    child.terminate(token, signum, outcome)
                 elif lease.flags & RUN:
                     found = False
                 elif signum == SIGUSR1:

@@ -154,8 +154,14 @@ class Handle:
         self.nudged = True
         self.kill(signal.SIGURG)
 
-    def terminate(self, signum: int) -> None:
-        """Send it a signal that is meant to end it: in place of one that it leaves to its parent, SIGKILL."""
+    def terminate(self, token: int, signum: int, outcome: Callable[[Lease], Outcome]) -> None:
+        """Send it a signal that is meant to end it: in place of one that it leaves to its parent, SIGKILL.
+
+        Where it dies of that, the lease `token` ends with `outcome`. Of SIGUSR1 none dies: that is a soft limit, and
+        what becomes of the process later has another reason.
+        """
+        if signum != signal.SIGUSR1:
+            self.terminated = (token, outcome)
         self.kill(signal.SIGKILL if signum in PARENT_S_SIGNALS else signum)
 
     def kill(self, signum: int = signal.SIGKILL) -> None:

@@ -263,8 +263,7 @@ class PreforkPool:
             self._again += child.take_back()
             running = next(reversed(child.leases), None)  # those before it have ended, and are about to be reported
             if running in tokens:
-                child.terminated = (running, outcome)
-                child.terminate(signum)
+                child.terminate(running, signum, outcome)
         return True
 
     # -- children come and go ----------------------------------------------------------------------------------------
