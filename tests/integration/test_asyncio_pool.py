@@ -232,6 +232,20 @@ def test_a_terminated_one_is_cancelled_and_no_other_notices(site):
     assert {site.get(id_) for id_ in others} == {child}
 
 
+def test_a_function_that_waits_for_a_thread_can_be_revoked(site):
+    site.worker()
+    go = site.folder / "go"
+    ids = site.send_each("until", [(str(go),)] * 9)
+    wait_for(lambda: len(site.notes("started")) == 8)
+    (waiting,) = set(ids) - {line[1] for line in site.notes("started")}
+    wait_for(lambda: site.state(waiting) is State.LEASED)
+    site.app.control.revoke(waiting, reply=True, timeout=60)
+    assert isinstance(site.error(waiting), TaskRevokedError)
+    go.touch()
+    assert len([site.get(id_) for id_ in ids if id_ != waiting]) == 8
+    assert site.notes("started", waiting) == []
+
+
 def test_sigusr1_is_a_soft_limit(site):
     site.worker()
     task = site.send("soft", 120)

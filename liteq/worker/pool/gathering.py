@@ -69,6 +69,7 @@ class Gathering:
         self._filling: dict[Kind, _Filling] = {}
         self._ready: list[_Filling] = []  # in the order in which they are executed
         self._given: dict[int, list[Lease]] = {}  # members, by the token of the lease that stands for them
+        self._recalled: set[int] = set()  # tokens of leases beneath of which a member was to be withdrawn
         self._outcomes: list[tuple[Lease, Outcome]] = []
         self._known: dict[tuple[int, int], float] = {}  # until when messages wait that were given back
         self._ahead = 0
@@ -191,7 +192,9 @@ class Gathering:
                 collected.append((lease, outcome))
                 continue
             members = self._given.pop(lease.token, None) or members_of(lease)
-            if type(outcome) is Release and outcome == NOT_BEGUN and not self._leaving:
+            stays = not (self._leaving or lease.token in self._recalled)
+            self._recalled.discard(lease.token)
+            if type(outcome) is Release and outcome == NOT_BEGUN and stays:
                 self._wait_again(members)  # it met no free executor
             else:
                 collected += self._apart(lease, members, outcome)
@@ -271,13 +274,14 @@ class Gathering:
         return found
 
     def withdraw(self, tokens: set[int]) -> list[Lease]:
-        found = []
-        for lease in self._pool.withdraw(self._beneath(tokens)):
+        found, beneath = [], self._beneath(tokens)
+        for lease in self._pool.withdraw(beneath):
             members = self._given.pop(lease.token, None)
             if members is None:
                 found.append(lease)
             else:
                 self._wait_again(members)
+        self._recalled |= beneath & self._given.keys()  # what comes back later is not to be given again
         return found + self._drop(tokens)
 
     def _beneath(self, tokens: Collection[int]) -> set[int]:

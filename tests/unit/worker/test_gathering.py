@@ -324,6 +324,16 @@ def test_what_is_left_of_a_batch_that_was_handed_on_goes_back(bench, came_back):
     assert bench.batches() == [[one.id for one in others]], "they have waited before"
 
 
+def test_a_batch_that_comes_back_after_a_member_was_withdrawn_goes_back(bench):
+    """As of the asyncio pool, which asks its child for what waits for a thread: the one is to be refused at a claim."""
+    members = bench.take(5)
+    (lease,) = bench.beneath.held
+    bench.beneath.held = []
+    assert bench.pool.withdraw({members[1].token}) == []
+    bench.beneath.ended = [(lease, Release())]
+    assert bench.pool.collect() == [(one, Release()) for one in members]
+
+
 def test_a_batch_without_a_place_is_put_off_and_not_claimed_at_once(bench):
     """As the asyncio pool puts off what is to have a process of its own while all its places are taken."""
     members = [bench.lease(options=encode({"headers": {"n": n}}, what="options")) for n in range(5)]

@@ -40,7 +40,7 @@ __all__ = ["INTERRUPT", "RETURN", "STOP", "AsyncChild"]
 
 logger = logging.getLogger("liteq.worker")
 
-RETURN, STOP, INTERRUPT = range(3)  # what the parent asks: (kind, token), beside its rows of leases
+RETURN, STOP, INTERRUPT = range(3)  # what the parent asks: (kind, token or 0), beside its rows of leases
 LEFT_S = 1.0  # that tasks which ended tasks have left on the loop may take to end, when the child does
 LOOK_S = 0.25  # between two looks at the memory
 
@@ -150,7 +150,7 @@ class AsyncChild:
 
     def _obey(self, kind: int, token: int) -> None:
         if kind == RETURN:
-            self._return_unbegun()
+            self._return_unbegun(token)
             return
         running = self._running.get(token)
         if running is None:
@@ -160,10 +160,11 @@ class AsyncChild:
         else:
             running.stop(TaskRevokedError("terminated"))
 
-    def _return_unbegun(self) -> None:
-        """Give back what waits for a thread."""
-        for running in list(self._running.values()):
-            if running.in_thread is not None and running.in_thread.cancel():
+    def _return_unbegun(self, token: int) -> None:
+        """Give back what waits for a thread: this lease, or with 0 all."""
+        asked = [self._running.get(token)] if token else list(self._running.values())
+        for running in asked:
+            if running is not None and running.in_thread is not None and running.in_thread.cancel():
                 self._begun -= 1
                 self._done(running, Release(), 0.0)
 

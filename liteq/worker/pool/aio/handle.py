@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from liteq.message import Lease, Outcome
@@ -49,10 +49,11 @@ class AsyncHandle(Handle):
         self._outbox += wire.frame([(kind, token)])
         self.flush()
 
-    def call_back(self) -> None:
-        """Have the child give back what waits for one of its threads: it comes as released."""
+    def call_back(self, tokens: Collection[int] = ()) -> None:
+        """Have the child give back what waits for one of its threads, or of it these leases: it comes as released."""
         if self.leases and not self.isolated:
-            self.tell(RETURN)
+            self._outbox += wire.frame([(RETURN, token) for token in tokens or (0,)])
+            self.flush()
 
     def nudge(self) -> None:
         """Do nothing: it holds no report back."""

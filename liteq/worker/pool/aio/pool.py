@@ -146,6 +146,14 @@ class AsyncioPool(PreforkPool):
             child.call_back()
         return super().take_back()
 
+    def withdraw(self, tokens: set[int]) -> list[Lease]:
+        """As the prefork pool; what waits for a thread comes back a moment later, as released."""
+        taken = super().withdraw(tokens)
+        for child in self._handles:
+            if rest := tokens.intersection(child.leases):
+                child.call_back(rest)
+        return taken
+
     def _retire(self, child: Handle) -> None:
         cast("AsyncHandle", child).call_back()
         super()._retire(child)
