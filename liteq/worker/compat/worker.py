@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 from liteq.app.discovery import require_tasks
 from liteq.context import App
+from liteq.exceptions import ImproperlyConfigured
 from liteq.routing.taken import taken
+from liteq.utils.globs import is_glob
 from liteq.utils.misspelt import unexpected
 from liteq.worker import worker as engine
 from liteq.worker.chores.autoscale import Autoscaler
@@ -38,12 +41,15 @@ class Worker(engine.Worker):
         """`purge`: before it works, delete for good all messages that wait in its queues.
 
         Celery's other options (`without_heartbeat`, `prefetch_multiplier`, `optimization`, `statedb`, ...) are taken
-        and have no effect. Raises TypeError for an unknown one, which names the nearest.
+        and have no effect. Raises TypeError for an unknown one, which names the nearest; ImproperlyConfigured where
+        `purge` does not say of which file, or of which queues.
         """
         wanted = {name: value for name, value in options.items() if name not in WITHOUT_EFFECT}
         known = inspect.signature(engine.Worker.__init__).parameters
         if unknown := wanted.keys() - known.keys():
             raise unexpected("Worker()", unknown, {*known, *WITHOUT_EFFECT, "purge"} - {"self"})
+        if purge:
+            _check_purge([taken(one).name for one in wanted.get("queues") or app.default_queues()], wanted.get("db"))
         super().__init__(app, **wanted)
         self._purge = purge
 
@@ -81,3 +87,12 @@ class Worker(engine.Worker):
     def autoscaler(self) -> Autoscaler | None:
         """The chore that changes the pool's size, where there is one."""
         return self.running.autoscaler if self.has_started else None
+
+
+def _check_purge(queues: Sequence[str], db: Sequence[str] | None) -> None:
+    """Raises ImproperlyConfigured for what the command line refuses too."""
+    how = "do it file by file, `with app.using(path): app.control.purge()`" if db else ""
+    for glob in filter(is_glob, queues):
+        how = how or f"name its queues one by one, in place of {glob!r}"
+    if how:
+        raise ImproperlyConfigured(f"purge deletes for good: {how}")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from liteq import LiteQ
-from liteq.exceptions import StorageBusy, StorageError, WorkerLostError
+from liteq.exceptions import ImproperlyConfigured, StorageBusy, StorageError, WorkerLostError
 from liteq.message import Ack
 from liteq.signals import task_received
 from liteq.states import State
@@ -338,6 +338,13 @@ def test_what_was_claimed_goes_back_where_the_commands_beside_it_cannot_be_read(
     totals = {one.outcome: one.tally.n for one in app.storage.stats.totals()}
     assert "reaped" not in totals, "it was not left until its lease had run out"
     assert busy == []
+
+
+@pytest.mark.parametrize("where", [{"db": ["tenants/*.db"]}, {"queues": ["mail", "news.*"]}], ids=["files", "a glob"])
+def test_what_is_to_be_purged_is_named(app, where):
+    """The messages of the app's own file were deleted in place of those of many, and nothing for a glob."""
+    with pytest.raises(ImproperlyConfigured, match="purge deletes for good"):
+        Worker(app, pool="threads", purge=True, **where)
 
 
 class Broken:
