@@ -23,9 +23,10 @@ from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import encode_error, kind_of
 from liteq.storage.groups.append_members import GIVE_UP
 from liteq_kombu import running
+from liteq_kombu.bound import Bound
 from liteq_kombu.crossing import control, events
-from liteq_kombu.envelope import FACTS, payload_of, row_of
-from liteq_kombu.passing import MARK, Look, PassingQueues, send_fanout, send_to
+from liteq_kombu.envelope import FACTS, is_task, payload_of, row_of
+from liteq_kombu.passing import LOG, MARK, Look, PassingQueues, send_fanout, send_to
 from liteq_kombu.replacing import replaces, send
 from liteq_kombu.taking import args_of, as_called, taking_here
 
@@ -79,7 +80,7 @@ class QoS(virtual.QoS):
         self._delivered.restored = True
 
 
-class Channel(virtual.Channel):
+class Channel(Bound, virtual.Channel):
     """A channel of a connection to one file."""
 
     QoS = QoS
@@ -102,9 +103,14 @@ class Channel(virtual.Channel):
     # -- publish -----------------------------------------------------------------------------------------------------
 
     def _put(self, queue: str, message: Mapping[str, Any], **kwargs: Any) -> None:
-        if queue.startswith(MARK):
-            send_to(self._file, queue, message)
+        if queue.startswith(LOG):
+            send_fanout(self._file, queue.removeprefix(LOG), message)
             return
+        if queue.startswith(MARK):
+            if not is_task(message.get("headers") or {}):
+                send_to(self._file, queue, message)
+                return
+            queue = queue.removeprefix(MARK)  # its row waits for whoever consumes, and is its result
         if queue.startswith(control.ANSWER):
             control.answer(self._file, queue, message)
             return
@@ -121,55 +127,6 @@ class Channel(virtual.Channel):
     def _put_fanout(self, exchange: str, message: Mapping[str, Any], routing_key: str, **kwargs: Any) -> None:
         control.ask(self._file, exchange, message)
         send_fanout(self._file, exchange, message)
-
-    # -- exchanges ---------------------------------------------------------------------------------------------------
-
-    def _new_queue(self, queue: str, auto_delete: bool = False, exclusive: bool = False, **kwargs: Any) -> None:
-        if auto_delete or exclusive:
-            self._passing.declare(queue)
-
-    def _queue_bind(self, exchange: str, routing_key: str, pattern: str | None, queue: str) -> None:
-        kind = self.typeof(exchange).type
-        if kind == "fanout":
-            self._passing.bind(exchange, queue)
-        elif queue in self._passing and events.is_events(exchange):
-            self._passing.hear(queue, self.exchange_types["topic"].key_to_pattern(routing_key or "#"))
-        else:
-            marked = MARK + queue if queue in self._passing else queue
-            self._file.storage.exchanges.bind(exchange, routing_key or "", marked, kind=kind)
-
-    def get_table(self, exchange: str) -> list[tuple[str, str | None, str]]:
-        """The bindings of `exchange`, of all processes: routing key, pattern, queue."""
-        found = []
-        for one in self._file.storage.exchanges.bindings(exchange):
-            pattern = self.exchange_types["topic"].key_to_pattern(one.routing_key) if one.kind == "topic" else None
-            found.append((one.routing_key, pattern, one.queue))
-        return found
-
-    def _lookup(self, exchange: str, routing_key: str, default: str | None = None) -> list[str]:
-        if routing_key and routing_key.startswith(control.ANSWER):
-            return [routing_key]  # to no queue: a request of liteq's is answered
-        if exchange and events.is_events(exchange):
-            return [events.EVENTS]  # likewise
-        found: list[str] = super()._lookup(exchange, routing_key, default)
-        return found
-
-    def queue_unbind(
-        self, queue: str, exchange: str | None = None, routing_key: str = "", *args: Any, **kwargs: Any
-    ) -> None:
-        """Forget a binding, in the file, too."""
-        self.state.binding_delete(queue, exchange, routing_key)
-        for name in (queue, MARK + queue):
-            self._file.storage.exchanges.unbind(exchange or "amq.direct", routing_key or "", name)
-
-    def queue_delete(self, queue: str, if_unused: bool = False, if_empty: bool = False, **kwargs: Any) -> None:
-        """Purge a queue, and forget its bindings."""
-        if if_empty and self._size(queue):
-            return
-        self._passing.leave(queue)
-        self._purge(queue)
-        self._file.storage.exchanges.forget(queue=queue)
-        self.state.queue_bindings_delete(queue)
 
     # -- consume -----------------------------------------------------------------------------------------------------
 
@@ -251,7 +208,7 @@ class Channel(virtual.Channel):
 
     def _queues(self) -> list[str]:
         """The queues of rows that are consumed from, another one first each time: none of them waits for the rest."""
-        queues = [queue for queue in dict.fromkeys(self._active_queues) if queue not in self._passing]
+        queues = [queue for queue in dict.fromkeys(self._active_queues) if not self._passing.only_passes(queue)]
         self._turns += 1
         first = self._turns % len(queues) if queues else 0
         return queues[first:] + queues[:first]

@@ -26,7 +26,7 @@ from liteq.serialization import decode, encode
 from liteq.serialization.embedded import is_deflated, packed, unpacked
 from liteq.utils.names import checked_id, checked_name
 
-__all__ = ["FACTS", "OPAQUE", "facts_of", "inside_of", "lease_of", "opened", "payload_of", "row_of"]
+__all__ = ["FACTS", "OPAQUE", "facts_of", "inside_of", "is_task", "lease_of", "opened", "payload_of", "row_of"]
 
 OPAQUE: Final = "kombu.message"
 FACTS: Final = "liteq"  # among the properties of a task's message: `facts_of` its lease
@@ -76,8 +76,8 @@ def row_of(message: Mapping[str, Any], queue: str, *, lower_first: bool, results
     headers, properties = message.get("headers") or {}, message["properties"]
     checked_name(queue, "a queue's name")
     priority = _priority(properties.get("priority"), lower_first)
-    task, id_ = headers.get("task"), headers.get("id")
-    if isinstance(task, str) and isinstance(id_, str) and task and id_:
+    if is_task(headers):
+        id_: str = headers["id"]
         call = _call(message, headers)
         if call is not None:
             member = bool(call[1].pop("chord", None)) if results else False
@@ -88,6 +88,12 @@ def row_of(message: Mapping[str, Any], queue: str, *, lower_first: bool, results
             return replace(row, group_id=headers["group"], position=int(headers.get("group_index") or 0))
         return row
     return _opaque(message, queue, priority, new_id())
+
+
+def is_task(headers: Mapping[str, Any]) -> bool:
+    """Whether these are the headers of a task of protocol 2."""
+    task, id_ = headers.get("task"), headers.get("id")
+    return isinstance(task, str) and isinstance(id_, str) and bool(task and id_)
 
 
 def _priority(given: Any, lower_first: bool) -> int:

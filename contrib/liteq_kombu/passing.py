@@ -22,7 +22,7 @@ from liteq_kombu.envelope import inside_of, opened
 if TYPE_CHECKING:
     from liteq_kombu.files import File
 
-__all__ = ["MARK", "Look", "PassingQueues", "send_fanout", "send_to"]
+__all__ = ["LOG", "MARK", "Look", "PassingQueues", "send_fanout", "send_to"]
 
 MARK: Final = "passing:"  # in front of a queue's name, in a binding
 PATIENCE_S: Final = 60.0  # a listener that has not been heard of for so long is gone
@@ -56,6 +56,7 @@ class PassingQueues:
         self._ears: dict[str, list[Ear]] = {}
         self._hearing: dict[str, Hearing] = {}
         self._tags = count()
+        self._only: set[str] = set()  # those of control, events and fanout exchanges: no row ever comes to one
         self._control: dict[str, tuple[str, int]] = {}  # of a queue for control: its exchange, the last request seen
         self._newest: Newest | None = None  # as of the last look; None: there may be more
         self._look_at = 0.0
@@ -71,16 +72,22 @@ class PassingQueues:
         """Whether one of them hears events, which ring no bell."""
         return bool(self._hearing)
 
-    def declare(self, queue: str) -> None:
-        """Listen for `queue` from now on."""
+    def only_passes(self, queue: str) -> bool:
+        """Whether all messages of `queue` pass. To another one that is temporary, rows come too."""
+        return queue in self._only
+
+    def declare(self, queue: str, *, only: bool = False) -> None:
+        """Listen for `queue` from now on; `only`: no row ever comes to it."""
         self._newest = None
+        if only:
+            self._only.add(queue)
         if queue not in self._ears:
             self._ears[queue] = []
             self._listen(queue, MARK + queue)
 
     def bind(self, exchange: str, queue: str) -> None:
         """Have `queue` hear the fanout exchange `exchange`, too."""
-        self.declare(queue)
+        self.declare(queue, only=True)
         if is_control(exchange) and queue not in self._control:
             self._control[queue] = (exchange, self._file.storage.commands.last_seen())
             know_revokes(self._file)
@@ -89,6 +96,7 @@ class PassingQueues:
 
     def hear(self, queue: str, pattern: str) -> None:
         """Have `queue` hear the events whose routing key fits `pattern`, a regular expression."""
+        self.declare(queue, only=True)
         self._hearing.setdefault(queue, Hearing(self._file)).bind(pattern)
 
     def _listen(self, queue: str, channel: str) -> None:
@@ -150,6 +158,7 @@ class PassingQueues:
 
     def leave(self, queue: str) -> None:
         """Listen no more for `queue`, and forget its bindings."""
+        self._only.discard(queue)
         self._control.pop(queue, None)
         self._hearing.pop(queue, None)
         self._file.asked.pop(queue, None)

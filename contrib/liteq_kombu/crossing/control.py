@@ -25,7 +25,7 @@ from liteq_kombu.envelope import JSON
 if TYPE_CHECKING:
     from liteq_kombu.files import File
 
-__all__ = ["ANSWER", "Asked", "answer", "answers", "ask", "is_control", "know_revokes", "requests"]
+__all__ = ["ANSWER", "Asked", "answer", "answers", "ask", "is_answers", "is_control", "know_revokes", "requests"]
 
 CONTROL: Final = ".pidbox"  # the end of the name of an exchange for control
 REPLY: Final = "reply."  # in front of it: the exchange of the answers
@@ -49,6 +49,11 @@ class Asked:
 def is_control(exchange: str) -> bool:
     """Whether requests to workers go to the exchange of this name."""
     return exchange.endswith(CONTROL) and not exchange.startswith(REPLY)
+
+
+def is_answers(exchange: str) -> bool:
+    """Whether workers send their answers to the exchange of this name."""
+    return exchange.startswith(REPLY) and exchange.endswith(CONTROL)
 
 
 # -- Celery asks -------------------------------------------------------------------------------------------------------

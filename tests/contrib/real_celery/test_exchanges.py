@@ -1,0 +1,110 @@
+"""What reaches a queue that its consumer, or another program, has declared as temporary; and exchanges of others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .shop import NEEDS_CELERY, Shop
+
+pytestmark = NEEDS_CELERY
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    import_module("liteq_kombu")
+    shop = Shop(tmp_path)
+    yield shop
+    shop.close()
+
+
+@pytest.fixture
+def connect(shop: Shop) -> Iterator[Any]:
+    """Opens connections of kombu's to the shop's file."""
+    from kombu import Connection
+
+    opened = []
+
+    def connect() -> Any:
+        opened.append(Connection(shop.url, transport_options=shop.options))
+        return opened[-1]
+
+    yield connect
+    for connection in opened:
+        connection.release()
+
+
+def delivered(connection: Any, queue: Any) -> list[Any]:
+    """The messages that a consumer of `queue` has got; acknowledged."""
+    got: list[Any] = []
+    with connection.Consumer(queue, callbacks=[lambda _, message: got.append(message)]):
+        while connection.transport.deliver():
+            pass
+        for message in got:
+            message.ack()
+    return got
+
+
+def test_a_task_waits_in_a_queue_with_auto_delete_until_a_worker_comes(shop: Shop, connect: Any) -> None:
+    from kombu import Exchange, Queue
+
+    queue = Queue("parcels", Exchange("parcels"), routing_key="parcels", auto_delete=True)
+    shop.app.conf.task_queues = [queue]
+    sent = {
+        shop.send("add", 1, 1, queue="parcels").id,  # by Celery's default exchange
+        shop.send("add", 2, 2, exchange="parcels", routing_key="parcels").id,
+    }
+    shop.app.close()  # the sender ends, which has declared the queue
+    assert {message.headers["id"] for message in delivered(connect(), queue)} == sent
+    assert delivered(connect(), queue) == []
+
+
+def test_an_answer_to_an_exclusive_queue_by_its_name_arrives(connect: Any) -> None:
+    """As in kombu's example of remote procedure calls: the other side knows the name alone."""
+    from kombu import Queue
+
+    asker, answerer, got = connect(), connect(), []
+    queue = Queue("answers-of-ann", exclusive=True, auto_delete=True)
+    with asker.Consumer(queue, callbacks=[lambda body, message: (got.append(body), message.ack())]):
+        answerer.Producer().publish({"sum": 3}, exchange="", routing_key="answers-of-ann")
+        assert asker.transport.deliver() == 1
+    assert got == [{"sum": 3}]
+
+
+def test_the_listeners_of_an_exchange_tell_a_sender_who_has_not_declared_it_its_kind(connect: Any) -> None:
+    """Celery's sender declares nothing for a task of a Broadcast queue."""
+    from kombu import Exchange, Queue
+    from kombu.common import Broadcast
+
+    sender, got = connect(), []
+    heard = [Broadcast("news"), Broadcast("news"), Queue("errors", Exchange("log", "topic"), routing_key="*.error")]
+    consumers = [connect() for _ in heard]
+    for connection, queue in zip(consumers, heard, strict=True):
+        connection.Consumer(queue, callbacks=[lambda body, message: got.append(body)], no_ack=True).consume()
+    producer = sender.Producer()
+    producer.publish("fanout", exchange="news", routing_key="any")
+    producer.publish("topic", exchange="log", routing_key="shop.error")
+    producer.publish("nobody's", exchange="log", routing_key="shop.info")
+    for connection in consumers:
+        connection.transport.deliver()
+    assert got == ["fanout", "fanout", "topic"]
+
+
+def test_events_and_answers_pass_to_durable_queues_too(shop: Shop, connect: Any) -> None:
+    """`event_queue_durable` and `control_queue_durable` of Celery 5.6: such a queue is not declared as temporary."""
+    from kombu import Exchange, Queue
+
+    connection, got = connect(), []
+    events = Queue("celeryev.ann", Exchange("celeryev", "topic"), routing_key="#")
+    answers = Queue("ann.reply.celery.pidbox", Exchange("reply.celery.pidbox", "direct"), routing_key="ann")
+    with connection.Consumer([events, answers], callbacks=[lambda body, message: got.append(body)], no_ack=True):
+        with shop.app.events.default_dispatcher() as dispatcher:
+            dispatcher.send("shop-opened")
+        connect().Producer().publish({"w": "pong"}, exchange=answers.exchange, routing_key="ann", declare=[answers])
+        assert connection.transport.deliver() == 2
+    assert sorted(body.get("type", body.get("w")) for body in got) == ["pong", "shop-opened"]
+    assert shop.liteq.storage.reader.workers() == []  # who only listens is none
