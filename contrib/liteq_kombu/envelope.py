@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -59,6 +60,9 @@ MEMBER: Final[dict[str, Any]] = {
     "subtask_type": None,
     "immutable": False,
 }
+
+LONG: Final = re.compile(r"\d{19}")  # in a text that may hold an integer beyond 64 bits
+DEEPEST: Final = 250  # containers in each other, of a canvas: Celery has no limit, and orjson one of 254
 
 LOWEST: Final = 9  # of Celery's priorities on Redis, where 0 goes first
 HIGHEST: Final = 255  # of AMQP's, which begin at 0
@@ -122,7 +126,7 @@ def _call(message: Mapping[str, Any], headers: Mapping[str, Any]) -> tuple[bytes
         return None
     if not isinstance(args, list) or not isinstance(kwargs, dict) or not isinstance(embed, dict | None):
         return None
-    return _payload(args, kwargs, body), embed or {}
+    return _payload(args, kwargs, body), _embedded(embed or {}, body)
 
 
 def _payload(args: list[Any], kwargs: dict[str, Any], body: str) -> bytes:
@@ -134,6 +138,16 @@ def _payload(args: list[Any], kwargs: dict[str, Any], body: str) -> bytes:
             pass
     args, kwargs, _ = kombu_loads(body)
     return encode([args, kwargs], what="the arguments of a message of Celery's", limit=None)
+
+
+def _embedded(embed: dict[str, Any], body: str) -> dict[str, Any]:
+    """What is embedded, with tags where `_payload` has them: the arguments of callbacks and of a chain's rest."""
+    if not any(embed.values()) or not ("NaN" in body or "Infinity" in body or LONG.search(body)):
+        return embed
+    values = kombu_loads(json.dumps(embed))
+    what = "what a message of Celery's brings to be sent after it"
+    tagged: dict[str, Any] = orjson.loads(encode(values, what=what, limit=None, max_depth=DEEPEST))
+    return tagged
 
 
 def _task_row(

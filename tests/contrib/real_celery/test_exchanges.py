@@ -1,8 +1,9 @@
-"""What reaches a queue that its consumer, or another program, has declared as temporary; and exchanges of others."""
+"""Messages that must arrive, and whole: in temporary queues, by exchanges of others, with numbers beyond JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -108,3 +109,15 @@ def test_events_and_answers_pass_to_durable_queues_too(shop: Shop, connect: Any)
         assert connection.transport.deliver() == 2
     assert sorted(body.get("type", body.get("w")) for body in got) == ["pong", "shop-opened"]
     assert shop.liteq.storage.reader.workers() == []  # who only listens is none
+
+
+def test_numbers_that_json_has_no_form_for_reach_what_comes_after_a_task(shop: Shop, connect: Any) -> None:
+    from kombu import Queue
+
+    long, odd = 2**70, float("inf")
+    add = partial(shop.sig, "add")
+    shop.app.send_task("shop.add", (1, 1), link=add(long), link_error=add(-long))
+    (add(1, 1) | add(odd) | add(long)).apply_async()
+    first, second = (message.payload[2] for message in delivered(connect(), Queue("celery")))
+    assert [first[kind][0]["args"] for kind in ("callbacks", "errbacks")] == [[long], [-long]]
+    assert [link["args"] for link in second["chain"]] == [[long], [odd]]
