@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from liteq.serialization import ErrorDoc, decode_error, loaded_class, rebuild
+from liteq.serialization import ErrorDoc, decode_error, encode_error, loaded_class, rebuild
 from liteq.serialization.sealing import unopened
 from liteq.serialization.tags import SEAL
 
@@ -50,9 +50,9 @@ def exception_of_meta(meta: Any) -> Any:
 
 
 def meta_of_exception(exc: BaseException) -> dict[str, Any]:
-    """The meta of which `exception_of_meta` makes `exc` again."""
-    kind = type(exc)
-    return {"exc_type": kind.__qualname__, "exc_message": list(exc.args), "exc_module": kind.__module__}
+    """The meta of which `exception_of_meta` makes `exc` again; an argument without a JSON form is its repr."""
+    doc = decode_error(encode_error(exc))
+    return {"exc_type": doc.type, "exc_message": doc.args, "exc_module": doc.module}
 
 
 def _loaded(doc: ErrorDoc) -> list[type[Exception]]:

@@ -27,6 +27,11 @@ def app(tmp_path):
         self.update_state(state=states.FAILURE, meta=Refused("by the bank", 402))
         raise Ignore
 
+    @app.task(name="say_object", bind=True)
+    def say_object(self):
+        self.update_state(state=states.FAILURE, meta=Refused("by the bank", {402}))
+        raise Ignore
+
     yield app
     app.close()
 
@@ -58,6 +63,10 @@ def test_an_exception_can_be_given_itself(app):
     result = said(app, "say_refused")
     assert isinstance(result.result, Refused)
     assert result.result.args == ("by the bank", 402)
+
+
+def test_an_argument_of_an_exception_that_json_has_no_form_for_is_its_repr(app):
+    assert said(app, "say_object").result.args == ("by the bank", "{402}")
 
 
 @pytest.mark.parametrize(

@@ -43,9 +43,18 @@ def test_mark_as_started_and_retry_for_an_id_that_nobody_knows(app):
     app.backend.mark_as_started("elsewhere", pid=7)
     assert (app.AsyncResult("elsewhere").state, app.AsyncResult("elsewhere").info) == (states.STARTED, {"pid": 7})
     app.backend.mark_as_retry("elsewhere", KeyError("later"))
-    assert app.AsyncResult("elsewhere").state == states.RETRY
+    told = app.AsyncResult("elsewhere")
+    assert (told.state, type(told.info), told.info.args) == (states.RETRY, KeyError, ("later",))
     app.backend.mark_as_failure("elsewhere", KeyError("gone"))
     assert app.AsyncResult("elsewhere").state == states.FAILURE
+
+
+def test_a_failure_told_of_what_waits_is_the_exception(app):
+    waiting = app.tasks["note"].delay(1)
+    app.backend.mark_as_failure(waiting.id, KeyError("lost", {1}))
+    assert (waiting.state, waiting.info.args) == (states.FAILURE, ("lost", "{1}"))
+    with pytest.raises(KeyError, match="lost"):
+        waiting.maybe_throw()
 
 
 @pytest.mark.celery("Results", "update_state(task_id=) of another task, sent or not")

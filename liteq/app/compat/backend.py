@@ -9,6 +9,7 @@ from liteq.context import App, Request
 from liteq.exceptions import TaskRevokedError
 from liteq.result import AsyncResult, GroupResult
 from liteq.serialization import encode, encode_error
+from liteq.serialization.failures import meta_of_exception
 from liteq.states import State
 from liteq.storage.rows.results import Ending
 
@@ -24,6 +25,10 @@ ENDS = {
 
 def _as_exception(value: Any) -> BaseException:
     return value if isinstance(value, BaseException) else RuntimeError(value)
+
+
+def _as_meta(exc: BaseException, state: str) -> Any:
+    return meta_of_exception(exc) if state in states.EXCEPTION_STATES else repr(exc)
 
 
 class Backend:
@@ -72,7 +77,7 @@ class Backend:
             )
             stored = self.app.storage.store_result(task_id, ending)
         if not stored:
-            shown = repr(result) if isinstance(result, BaseException) else result
+            shown = _as_meta(result, state) if isinstance(result, BaseException) else result
             self.app.storage.progress(
                 task_id, self._encoded({"state": state, "meta": shown}, f"the state of {task_id}")
             )
