@@ -17,13 +17,12 @@ from liteq import context
 from liteq.context import App
 from liteq.exceptions import BadMessage, LiteqError
 from liteq.message import Batch, Message, new_ids
-from liteq.sending.options import GRAPH, OF_A_CALL
+from liteq.sending.options import GRAPH, OF_A_CALL, check_options
 from liteq.sending.plain import encoder
 from liteq.sending.replicated import confirmed, written
 from liteq.storage.facades.sends import Part
 from liteq.storage.sending.sends import Moved
 from liteq.utils.ids import ids_of
-from liteq.utils.misspelt import UnknownOptions
 from liteq.utils.names import checked_name
 from liteq.utils.records import dataclass
 
@@ -128,6 +127,7 @@ class Sending:
         self._name = None if name is None else f"{task.name} {checked_name(name, 'the name of a send_many()')}"
         self._place = 0  # of the next element
         self._in_file = 0  # elements that are sent under this name, as far as is known
+        self._is_checked = False  # whether its options are known to be some
 
     def begin(self) -> None:
         """Read where it goes on."""
@@ -164,6 +164,8 @@ class Sending:
 
     def _write(self, elements: list[Any], begin: int) -> int:
         """Write a call of each of `elements`, the first of which is at the place `begin`; how many were written."""
+        if not self._is_checked:
+            self._check(elements[0])
         if self.app.conf.task_always_eager:
             for element in elements:
                 self.app.sender.send_call(self._task, self._task.name, *_call(element), None, dict(self._options))
@@ -179,6 +181,19 @@ class Sending:
                 return confirmed(self.app, batch.messages, lambda: self.app.storage.sends.batch(batch, part))
             written(self.app, batch)  # it goes with a transaction of another database
             return len(elements)
+
+    def _check(self, element: Any) -> None:
+        """Refuse options that are none, once for all elements; those that are only logged are left out.
+
+        No receiver of before_task_publish is called for them, that could ask for one.
+        """
+        try:
+            args, kwargs = _call(element)
+        except TypeError:  # told with its place
+            return
+        told = check_options(self.app, self._task.name, args, kwargs, self._options, parameters=(), known=TAKEN)
+        self._options = {key: value for key, value in self._options.items() if key not in told}
+        self._is_checked = True
 
     def _are_plain(self) -> bool:
         if self._options or context.worker_request() is not None or not self.app.storage.takes_calls():
@@ -200,8 +215,6 @@ class Sending:
         try:
             args, kwargs = _call(element)
             made: Message = self.app.publisher.message(self._task.name, args, kwargs, self._options, message_id=id_)
-        except UnknownOptions as exc:  # the same for each element
-            raise exc.among(TAKEN) from None
         except (BadMessage, TypeError) as exc:
             self._say_place(exc, at)
             raise

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
+from liteq import signals
 from liteq.canvas import Signature
 from liteq.context import App
 from liteq.message import Batch, Message, new_id, new_ids
 from liteq.sending.compile import compile_signature
-from liteq.sending.options import GRAPH
+from liteq.sending.options import GRAPH, OF_A_CALL, check_options
 from liteq.sending.plain import NOTHING, Encode, encoder
 from liteq.sending.publisher import Defaults, Publisher
 from liteq.sending.replicated import confirmed, written
@@ -78,14 +79,14 @@ def send(app: App, publisher: Publisher, runs: Sequence[Run], rest: Iterator[Sig
         ]
     )
     signatures = () if first is None else chain((first,), rest)
-    if _add(publisher, batch, ids, signatures):
+    if _add(app, publisher, batch, ids, signatures):
         confirmed(app, batch.messages, lambda: app.storage.enqueue_many(batch.messages))
         return ids
     stands = batch.stands(written(app, batch))
     return [stands.get(id_, id_) for id_ in ids]
 
 
-def _add(publisher: Publisher, batch: Batch, ids: list[str], signatures: Iterable[Signature]) -> bool:
+def _add(app: App, publisher: Publisher, batch: Batch, ids: list[str], signatures: Iterable[Signature]) -> bool:
     """Add the messages of `signatures` to `batch`, and their ids to `ids`; whether nothing can stand for any of them.
 
     A canvas counts as its last message, or its group.
@@ -101,6 +102,8 @@ def _add(publisher: Publisher, batch: Batch, ids: list[str], signatures: Iterabl
             batch.groups += compiled.batch.groups
             add_id(compiled.node.id)
             continue
+        if signals.before_task_publish.receivers and not OF_A_CALL.issuperset(options):  # none is called, and may ask
+            check_options(app, sig["task"], sig["args"], sig["kwargs"], options)
         id_ = checked_id(options["task_id"]) if options.get("task_id") else new_id()
         message = make(sig["task"], sig["args"], sig["kwargs"], options, message_id=id_)
         alone = alone and message.unique_key is None

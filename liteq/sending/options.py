@@ -90,16 +90,17 @@ def check_options(
     asked: Collection[str] = (),
     if_near: bool = False,
     parameters: Collection[str] = ("args", "kwargs"),
-) -> None:
+    known: Collection[str] = OF_A_CALL,
+) -> set[str]:
     """Refuse the options of a call of the task `name` that nothing reads, as the setting `unknown_options` says.
 
     `asked`: names that somebody is known to ask for. `if_near`: only those that look like an option's.
-    `parameters`: names that the caller's verb takes beside the options of a call.
-    Raises TypeError, which tells the nearest option.
+    `parameters`: names that the caller's verb takes beside the options of a call, of which it takes `known`.
+    Returns the names that were only logged. Raises TypeError, which tells the nearest option.
     """
     unknown = unknown_among(options).difference(asked)
     if not unknown or app.conf.unknown_options == "ignore":
-        return
+        return set()
     task = app.tasks.get(name)
     unknown -= _asked_by_router(app, name, args, kwargs, options, task)
     if task is not None and task.overrides_sending:
@@ -108,11 +109,11 @@ def check_options(
     if if_near:
         unknown = {one for one in unknown if _is_near(one)}
     if not unknown:
-        return
-    error = unexpected(f"a call of task {name!r}", unknown, OF_A_CALL.union(parameters) - unknown, REMEDY)
+        return set()
+    error = unexpected(f"a call of task {name!r}", unknown, {*known, *parameters} - unknown, REMEDY)
     if app.conf.unknown_options == "warn":
         logger.warning("%s", error)
-        return
+        return unknown
     raise error
 
 

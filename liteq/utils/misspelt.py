@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from liteq.exceptions.texts import alike
 
-__all__ = ["Asked", "UnknownOptions", "meant", "nearest", "suggesting", "unexpected", "unknown_name"]
+__all__ = ["Asked", "meant", "nearest", "suggesting", "unexpected", "unknown_name"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,18 +40,7 @@ def unknown_name(noun: str, names: Collection[str], known: Collection[str]) -> s
     return ""
 
 
-class UnknownOptions(TypeError):
-    """Raised for options that there are not. `names`: those; `where` and `remedy`: as of `unexpected`."""
-
-    names: tuple[str, ...] = ()
-    where = remedy = ""
-
-    def among(self, known: Iterable[str]) -> UnknownOptions:
-        """The same of a caller that takes the options `known`."""
-        return unexpected(self.where, self.names, known, self.remedy)
-
-
-def unexpected(where: str, names: Iterable[str], known: Iterable[str], remedy: str = "") -> UnknownOptions:
+def unexpected(where: str, names: Iterable[str], known: Iterable[str], remedy: str = "") -> TypeError:
     """The error for options called `names` that `where` ("task 'shop.add'") does not have; tells the nearest ones."""
     known, names = list(known), sorted(names)
     told = []
@@ -60,9 +49,7 @@ def unexpected(where: str, names: Iterable[str], known: Iterable[str], remedy: s
         told.append(f"{name!r}" + (f" (did you mean {near!r}?)" if near else ""))
     several = "s" if len(told) > 1 else ""
     text = f"{where}: unknown option{several} {', '.join(told)}"
-    error = UnknownOptions(f"{text}; {remedy}" if remedy else text)
-    error.where, error.names, error.remedy = where, tuple(names), remedy
-    return error
+    return TypeError(f"{text}; {remedy}" if remedy else text)
 
 
 def suggesting(function: Callable[P, R]) -> Callable[P, R]:

@@ -152,6 +152,37 @@ def test_the_setting_can_have_it_logged_alone(app, add, caplog):
     assert "did you mean 'countdown'" in caplog.text
 
 
+def test_the_log_tells_once_of_an_option_of_very_many_calls(app, add, caplog):
+    app.conf.unknown_options = "warn"
+    with caplog.at_level(logging.WARNING, "liteq.app"):
+        add.send_many(range(3), chnk=2)
+    assert waiting(app) == 3
+    assert caplog.text.count("'chnk' (did you mean 'chunk'?)") == caplog.text.count("chnk") == 1
+
+
+@pytest.mark.parametrize(
+    ("send", "near"),
+    [
+        (lambda app, add: add.send_many([1], chnk=2), "chunk"),
+        (lambda app, add: app.enqueue_many([add.s(1).set(count_down=5)]), "countdown"),
+    ],
+    ids=["send_many", "enqueue_many"],
+)
+def test_an_option_of_very_many_calls_is_refused_where_a_receiver_could_ask_for_it(app, add, send, near):
+    """No receiver is called for them: with one connected, as tracers connect theirs, nothing was refused."""
+
+    def ask(**_: Any) -> None:
+        raise AssertionError("no receiver is called for these")
+
+    signals.before_task_publish.connect(ask)
+    try:
+        with pytest.raises(TypeError, match=f"did you mean {near!r}"):
+            send(app, add)
+    finally:
+        signals.before_task_publish.disconnect(ask)
+    assert waiting(app) == 0
+
+
 # -- names that somebody asks for ------------------------------------------------------------------------------------
 
 
