@@ -310,7 +310,10 @@ def retry_due_ms(when: Duration | datetime | None, default_s: Duration | None, c
 
 def _retried(task: Any, plan: Plan, request: Request, retry: Retry, clock: Clock) -> Executed:
     reason = retry.exc or retry
-    einfo = ExceptionInfo(reason, _own_frames(reason))
+    frames = _own_frames(reason)
+    if retry.__context__ is None and reason is not retry:
+        retry.__context__ = reason
+    einfo = ExceptionInfo(retry, _own_frames(retry) or frames)  # as Celery's, whose text has the reason too
     due_ms, delay_ms = retry_due_ms(retry.when, task.default_retry_delay, clock)
     payload = None
     if retry.sig is not None:  # the task asked for other arguments
@@ -321,7 +324,7 @@ def _retried(task: Any, plan: Plan, request: Request, retry: Retry, clock: Clock
         signals.task_retry.send(sender=task, request=request, reason=retry, einfo=einfo)
     extra = about_end("retried", _ran_s(task, request), reason)
     logger.info("Task %s[%s] retry: %.1000s", task.name, request.id, retry, extra=extra)
-    error = encode_error(reason, einfo.traceback, max_traceback_bytes=plan.error_limit)
+    error = encode_error(reason, ExceptionInfo(reason, frames).traceback, max_traceback_bytes=plan.error_limit)
     outcome = RetryAt(due_ms, error, payload, delay_ms=delay_ms, **retry.changes)
     return Executed(outcome, states.RETRY, retry, retry, einfo)
 

@@ -303,6 +303,29 @@ def test_hooks_are_called_in_their_order(app):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("by_itself", [True, False], ids=["autoretry_for", "retry()"])
+def test_the_einfo_of_a_retry_is_the_retry_and_what_it_came_of(app, by_itself):
+    told = []
+
+    class Watched(Task):
+        def on_retry(self, exc, task_id, args, kwargs, einfo):
+            told.append((type(exc), einfo.type, isinstance(einfo.exception, Retry), einfo.tb is not None))
+            told.append("ValueError: bad" in einfo.traceback and "in fails" in str(einfo))
+
+    @app.task(base=Watched, bind=True, autoretry_for=(ValueError,) if by_itself else ())
+    def fails(self):
+        try:
+            raise ValueError("bad")
+        except ValueError as exc:
+            if by_itself:
+                raise
+            self.retry(exc=exc, countdown=1)
+
+    outcome = run(fails).outcome
+    assert told == [(ValueError, Retry, True, True), True]
+    assert decode_error(outcome.error).type == "ValueError"
+
+
 def test_a_hook_that_raises_changes_nothing(app, caplog):
     class Broken(Task):
         def on_success(self, *args):
