@@ -209,6 +209,15 @@ class Conf(MutableMapping[str, Any]):
         """The value of the first of `names` that is set to something; None where none is."""
         return next((value for name in names if (value := self.get(name)) is not None), None)
 
+    def copy(self) -> Conf:
+        """The settings as they stand, apart from the app: a change of either is none of the other's."""
+        made = Conf()
+        with self._lock:
+            made.__dict__.update({name: copy.copy(value) for name, value in self.__dict__.items()})
+            made._given.update(self._given)
+            made._warned.update(self._warned)
+        return made
+
     def finalize(self) -> Conf:
         """Itself: the settings have been gathered."""
         return self

@@ -108,6 +108,15 @@ def test_questions_that_code_asks_of_celery_s_settings():
     assert "task_acks_late: False" in conf.finalize().humanize()
 
 
+def test_a_copy_of_the_settings_is_none_of_the_app_s(app):
+    app.conf.update(task_acks_late=False, beat_schedule={"nightly": {"task": "x", "schedule": 60}}, own=1)
+    copied = app.conf.copy()
+    assert (copied.task_acks_late, copied["own"], copied.value_set_for("task_acks_late")) == (False, 1, True)
+    copied.task_acks_late = True
+    copied.beat_schedule.clear()
+    assert (app.conf.task_acks_late, list(app.conf.beat_schedule)) == (False, ["nightly"])
+
+
 # -- what they do ----------------------------------------------------------------------------------------------------
 
 
