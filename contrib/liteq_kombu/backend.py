@@ -28,7 +28,7 @@ from liteq_kombu.options import options_of
 from liteq_kombu.replacing import close
 from liteq_kombu.running import RUN, Run, ending, ending_here, note_end, run_of
 from liteq_kombu.telling import add_tell, called_by_rows, left_to_row, watch, with_bodies
-from liteq_kombu.waking import rings
+from liteq_kombu.waking import rings, states_told
 
 __all__ = ["LiteqBackend"]
 
@@ -266,17 +266,30 @@ class LiteqBackend(SyncBackendMixin, Backend):
 
     # -- waiting -----------------------------------------------------------------------------------------------------
 
+    def wait_for_pending(
+        self, result: Any, timeout: float | None = None, interval: float = 0.5, no_ack: bool = True,
+        on_message: Callable[[Any], Any] | None = None, on_interval: Callable[[], Any] | None = None,
+        callback: Callable[[str, Any], Any] | None = None, propagate: bool = True,
+    ) -> Any:  # fmt: skip
+        """As `wait_for`, of what `result.get()` waits for. Raises the task's exception, with `propagate`."""
+        result._maybe_set_cache(self.wait_for(result.id, timeout, interval, no_ack, on_interval, on_message))
+        return result.maybe_throw(propagate=propagate, callback=callback)
+
     def wait_for(
         self, task_id: str, timeout: float | None = None, interval: float = 0.5, no_ack: bool = True,
-        on_interval: Callable[[], Any] | None = None,
+        on_interval: Callable[[], Any] | None = None, on_message: Callable[[Any], Any] | None = None,
     ) -> dict[str, Any]:  # fmt: skip
         """The result document of a task once it has ended. Raises TimeoutError after `timeout` seconds.
 
-        A failure that came from a parent ended both at once: `on_interval` raises the parent's own error first.
+        `on_message` is called with the document of each state that is seen. A failure that came from a parent ended
+        both at once: `on_interval` raises the parent's own error first.
         """
         self._ensure_not_eager()
+        tell = None if on_message is None else states_told(self, task_id, on_message)
         for _ in rings(self.storage, timeout, interval, on_interval):
             meta = self.get_task_meta(task_id)
+            if tell is not None:
+                tell()
             if meta["status"] in states.READY_STATES:
                 if on_interval is not None and meta["status"] in states.PROPAGATE_STATES:
                     on_interval()

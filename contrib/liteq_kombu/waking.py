@@ -10,10 +10,12 @@ from contextlib import suppress
 from math import inf
 from typing import Any
 
+from liteq.result.messages import StatesTold
 from liteq.storage.driver import Bell, Listener
 from liteq.storage.storage import Storage
+from liteq.utils.records import NamedTuple
 
-__all__ = ["Ear", "rings"]
+__all__ = ["Ear", "rings", "states_told"]
 
 NET_S = 1.0  # a ring may be lost
 STALE_S = 5.0  # until a consumer looks again, whatever it has heard: the end of a pause is not written to the file
@@ -125,3 +127,21 @@ def rings(
                 on_interval()
                 calls_at = time.monotonic() + interval
             listener.wait(min(until - now, calls_at - now, NET_S))
+
+
+class Waited(NamedTuple):
+    """A task whose states are told to a caller of Celery's who waits for it."""
+
+    backend: Any
+    id: str
+
+    def _find(self) -> Any:
+        return self.backend.storage.reader.find(self.id)
+
+    def _get_task_meta(self) -> dict[str, Any]:
+        return dict(self.backend.get_task_meta(self.id))
+
+
+def states_told(backend: Any, id_: str, on_message: Callable[[dict[str, Any]], object]) -> StatesTold:
+    """Calls `on_message` with Celery's document of the task `id_`, at each look that finds another state."""
+    return StatesTold(Waited(backend, id_), on_message)

@@ -143,6 +143,20 @@ def test_states_of_ids_that_no_worker_runs(shop: Shop) -> None:
     assert result("done").state == "PENDING"
 
 
+def test_a_caller_is_told_of_each_state_while_it_waits(shop: Shop) -> None:
+    result = shop.send("add", 1, 1)
+    shop.app.backend.store_result(result.id, {"percent": 3}, "PROGRESS")
+    told: list[tuple[str, Any]] = []
+
+    def on_message(meta: dict[str, Any]) -> None:
+        told.append((meta["status"], meta["result"]))
+        if len(told) == 1:
+            shop.app.backend.mark_as_done(result.id, 2, begun(shop))
+
+    assert result.get(timeout=60, on_message=on_message) == 2
+    assert told == [("PROGRESS", {"percent": 3}), ("SUCCESS", 2)]
+
+
 def test_an_error_of_celery_s_is_liteq_s_to_liteq_and_celery_s_to_celery(shop: Shop) -> None:
     from celery.exceptions import MaxRetriesExceededError
 
