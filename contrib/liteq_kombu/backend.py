@@ -54,7 +54,8 @@ class LiteqBackend(SyncBackendMixin, Backend):
         self.file.result_expires_s = (
             self.expires.total_seconds() if hasattr(self.expires, "total_seconds") else self.expires
         )
-        self._opened = False
+        if (failures := app.conf.get("result_failure_expires")) is not None:
+            self.file.dead_expires_s = self.prepare_expires(failures)
         watch(app.loader)
         add_tell(app)
         self.file.app = app
@@ -260,8 +261,9 @@ class LiteqBackend(SyncBackendMixin, Backend):
         self.storage.forget([task_id])
 
     def cleanup(self) -> None:
-        """Delete results older than `result_expires`. Workers do that by themselves all the time."""
-        while self.storage.expire(result_expires_s=self.file.result_expires_s, dead_expires_s=None) >= 1_000:
+        """Delete what is older than `result_expires`, or a failure's time. Workers do so all the time."""
+        file = self.file
+        while self.storage.expire(result_expires_s=file.result_expires_s, dead_expires_s=file.dead_expires_s) >= 1_000:
             pass
 
     # -- waiting -----------------------------------------------------------------------------------------------------

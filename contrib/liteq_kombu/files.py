@@ -95,6 +95,7 @@ class File:
         self.left: set[str] = set()  # what this worker has just left to another one, whose task it does not know
         self.app: Celery | None = None  # Celery's, whose results are kept here
         self.result_expires_s: float | None = 86_400.0
+        self.dead_expires_s: float | None = 30 * 86_400.0  # failures are dead letters: longer than Celery keeps them
         self.short = False  # the disk is full
         self.node: ModuleType | None = None  # where this process is a worker of Celery's: what it tells of itself
         self.trims_events = self.told_of_events = False

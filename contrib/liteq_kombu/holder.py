@@ -34,7 +34,6 @@ LEAST_NET_S = 0.05  # between two looks of the net, whatever `polling_interval` 
 SYNC_S = 0.1  # with relaxed durability, while something is held: until a commit is on the disk
 OTHERS_S = 1.0  # between two looks after other workers
 FORGOTTEN_S = 15.0  # that Celery's worker does not have a task any more: its end may be on its way into the file
-DEAD_EXPIRES_S = 30 * 86_400.0
 
 
 class Holder:
@@ -80,7 +79,7 @@ class Holder:
             me(self.name),
             visibility_s=file.options.visibility_timeout,
             result_expires_s=file.result_expires_s,
-            dead_expires_s=DEAD_EXPIRES_S,
+            dead_expires_s=file.dead_expires_s,
             info=self._facts,
             patience_s=file.options.busy_timeout,
             stage="ready",

@@ -143,6 +143,20 @@ def test_states_of_ids_that_no_worker_runs(shop: Shop) -> None:
     assert result("done").state == "PENDING"
 
 
+def test_failures_have_a_time_of_their_own(shop: Shop) -> None:
+    def kept(**conf: Any) -> tuple[str, str]:
+        shop.app.conf.update(conf)
+        backend = shop.app._get_backend()
+        backend.store_result("done", 1, "SUCCESS")
+        backend.store_result("failed", ValueError("no"), "FAILURE")
+        gone = "failed" if "result_failure_expires" in conf else "done"
+        shop.wait(lambda: (backend.cleanup(), backend.get_state(gone))[1] == "PENDING")
+        return backend.get_state("done"), backend.get_state("failed")
+
+    assert kept(result_expires=0.001) == ("PENDING", "FAILURE")  # a dead letter
+    assert kept(result_expires=3600, result_failure_expires=0.001) == ("SUCCESS", "PENDING")
+
+
 def test_a_caller_is_told_of_each_state_while_it_waits(shop: Shop) -> None:
     result = shop.send("add", 1, 1)
     shop.app.backend.store_result(result.id, {"percent": 3}, "PROGRESS")
