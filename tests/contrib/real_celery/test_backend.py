@@ -239,8 +239,10 @@ def test_waiting_ends_with_its_time(shop: Shop) -> None:
 
 def test_extended_results_come_from_the_row(shop: Shop) -> None:
     shop.app.conf.result_extended = True
-    result = shop.send("add", 1, 2, queue="mail")
+    stamped = {"stamped_headers": ["tenant"], "tenant": "acme"}
+    result = shop.send("add", 1, 2, queue="mail", **stamped)
     assert (result.name, result.args, result.kwargs, result.queue) == ("shop.add", [1, 2], {}, "mail")
+    assert stamped.items() <= shop.app.backend.get_task_meta(result.id).items()
 
 
 @pytest.mark.parametrize("lost", [False, True])
