@@ -86,6 +86,8 @@ def test_ping(app, worker):
     assert app.control.inspect("one@here", timeout=60).ping() == {"ok": "pong"}
     assert app.control.ping(["another@here"], timeout=60) == []
     assert app.control.ping(pattern="one@*", timeout=60) == [{"one@here": {"ok": "pong"}}]
+    assert app.control.ping(pattern="one@h", matcher="pcre", timeout=60) == [{"one@here": {"ok": "pong"}}]
+    assert app.control.ping(pattern="ne@here", matcher="pcre") == []  # as in Celery, it fits from the beginning
 
 
 def test_every_worker_that_lives_answers(app, worker):

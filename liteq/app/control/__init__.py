@@ -310,5 +310,5 @@ _OF_AN_EXCHANGE = frozenset({"exchange", "exchange_type", "routing_key", "option
 
 def _matches(name: str, pattern: str, matcher: str | None) -> bool:
     if matcher in {"pcre", "regex", "re"}:
-        return re.search(pattern, name) is not None
+        return re.match(pattern, name) is not None  # from its beginning, as in Celery
     return fnmatchcase(name, pattern)
