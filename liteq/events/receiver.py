@@ -48,6 +48,7 @@ class EventReceiver:
         self._last = app.storage.events.last()
         self._comings = Comings(app.clock, living(app))
         self._beats_due = 0.0
+        self._more = False  # the last page was full: there may be more
 
     def capture(self, limit: int | None = None, timeout: float | None = None, wakeup: bool = True) -> None:
         """Handle events until there were `limit` of them. `wakeup`: have the workers beat, for an event of each.
@@ -77,7 +78,8 @@ class EventReceiver:
                     quiet_since = clock.monotonic()
                 if timeout is not None and clock.monotonic() - quiet_since >= timeout:
                     raise TimeoutError(f"no event within {timeout} s")
-                ear.wait(LOOK_S if timeout is None else min(LOOK_S, timeout))
+                if not self._more:
+                    ear.wait(LOOK_S if timeout is None else min(LOOK_S, timeout))
 
     def process(self, type: str, event: dict[str, Any]) -> None:
         """Call the handler of an event."""
@@ -96,7 +98,9 @@ class EventReceiver:
         if self.app.clock.monotonic() >= self._beats_due:
             self._beats_due = self.app.clock.monotonic() + LOOK_S
             yield from self._comings.news(living(self.app))
-        for number, data in self.app.storage.events.after(self._last, PAGE):
+        page = self.app.storage.events.after(self._last, PAGE)
+        self._more = len(page) == PAGE
+        for number, data in page:
             self._last = number  # handled once, also where a handler ends the capture by raising
             yield {**decode(data), "local_received": self.app.clock.now_ms() / 1000}
             if self.should_stop:

@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias, TypeVar
+from weakref import WeakSet
 
 from liteq import states
 from liteq.events.mapping import MethodOrMapping
@@ -132,7 +133,7 @@ class Task:
         self.cluster_state = cluster_state
         self.state = states.PENDING
         self.clock = 0
-        self.children: set[Task] = set()
+        self.children: WeakSet[Task] = WeakSet()  # weak: the state forgets tasks whose parent it has
         self.__dict__.update(fields)
 
     def __getattr__(self, name: str) -> Any:
@@ -147,10 +148,9 @@ class Task:
         fields: Mapping[str, Any] = {},
     ) -> None:
         """Take in one of its events; `subject` is the type without its group."""
-        state = STATE_OF.get(subject)
-        if state is not None:
+        state = STATE_OF.get(subject, subject.upper())
+        if subject in STATE_OF:
             setattr(self, subject, timestamp)
-        state = state or subject.upper()
         late = states.RETRY not in {state, self.state} and _rank(state) > _rank(self.state)
         if late:
             kept = KEPT_OF_LATE.get(state)
@@ -245,7 +245,7 @@ class State:
         self.handlers: dict[str, Callable[[str, dict[str, Any]], Any]] = {}
         self._mutex = threading.RLock()
         self._types: set[str] = set()
-        self._orphans: dict[str, set[_Task]] = {}
+        self._orphans: dict[str, set[_Task]] = {}  # of parents that are not known, or were forgotten
         self.tasks_by_type = MethodOrMapping(self._by_type, self._sets_by(lambda task: task.name))
         self.tasks_by_worker = MethodOrMapping(
             self._by_worker, self._sets_by(lambda task: task.worker and task.worker.hostname)
@@ -299,14 +299,20 @@ class State:
         if task.parent_id:
             parent = self.tasks.get(task.parent_id)
             (parent.children if parent is not None else self._orphans.setdefault(task.parent_id, set())).add(task)
-        task.children |= self._orphans.pop(uuid, set())
+        task.children.update(self._orphans.pop(uuid, ()))
         return task, created
 
     def _keep(self, where: OrderedDict[str, Any], key: str, value: Any, most: int) -> None:
         where[key] = value
         while len(where) > most:
-            gone, _ = where.popitem(last=False)
-            self._orphans.pop(gone, None)
+            self._forget(where.popitem(last=False)[1])
+
+    def _forget(self, gone: Any) -> None:
+        """Let go of a task as a child whose parent may come; a worker is none."""
+        parent_id = getattr(gone, "parent_id", None)
+        self._orphans.get(parent_id, set()).discard(gone)
+        if not self._orphans.get(parent_id):
+            self._orphans.pop(parent_id, None)
 
     def get_or_create_worker(self, hostname: str, **fields: Any) -> tuple[_Worker, bool]:
         """The worker of this name, and whether it is new."""
@@ -329,10 +335,7 @@ class State:
 
     def itertasks(self, limit: int | None = None) -> Iterator[tuple[str, _Task]]:
         """(uuid, task), the oldest first."""
-        for i, item in enumerate(list(self.tasks.items())):
-            if limit is not None and i >= limit:
-                return
-            yield item
+        yield from list(self.tasks.items())[:limit]
 
     def tasks_by_time(self, limit: int | None = None, reverse: bool = True) -> Iterator[tuple[str, _Task]]:
         """(uuid, task) in the order of their last events, the newest first."""
@@ -347,8 +350,7 @@ class State:
 
     def _by_worker(self, hostname: str, limit: int | None = None, reverse: bool = True) -> Iterator[tuple[str, _Task]]:
         by_time = self.tasks_by_time(reverse=reverse)
-        found = [item for item in by_time if item[1].worker is not None and item[1].worker.hostname == hostname]
-        return iter(found[:limit])
+        return iter([one for one in by_time if one[1].worker and one[1].worker.hostname == hostname][:limit])
 
     def _sets_by(self, key: Callable[[_Task], Any]) -> Callable[[], dict[Any, set[_Task]]]:
         def sets() -> dict[Any, set[_Task]]:
@@ -382,7 +384,7 @@ class State:
         """Forget the tasks that have come to their end; with `ready=False` all."""
         with self._mutex:
             for uuid in [uuid for uuid, task in self.tasks.items() if task.ready or not ready]:
-                del self.tasks[uuid]
+                self._forget(self.tasks.pop(uuid))
 
     def clear(self, ready: bool = True) -> None:
         """Forget the workers, the counts, and tasks as `clear_tasks` does."""

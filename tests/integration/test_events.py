@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -178,6 +182,19 @@ def test_a_capture_ends(app):
         app.events.Receiver().capture(limit=1, timeout=60)
 
 
+def test_a_receiver_does_not_sleep_while_there_is_more(app, monkeypatch):
+    @contextmanager
+    def hearing():
+        yield SimpleNamespace(wait=lambda _s: pytest.fail("it sleeps, and there are more events"))
+
+    got = []
+    receiver = app.events.Receiver(handlers={"*": got.append})
+    app.storage.events.put([b'{"type":"task-sent"}'] * 1_100)
+    monkeypatch.setattr(app.storage, "hearing", hearing)
+    receiver.capture(limit=1_100, wakeup=False)
+    assert len(got) == 1_100
+
+
 def test_what_is_old_goes(app):
     storage = app.storage
     storage.events.put([b'{"type":"x"}'] * 5)
@@ -206,6 +223,32 @@ def test_the_picture(app):
         assert state.tasks_by_worker["w@here"] == {task, state.tasks[bad.id]}
         assert task.info()["args"] == "(1, 2)"
         assert "w@here" in state.workers
+
+
+def test_a_task_whose_parent_is_not_there_leaves_with_its_last_trace(app):
+    state = app.events.State(max_tasks_in_memory=2)
+
+    def sent(uuid, parent_id):
+        state.event({"type": "task-succeeded", "uuid": uuid, "parent_id": parent_id, "hostname": "w", "clock": 1})
+        return weakref.ref(state.tasks[uuid])
+
+    def left(ref):
+        gc.collect()
+        return ref() is None
+
+    orphan = sent("child", "forgotten long ago")
+    first, second = sent("parent", None), sent("second", "parent")  # there is room for two
+    assert left(orphan)
+    assert [task.uuid for task in first().children] == ["second"]
+    for ref, uuid in ((first, "third"), (second, "fourth")):
+        sent(uuid, "parent")
+        assert left(ref)
+    sent("parent", None)
+    assert {task.uuid for task in state.tasks["parent"].children} == {"fourth"}  # the parent took the third's place
+    state.clear()
+    orphan = sent("fifth", "cleared")
+    state.clear()
+    assert left(orphan)
 
 
 def test_a_camera(app):
