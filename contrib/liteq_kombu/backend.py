@@ -15,7 +15,7 @@ from celery.backends.base import Backend, SyncBackendMixin
 from celery.exceptions import ChordError, NotRegistered, TimeoutError
 from celery.result import result_from_tuple
 
-from liteq.exceptions import StorageError
+from liteq.exceptions import LiteqError, StorageError
 from liteq.message import Ack, Cancel, DeadLetter, Flag
 from liteq.serialization import decode, decode_error, encode
 from liteq.states import State
@@ -236,7 +236,7 @@ class LiteqBackend(SyncBackendMixin, Backend):
             meta = super().encode_result(meta, state)
         try:
             return encode({"state": state, "meta": meta}, what="the state of a task")
-        except ValueError:
+        except LiteqError:
             return self._document({"state": state, "meta": meta})
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from celery import states
 from kombu.compression import compress, decompress
 from kombu.exceptions import EncodeError
 from kombu.serialization import dumps, loads
+from kombu.utils.json import loads as kombu_loads
 
 from liteq import exceptions
 from liteq.clock import from_ms
@@ -25,6 +26,7 @@ from liteq.storage.reading.inspect import Record
 __all__ = ["error_document", "meta_of", "read_value", "value_document"]
 
 JSON = "application/json"
+TAG = b'"__type__"'
 LIMIT = 1 << 40  # bytes: Celery has none
 OURS = exceptions.__name__
 THEIRS = ("celery.exceptions", "billiard.exceptions")
@@ -55,13 +57,21 @@ def read_value(data: bytes | None, accept: Any) -> Any:
     if data is None:
         return None
     if data[:1] != ENVELOPE:
-        return decode(data)
+        return decode(data) if TAG not in data else _untagged(data)
     head, _, body = data[1:].partition(b"\0")
     content_type, _, method = head.decode().partition(";")
     if method:
         body = decompress(body, method if "/" in method else f"application/{method}")
     encoding = "binary" if content_type in ("application/x-python-serialize", "application/x-msgpack") else "utf-8"
     return loads(body, content_type, encoding, accept=accept)
+
+
+def _untagged(data: bytes) -> Any:
+    """The value of plain JSON with tags: kombu knows those that the app has registered with it, liteq its own."""
+    try:
+        return kombu_loads(data.decode())
+    except ValueError:
+        return decode(data)
 
 
 def error_document(exc: Any, traceback: str | None) -> bytes:

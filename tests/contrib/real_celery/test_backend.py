@@ -143,6 +143,24 @@ def test_states_of_ids_that_no_worker_runs(shop: Shop) -> None:
     assert result("done").state == "PENDING"
 
 
+def test_a_result_of_a_type_that_the_app_has_registered_with_kombu_comes_back(shop: Shop) -> None:
+    from kombu.utils.json import register_type
+
+    class Money:
+        def __init__(self, cents: int) -> None:
+            self.cents = cents
+
+    register_type(Money, "money of a test", lambda money: money.cents, Money)
+    result = shop.send("add", 1, 1)
+    look_alike = {"__type__": "a key of its own", "__value__": 2**70}
+    shop.app.backend.store_result(result.id, [Money(5)], "PROGRESS")
+    assert result.info[0].cents == 5
+    shop.app.backend.mark_as_done(result.id, {"paid": Money(7)}, begun(shop))
+    assert result.get(timeout=60)["paid"].cents == 7
+    shop.app.backend.store_result("alike", look_alike, "SUCCESS")
+    assert shop.app.AsyncResult("alike").result == look_alike
+
+
 def test_failures_have_a_time_of_their_own(shop: Shop) -> None:
     def kept(**conf: Any) -> tuple[str, str]:
         shop.app.conf.update(conf)
