@@ -33,7 +33,7 @@ class Bound:
 
     def _new_queue(self, queue: str, auto_delete: bool = False, exclusive: bool = False, **kwargs: Any) -> None:
         if auto_delete or exclusive:
-            self._passing.declare(queue)
+            self._passing.declare(queue, exclusive=exclusive)
 
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str | None, queue: str) -> None:
         kind = self.typeof(exchange).type

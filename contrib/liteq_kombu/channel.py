@@ -207,8 +207,13 @@ class Channel(Bound, virtual.Channel):
         return tags
 
     def _queues(self) -> list[str]:
-        """The queues of rows that are consumed from, another one first each time: none of them waits for the rest."""
+        """The queues of rows that are consumed from, another one first each time: none of them waits for the rest.
+
+        Who waits for answers alone is no worker before one has come as a row.
+        """
         queues = [queue for queue in dict.fromkeys(self._active_queues) if not self._passing.only_passes(queue)]
+        if self._passing.are_exclusive(queues) and not self._file.storage.reader.waiting(queues, limit=1):
+            return []
         self._turns += 1
         first = self._turns % len(queues) if queues else 0
         return queues[first:] + queues[:first]

@@ -9,7 +9,7 @@ sees from the name alone that the queue is temporary.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
@@ -57,6 +57,7 @@ class PassingQueues:
         self._hearing: dict[str, Hearing] = {}
         self._tags = count()
         self._only: set[str] = set()  # those of control, events and fanout exchanges: no row ever comes to one
+        self._exclusive: set[str] = set()
         self._control: dict[str, tuple[str, int]] = {}  # of a queue for control: its exchange, the last request seen
         self._newest: Newest | None = None  # as of the last look; None: there may be more
         self._look_at = 0.0
@@ -76,11 +77,17 @@ class PassingQueues:
         """Whether all messages of `queue` pass. To another one that is temporary, rows come too."""
         return queue in self._only
 
-    def declare(self, queue: str, *, only: bool = False) -> None:
+    def are_exclusive(self, queues: Iterable[str]) -> bool:
+        """Whether each of `queues` is this connection's alone, as one for answers: it is no worker's."""
+        return self._exclusive.issuperset(queues)
+
+    def declare(self, queue: str, *, only: bool = False, exclusive: bool = False) -> None:
         """Listen for `queue` from now on; `only`: no row ever comes to it."""
         self._newest = None
         if only:
             self._only.add(queue)
+        if exclusive:
+            self._exclusive.add(queue)
         if queue not in self._ears:
             self._ears[queue] = []
             self._listen(queue, MARK + queue)
@@ -159,6 +166,7 @@ class PassingQueues:
     def leave(self, queue: str) -> None:
         """Listen no more for `queue`, and forget its bindings."""
         self._only.discard(queue)
+        self._exclusive.discard(queue)
         self._control.pop(queue, None)
         self._hearing.pop(queue, None)
         self._file.asked.pop(queue, None)

@@ -64,13 +64,15 @@ def test_a_task_waits_in_a_queue_with_auto_delete_until_a_worker_comes(shop: Sho
     assert delivered(connect(), queue) == []
 
 
-def test_an_answer_to_an_exclusive_queue_by_its_name_arrives(connect: Any) -> None:
+def test_an_answer_to_an_exclusive_queue_by_its_name_arrives(shop: Shop, connect: Any) -> None:
     """As in kombu's example of remote procedure calls: the other side knows the name alone."""
     from kombu import Queue
 
     asker, answerer, got = connect(), connect(), []
     queue = Queue("answers-of-ann", exclusive=True, auto_delete=True)
     with asker.Consumer(queue, callbacks=[lambda body, message: (got.append(body), message.ack())]):
+        assert asker.transport.deliver() == 0
+        assert shop.liteq.storage.reader.workers() == []  # who waits for answers alone is none
         answerer.Producer().publish({"sum": 3}, exchange="", routing_key="answers-of-ann")
         assert asker.transport.deliver() == 1
     assert got == [{"sum": 3}]
