@@ -256,7 +256,8 @@ class Channel(Bound, virtual.Channel):
         for lease in turn.leases:
             payload = self._payload(lease)
             if isinstance(payload, dict):
-                if lease.queue in self._without_ack:
+                if lease.queue in self._without_ack and not self._runs(payload):
+                    payload["properties"].pop(FACTS, None)  # its row ends here: nothing of it is under a lease
                     settled.append((lease, Ack()))
                 else:
                     tag = payload["properties"]["delivery_tag"]
@@ -266,6 +267,10 @@ class Channel(Bound, virtual.Channel):
                 settled.append((lease, payload))
         if settled:
             file.storage.settle(settled)
+
+    def _runs(self, payload: dict[str, Any]) -> bool:
+        """Whether a process of this worker runs the message, and settles it: a queue without acks changes nothing."""
+        return self._file.node is not None and self._file.results and FACTS in payload["properties"]
 
     def _beginning(self, leases: Sequence[Lease]) -> list[Lease]:
         """Those of `leases` that are acknowledged before they run, and for which a process of this worker is free.

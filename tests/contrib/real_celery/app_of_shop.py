@@ -12,6 +12,7 @@ from pathlib import Path
 from celery import Celery, chain, group
 from celery.exceptions import Ignore, Reject
 from celery.signals import before_task_publish
+from kombu import Queue
 
 app = Celery("shop", broker=os.environ["SHOP_QUEUE"], backend=os.environ.get("SHOP_RESULTS", os.environ["SHOP_QUEUE"]))
 app.conf.update(
@@ -22,6 +23,8 @@ app.conf.update(
 )
 if "SHOP_BEAT" in os.environ:
     app.conf.beat_schedule = {"add": {"task": "shop.add", "schedule": float(os.environ["SHOP_BEAT"]), "args": (1, 1)}}
+if "SHOP_WITHOUT_ACKS" in os.environ:
+    app.conf.task_queues = [Queue("celery"), Queue("swift", no_ack=True)]
 app.conf.broker_transport_options.setdefault("durability", "relaxed")
 
 

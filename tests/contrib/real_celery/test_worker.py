@@ -387,3 +387,8 @@ def test_what_waits_at_another_broker_moves_over(shop: Shop) -> None:
         migrate_tasks(source, target, app=before, limit=len(sent), timeout=60, ack_messages=True)
         assert source.default_channel.queue_declare("celery", passive=True).message_count == 0
     assert [shop.app.AsyncResult(one.id).get(timeout=60) for one in sent] == [3, 7, 18]
+
+
+def test_a_task_of_a_queue_without_acks_runs_and_has_a_result(shop: Shop) -> None:
+    shop.start("-Q", "swift", pool="solo", SHOP_WITHOUT_ACKS="1")
+    assert shop.send("add", 1, 2, queue="swift").get(timeout=60) == 3
