@@ -1,6 +1,7 @@
 """The statistics of the tasks that a process of Celery's has settled: liteq's charts and metrics show them as its own.
 
-Summed in memory, and written about a second after the first that is not written, by a thread that exists meanwhile.
+Summed in memory, and written about a second after the first that is not written, by a thread that exists meanwhile, or
+as the process ends.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ class Counter:
 
     def flush(self) -> None:
         """Write the sums. Where the file refuses them they are lost: they are no reason to hold anything up."""
+        if self._pid != os.getpid():  # they are the parent's
+            return
         with self._lock:
             sums, self._sums = self._sums, {}
         if sums:

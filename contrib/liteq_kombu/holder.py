@@ -273,6 +273,7 @@ class Holder:
             thread.join(timeout=5)
         for tag in list(self._leases):
             self.drop(tag)
+        self._file.counter.flush()
         try:
             self._file.storage.reap([beat.worker], expired=False)
         except StorageError as exc:  # the others see that this process is gone

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -159,6 +160,24 @@ def test_a_result_of_a_type_that_the_app_has_registered_with_kombu_comes_back(sh
     assert result.get(timeout=60)["paid"].cents == 7
     shop.app.backend.store_result("alike", look_alike, "SUCCESS")
     assert shop.app.AsyncResult("alike").result == look_alike
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_process_that_ends_writes_what_it_has_counted(shop: Shop, pool: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from celery import signals
+
+    from liteq_kombu import counting
+
+    import_module("liteq_kombu.crossing.node")
+    monkeypatch.setattr(counting, "FLUSH_S", 3600.0)
+    result = shop.send("add", 1, 1)
+    shop.app.backend.mark_as_done(result.id, 2, begun(shop))
+    file = shop.app.backend.file
+    if pool == "prefork":
+        signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)
+    else:
+        file.holder.leave()
+    assert [one.task for one in shop.liteq.storage.stats.totals()] == ["shop.add"]
 
 
 def test_failures_have_a_time_of_their_own(shop: Shop) -> None:
