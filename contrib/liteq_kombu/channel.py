@@ -23,10 +23,9 @@ from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import encode_error, kind_of
 from liteq.storage.groups.append_members import GIVE_UP
 from liteq_kombu import running
-from liteq_kombu.bound import Bound
 from liteq_kombu.crossing import control, events
 from liteq_kombu.envelope import FACTS, is_task, payload_of, row_of
-from liteq_kombu.passing import LOG, MARK, Look, PassingQueues, send_fanout, send_to
+from liteq_kombu.passing import LOG, MARK, Bound, Look, PassingQueues, send_fanout, send_to
 from liteq_kombu.replacing import replaces, send
 from liteq_kombu.taking import args_of, as_called, taking_here
 

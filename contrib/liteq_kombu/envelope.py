@@ -141,7 +141,7 @@ def _payload(args: list[Any], kwargs: dict[str, Any], body: str) -> bytes:
 
 
 def _embedded(embed: dict[str, Any], body: str) -> dict[str, Any]:
-    """What is embedded, with tags where `_payload` has them: the arguments of callbacks and of a chain's rest."""
+    """`embed` with tags where `_payload` has them: in the arguments of callbacks, and of the rest of a chain."""
     if not any(embed.values()) or not ("NaN" in body or "Infinity" in body or LONG.search(body)):
         return embed
     values = kombu_loads(json.dumps(embed))

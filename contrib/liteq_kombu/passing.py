@@ -1,13 +1,17 @@
-"""Temporary queues and fanout exchanges: their messages are read once, and are no tasks in the file.
+"""Temporary queues and exchanges: messages that are read once, and are no tasks in the file.
 
 Celery's remote control and its replies use them. Its events are heard in crossing/events.py. An exclusive queue, or one
 with auto-delete, has a channel of its own in the file, which is emptied as it is read. The queues of a fanout exchange
 read one common log, each from its own place. A binding has a mark in front of the name of such a queue, so a sender
-sees from the name alone that the queue is temporary.
+sees from the name alone that the queue is temporary. A task is a row in these, too, and so is what is sent by the
+queue's name, which tells a sender nothing.
+
+The queues of control and events are told by their exchange, whatever they were declared as: no row comes to them.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from itertools import count
@@ -15,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from liteq.serialization import decode, encode
 from liteq.utils.records import dataclass
+from liteq_kombu.crossing import control, events
 from liteq_kombu.crossing.control import answers, is_control, know_revokes, requests
 from liteq_kombu.crossing.events import Hearing
 from liteq_kombu.envelope import inside_of, opened
@@ -22,7 +27,7 @@ from liteq_kombu.envelope import inside_of, opened
 if TYPE_CHECKING:
     from liteq_kombu.files import File
 
-__all__ = ["LOG", "MARK", "Look", "PassingQueues", "send_fanout", "send_to"]
+__all__ = ["LOG", "MARK", "Bound", "Look", "PassingQueues", "send_fanout", "send_to"]
 
 MARK: Final = "passing:"  # in front of a queue's name, in a binding
 PATIENCE_S: Final = 60.0  # a listener that has not been heard of for so long is gone
@@ -195,3 +200,79 @@ def send_to(file: File, marked: str, message: Mapping[str, Any]) -> bool:
         return True
     file.storage.exchanges.forget(queue=marked)
     return False
+
+
+class Bound:
+    """The part of `Channel` that declares and binds queues, and finds those to which a message goes."""
+
+    _file: File
+    _passing: PassingQueues
+    deadletter_queue: Any
+    state: Any
+    exchange_types: Any
+    typeof: Any
+    _size: Any
+    _purge: Any
+
+    def _new_queue(self, queue: str, auto_delete: bool = False, exclusive: bool = False, **kwargs: Any) -> None:
+        if auto_delete or exclusive:
+            self._passing.declare(queue, exclusive=exclusive)
+
+    def _queue_bind(self, exchange: str, routing_key: str, pattern: str | None, queue: str) -> None:
+        kind = self.typeof(exchange).type
+        if kind == "fanout":
+            self._passing.bind(exchange, queue)
+        elif events.is_events(exchange):
+            self._passing.hear(queue, self.exchange_types["topic"].key_to_pattern(routing_key or "#"))
+        else:
+            if control.is_answers(exchange):
+                self._passing.declare(queue, only=True)
+            marked = MARK + queue if queue in self._passing else queue
+            self._file.storage.exchanges.bind(exchange, routing_key or "", marked, kind=kind)
+
+    def get_table(self, exchange: str) -> list[tuple[str, str | None, str]]:
+        """The bindings of `exchange`, of all processes: routing key, pattern, queue."""
+        found = []
+        for one in self._file.storage.exchanges.bindings(exchange):
+            pattern = self.exchange_types["topic"].key_to_pattern(one.routing_key) if one.kind == "topic" else None
+            found.append((one.routing_key, pattern, one.queue))
+        return found
+
+    def _lookup(self, exchange: str, routing_key: str, default: str | None = None) -> list[str]:
+        if routing_key and routing_key.startswith(control.ANSWER):
+            return [routing_key]  # to no queue: a request of liteq's is answered
+        if exchange and events.is_events(exchange):
+            return [events.EVENTS]  # likewise
+        if exchange and exchange not in self.state.exchanges and not self.deadletter_queue:
+            return self._of_others(exchange, routing_key or "")
+        found: list[str] = super()._lookup(exchange, routing_key, default)  # type: ignore[misc]
+        return found
+
+    def _of_others(self, exchange: str, routing_key: str) -> list[str]:
+        """The queues of an exchange that this connection has not declared: the bindings of others tell its kind.
+
+        A fanout exchange has none, but a log that its listeners read.
+        """
+        found = [
+            queue
+            for key, pattern, queue in self.get_table(exchange)
+            if (key == routing_key if pattern is None else re.match(pattern, routing_key))
+        ]
+        return found or [LOG + exchange]
+
+    def queue_unbind(
+        self, queue: str, exchange: str | None = None, routing_key: str = "", *args: Any, **kwargs: Any
+    ) -> None:
+        """Forget a binding, in the file, too."""
+        self.state.binding_delete(queue, exchange, routing_key)
+        for name in (queue, MARK + queue):
+            self._file.storage.exchanges.unbind(exchange or "amq.direct", routing_key or "", name)
+
+    def queue_delete(self, queue: str, if_unused: bool = False, if_empty: bool = False, **kwargs: Any) -> None:
+        """Purge a queue, and forget its bindings."""
+        if if_empty and self._size(queue):
+            return
+        self._passing.leave(queue)
+        self._purge(queue)
+        self._file.storage.exchanges.forget(queue=queue)
+        self.state.queue_bindings_delete(queue)
