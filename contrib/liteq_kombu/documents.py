@@ -139,7 +139,7 @@ def _extended(record: Record) -> dict[str, Any]:
         args, kwargs = decode(record.payload)
     except LiteqError:
         args = kwargs = None
-    doc = decode(record.options) if options_of(record.options) else {}  # they may be sealed
+    doc = decode(record.options) if record.options and options_of(record.options) else {}  # may be sealed
     names, stamps = doc.get("stamped_headers"), doc.get("stamps") or {}
     stamped = {"stamped_headers": names, **{name: stamps[name] for name in names if name in stamps}} if names else {}
     return {

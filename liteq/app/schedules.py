@@ -245,9 +245,7 @@ class Periodic:
         if orjson.loads(record.schedule).get("kind") != "lazy" and decode(record.signature).get("subtask_type"):
             raise ImproperlyConfigured(f"{name!r} sends a canvas, whose ids do not come from a time: send it yourself")
         for n in range(0, len(ids), AT_ONCE):
-            batch = Batch()
-            for id_ in ids[n : n + AT_ONCE]:
-                batch.messages += self.batch(record, id_)[0].messages
+            batch = Batch([one for id_ in ids[n : n + AT_ONCE] for one in self.batch(record, id_)[0].messages])
             self.app.storage.enqueue(batch)
             announce_sent(self.app, batch.messages)
         task = self.app.tasks.find(decode(record.signature)["task"])

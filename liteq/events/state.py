@@ -309,7 +309,7 @@ class State:
 
     def _forget(self, gone: Any) -> None:
         """Let go of a task as a child whose parent may come; a worker is none."""
-        parent_id = getattr(gone, "parent_id", None)
+        parent_id = getattr(gone, "parent_id", None) or ""
         self._orphans.get(parent_id, set()).discard(gone)
         if not self._orphans.get(parent_id):
             self._orphans.pop(parent_id, None)

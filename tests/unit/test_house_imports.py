@@ -29,6 +29,7 @@ TABLES = {
     "liteq/cli/demo/demo.py": "the argument -A of processes that it starts",
     "liteq/cli/demo/demo_board.py": "the argument -A of processes that it starts",
     "liteq/storage/sqlite/migrate.py": "the package in which its own SQL files are",
+    "liteq/worker/pool/limits.py": "a frame of the module that runs coroutines, which is loaded where one is used",
     "contrib/liteq_celery/names.py": "MODULES: the names of Celery's modules, and their objects in liteq",
     "contrib/liteq_celery/finder.py": "which of its own modules a program may not import as Celery's",
     "contrib/liteq_kombu/alias.py": "the transport, as kombu's table of transports names it",
