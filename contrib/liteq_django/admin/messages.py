@@ -41,6 +41,11 @@ def _drop(storage: Any, ids: list[str]) -> int:
     return int(storage.dead.drop(ids))
 
 
+def _said_id(filters: Mapping[str, str]) -> str:
+    """The id that is asked for, which leaves the other filters out; "" for none."""
+    return filters.get("id", "").strip()
+
+
 def _search(state: State | None, filters: Mapping[str, str]) -> Search:
     """The search behind the form above a list."""
     queue, task = filters.get("queue", "").strip(), filters.get("task", "").strip()
@@ -53,7 +58,10 @@ def _search(state: State | None, filters: Mapping[str, str]) -> Search:
 
 
 def _matching(filters: Mapping[str, str]) -> list[str]:
-    """The ids of all dead letters that the list shows, its later pages too."""
+    """The ids of all dead letters that the list shows, its later pages too: of an id, that one alone."""
+    if by_id := _said_id(filters):
+        record = default_app().storage.reader.find(by_id)
+        return [by_id] if record is not None and record.state is State.DEAD else []
     return [line.id for line in find_all(default_app(), _search(State.DEAD, filters), page=CHUNK)]
 
 
@@ -79,8 +87,7 @@ class MessageAdmin(QueueAdmin):
         raise NotImplementedError
 
     def page(self, request: HttpRequest, storage: Any) -> Page:
-        by_id = request.GET.get("id", "").strip()
-        if by_id:
+        if by_id := _said_id(request.GET):
             return self._one(request, storage, by_id)
         search = _search(self.state(request), request.GET)
         try:

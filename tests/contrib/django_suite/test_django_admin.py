@@ -89,6 +89,14 @@ def test_all_that_match_a_filter_are_replayed_beyond_the_page(shop, admin):
     assert {count.state for count in shop.storage.reader.counts()} == {State.PENDING}
 
 
+@pytest.mark.parametrize("named", ["one that is there", "one that is not"])
+def test_all_that_match_an_id_are_that_one_alone(shop, admin, named):
+    first, second = die(2)
+    asked = first if named == "one that is there" else "nonsense"
+    admin.post(f"{BASE}deadletter/?id={asked}", {"action": "drop", "_all": "1"})
+    assert [shop.storage.reader.find(one) is None for one in (first, second)] == [asked == first, False]
+
+
 def test_the_pages_follow_each_other_without_gap_or_repetition(shop, admin):
     import re
 
