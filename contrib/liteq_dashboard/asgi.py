@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-import orjson
 from starlette.applications import Starlette
 from starlette.concurrency import iterate_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -19,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from liteq.monitor.documents import Ends
 from liteq.utils.async_threads import looking, writing
 from liteq_dashboard.access import Viewer
-from liteq_dashboard.dispatch import Asked, Dashboard, local_viewer
+from liteq_dashboard.dispatch import Asked, Dashboard, local_viewer, with_body
 from liteq_dashboard.freshness.live import Broadcaster
 from liteq_dashboard.http import Response as Answer
 from liteq_dashboard.http import Stream
@@ -126,17 +125,12 @@ async def _with_body(request: Request, asked: Asked) -> Asked:
         body += chunk
         if len(body) > LARGEST_BODY:
             return replace(asked, unread=problem(413, f"a body of more than {LARGEST_BODY:,} bytes is not read"))
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    try:
-        if kind == "application/json":
-            return replace(asked, json=orjson.loads(body))
-        if kind == "application/x-www-form-urlencoded":
-            return replace(asked, form=parse_qs(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS))
-    except ValueError as exc:
-        return replace(asked, unread=problem(400, f"the body cannot be read: {exc}"))
-    if not body:
-        return asked
-    return replace(asked, unread=problem(415, "send application/x-www-form-urlencoded or application/json"))
+    return with_body(
+        asked,
+        lambda: bytes(body),
+        lambda: parse_qs(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS),
+        is_there=bool(body),
+    )
 
 
 def _response(answer: Answer) -> Response:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
+
+import orjson
 
 from liteq.exceptions import ImproperlyConfigured, LiteqError
 from liteq.monitor import documents
@@ -31,12 +33,14 @@ from liteq_dashboard.texts import TEXTS
 if TYPE_CHECKING:
     from liteq import LiteQ
 
-__all__ = ["READING", "Asked", "Dashboard", "local_viewer"]
+__all__ = ["FORMS", "READING", "Asked", "Dashboard", "has_body", "local_viewer", "with_body"]
 
 logger = logging.getLogger("liteq.dashboard")
 
 READING = frozenset({"view", "payloads", "export"})  # the rights that change nothing
 ACTIONS_PER_S = 10
+FORM = "application/x-www-form-urlencoded"
+FORMS = (FORM, "multipart/form-data")  # that a framework reads
 LONGEST_QUERY = 8_192
 MOST_PARAMETERS = 100
 
@@ -65,6 +69,33 @@ class Asked:
     csrf: str = ""
     can_stream: bool = False
     unread: Response | None = None  # the answer to a body that the host did not read
+
+
+def with_body(
+    asked: Asked, body: Callable[[], bytes], form: Callable[[], Mapping[str, list[str]]], *, is_there: bool,
+    forms: tuple[str, ...] = (FORM,),
+) -> Asked:  # fmt: skip
+    """`asked` with its JSON or its form, as its host reads them; or with the refusal of what cannot be read.
+
+    The same in every host: what is no JSON is refused, for a call without a body is another one, and does more.
+    `forms`: the content types that `form` reads.
+    """
+    kind = asked.headers.get("content-type", "").partition(";")[0].strip().lower()
+    try:
+        if kind == "application/json":
+            return replace(asked, json=orjson.loads(body()))
+        if kind in forms:
+            return replace(asked, form=form())
+    except ValueError as exc:
+        return replace(asked, unread=problem(400, f"the body cannot be read: {exc}"))
+    if not is_there:
+        return asked
+    return replace(asked, unread=problem(415, f"send {FORM} or application/json"))
+
+
+def has_body(headers: Mapping[str, str]) -> bool:
+    """Whether a request with these headers has a body, for a host that reads it later."""
+    return headers.get("content-length", "") not in {"", "0"} or "transfer-encoding" in headers
 
 
 def local_viewer(asked: Asked) -> Viewer | None:

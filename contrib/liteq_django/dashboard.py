@@ -20,7 +20,6 @@ import functools
 from typing import Any
 from urllib.parse import unquote
 
-import orjson
 from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
@@ -32,7 +31,7 @@ from django.utils.html import format_html
 
 from liteq.monitor.documents import Ends
 from liteq_dashboard import Viewer
-from liteq_dashboard.dispatch import Asked, Dashboard
+from liteq_dashboard.dispatch import FORMS, Asked, Dashboard, has_body, with_body
 from liteq_dashboard.hosts import path_below
 from liteq_dashboard.http import Response
 from liteq_dashboard.routes import Table, routes
@@ -92,25 +91,21 @@ def view(request: HttpRequest, line: str, liteq_rest: str | None = None, **_name
 def _asked(request: HttpRequest, line: str, rest: str | None) -> Asked:
     base, below = path_below(request.path, line, rest)
     meta = request.META
-    is_json = request.content_type == "application/json"
-    return Asked(
+    asked = Asked(
         method=request.method,
         path=below,
         base=base,
         query=meta.get("QUERY_STRING", ""),
         headers={name.lower(): value for name, value in request.headers.items()},
         ends=Ends(request.get_host(), meta.get("REMOTE_ADDR"), meta.get("SERVER_NAME")),
-        form=dict(request.POST.lists()),
-        json=_json(request.body) if is_json else None,
         csrf="" if line.startswith("static/") else _csrf(request),
     )
-
-
-def _json(body: bytes) -> object:
-    try:
-        return orjson.loads(body)
-    except ValueError:
-        return None
+    if request.method in {"GET", "HEAD"}:
+        return asked
+    is_there = has_body(asked.headers)
+    return with_body(
+        asked, lambda: request.body, lambda: dict(request.POST.lists()), is_there=is_there, forms=FORMS
+    )  # fmt: skip
 
 
 def _csrf(request: HttpRequest) -> str:

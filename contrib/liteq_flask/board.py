@@ -11,7 +11,7 @@ from flask import Blueprint, Response, current_app, request
 from markupsafe import Markup
 
 from liteq.monitor.documents import Ends
-from liteq_dashboard.dispatch import Asked, Dashboard, local_viewer
+from liteq_dashboard.dispatch import FORMS, Asked, Dashboard, has_body, local_viewer, with_body
 from liteq_dashboard.hosts import path_below, viewer_of
 from liteq_dashboard.routes import Table, routes
 from liteq_flask.app import LiteQ
@@ -50,17 +50,21 @@ def blueprint_of(name: str, access: Callable[[Any], Any] | None, options: dict[s
 
 def _asked(line: str, rest: str | None) -> Asked:
     base, path = path_below(request.script_root + request.path, line, rest)
-    return Asked(
+    asked = Asked(
         method=request.method,
         path=path,
         base=base,
         query=request.query_string.decode("latin-1"),
         headers={name.lower(): value for name, value in request.headers.items()},
         ends=Ends(request.host, request.remote_addr, server_address(request.environ)),
-        form=request.form.to_dict(flat=False),
-        json=request.get_json(silent=True) if request.is_json else None,
         csrf=_csrf(),
     )
+    if request.method in {"GET", "HEAD"}:
+        return asked
+    is_there = has_body(asked.headers)
+    return with_body(
+        asked, request.get_data, lambda: request.form.to_dict(flat=False), is_there=is_there, forms=FORMS
+    )  # fmt: skip
 
 
 def _csrf() -> str:

@@ -161,6 +161,14 @@ def test_a_flask_app_with_csrf_tokens_of_its_own_gets_them_in_every_form(tmp_pat
     queue.close()
 
 
+@pytest.mark.parametrize(("kind_of_body", "status"), [("application/json", 400), ("text/plain", 415)])
+def test_a_body_that_cannot_be_read_does_nothing_in_any_host(host, kind_of_body, status):
+    headers = {**SAME, "content-type": kind_of_body}
+    url, cut = "/in/liteq/api/v1/queues/mail/pause", b'{"until": 1795'
+    found = host.ask("POST", url, headers=headers, **{"content" if isinstance(host, InStarlette) else "data": cut})
+    assert (found[0], host.queue.storage.queues.paused()) == (status, {}), "it would have been paused for good"
+
+
 def test_a_body_that_is_too_long_or_of_another_kind_is_not_read(tmp_path):
     host = InStarlette(tmp_path, who)
     host.queue.storage.migrate()

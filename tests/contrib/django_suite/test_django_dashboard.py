@@ -102,6 +102,14 @@ def test_an_act_stands_in_the_audit_and_in_the_admins_log(shop, admin):
     assert [(one.actor, one.action, one.target) for one in shop.storage.audit.page()] == [("root", "requeue", sent)]
 
 
+@pytest.mark.parametrize(("kind", "status"), [("application/json", 400), ("text/plain", 415)])
+def test_a_body_that_cannot_be_read_does_nothing(shop, admin, kind, status):
+    url = f"{BASE}api/v1/queues/mail/pause"
+    assert admin.post(url, '{"until": 1795', content_type=kind, **SAME).status_code == status
+    assert not shop.storage.queues.paused()
+    assert admin.post(url, '{"reason": "x"}', content_type="application/json", **SAME).status_code == 200
+
+
 def test_a_clerk_without_the_permission_is_refused_and_that_is_noted(shop):
     sent = dead()
     clerk = staff("view_taskmessage")
