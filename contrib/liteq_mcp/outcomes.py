@@ -10,6 +10,7 @@ from liteq.message import Flag
 from liteq.monitor import messages
 from liteq.monitor.access.failing import error_document
 from liteq.monitor.access.sight import Sight
+from liteq.monitor.runs.runs import as_seen
 from liteq.monitor.tasks.telling import progress_document
 from liteq.result.hub import finished
 from liteq.result.reading import state_of
@@ -66,7 +67,7 @@ async def wait(call: Call) -> dict[str, Any]:
         ended = record.state in FINISHED
         if ended or waited_s >= timeout_s:
             found = await looking(app, outcome, app, record, see)
-            return {**found, **_of_run(app, record), "ended": ended, "waited_s": round(waited_s, 3)}
+            return {**found, **_of_run(app, record, see), "ended": ended, "waited_s": round(waited_s, 3)}
         await _tell(call, record, waited_s, timeout_s, see)
         try:
             async with finished(app, [id_], min(NOTICE_S, timeout_s - waited_s)) as futures:
@@ -76,11 +77,11 @@ async def wait(call: Call) -> dict[str, Any]:
             pass
 
 
-def _of_run(app: LiteQ, record: Record) -> dict[str, Any]:
+def _of_run(app: LiteQ, record: Record, see: Sight) -> dict[str, Any]:
     if not record.flags & Flag.RUN:
         return {}
     run = app.storage.runs.find(record.id)
-    return {} if run is None else {"status": run.status, "waiting_for": list(run.waiting_for)}
+    return {} if run is None else {"status": run.status, "waiting_for": list(as_seen(app, run, see).waiting_for)}
 
 
 async def _tell(call: Call, record: Record, waited_s: float, timeout_s: float, see: Sight) -> None:

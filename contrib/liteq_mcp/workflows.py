@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from liteq.monitor.runs.approvals import HIDDEN
-from liteq.monitor.runs.runs import run_document, value, waiting_line
+from liteq.monitor.runs.runs import as_seen, run_document, value, waiting_line
 from liteq.monitor.runs.workflow_list import workflows
 from liteq.monitor.runs.workflows import Workflow, look, workflow_document
 from liteq.operating.choosing import Choice, page_of
@@ -98,6 +98,6 @@ def _runs(call: Call, q: str) -> dict[str, Any]:
                 finished=run.finished_ms,
             ),
         }
-        for run in (known[id_] for id_ in ids if id_ in known)
+        for run in (as_seen(app, known[id_], see) for id_ in ids if id_ in known)
     ]
     return {"items": items, "next": page.after, "note": ""}

@@ -15,7 +15,7 @@ from liteq.storage.reading.holding import FAIR, OWN
 from liteq.storage.reading.inspect import Record
 from liteq.utils.text import iso_time
 
-__all__ = ["HIDDEN", "Call", "document", "error_line", "failure", "masked", "result", "shown", "waits_for"]
+__all__ = ["HIDDEN", "Call", "document", "error_line", "failure", "hiding", "masked", "result", "shown", "waits_for"]
 
 HIDDEN = "hidden: this process does not know the task {task!r}, and so not which of its arguments are sensitive"
 
@@ -94,16 +94,21 @@ def masked(app: App, task: str, text: str, sent: Callable[[], Sent | None]) -> s
 
     `sent` reads the message; it is asked only where the task hides something.
     """
+    hide = hiding(app, task, sent) if text else None
+    return text if hide is None else hide(text)
+
+
+def hiding(app: App, task: str, sent: Callable[[], Sent | None]) -> Callable[[str], str] | None:
+    """The function that does what `masked` does; None where there is nothing to hide."""
     known = app.tasks.find(task)
-    if not text or (known is not None and not getattr(known, "sensitive", ()) and task not in MAPS):
-        return text
+    if known is not None and not getattr(known, "sensitive", ()) and task not in MAPS:
+        return None
     message = sent()
     if message is None or kind_of(message.payload) is not None:
-        return text
+        return None
     try:
         args, kwargs = decode(message.payload)
         kept_args, kept_kwargs = redacted(app, task, args, kwargs, in_front=in_front(message.flags))
     except (LiteqError, ValueError, TypeError):
-        return text
-    hide = hider((args, kwargs), (kept_args, kept_kwargs))
-    return text if hide is None else hide(text)
+        return None
+    return hider((args, kwargs), (kept_args, kept_kwargs))

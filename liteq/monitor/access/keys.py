@@ -12,10 +12,11 @@ from liteq.context import App
 from liteq.context.display import REDACTED
 from liteq.monitor.access.sight import Sight
 from liteq.monitor.messages import masked
+from liteq.storage.limits.rules import Rules
 from liteq.storage.reading.inspect import Record
 from liteq.utils.records import NamedTuple
 
-__all__ = ["Bearer", "Sent", "is_plain", "shown_key"]
+__all__ = ["Bearer", "Sent", "is_declared", "is_plain", "shown_key"]
 
 _NAMED: Final = ("task:", "queue:")  # behind these stands a name of the code
 
@@ -40,6 +41,12 @@ def is_plain(key: str) -> bool:
     """Whether a key is a name of the code, or a pattern, and so has no argument in it."""
     kind, _, rest = key.partition(":")
     return "*" in key or (f"{kind}:" in _NAMED and ":" not in rest)
+
+
+def is_declared(rules: Rules, key: str) -> bool:
+    """Whether the code itself says this key."""
+    rule = rules.by_key.get(key)
+    return rule is not None and rule.declared is not None
 
 
 def shown_key(app: App, key: str, see: Sight, sent: Sent | None = None, *, is_declared: bool = False) -> str:

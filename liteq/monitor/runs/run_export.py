@@ -20,7 +20,7 @@ from liteq.message import Flag
 from liteq.policy.arguments import REDACTED
 from liteq.serialization import decode, encode, kind_of
 
-__all__ = ["exported", "line_of"]
+__all__ = ["exported", "line_of", "within"]
 
 LONG = 4  # characters, from which on a value is looked for in results too
 Hide = Callable[[str], str] | None
@@ -65,13 +65,13 @@ def line_of(document: Mapping[str, Any]) -> str:
 
 def _masked(document: dict[str, Any], hide: Hide, hide_long: Hide) -> dict[str, Any]:
     message = document["message"]
-    message["error"], message["result"] = _within(message["error"], hide), _within(message["result"], hide_long)
+    message["error"], message["result"] = within(message["error"], hide), within(message["result"], hide_long)
     for step in document["steps"]:
-        step["output"] = _within(step["output"], hide_long)
-        step["error"], step["details"] = _within(step["error"], hide), _within(step["details"], hide)
-    document["state"] = {key: _within(value, hide) for key, value in document["state"].items()}
-    document["stream"] = [[*row[:-1], _within(row[-1], hide)] for row in document["stream"]]
-    document["inbox"] = [[row[0], _within(row[1], hide_long), *row[2:]] for row in document["inbox"]]
+        step["output"] = within(step["output"], hide_long)
+        step["error"], step["details"] = within(step["error"], hide), within(step["details"], hide)
+    document["state"] = {key: within(value, hide) for key, value in document["state"].items()}
+    document["stream"] = [[*row[:-1], within(row[-1], hide)] for row in document["stream"]]
+    document["inbox"] = [[row[0], within(row[1], hide_long), *row[2:]] for row in document["inbox"]]
     return document
 
 
@@ -84,7 +84,7 @@ def _long(value: Any) -> Any:
     return value if len(str(value)) >= LONG else None
 
 
-def _within(data: bytes | None, hide: Hide) -> bytes | None:
+def within(data: bytes | None, hide: Hide) -> bytes | None:
     """JSON with `hide` done to each text in it, and to each number."""
     if data is None or hide is None or kind_of(data) is not None:
         return data

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -10,7 +10,10 @@ from liteq import states
 from liteq.context import App
 from liteq.context.display import shown_call
 from liteq.exceptions import BadMessage
-from liteq.monitor.messages import error_line
+from liteq.monitor.access.keys import Bearer, is_declared, shown_key
+from liteq.monitor.access.sight import Sight
+from liteq.monitor.messages import error_line, hiding
+from liteq.monitor.runs.run_export import within
 from liteq.serialization import decode, kind_of
 from liteq.storage.runs.records import ENDED, STATUSES, Approval, MemoEntry, MemoStats, RunRecord, RunStep
 from liteq.utils.text import iso_time
@@ -19,7 +22,9 @@ __all__ = [
     "ENDED",
     "STATUSES",
     "approval_document",
+    "as_seen",
     "error_line",
+    "hide_of",
     "memo_document",
     "memo_entry_document",
     "now_executing",
@@ -29,6 +34,7 @@ __all__ = [
     "waiting_line",
 ]
 
+OF_LIMIT = "limit "  # before the key for which a run waits
 CELERY_STATES = {
     "running": states.STARTED, "succeeded": states.SUCCESS, "failed": states.FAILURE, "cancelled": states.REVOKED,
 }  # fmt: skip
@@ -41,6 +47,25 @@ class _Sent(NamedTuple):
     payload: bytes
     options: bytes | None
     flags: int
+
+
+def hide_of(app: App, run: RunRecord) -> Callable[[str], str] | None:
+    """The function that hides, in a text, the arguments that the workflow of `run` calls sensitive; None: none."""
+    return hiding(app, run.name, lambda: _Sent(run.name, run.payload, run.options, 0))
+
+
+def as_seen(app: App, run: RunRecord, see: Sight) -> RunRecord:
+    """`run` as this viewer may see it: its error hides what its arguments hide, and keys are cut as everywhere."""
+    error = within(run.error, hide_of(app, run)) if run.error else run.error
+    return run._replace(error=error, waiting_for=tuple(_waits(app, run, one, see) for one in run.waiting_for))
+
+
+def _waits(app: App, run: RunRecord, waited: str, see: Sight) -> str:
+    if not waited.startswith(OF_LIMIT):
+        return waited
+    key = waited.removeprefix(OF_LIMIT)
+    declared = not see.payloads and is_declared(app.storage.views.limits(), key)
+    return OF_LIMIT + shown_key(app, key, see, Bearer(run.id, run.name), is_declared=declared)
 
 
 def run_document(app: App, run: RunRecord, *, with_args: bool = False) -> dict[str, Any]:

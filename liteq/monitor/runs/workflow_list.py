@@ -9,7 +9,7 @@ from liteq.context import App
 from liteq.exceptions import RunNotFound
 from liteq.monitor.access.sight import ALL, Sight
 from liteq.monitor.messages import error_line
-from liteq.monitor.runs.runs import waiting_line
+from liteq.monitor.runs.runs import as_seen, waiting_line
 from liteq.monitor.runs.workflows import OUTCOMES, canvas_status, runs_seen
 from liteq.states import State
 from liteq.storage.reading.lineage import Kin, Lineage
@@ -82,7 +82,8 @@ def _page(app: App, mark: _Mark, see: Sight, limit: int) -> tuple[list[dict[str,
         run = ENDED
     own = {run.id for run in runs_seen(app, (one for one in taken if isinstance(one, RunRecord)), see)}
     seen = [one for one in taken if (one.id in own if isinstance(one, RunRecord) else see.sees(_top(one).queue))]
-    return [_of_run(one) if isinstance(one, RunRecord) else _of_canvas(one, see) for one in seen], _Mark(root, run)
+    items = [_of_run(as_seen(app, one, see)) if isinstance(one, RunRecord) else _of_canvas(one, see) for one in seen]
+    return items, _Mark(root, run)
 
 
 def _top(one: Lineage) -> Kin:

@@ -19,10 +19,11 @@ from liteq.monitor.graphs.graph_document import edges_document, series_document
 from liteq.monitor.graphs.run_graph import body, graph
 from liteq.monitor.messages import masked
 from liteq.monitor.runs import runs as shown
+from liteq.monitor.runs.run_export import within
 from liteq.serialization import decode_error
 from liteq.states import FINISHED, State
 from liteq.storage.reading.lineage import Kin
-from liteq.storage.runs.records import RunRecord, RunStep
+from liteq.storage.runs.records import Approval, RunRecord, RunStep
 from liteq.utils.records import NamedTuple
 from liteq.utils.text import times
 
@@ -80,6 +81,7 @@ def look(app: App, id_: str, see: Sight = ALL, *, depth: int = 3) -> Workflow | 
         return None
     steps = _steps(app, run.id) if run is not None else []
     if run is not None:
+        run = shown.as_seen(app, run, see)
         rows = _below(rows, run.id)
     series = canvas_graph(rows, found.groups)
     opening = _Opening(app, series, depth)
@@ -315,7 +317,8 @@ def run_part(app: App, found: Workflow, see: Sight) -> dict[str, Any]:
     assert run is not None, "a canvas has no steps"
     runs = app.storage.runs
     document = shown.run_document(app, run, with_args=see.payloads)
-    steps = [_step(one, see) for one in found.steps[-STEPS:]]
+    hide = shown.hide_of(app, run)
+    steps = [_step(one, see, hide) for one in found.steps[-STEPS:]]
     values = {key: shown.value(data) if see.payloads else HIDDEN for key, data in runs.state(run.id).items()}
     return {
         **document,
@@ -328,8 +331,7 @@ def run_part(app: App, found: Workflow, see: Sight) -> dict[str, Any]:
         "streams": [{"name": name, "chunks": n} for name, n in app.storage.streams.names(run.id)],
         "inbox": [{"name": name, **times(at=at)} for name, at in runs.inbox(run.id)],
         "approvals": [
-            {**shown.approval_document(one, run.name), **times(since=one.since_ms, due=one.due_ms)}
-            for one in runs.approvals(run.id)
+            {**_approval(one, run, see), **times(since=one.since_ms, due=one.due_ms)} for one in runs.approvals(run.id)
         ],
         **_at(
             due=run.due_ms, deadline=run.deadline_ms, created=run.created_ms, started=run.started_ms,
@@ -343,8 +345,15 @@ def _at(**ms: int | None) -> dict[str, Any]:
     return {**times(**ms), **{f"{name}_ms": at for name, at in ms.items()}}
 
 
-def _step(one: RunStep, see: Sight) -> dict[str, Any]:
-    document = shown.step_document(one)
+def _approval(one: Approval, run: RunRecord, see: Sight) -> dict[str, Any]:
+    document = shown.approval_document(one, run.name)
+    if not see.payloads and document["details"] is not None:
+        document["details"] = HIDDEN
+    return document
+
+
+def _step(one: RunStep, see: Sight, hide: Callable[[str], str] | None) -> dict[str, Any]:
+    document = shown.step_document(one._replace(row=one.row._replace(error=within(one.row.error, hide))))
     if not see.payloads and document["output"] is not None:
         document["output"] = HIDDEN
     return document | _at(started=one.row.started_ms, finished=one.row.ended_ms, due=one.row.due_ms)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 
 from liteq.context import App
-from liteq.monitor.access.keys import Bearer, is_plain, key_document
+from liteq.monitor.access.keys import Bearer, is_declared, is_plain, key_document
 from liteq.monitor.access.sight import ALL, Sight
 from liteq.monitor.tasks.queues import count
 from liteq.policy.rates import Bucket
@@ -126,12 +126,6 @@ def _running(app: App, key: str, running: Bounded, see: Sight) -> Bounded:
 def _queue_named(key: str) -> str | None:
     kind, _, name = key.partition(":")
     return name if kind == "queue" else None
-
-
-def is_declared(rules: Rules, key: str) -> bool:
-    """Whether the code itself says this key."""
-    rule = rules.by_key.get(key)
-    return rule is not None and rule.declared is not None
 
 
 def rule_document(app: App, key: str, rules: Rules) -> dict[str, Any]:

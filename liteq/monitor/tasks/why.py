@@ -11,7 +11,7 @@ from liteq.context.unknown import UNKNOWN_SINCE
 from liteq.message import Flag
 from liteq.monitor.access.failing import error_document, first_failure
 from liteq.monitor.access.sight import ALL, Sight
-from liteq.monitor.runs.runs import value, waiting_line
+from liteq.monitor.runs.runs import as_seen, value, waiting_line
 from liteq.monitor.tasks.exclusion import duplicate_of, put_off
 from liteq.monitor.tasks.held import held_back
 from liteq.monitor.tasks.tasks import batch_of
@@ -48,7 +48,7 @@ def explain(app: App, id_: str, see: Sight = ALL) -> dict[str, Any] | None:
 
 def explain_record(app: App, record: Record, see: Sight = ALL) -> dict[str, Any]:
     """As `explain`, of a message that was read."""
-    reason, text, details = _of_run(app, record) or _BY_STATE[record.state](app, record, see)
+    reason, text, details = _of_run(app, record, see) or _BY_STATE[record.state](app, record, see)
     if record.state in HAVE_BEGUN and (batch := batch_of(app, record, see)) is not None:
         verb = "runs" if record.state is State.LEASED else "ran"
         text, details = f"{text} It {verb} in a batch of {batch['n']:,}.", {**details, "batch": batch["ids"]}
@@ -343,13 +343,14 @@ _BY_STATE: Final[dict[State, Callable[[App, Record, Sight], Why]]] = {
 # -- runs -----------------------------------------------------------------------------------------------------------
 
 
-def _of_run(app: App, record: Record) -> Why | None:
+def _of_run(app: App, record: Record, see: Sight) -> Why | None:
     """The reasons of a run that waits; None for a plain task, and where a run is as any message."""
     if not record.flags & Flag.RUN or record.state in FINISHED:
         return None
-    run = app.storage.runs.find(record.id)
-    if run is None:
+    found = app.storage.runs.find(record.id)
+    if found is None:
         return None
+    run = as_seen(app, found, see)
     facts = {"workflow": run.name, "version": run.version, "waiting_for": [*run.waiting_for], **times(due=run.due_ms)}
     match run.status:
         case "stuck":
