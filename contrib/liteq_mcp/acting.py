@@ -177,7 +177,7 @@ async def on_queue(call: Call) -> dict[str, Any]:
     app, action, name = call.app, call.arguments["action"], call.arguments["queue"]
     see, by = call.viewer.sight, actor(call)
     reader = Reader(app, see)
-    if not see.sees(name):
+    if not see.covers(name):
         raise Refused(f"there is no queue {name!r:.100}")
     if action != "purge":
         do = pause if action == "pause" else resume

@@ -99,5 +99,5 @@ def operation_of(request: Request, reader: Reader) -> dict[str, Any] | Response:
 
 
 def sees(reader: Reader, queue: str) -> Response | None:
-    """404 for a queue that the viewer does not see; None for another, also for one that is empty."""
-    return None if reader.sight.sees(queue) else problem(404, f"there is no queue {queue!r:.100}")
+    """404 for a queue, or a glob of them, that the viewer does not see; None for another, also an empty one."""
+    return None if reader.sight.covers(queue) else problem(404, f"there is no queue {queue!r:.100}")

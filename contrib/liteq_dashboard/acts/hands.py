@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from liteq.exceptions import LiteqError, StorageError
+from liteq.exceptions import LiteqError, NotEligible, StorageError
 from liteq.operating import Actor
 from liteq_dashboard.http import Reader
 
@@ -36,9 +36,12 @@ def pause(reader: Reader, queue: str, by: Actor, until_s: float | None = None) -
 
 
 def resume(reader: Reader, queue: str, by: Actor) -> str:
-    """Let a queue go on; what was done, in words."""
+    """Let a queue go on; what was done, in words. Raises NotEligible for a pause of more than this viewer sees."""
     storage = reader.app.storage
     pause = storage.queues.paused().of(queue)
+    if pause is not None and not reader.sight.covers(pause.queue):
+        why = f"it is paused with all that fit {pause.queue}, and you do not see all of these"
+        raise NotEligible(queue, "resume", "paused", why)
     if pause is not None and storage.queues.resume(pause.queue, actor=by.name, reason=by.reason, source=by.source):
         return f"{pause.queue} goes on."
     return f"{queue} was not paused."

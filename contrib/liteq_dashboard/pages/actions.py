@@ -164,18 +164,22 @@ def _does_queue(action: str) -> Page:
         name = request.path_args["name"]
         if (unseen := sees(reader, name)) is not None:
             return unseen
-        by = actor(request, "page", request.posted("reason"))
-        match action:
-            case "pause":
-                said = pause(reader, name, by)
-            case "resume":
-                said = resume(reader, name, by)
-            case _:
-                expected = _waiting(reader, name)
-                if request.posted("number").strip().replace(",", "") != expected:
-                    return problem(409, f"{expected} messages wait in {name} now: look again, and type that number")
-                said = f"{purge(reader, name, by):,} messages of {name} were deleted."
-        return redirect(request, link(request.base, "queues", name), said)
+
+        def do() -> Response:
+            by = actor(request, "page", request.posted("reason"))
+            match action:
+                case "pause":
+                    said = pause(reader, name, by)
+                case "resume":
+                    said = resume(reader, name, by)
+                case _:
+                    expected = _waiting(reader, name)
+                    if request.posted("number").strip().replace(",", "") != expected:
+                        return problem(409, f"{expected} messages wait in {name} now: look again, and type that number")
+                    said = f"{purge(reader, name, by):,} messages of {name} were deleted."
+            return redirect(request, link(request.base, "queues", name), said)
+
+        return tried(do)
 
     page.__doc__ = f"Have a queue {action}."
     return page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
+from liteq.utils.globs import is_glob
 from liteq.utils.records import NamedTuple
 
 __all__ = ["ALL", "Sight"]
@@ -23,6 +24,15 @@ class Sight(NamedTuple):
         if self.queues is None:
             return True
         return queue is not None and any(fnmatchcase(queue, glob) for glob in self.queues)
+
+    def covers(self, queue: str) -> bool:
+        """Whether all is within that `queue`, a name or a glob of queues, stands for: of globs, the viewer's own are.
+
+        An act by a glob reaches each queue that fits it, also those that this viewer does not see.
+        """
+        if self.queues is None or not is_glob(queue):
+            return self.sees(queue)
+        return queue in self.queues and "[" not in queue  # which is a set of characters in a viewer's globs alone
 
 
 ALL = Sight()

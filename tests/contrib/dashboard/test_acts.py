@@ -280,6 +280,20 @@ def test_a_queue_is_paused_resumed_and_purged(app: LiteQ, client: Callable[..., 
     assert acts == [("purge", "ann", "page"), ("resume", "ann", "page"), ("pause", "ann", "page")]
 
 
+def test_a_viewer_of_some_queues_pauses_and_resumes_no_others(app: LiteQ, client: Callable[..., Any]) -> None:
+    app.storage.queues.pause("mail*", actor="root")
+    bob, all_mail = client(app, queues=["mail-?"]), client(app, queues=["mail*"])
+    for path in ("queues/mail-1/resume", "api/v1/queues/mail-1/resume"):
+        assert bob.post(path).status == 409, "the others go on by it too"
+        assert [one.queue for one in paused(app)] == ["mail*"]
+    for path in ("queues/mail-*/pause", "api/v1/queues/mail-*/pause"):
+        assert bob.post(path).status == 404, "`mail-?` fits it, and it fits more"
+    assert [one.queue for one in paused(app)] == ["mail*"]
+    assert all_mail.post("queues/mail-1/resume").status == 303
+    assert bob.post("queues/mail-%3F/pause").status == 303
+    assert [one.queue for one in paused(app)] == ["mail-?"]
+
+
 def paused(app: LiteQ) -> list[Any]:
     found = app.storage.queues.paused()
     return list(found.values()) if isinstance(found, dict) else list(found)
