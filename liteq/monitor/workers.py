@@ -16,7 +16,19 @@ from liteq.storage.claiming.workers import WorkerRecord
 from liteq.utils.names import is_built_in
 from liteq.utils.text import iso_time
 
-__all__ = ["GATEWAY", "LATE_MS", "OFFSET", "STAGE", "documents", "late_ms", "living", "published", "worker", "workers"]
+__all__ = [
+    "GATEWAY",
+    "LATE_MS",
+    "OFFSET",
+    "STAGE",
+    "documents",
+    "is_within",
+    "late_ms",
+    "living",
+    "published",
+    "worker",
+    "workers",
+]
 
 GATEWAY = "gateway"  # in the facts of a gateway, which runs nothing: it lends messages to programs (edge/presence.py)
 OFFSET = "clock_offset_s"  # in a worker's facts: how far its wall clock was ahead of the monotonic one at its last beat
@@ -71,6 +83,12 @@ def worker(app: App, name: str, see: Sight = ALL) -> dict[str, Any] | None:
     return {**document, "tasks": None if hidden else facts.get("tasks"), "facts": {} if hidden else tells}
 
 
+def is_within(app: App, name: str, see: Sight) -> bool:
+    """Whether all that is called `name` takes from nothing but what is seen: what it is told reaches no other queue."""
+    found = [one for one in app.storage.reader.workers() if one.name == name]
+    return all(see.covers(queue) for one in found for queue in (*_queues(one), *_globs(one)))
+
+
 def published(tasks: Iterable[str]) -> list[str] | None:
     """The names of tasks as a worker tells them in its facts, without liteq's own; None where they are too many."""
     names = sorted(name for name in tasks if not is_built_in(name))
@@ -80,6 +98,10 @@ def published(tasks: Iterable[str]) -> list[str] | None:
 def _queues(one: WorkerRecord) -> list[str]:
     told = one.facts.get("queues")
     return [str(queue) for queue in told] if isinstance(told, list) else []
+
+
+def _globs(one: WorkerRecord) -> list[str]:
+    return [str(glob) for glob in one.facts.get("globs") or ()]
 
 
 def _memory(one: WorkerRecord) -> int | None:
@@ -102,7 +124,7 @@ def _document(one: WorkerRecord, *, up: bool, see: Sight) -> dict[str, Any]:
     facts = one.facts
     queues = [queue for queue in _queues(one) if see.sees(queue)]
     whole = see.queues is None or len(queues) == len(_queues(one))
-    globs = [str(glob) for glob in facts.get("globs") or ()] if whole else []
+    globs = _globs(one) if whole else []
     weights = facts.get("weights")
     weights = weights if isinstance(weights, dict) else {}
     slots, load = facts.get("concurrency"), facts.get("loadavg")

@@ -9,8 +9,10 @@ from liteq import LiteQ
 from liteq.exceptions import closest
 from liteq.monitor.tasks.search import quoted
 from liteq.monitor.tasks.tasks import tasks
+from liteq.monitor.workers import is_within
 from liteq.monitor.workers import worker as document_of
 from liteq.monitor.workers import workers as documents_of
+from liteq_dashboard.acts.acting import sees
 from liteq_dashboard.acts.asking import Asked, Field, carry_out, confirm
 from liteq_dashboard.http import Reader, Request, Response, Route
 from liteq_dashboard.links import link
@@ -47,8 +49,8 @@ def worker(request: Request, reader: Reader) -> Response:
         return _none(request)
     running = tasks(reader.app, f"state:leased worker:{quoted(found['name'])}", None, SHOWN, reader.sight)
     return html(
-        request, "worker.html", part=request.get("part") or None, it=found, running=running, actions=ACTIONS,
-        facts=_facts(found["facts"]),
+        request, "worker.html", part=request.get("part") or None, it=found, running=running,
+        actions=ACTIONS if is_within(reader.app, found["name"], reader.sight) else (), facts=_facts(found["facts"]),
     )  # fmt: skip
 
 
@@ -61,11 +63,21 @@ def _facts(told: dict[str, Any]) -> list[tuple[str, Any]]:
     ]
 
 
+def _told_to(request: Request, reader: Reader) -> dict[str, Any] | Response:
+    """The worker of the path, for a viewer who may tell it something; else the problem."""
+    found = document_of(reader.app, request.path_args["name"], reader.sight)
+    if found is None or request.path_args["action"] not in ACTIONS:
+        return _none(request)
+    if not is_within(reader.app, found["name"], reader.sight):
+        return problem(403, "it takes from other queues too: only a viewer of all of them may tell it something")
+    return found
+
+
 def ask(request: Request, reader: Reader) -> Response:
     """The page that asks before a worker is told something."""
-    found, action = document_of(reader.app, request.path_args["name"], reader.sight), request.path_args["action"]
-    if found is None or action not in ACTIONS:
-        return _none(request)
+    found, action = _told_to(request, reader), request.path_args["action"]
+    if isinstance(found, Response):
+        return found
     asked = Asked(
         f"{label(action)}: {found['name']}", TEXT[action], label(action), _command(action, found["name"]),
         _fields(action), is_grave=action == "stop",
@@ -75,9 +87,11 @@ def ask(request: Request, reader: Reader) -> Response:
 
 def tell(request: Request, reader: Reader) -> Response:
     """Tell the worker, and say what it answered."""
-    found, action = document_of(reader.app, request.path_args["name"], reader.sight), request.path_args["action"]
-    if found is None or action not in ACTIONS:
-        return _none(request)
+    found, action = _told_to(request, reader), request.path_args["action"]
+    if isinstance(found, Response):
+        return found
+    if action == "consume" and (unseen := sees(reader, request.posted("queue").strip())) is not None:
+        return unseen
     name = found["name"]
     return carry_out(
         request, reader, lambda: _told(reader.app, action, name, request.posted), action=f"worker {action}",

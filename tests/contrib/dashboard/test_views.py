@@ -264,3 +264,15 @@ def test_a_task_is_shown_with_those_of_its_batch(client, app):
     assert "In a batch of 2, with" in page.words()
     assert f"tasks/{ids[1]}" in page.text
     assert client(app).get(f"api/v1/tasks/{ids[0]}").json["batch"]["ids"] == ids
+
+
+def test_a_worker_of_other_queues_too_is_not_told_what_to_do_by_a_viewer_of_some(client, app):
+    for name, facts in (("both", b'{"queues": ["mail", "slow"]}'), ("all", b'{"queues": ["mail"], "globs": ["*"]}')):
+        app.storage.register_worker(WorkerIdentity(new_id(), name, "host", "boot", 1, "1"), facts)
+        for ask in (client(app, queues=["mail"]).get, client(app, queues=["mail"]).post):
+            assert ask(f"workers/{name}/stop").status == 403
+        assert client(app).get(f"workers/{name}/stop").status == 200
+    app.storage.register_worker(WorkerIdentity(new_id(), "own", "host", "boot", 1, "1"), b'{"queues": ["mail"]}')
+    ann = client(app, queues=["mail"])
+    assert ann.post("workers/own/consume", {"queue": "slow"}).status == 404
+    assert ann.post("workers/own/stop").status == 303
