@@ -41,8 +41,7 @@ async def send_task(call: Call) -> dict[str, Any]:
     args, kwargs, options = call.get("args", []), call.get("kwargs", {}), call.get("options", {})
     if is_reserved(name):
         raise Refused(f"name: {name:.200} is a task of liteq's own, which is not sent by hand")
-    queue = queue_of_call(app, name, options)
-    _seen(call, queue, name)
+    queue = _seen(call, queue_of_call(app, name, options, args, kwargs), name)
     known = app.tasks.find(name)
     if known is not None and known.typing:  # else a person would be asked for what can only fail
         await tried(call, lambda: known.check_arguments(args, kwargs))
@@ -63,9 +62,13 @@ def _shown(args: list[Any], kwargs: dict[str, Any]) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
-def _seen(call: Call, queue: str, name: str) -> None:
+def _seen(call: Call, queue: str | None, name: str) -> str:
+    """`queue`, where the viewer sees it. Raises Refused."""
+    if queue is None:
+        raise Refused(f"{name}: its route cannot tell the queue of these arguments")
     if not call.viewer.sight.sees(queue):
         raise Refused(f"{name} goes to a queue that you do not see")
+    return queue
 
 
 async def _sent(call: Call, sent: Any, name: str, queue: str) -> dict[str, Any]:
@@ -99,8 +102,7 @@ def _own(name: str, task: Any) -> ToolOf:
 
     async def run(call: Call) -> dict[str, Any]:
         args, kwargs = _made(signature, dict(call.arguments))
-        queue = queue_of_call(call.app, task.name)
-        _seen(call, queue, task.name)
+        queue = _seen(call, queue_of_call(call.app, task.name, args=args, kwargs=kwargs), task.name)
         return await _sent(call, await tried(call, lambda: task.apply_async(args, kwargs)), task.name, queue)
 
     about = doc_of(task.run) or f"Run the task {task.name}."
@@ -145,8 +147,8 @@ async def _start(call: Call, known: dict[str, Any]) -> dict[str, Any]:
     flow = known.get(name)
     if flow is None:
         raise Refused(f"name: there is no workflow {name!r:.100}{meant(name, known, 'the app has none')}")
-    queue, start = await _starting(call, name, flow, dict(call.get("input", {})))
-    _seen(call, queue, name)
+    routed, start = await _starting(call, name, flow, dict(call.get("input", {})))
+    queue = _seen(call, routed, name)
     app, by = call.app, actor(call)
 
     def begin() -> tuple[Any, bool]:
@@ -161,12 +163,13 @@ async def _start(call: Call, known: dict[str, Any]) -> dict[str, Any]:
     return {"id": run.id, "name": name, "state": "PENDING", "queue": queue, "message": f"The run {run.id} {said}."}
 
 
-async def _starting(call: Call, name: str, found: Any, given: dict[str, Any]) -> tuple[str, Start]:
+async def _starting(call: Call, name: str, found: Any, given: dict[str, Any]) -> tuple[str | None, Start]:
     """The queue of a workflow or a flow, and what starts a run of it under an id. Raises Refused for its input."""
     if isinstance(found, Path):
         return await looking(call.app, flow_of, call.app, found, given)
     args, kwargs = _checked_input(signature_of(found), given)
-    return found.queue or queue_of_call(call.app, name), lambda id_: found.options(id=id_).start(*args, **kwargs)
+    queue = queue_of_call(call.app, name, args=args, kwargs=kwargs)
+    return queue, lambda id_: found.options(id=id_).start(*args, **kwargs)
 
 
 def _checked_input(signature: Signature, given: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:

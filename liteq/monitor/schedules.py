@@ -17,6 +17,7 @@ from liteq.context.display import redacted
 from liteq.exceptions import LiteqError
 from liteq.monitor.access.sight import ALL, Sight
 from liteq.schedules import BaseSchedule, NeverDue, from_document
+from liteq.sending.destination import queue_for
 from liteq.serialization import decode
 from liteq.storage.sending.periodic import ScheduleRecord
 from liteq.utils.text import iso_time
@@ -28,6 +29,7 @@ SHOWN_TIMES = 5
 WITH_RUNS = 40  # entries of a list whose runs are looked up; beyond, only those of one entry are
 MOST_STEPS = 200  # of a schedule's times, looking back for those before now
 FAR_BACK = timedelta(days=4 * 366)
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def schedules(app: App, see: Sight = ALL) -> dict[str, Any]:
@@ -48,19 +50,21 @@ def schedule(app: App, name: str, see: Sight = ALL) -> dict[str, Any] | None:
 
 def queue_of(app: App, record: ScheduleRecord) -> str | None:
     """The queue to which an entry's runs go; None for a canvas, whose tasks may go to several."""
-    signature = decode(record.signature)
-    if signature.get("subtask_type"):
+    sent = decode(record.signature)
+    if sent.get("subtask_type"):
         return None
-    return queue_of_call(app, signature["task"], signature.get("options") or {})
+    return queue_of_call(app, sent["task"], sent.get("options") or {}, sent.get("args") or (), sent.get("kwargs") or {})
 
 
-def queue_of_call(app: App, task: str, options: Mapping[str, Any] = MappingProxyType({})) -> str:
-    """The queue to which a call of the task would go, by its routes, as far as they do not look at its arguments."""
+def queue_of_call(
+    app: App, task: str, options: Mapping[str, Any] = NOTHING, args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] = NOTHING,
+) -> str | None:  # fmt: skip
+    """The queue to which this call would go; None where it would be refused, or its route raises."""
     try:
-        routed = app.publisher.router.route(task, (), {}, options, app.tasks.find(task))
-    except LiteqError:
-        routed = {}
-    return str(options.get("queue") or routed.get("queue") or app.conf.task_default_queue)
+        return queue_for(app, task, args, kwargs, options)
+    except Exception:  # noqa: BLE001 - a route is a function of the program's
+        return None
 
 
 def in_words(document: bytes) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from liteq.context import App
 from liteq.exceptions import QueueNotFound
 from liteq.routing.queues import declared_queues, takes
 from liteq.routing.routes import queue_name
 from liteq.utils.names import checked_name
 
-__all__ = ["existing", "queue_of"]
+__all__ = ["existing", "queue_for", "queue_of", "routed"]
 
 
 def queue_of(options: Mapping[str, Any], conf: Any) -> str | None:
@@ -40,3 +41,18 @@ def existing(queue: str, conf: Any) -> str:
     if queue not in known and queue != conf.task_default_queue:
         raise QueueNotFound(f"there is no queue {queue!r} in task_queues, and task_create_missing_queues is off")
     return queue
+
+
+def routed(router: Any, defaults: Any, args: Any, kwargs: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a call over those of its route, where routes look at calls. `defaults`: those of its task."""
+    if defaults.static or (defaults.inherits and router.is_static):
+        return options
+    return {**router.route(defaults.name, args, kwargs, options, defaults.task), **options}
+
+
+def queue_for(app: App, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+    """The queue to which this call would go. Raises what its route raises, and QueueNotFound."""
+    publisher, conf = app.publisher, app.conf
+    defaults = publisher.defaults(name)
+    found = routed(publisher.router, defaults, args, kwargs, dict(options))
+    return existing(queue_of(found, conf) or defaults.queue, conf)

@@ -19,7 +19,7 @@ from liteq.message import Flag, Message
 from liteq.policy.kept import checked_tags, log_keep_ms
 from liteq.policy.times import limits_s, span_ms
 from liteq.routing.routes import Router
-from liteq.sending.destination import existing, queue_of
+from liteq.sending.destination import existing, queue_of, routed
 from liteq.sending.kept import MORE_BY_CALL, mark_kept
 from liteq.sending.keys import KEYED_BY_CALL, add_keys, document_of_keys, keyed_task
 from liteq.sending.options import DOCUMENTED, FORM, OF_A_CALL, OF_THE_TASK, PROPERTIES, check_options
@@ -305,9 +305,7 @@ class Publisher(RowMaker):
         conf, clock = self._app.conf, self._app.clock
         if not OF_A_CALL.issuperset(options) and not signals.before_task_publish.receivers:  # else: by `announce`
             check_options(self._app, d.name, args, kwargs, options)
-        if not d.static and not (d.inherits and self.router.is_static):
-            task = self._app.tasks.get(d.name)
-            options = {**self.router.route(d.name, args, kwargs, options, task), **options}
+        options = routed(self.router, d, args, kwargs, options)
         vault = None if d.unique is None and UNIQUE.isdisjoint(options) else self._app.content.vault
         flags, rule = exclude(d.unique, d.name, d.task, args, kwargs, options, flags, vault)
         due_ms, delay_ms = due(options, clock, blocked=awaits is not None)

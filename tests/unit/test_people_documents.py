@@ -109,6 +109,26 @@ def test_the_queue_of_a_call_is_that_of_its_route(app):
     assert queue_of_call(app, "count", {"queue": "other"}) == "other"
 
 
+def test_the_queue_that_a_task_declares_is_that_of_its_schedule(app):
+    app.task(name="print", queue="paper")(lambda: None)
+    app.schedules.add("prints", 60, "print")
+    assert schedule(app, "prints")["queue"] == "paper"
+    assert schedule(app, "prints", Sight(("celery",))) is None
+    assert schedule(app, "prints", Sight(("paper",))) is not None
+
+
+def test_a_route_that_looks_at_the_arguments_gets_those_of_the_schedule(tmp_path):
+    def by_tenant(name, args, kwargs, options, task=None, **_more):
+        return {"queue": f"of-{kwargs['tenant']}"}
+
+    app = LiteQ("people", broker=f"sqlite:///{tmp_path / 'q.db'}", task_routes=by_tenant)
+    app.task(name="bill")(lambda tenant="": None)
+    app.schedules.add("bills", 60, "bill", kwargs={"tenant": "acme"})
+    app.schedules.add("wrong", 60, "bill")
+    assert {one["name"]: one["queue"] for one in schedules(app)["items"]} == {"bills": "of-acme", "wrong": None}
+    assert [one["name"] for one in schedules(app, Sight(("*",)))["items"]] == ["bills"]
+
+
 # -- workers
 
 

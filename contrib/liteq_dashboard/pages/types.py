@@ -110,17 +110,20 @@ def send(request: Request, reader: Reader) -> Response:
     name = request.path_args["name"]
     if document_of(reader.app, name, reader.sight) is None:
         return _none(request)
-    queue = queue_of_call(reader.app, name)
+    try:
+        args, kwargs = _arguments(request)
+    except ValueError as exc:
+        return problem(409, str(exc))
+    queue = queue_of_call(reader.app, name, args=args, kwargs=kwargs)
     if not reader.sight.sees(queue):
         return problem(403, f"it would go to a queue that you do not see: {name}")
     return carry_out(
-        request, reader, lambda: _send(reader.app, name, request), action="send", target=name, queue=queue,
+        request, reader, lambda: _send(reader.app, name, args, kwargs), action="send", target=name, queue=queue,
         back=link(request.base, "types", name), said=f"{name} was sent.",
     )  # fmt: skip
 
 
-def _send(app: LiteQ, name: str, request: Request) -> None:
-    args, kwargs = _arguments(request)
+def _send(app: LiteQ, name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
     known = app.tasks.find(name)
     try:
         if known is None:

@@ -210,6 +210,19 @@ def test_to_a_queue_that_is_not_seen_nothing_is_sent(client, app):
     assert client(app, "admin", queues=["mail"]).post("types/write/send", {"arg.to": "x"}).status in {403, 404}
 
 
+def test_the_queue_that_a_task_declares_or_its_arguments_lead_to_is_looked_at_before_one_is_sent(client, app):
+    app.task(name="print", queue="paper")(lambda: None)
+    app.task(name="bill")(lambda tenant="": None)
+    app.conf.task_routes = lambda name, args, kwargs, options, **_: kwargs.get("tenant") and f"of-{kwargs['tenant']}"
+    tally = Tally()
+    tally.ran(0.1, 0.1)
+    app.storage.stats.add({(name, "mail", "succeeded", ""): tally for name in ("print", "bill")})
+    ann = client(app, queues=["mail", "celery", "of-acme"])
+    assert ann.post("types/print/send").status == 403
+    assert ann.post("types/bill/send", {"arg.tenant": "other"}).status == 403
+    assert ann.post("types/bill/send", {"arg.tenant": "acme"}).status == 303
+
+
 @pytest.mark.parametrize(
     "path", ["schedules/letters/run", "types/write/send", "types/write/rate-limit", "workers/w/stop"]
 )
