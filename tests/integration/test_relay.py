@@ -109,6 +109,36 @@ def test_results_come_back_and_a_chain_goes_on_by_them(here: LiteQ, there: LiteQ
         failing.get()
 
 
+def test_a_result_that_is_gone_there_holds_up_no_other(here: LiteQ, there: LiteQ) -> None:
+    add = here.tasks["shop.add"]
+    purged, other = add.apply_async((1, 1), queue="mail", priority=9), add.delay(2, 2)
+    with running(there) as served, relayed(here, served.port, results=True, queues=["mail", "celery"]):
+        wait_for(lambda: sorted(arrived(there)) == sorted([purged.id, other.id]), within_s=60, what="both are there")
+        there.storage.purge(["mail"])
+        drain(there)
+        wait_for(lambda: other.state == "SUCCESS", within_s=10, what="the other has ended")
+        wait_for(lambda: purged.state == "FAILURE", within_s=10, what="it is not waited for in vain")
+    with pytest.raises(RemoteError, match="no such task"):
+        purged.get()
+
+
+def test_a_call_ends_with_the_result_of_the_one_that_holds_its_unique_key_there(
+    here: LiteQ, there: LiteQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replies: list[Any] = []
+    send = Client.send
+    monkeypatch.setattr(Client, "send", lambda self, calls: replies.append(send(self, calls)) or replies[-1])
+    for app in (here, there):
+        app.task(name="shop.once", unique=app is there)(lambda n: n * 2)
+    holder = there.tasks["shop.once"].delay(4)
+    asked = here.tasks["shop.once"].delay(4)
+    with running(there) as served, relayed(here, served.port, results=True):
+        wait_for(lambda: len(replies) == 1, within_s=60, what="it was taken for the other one")
+        drain(there)
+        wait_for(lambda: asked.state == "SUCCESS", within_s=10, what="it has ended")
+    assert (asked.get(), arrived(there)) == (8, [holder.id])
+
+
 def test_a_message_that_is_refused_is_a_dead_letter_and_holds_up_none(
     here: LiteQ, there: LiteQ, tmp_path: Path
 ) -> None:

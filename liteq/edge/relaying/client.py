@@ -19,6 +19,7 @@ from liteq.utils.records import NamedTuple
 __all__ = ["Away", "Client", "Reply"]
 
 REFUSED: Final = frozenset({400, 403, 413})  # a 404 is a wrong address: no message is to blame
+GONE: Final = 404  # of a task that was taken: it was deleted, or its result has expired
 LONGEST: Final = 16 << 20  # bytes of an answer that are read
 
 
@@ -62,12 +63,13 @@ class Client:
         """Send calls, all or none of them. Raises Away."""
         reply = self._call("POST", "/v1/tasks", orjson.dumps(calls))
         taken = None if reply.detail else reply.document.get("tasks")
-        if not reply.detail and not (isinstance(taken, list) and len(taken) == len(calls)):
+        each = isinstance(taken, list) and len(taken) == len(calls) and all(isinstance(one, dict) for one in taken)
+        if not reply.detail and not each:
             raise Away(f"{self.url} answered 200, but not as a gateway does: is it the address of one?")
         return reply
 
     def task(self, id_: str) -> Reply:
-        """Ask for the state of a task. Raises Away."""
+        """Ask for the state of a task that was taken; refused where it is there no more. Raises Away."""
         return self._call("GET", f"/v1/tasks/{quote(id_, safe='')}", None)
 
     def interrupt(self) -> None:
@@ -97,7 +99,7 @@ class Client:
             return Reply(document)
         detail = document.get("detail") if isinstance(document, dict) else None
         text = f"{self.url} answered {status}: {detail or data[:200].decode('utf-8', 'replace')}"
-        if status in REFUSED:
+        if status in REFUSED or (method == "GET" and status == GONE and detail):  # of the gateway, and no proxy's
             return Reply(document, text)
         raise Away(text, _seconds(headers.get("Retry-After")))
 

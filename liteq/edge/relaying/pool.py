@@ -24,6 +24,7 @@ from liteq.edge.relaying.client import Away, Client
 from liteq.exceptions import BadMessage, LeaseLost, RemoteError
 from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Ran, Release
 from liteq.serialization import encode, encode_error, kind_of
+from liteq.utils.records import NamedTuple
 from liteq.worker.pool.base import Loop, RunningLease
 from liteq.worker.pool.page import StepNow
 
@@ -36,6 +37,13 @@ BATCH: Final = 200  # calls of one request
 BATCH_BYTES: Final = 512 * 1024  # ... and their size, unless one alone is larger: half of what a gateway takes
 FIRST_S, LONGEST_S = 0.2, 30.0  # between two attempts while the gateway is away
 ASK_S: Final = 1.0  # between two looks for results
+
+
+class Taken(NamedTuple):
+    """A lease that the gateway has taken; `id`: of the task there, which may be another that has its unique key."""
+
+    lease: Lease
+    id: str
 
 
 class PostPool:
@@ -55,7 +63,7 @@ class PostPool:
         self._results = results
         self._changed = threading.Condition()
         self._waiting: dict[int, Lease] = {}  # in the order in which they came
-        self._there: dict[int, Lease] = {}  # taken by the gateway; their results are awaited
+        self._there: dict[int, Taken] = {}  # their results are awaited
         self._outcomes: list[tuple[Lease, Outcome]] = []
         self._sending: dict[int, Lease] = {}
         self._ended = False
@@ -96,7 +104,7 @@ class PostPool:
 
     def leases(self) -> list[Lease]:
         with self._changed:
-            held = [*self._sending.values(), *self._waiting.values(), *self._there.values()]
+            held = [*self._sending.values(), *self._waiting.values(), *(one.lease for one in self._there.values())]
             return [*held, *(lease for lease, _ in self._outcomes)]
 
     def tend(self, _now: float) -> float | None:
@@ -105,7 +113,7 @@ class PostPool:
     def take_back(self) -> list[Lease]:
         """Those that were not sent, and those whose results are awaited: another relay goes on with these."""
         with self._changed:
-            taken = [*self._waiting.values(), *self._there.values()]
+            taken = [*self._waiting.values(), *(one.lease for one in self._there.values())]
             self._waiting.clear()
             self._there.clear()
         if self._away:  # nothing is known to be under way: the attempt may last
@@ -228,8 +236,8 @@ class PostPool:
     def _post(self, batch: Sequence[tuple[Lease, dict[str, Any]]]) -> None:
         reply = self._client.send([call for _, call in batch])
         if not reply.detail:
-            for lease, _ in batch:
-                self._taken(lease)
+            for (lease, _), told in zip(batch, reply.document["tasks"], strict=True):
+                self._taken(Taken(lease, str(told.get("id") or lease.id)))
         elif len(batch) == 1:
             ((lease, _),) = batch
             logger.error("%s[%s] is a dead letter: %s", lease.task, lease.id, reply.detail)
@@ -239,19 +247,20 @@ class PostPool:
             self._post(batch[:half])
             self._post(batch[half:])
 
-    def _taken(self, lease: Lease) -> None:
+    def _taken(self, one: Taken) -> None:
+        lease = one.lease
         if self._results:
             with self._changed:
                 if self._sending.pop(lease.token, None) is not None:
-                    self._there[lease.token] = lease
+                    self._there[lease.token] = one
                 self._changed.notify_all()
         else:
             self._ends(lease, Ack(None if lease.flags & Flag.IGNORE_RESULT else b"null"))
 
     def _ends(self, lease: Lease, outcome: Outcome) -> None:
         with self._changed:
-            known = self._sending.pop(lease.token, None) or self._there.pop(lease.token, None)
-            if known is None:
+            sent, taken = self._sending.pop(lease.token, None), self._there.pop(lease.token, None)
+            if sent is None and taken is None:
                 return  # abandoned, or given back
             self._outcomes.append((lease, outcome))
         with suppress(BlockingIOError, OSError):
@@ -266,18 +275,18 @@ class PostPool:
                 if self._ended:
                     return
                 there = list(self._there.values())
-            for lease in there:
+            for one in there:
                 try:
-                    self._look(lease)
+                    self._look(one)
                 except Away:  # the other thread tells of it
                     break
                 except Exception:
-                    logger.exception("the result of %s[%s] cannot be read", lease.task, lease.id)
+                    logger.exception("the result of %s[%s] cannot be read", one.lease.task, one.id)
             with self._changed:
                 self._changed.wait_for(lambda: self._ended, ASK_S)
 
-    def _look(self, lease: Lease) -> None:
-        reply = self._client.task(lease.id)
+    def _look(self, one: Taken) -> None:
+        lease, reply = one.lease, self._client.task(one.id)
         if reply.detail:
             self._ends(lease, DeadLetter(encode_error(RemoteError(reply.detail, type_name="Refused"))))
             return
