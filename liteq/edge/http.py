@@ -72,6 +72,12 @@ class Request(NamedTuple):
     client: str
     environ: Environ
 
+    @property
+    def below(self) -> str:
+        """The path below which a framework has the gateway; "" where it is served by itself."""
+        script: str = self.environ.get("SCRIPT_NAME", "")
+        return script.encode("latin-1", "replace").decode("utf-8", "replace")  # PEP 3333: bytes, as text
+
     def body(self, limit: int) -> bytes:
         """The body. Raises Problem where it is longer than `limit` bytes, before it is read; or comes too slowly."""
         if "transfer-encoding" in self.headers:

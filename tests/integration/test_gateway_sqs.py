@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from liteq import LiteQ
+from liteq.edge import gateway
 from liteq.exceptions import StorageFull
 from liteq.states import State
 
@@ -265,6 +268,25 @@ def signed(served: Running, body: bytes, *, date: str | None = None, target: str
     asked = AWSRequest("POST", f"http://127.0.0.1:{served.port}/", data=body, headers=headers)
     SigV4Auth(Credentials("AKSHOP", "shop-secret"), "sqs", "eu-central-1").add_auth(asked)
     return dict(asked.headers.items())
+
+
+@pytest.mark.parametrize("below", ["/in/queues", "/Büro"])
+@pytest.mark.parametrize("path", ["", "/"])
+def test_in_a_framework_the_whole_path_is_what_was_signed(app: LiteQ, tmp_path: Path, below: str, path: str) -> None:
+    door, body = gateway(app, key_file=key_file(tmp_path, **KEYS)), b'{"QueueName": "mail"}'
+    headers = {"X-Amz-Target": "AmazonSQS.GetQueueUrl"}
+    asked = AWSRequest("POST", f"https://shop.example{quote(below)}{path}", data=body, headers=headers)
+    SigV4Auth(Credentials("AKSHOP", "shop-secret"), "sqs", "eu-central-1").add_auth(asked)
+    environ = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in asked.headers.items()}
+    environ |= {
+        "REQUEST_METHOD": "POST", "SCRIPT_NAME": below.encode().decode("latin-1"), "PATH_INFO": path,
+        "HTTP_HOST": "shop.example", "CONTENT_LENGTH": str(len(body)), "wsgi.input": BytesIO(body),
+        "wsgi.url_scheme": "https",
+    }  # fmt: skip
+    told: list[str] = []
+    answer = b"".join(door(environ, lambda status, _headers: told.append(status)))
+    assert told == ["200 OK"], answer
+    assert json.loads(answer) == {"QueueUrl": f"https://shop.example{quote(below)}/000000000000/mail"}
 
 
 def test_the_same_request_does_nothing_twice(app: LiteQ, served: Running) -> None:

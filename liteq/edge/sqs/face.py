@@ -102,7 +102,7 @@ class Face:
         if not isinstance(asked, dict):
             raise Refused("InvalidParameterValue", "the body is a JSON object")
         host = request.headers.get("host", "localhost")
-        base = f"{request.environ.get('wsgi.url_scheme', 'http')}://{host}{request.environ.get('SCRIPT_NAME', '')}"
+        base = f"{request.environ.get('wsgi.url_scheme', 'http')}://{host}{quote(request.below)}"
         return action(Call(key, asked, base, once))
 
     # -- sending -------------------------------------------------------------------------------------------------------

@@ -102,7 +102,7 @@ def _signature(request: Request, body: bytes, found: re.Match[str], signed: list
     canonical = "\n".join(
         [
             request.method,
-            _path(request.environ.get("RAW_PATH") or quote(request.path, safe="/-_.~")),
+            _path(request.environ.get("RAW_PATH") or quote(request.below + request.path, safe="/-_.~")),
             _query(request.environ.get("QUERY_STRING", "")),
             *(f"{name}:{' '.join(request.headers.get(name, '').split())}" for name in signed),
             "",
