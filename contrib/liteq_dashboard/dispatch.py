@@ -207,7 +207,10 @@ class Dashboard:
             return answer(request, self.reader(request), self.table)
 
         if request.method not in {"GET", "HEAD"}:
-            return page()
+            nonce = request.posted("nonce")
+            sent = hashlib.blake2b(repr(sorted(request.form.items())).encode("utf-8", "replace")).digest()
+            key = (request.viewer, request.path, sent)
+            return self.once.acted(key, page, _is_done) if nonce and request.viewer is not ANYBODY else page()
         if request.get("q"):
             with self.once.turn(request.viewer.name) as has_come:
                 if not has_come:
@@ -282,6 +285,11 @@ class Dashboard:
             return Response(found.status, found.headers, found.body)
         page = html(request, "problem.html", found.status, title=found.title, detail=found.detail)
         return replace(page, headers={**found.headers, **page.headers})
+
+
+def _is_done(response: Response) -> bool:
+    """Whether an act was done: then it leads on. A form that was refused may be sent once more."""
+    return response.status == 303
 
 
 def _is_read(query: str) -> bool:

@@ -1,8 +1,9 @@
-"""Two equal reads at once are one; and one search a viewer at a time."""
+"""Two equal reads at once are one, a form that is sent twice acts once; and one search a viewer at a time."""
 
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ __all__ = ["Once"]
 T = TypeVar("T")
 
 WAITING = 2  # behind the one that runs: each holds a thread
+MOST_ACTS = 1_000  # whose answers are kept: a form is sent twice within seconds
 
 
 class Once:
@@ -22,6 +24,7 @@ class Once:
         self._lock = threading.Lock()
         self._under_way: dict[Hashable, Future[object]] = {}
         self._turns: dict[Hashable, tuple[threading.Lock, int]] = {}
+        self._acts: OrderedDict[Hashable, object] = OrderedDict()  # the answers to the last acts
 
     def shared(self, key: Hashable, read: Callable[[], T]) -> tuple[T, bool]:
         """The document of `read`, or of an equal read that is under way; and whether it is another's.
@@ -46,6 +49,26 @@ class Once:
         finally:
             with self._lock:
                 del self._under_way[key]
+
+    def acted(self, key: Hashable, act: Callable[[], T], is_done: Callable[[T], bool]) -> T:
+        """The answer of `act`; where the same was done before, or is under way, that one's. What failed is tried anew.
+
+        As far as this process knows: another one has its own memory.
+        """
+
+        def once() -> T:
+            with self._lock:
+                if key in self._acts:
+                    return self._acts[key]  # type: ignore[return-value]
+            found = act()
+            if is_done(found):
+                with self._lock:
+                    self._acts[key] = found
+                    while len(self._acts) > MOST_ACTS:
+                        self._acts.popitem(last=False)
+            return found
+
+        return self.shared(key, once)[0]
 
     @contextmanager
     def turn(self, key: Hashable) -> Iterator[bool]:

@@ -330,6 +330,20 @@ def test_one_search_a_viewer_at_a_time_and_few_wait(app, eventually):
     assert [a.status for a in others] == [200]
 
 
+def test_a_form_that_is_sent_twice_acts_once(board):
+    def post(nonce, viewer=ADMIN, n="1"):
+        form = {"nonce": [nonce], "n": [n]}
+        return board.ask("POST", "things/a", viewer, headers=OWN, form=form).headers.get("location")
+
+    assert [post("x"), post("x")] == ["/ops/things"] * 2
+    assert len(board.done) == 1
+    for again in (post("y"), post("x", n="2"), post("x", Viewer("bob", "admin"))):
+        assert again == "/ops/things"
+    assert [(name, n) for name, _, n in board.done] == [("ann", "1"), ("ann", "1"), ("ann", "2"), ("bob", "1")]
+    post("z", Viewer("cid", "viewer"))
+    assert post("z", Viewer("cid", "admin")) == "/ops/things", "what was refused is no act"
+
+
 def test_another_viewer_never_gets_an_answer_that_was_made_for_one(app):
     slow = Slow(app, "api/v1/x")
     slow.ask("api/v1/x", "")
