@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from liteq.exceptions import MessageNotFound, NotEligible
+from liteq.exceptions import (
+    BadMessage,
+    MessageNotFound,
+    NotEligible,
+    PayloadTooLarge,
+    QueueNotFound,
+    WorkflowError,
+)
 from liteq.monitor import operations as monitor
 from liteq.operating import Actor
 from liteq.utils.text import printable
@@ -73,15 +80,22 @@ def refused(viewer: Viewer, action: str) -> Response | None:
 
 
 def tried(act: Callable[[], Response]) -> Response:
-    """The answer of `act`, or the problem that stopped it: 404 not there, 409 not in this state, 400 wrong."""
+    """The answer of `act`, or the problem that stopped it: 404 not there, 409 not in this state, 400 or 413 wrong.
+
+    Errors of the storage go on: a program may try again then, and with what is wrong it never succeeds.
+    """
     try:
         return act()
     except MessageNotFound as error:
         return problem(404, str(error))
     except NotEligible as error:
         return problem(409, str(error))
-    except ValueError as error:
+    except PayloadTooLarge as error:
+        return problem(413, str(error))
+    except (ValueError, BadMessage, QueueNotFound) as error:
         return problem(400, str(error))
+    except WorkflowError as error:
+        return problem(409, str(error))
 
 
 def operation_of(request: Request, reader: Reader) -> dict[str, Any] | Response:

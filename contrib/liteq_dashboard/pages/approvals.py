@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from liteq.exceptions import AlreadyDecided, LiteqError, NoSuchApproval, RunNotFound
+from liteq.exceptions import AlreadyDecided, BadMessage, LiteqError, NoSuchApproval, RunNotFound
 from liteq.monitor.access.sight import Sight
 from liteq.monitor.runs.approvals import approval, approvals, decision
 from liteq_dashboard.acts.acting import note
@@ -87,7 +87,7 @@ def _decided(request: Request, reader: Reader, found: dict[str, Any] | None, *, 
         return _shown(request, reader, 422, str(exc), exc.field)
     except (AlreadyDecided, NoSuchApproval, RunNotFound) as exc:
         return _late(request, reader, exc)
-    except ValueError as exc:
+    except (ValueError, BadMessage) as exc:
         return _shown(request, reader, 422, str(exc))
     if not new:
         return redirect(request, "approvals", str(TEXTS["decided_before"]).format(title, word))

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from markupsafe import Markup
 
-from liteq.exceptions import LiteqError
+from liteq.exceptions import LiteqError, StorageError
 from liteq.message import new_id
 from liteq.monitor.runs.workflow_list import workflows
 from liteq.monitor.runs.workflows import ROWS, Workflow, look, workflow_document
@@ -158,6 +158,8 @@ def _act(name: str) -> Any:
             goes_to, said = _done(name, request, reader, id_)
         except _Wrong as exc:
             return problem(422, str(exc))
+        except StorageError:  # it may be tried again
+            raise
         except (LiteqError, ValueError) as exc:
             return problem(409, str(exc))
         if name not in AS_AN_ACT:

@@ -280,6 +280,15 @@ def test_a_queue_is_paused_resumed_and_purged(app: LiteQ, client: Callable[..., 
     assert acts == [("purge", "ann", "page"), ("resume", "ann", "page"), ("pause", "ann", "page")]
 
 
+def test_arguments_that_are_too_large_are_not_told_as_a_file_that_cannot_be_read(
+    app: LiteQ, client: Callable[..., Any]
+) -> None:
+    id_ = dead(app)
+    app.conf.max_payload_bytes = 1_024
+    found = client(app).post(f"api/v1/tasks/{id_}/resend", json={"args": ["x" * 2_000]})
+    assert (found.status, "max_payload_bytes" in found.json["detail"]) == (413, True)
+
+
 def test_a_viewer_of_some_queues_pauses_and_resumes_no_others(app: LiteQ, client: Callable[..., Any]) -> None:
     app.storage.queues.pause("mail*", actor="root")
     bob, all_mail = client(app, queues=["mail-?"]), client(app, queues=["mail*"])
