@@ -100,6 +100,8 @@ def _read_runs(q: str) -> dict[str, list[str]]:
             near = nearest(key, KEYS_OF_RUNS)
             hint = f"the nearest is {near}:" if near else f"use {', '.join(f'{one}:' for one in KEYS_OF_RUNS)}"
             raise BadSearch(f"a search for runs does not know {word!r}; {hint}")
+        if key != "tag" and key in found:
+            raise BadSearch(f"{key}: stands there twice; a search for runs takes one")
         found.setdefault(key, []).append(value)
     for status in found.get("status", ()):
         if status not in STATUSES:

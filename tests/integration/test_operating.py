@@ -264,6 +264,7 @@ def test_an_operation_is_started_once_by_its_id(tasks: LiteQ) -> None:
         ("", {}, "say which messages"),
         ("stat:dead", {}, "nearest is state"),
         ("status:stcuk", {}, "unknown status"),
+        ("status:stuck status:paused", {}, "status: stands there twice"),
         ("state:dead", {"rate": "fast"}, "is no rate"),
         ("state:dead", {"queue": "x"}, "does not take queue"),
     ],
