@@ -20,6 +20,7 @@ from liteq.utils.async_threads import looking, writing
 from liteq_dashboard.access import Viewer
 from liteq_dashboard.dispatch import Asked, Dashboard, local_viewer, with_body
 from liteq_dashboard.freshness.live import Broadcaster
+from liteq_dashboard.hosts import as_written
 from liteq_dashboard.http import Response as Answer
 from liteq_dashboard.http import Stream
 from liteq_dashboard.render import problem
@@ -110,7 +111,7 @@ async def _asked(request: Request) -> Asked:
     asked = Asked(
         method=request.method,
         path=request.scope["path"].removeprefix(base).lstrip("/"),
-        base=base,
+        base=as_written(base),
         query=request.url.query,
         headers=dict(request.headers),
         ends=ends_of(request),

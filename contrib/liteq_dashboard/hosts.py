@@ -13,7 +13,7 @@ from liteq.exceptions import ImproperlyConfigured
 if TYPE_CHECKING:
     from liteq_dashboard.access import Viewer
 
-__all__ = ["check_packages", "path_below", "viewer_of"]
+__all__ = ["as_written", "check_packages", "path_below", "viewer_of"]
 
 
 def check_packages(*names: str) -> None:
@@ -32,8 +32,12 @@ def path_below(whole: str, line: str, rest: str | None) -> tuple[str, str]:
     `line` is the path of the route that the host has found, `rest` what its last route of all has caught.
     """
     n = len(rest) if rest is not None else len("/".join(whole.split("/")[-len(line.split("/")) :])) if line else 0
-    base = whole[: len(whole) - n].rstrip("/")
-    return quote(base, safe="/~@:+$,;="), whole[len(whole) - n :]
+    return as_written(whole[: len(whole) - n].rstrip("/")), whole[len(whole) - n :]
+
+
+def as_written(base: str) -> str:
+    """A path of a host's, decoded, as a browser writes it."""
+    return quote(base, safe="/~@:+$,;=")
 
 
 def viewer_of(access: Callable[[Any], Any], request: object) -> Viewer | None:

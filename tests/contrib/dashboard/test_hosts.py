@@ -47,10 +47,10 @@ async def who_async(request):
 class InStarlette:
     """A host: `get` and `post` give status, headers, text."""
 
-    def __init__(self, tmp_path, access):
+    def __init__(self, tmp_path, access, prefix="/in/liteq"):
         self.queue = LiteQ("hosts", broker=f"sqlite:///{tmp_path / 'q.db'}")
         app = Starlette()
-        app.mount("/in/liteq", liteq_fastapi.dashboard(self.queue, access=access))
+        app.mount(prefix, liteq_fastapi.dashboard(self.queue, access=access))
         self.app = app
 
     def ask(self, method, path, session="ann:admin", headers=None, **more):
@@ -67,10 +67,10 @@ class InStarlette:
 class InFlask:
     """The same under WSGI."""
 
-    def __init__(self, tmp_path, access):
+    def __init__(self, tmp_path, access, prefix="/in/liteq"):
         flask = Flask("hosts", instance_path=str(tmp_path))
         self.queue = liteq_flask.LiteQ(flask)
-        flask.register_blueprint(liteq_flask.dashboard(access=access), url_prefix="/in/liteq")
+        flask.register_blueprint(liteq_flask.dashboard(access=access), url_prefix=prefix)
         self.client = flask.test_client(use_cookies=False)
 
     def ask(self, method, path, session="ann:admin", headers=None, **more):
@@ -106,6 +106,17 @@ def test_links_and_files_are_below_the_prefix(host):
     assert f'href="{path}"' in page
     status, headers, _ = host.ask("GET", path, session="")
     assert (status, headers["cache-control"]) == (200, "public, max-age=31536000, immutable")
+
+
+@pytest.mark.parametrize("framework", ["starlette", "flask"])
+def test_a_prefix_of_any_script_is_written_as_a_browser_does(tmp_path, framework):
+    host = (InStarlette if framework == "starlette" else InFlask)(tmp_path, who, "/队列")
+    host.queue.storage.migrate()
+    sent = {"data": {"theme": "dark", "back": "tasks"}, "headers": SAME}
+    status, headers, _ = host.ask("POST", "/%E9%98%9F%E5%88%97/look", **sent)
+    assert (status, headers["location"]) == (303, "/%E9%98%9F%E5%88%97/tasks")
+    assert "Path=/%E9%98%9F%E5%88%97/;" in headers["set-cookie"]
+    host.queue.close()
 
 
 def test_every_path_of_the_table_is_a_route_of_the_host(host):
