@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from django.db import DatabaseError, close_old_connections, transaction
+from django.utils import timezone
 
+from liteq.clock import to_ms
 from liteq.exceptions import BadMessage, CodecError, LiteqError, StorageUnavailable
 from liteq.message import Batch, Message
-from liteq.serialization.batch import dump_batch, load_batch
+from liteq.serialization.batch import again_in, dump_batch, load_batch
 from liteq.storage.driver import Driver
 from liteq.storage.sealed import vault_of
 from liteq.storage.sqlite.disk.ownership import open_sidecar
@@ -63,7 +66,7 @@ class OutboxStorage(Storage):
         """As `Storage.enqueue`. Inside `atomic()` a `unique_key` decides when the messages reach the queue, not now."""
         if not inside_atomic(self.using):
             return super().enqueue(batch, **options)
-        self._put(batch)
+        self._put(batch, options.get("again", ()))
         return [node.id for node in batch.nodes()]
 
     def enqueue_many(self, messages: Iterable[Message]) -> int:
@@ -81,8 +84,8 @@ class OutboxStorage(Storage):
     def takes_parts(self) -> bool:
         return not inside_atomic(self.using)
 
-    def _put(self, batch: Batch) -> None:
-        data, vault = dump_batch(batch), vault_of(self.driver)
+    def _put(self, batch: Batch, again: Collection[str] = ()) -> None:
+        data, vault = dump_batch(batch, again=again), vault_of(self.driver)
         if vault is not None:  # at rest as in the queue
             data = vault.seal(data)
         try:
@@ -109,8 +112,19 @@ class OutboxStorage(Storage):
             if entry is None or not self._entries().filter(pk=key).delete()[0]:
                 return False
             data, vault = bytes(entry.batch), vault_of(self.driver)
-            super().enqueue(load_batch(data if vault is None else vault.open(data)), told=True)
+            data = data if vault is None else vault.open(data)
+            batch = load_batch(data)
+            super().enqueue(batch, again=self._ended_before(again_in(data), entry.created_at), told=True)
         return True
+
+    def _ended_before(self, ids: Sequence[str], sent_at: datetime) -> list[str]:
+        """Those of `ids` under which a message had finished when they were sent.
+
+        One that has finished since is perhaps this very one: its row is here again, where a process has died meanwhile.
+        """
+        records = self.reader.find_many(ids) if ids else {}
+        sent_ms = to_ms(timezone.make_aware(sent_at) if timezone.is_naive(sent_at) else sent_at)
+        return [id_ for id_, one in records.items() if one.finished_ms is not None and one.finished_ms <= sent_ms]
 
     def _find(self, key: int) -> Any:
         return self._entries().filter(pk=key).first()

@@ -11,6 +11,7 @@ Rows without a version are those that the outbox wrote before there was one: the
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import MISSING
 from operator import attrgetter
 from typing import Any, Final
@@ -21,7 +22,7 @@ from liteq.exceptions import BadMessage
 from liteq.message import Batch, Exclusion, Group, Message, RunSpec
 from liteq.utils.records import fields_of
 
-__all__ = ["VERSION", "dump_batch", "load_batch"]
+__all__ = ["VERSION", "again_in", "dump_batch", "load_batch"]
 
 VERSION: Final = 1
 READABLE = (0, VERSION)
@@ -82,10 +83,17 @@ class _Form:
 MESSAGE, GROUP = _Form(Message), _Form(Group)
 
 
-def dump_batch(batch: Batch) -> bytes:
-    """`batch` as bytes, for `load_batch`."""
-    messages = [MESSAGE.dump(one) for one in batch.messages]
-    return orjson.dumps({"version": VERSION, "messages": messages, "groups": [GROUP.dump(one) for one in batch.groups]})
+def dump_batch(batch: Batch, *, again: Collection[str] = ()) -> bytes:
+    """`batch` as bytes, for `load_batch`; `again`: ids in it under which a finished message runs again (`again_in`)."""
+    messages, groups = [MESSAGE.dump(one) for one in batch.messages], [GROUP.dump(one) for one in batch.groups]
+    more = {"again": sorted(again)} if again else {}
+    return orjson.dumps({"version": VERSION, "messages": messages, "groups": groups, **more})
+
+
+def again_in(data: bytes) -> list[str]:
+    """The ids under which a finished message runs again, of a batch that `load_batch` can read."""
+    found: list[str] = orjson.loads(data).get("again", [])
+    return found
 
 
 def load_batch(data: bytes) -> Batch:

@@ -146,6 +146,36 @@ def test_many_large_messages_are_rows_that_a_server_takes(shop):
     assert max(sizes) < 1_000_000
 
 
+def test_a_chosen_id_that_has_finished_runs_again_as_outside_of_a_transaction(shop):
+    from django.db import connection, transaction
+    from django.test import override_settings
+    from shop.orders.models import Order
+    from shop.orders.tasks import pay
+
+    from liteq_django import drain
+    from liteq_django.models import OutboxEntry
+    from liteq_django.outbox import Relay
+
+    with override_settings(LITEQ={"BROKER_URL": f"sqlite:///{connection.settings_dict['NAME']}-again"}):
+        order = Order.objects.create()
+
+        def send():
+            with transaction.atomic():
+                return pay.apply_async((order.pk,), task_id="report-7")
+
+        assert [send().state, drain(), send().state, drain()] == ["PENDING", 1, "PENDING", 1]
+        shop.storage.deliver_own = lambda key: None  # a process that dies right after the commit
+        sent = send()
+        row = OutboxEntry.objects.values("created_at", "batch").get()
+        relay = Relay(shop.storage)
+        assert [relay.turn(), drain(), sent.state] == [1, 1, "SUCCESS"]
+        entry = OutboxEntry.objects.create(batch=row["batch"])  # and one that dies before its row is gone
+        OutboxEntry.objects.filter(pk=entry.pk).update(created_at=row["created_at"])
+        assert [relay.turn(), drain(), sent.state] == [1, 0, "SUCCESS"]
+        assert Order.objects.get(pk=order.pk).runs == 3
+        shop.close()
+
+
 def test_a_missing_table_is_a_clear_error(shop):
     from django.db import connection, transaction
     from django.test import override_settings
