@@ -176,6 +176,30 @@ def test_a_chosen_id_that_has_finished_runs_again_as_outside_of_a_transaction(sh
         shop.close()
 
 
+def test_a_run_that_is_started_in_a_transaction_goes_with_it(shop):
+    from django.db import connection, transaction
+    from django.test import override_settings
+
+    from liteq.exceptions import WorkflowError
+    from liteq_django import drain
+
+    with override_settings(LITEQ={"BROKER_URL": f"sqlite:///{connection.settings_dict['NAME']}-runs"}):
+        flow = shop.workflow(name="ordering")(lambda n: n)
+        started = []
+        with pytest.raises(KeyError), transaction.atomic():
+            started.append(flow.start(1))
+            raise KeyError
+        with transaction.atomic():
+            started.append(flow.options(id="order-7").start(2))
+            assert [shop.storage.runs.find(run.id) for run in started] == [None, None]
+        assert [shop.storage.runs.find(run.id) is None for run in started] == [True, False]
+        drain()
+        assert started[1].result(0) == 2
+        with pytest.raises(WorkflowError, match="of another database"), transaction.atomic():
+            flow.options(id="order-7", on_conflict="existing").start(3)
+        shop.close()
+
+
 def test_a_missing_table_is_a_clear_error(shop):
     from django.db import connection, transaction
     from django.test import override_settings
