@@ -112,7 +112,7 @@ async def _asked(request: Request) -> Asked:
         method=request.method,
         path=request.scope["path"].removeprefix(base).lstrip("/"),
         base=as_written(base),
-        query=request.url.query,
+        query=request.scope.get("query_string", b"").decode("utf-8", "replace"),  # a client may send any
         headers=dict(request.headers),
         ends=ends_of(request),
         can_stream=True,

@@ -119,6 +119,23 @@ def test_a_prefix_of_any_script_is_written_as_a_browser_does(tmp_path, framework
     host.queue.close()
 
 
+def test_a_query_of_any_bytes_is_answered(tmp_path):
+    host = InStarlette(tmp_path, who)
+    host.queue.storage.migrate()
+    scope = {
+        "type": "http", "method": "GET", "path": "/in/liteq/api/v1/queues", "query_string": b"q=\xff", "root_path": "",
+        "headers": [(b"cookie", b"session=ann:admin"), (b"host", b"127.0.0.1")], "client": ("127.0.0.1", 1),
+    }  # fmt: skip
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(host.app(scope, None, send))
+    assert sent[0]["status"] == 400, "there is no parameter q"
+    host.queue.close()
+
+
 def test_every_path_of_the_table_is_a_route_of_the_host(host):
     if isinstance(host, InFlask):
         own = {rule.rule for rule in host.client.application.url_map.iter_rules()}
