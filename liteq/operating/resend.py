@@ -13,8 +13,9 @@ from liteq.sending.keys import keys_again
 from liteq.serialization import decode, encode, kind_of
 from liteq.storage.operating.audit import Actor
 from liteq.storage.reading.inspect import Record
+from liteq.utils.json_text import to_json
 
-__all__ = ["again", "editable"]
+__all__ = ["again", "editable", "restored"]
 
 NOTE = "liteq-note"  # the header that says where it came from
 KEPT = Flag.IGNORE_RESULT | Flag.TRACK_STARTED | Flag.EARLY_ACK | Flag.RUN | Flag.TAGGED | Flag.LOGS
@@ -24,8 +25,8 @@ OF_THE_OLD_ONE = frozenset({"argsrepr", "kwargsrepr", "unique_key", "replaced_ta
 def again(app: App, record: Record, new: str, by: Actor, *, args: Any = None, kwargs: Any = None) -> Message:
     """The message `new`, made from `record` with other arguments (None: the same); the note says by whom and why.
 
-    An argument that was shown as hidden, and comes back as such, is what it was. Raises ValueError for arguments that
-    are no list and no object, and for one that its task does not take.
+    An argument that comes back as it was shown is what it was: a hidden one, and a time, which JSON has as text.
+    Raises ValueError for arguments that are no list and no object, and for one that its task does not take.
     """
     if record.flags & (Flag.ON_FAILURE | Flag.STEP):
         what = "an errback, which is called for what failed" if record.flags & Flag.ON_FAILURE else "a step of a run"
@@ -83,8 +84,8 @@ def _spec(app: App, record: Record) -> RunSpec | None:
 def _edited(app: App, record: Record, args: Any, kwargs: Any) -> bytes:
     old_args, old_kwargs = _whole(app, record)
     shown_args, shown_kwargs = redacted(app, record.task, old_args, old_kwargs)
-    args = old_args if args is None else _restored(shown_args, args, old_args)
-    kwargs = old_kwargs if kwargs is None else _restored(shown_kwargs, kwargs, old_kwargs)
+    args = old_args if args is None else restored(shown_args, args, old_args)
+    kwargs = old_kwargs if kwargs is None else restored(shown_kwargs, kwargs, old_kwargs)
     if not isinstance(args, list) or not isinstance(kwargs, dict):
         raise ValueError("args is a JSON array, kwargs a JSON object")
     if _hidden_in(args) or _hidden_in(kwargs):
@@ -98,16 +99,19 @@ def _edited(app: App, record: Record, args: Any, kwargs: Any) -> bytes:
     return encode([args, kwargs], what=f"arguments of {record.task}", limit=app.conf.max_payload_bytes)
 
 
-def _restored(shown: Any, edited: Any, old: Any) -> Any:
-    """`edited` with each value that it still has hidden, and that `shown` hid in the same place, as it is in `old`."""
-    if shown == REDACTED and edited == REDACTED:
+def restored(shown: Any, edited: Any, old: Any) -> Any:
+    """`edited` with each value that it has as `shown` had it, in the same place, as it is in `old`.
+
+    So what was hidden stays, and what JSON has no form for does not become the text that stood for it.
+    """
+    if to_json(edited) == to_json(shown):
         return old
     if isinstance(edited, list) and isinstance(shown, list) and isinstance(old, (list, tuple)):
         pairs = zip(shown, edited, old, strict=False)
-        return [*(_restored(s, e, o) for s, e, o in pairs), *edited[min(len(shown), len(old)) :]]
+        return [*(restored(s, e, o) for s, e, o in pairs), *edited[min(len(shown), len(old)) :]]
     if isinstance(edited, dict) and isinstance(shown, dict) and isinstance(old, dict):
         return {
-            key: _restored(shown[key], value, old[key]) if key in shown and key in old else value
+            key: restored(shown[key], value, old[key]) if key in shown and key in old else value
             for key, value in edited.items()
         }
     return edited

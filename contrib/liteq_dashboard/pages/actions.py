@@ -6,15 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC
 from typing import Any
 
-import orjson
-
 from liteq.clock import from_ms
 from liteq.operating import act, preview
 from liteq.operating.commands import command_words
 from liteq.operating.resend import editable
 from liteq.storage.operating.acting import version
 from liteq.storage.reading.inspect import Record
-from liteq.utils.json_text import to_json
+from liteq.utils.json_text import from_json, to_json
 from liteq_dashboard.acts.acting import RIGHTS, actor, pause, purge, resume, sees, tried
 from liteq_dashboard.acts.asking import Asked, Field, confirm
 from liteq_dashboard.http import Page, Reader, Request, Response, Route
@@ -122,8 +120,8 @@ def _given(action: str, request: Request) -> dict[str, Any]:
         for name in ("args", "kwargs"):
             if text := request.posted(name).strip():
                 try:
-                    found[name] = orjson.loads(text)
-                except orjson.JSONDecodeError as error:
+                    found[name] = from_json(text.encode("utf-8", "replace"))
+                except ValueError as error:
                     raise ValueError(f'{name} is to be JSON ({error}); write a text as "text"') from None
         return found
     names = {"move": ("queue", "priority"), "run-at": ("at",), "rewind": ("step",)}.get(action, ())

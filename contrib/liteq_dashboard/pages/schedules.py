@@ -14,8 +14,10 @@ from liteq.context.display import REDACTED, redacted
 from liteq.exceptions import LiteqError
 from liteq.monitor.schedules import schedule as document_of
 from liteq.monitor.schedules import schedules as documents_of
+from liteq.operating.resend import restored
 from liteq.schedules.text import schedule_from, text_of
 from liteq.serialization import decode
+from liteq.utils.json_text import from_json, to_json
 from liteq_dashboard.acts.acting import act_on_schedule, actor
 from liteq_dashboard.acts.asking import Asked, Field, carry_out, confirm
 from liteq_dashboard.http import Reader, Request, Response, Route
@@ -163,18 +165,18 @@ def _edited(app: LiteQ, request: Request, sent: dict[str, Any], key: str) -> Any
         zip(("args", "kwargs"), redacted(app, sent["task"], sent["args"] or (), sent["kwargs"] or {}), strict=True)
     )
     text = request.posted(key)
-    if key not in request.form or text == orjson.dumps(shown[key]).decode():
+    if key not in request.form or text == to_json(shown[key]).decode():
         return sent[key]
     if f'"{REDACTED}"' in text:
         raise ValueError(
             f"a hidden value would be lost: write out what stands as {REDACTED}, or leave {key} as they were"
         )
-    return _json(text, type(shown[key]))
+    return restored(shown[key], _json(text, type(shown[key])), sent[key])
 
 
 def _json(text: str, kind: type) -> Any:
     try:
-        found = orjson.loads(text or ("[]" if kind is list else "{}"))
+        found = from_json((text or ("[]" if kind is list else "{}")).encode("utf-8", "replace"))
     except ValueError as exc:
         raise ValueError(f"no JSON: {exc}") from None
     if not isinstance(found, kind):
@@ -188,8 +190,8 @@ def _fields(app: LiteQ, name: str, found: dict[str, Any]) -> tuple[Field, ...]:
         ()
         if "args" not in found
         else (
-            Field("args", str(TEXTS["arguments"]), orjson.dumps(found.get("args") or []).decode(), "json"),
-            Field("kwargs", str(TEXTS["named_arguments"]), orjson.dumps(found.get("kwargs") or {}).decode(), "json"),
+            Field("args", str(TEXTS["arguments"]), to_json(found.get("args") or []).decode(), "json"),
+            Field("kwargs", str(TEXTS["named_arguments"]), to_json(found.get("kwargs") or {}).decode(), "json"),
         )
     )
     return (Field("times", str(TEXTS["times"]), times), *values)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -278,6 +280,24 @@ def test_a_queue_is_paused_resumed_and_purged(app: LiteQ, client: Callable[..., 
     assert {state(app, one) for one in ids} == {None}
     acts = [(one.action, one.actor, one.source) for one in app.storage.audit.page()]
     assert acts == [("purge", "ann", "page"), ("resume", "ann", "page"), ("pause", "ann", "page")]
+
+
+def test_what_json_has_no_form_for_is_sent_again_as_it_was(app: LiteQ, client: Callable[..., Any]) -> None:
+    value = {"at": datetime(2030, 1, 2, tzinfo=UTC), "price": Decimal("1.50"), "raw": b"\xff", "long": 1 << 70, "n": 1}
+    for old, new in (("", ""), ('"n": 1', '"n": true')):
+        page = f"tasks/{send(app, value)}/resend"
+        form = fields(client(app).get(page))
+        assert client(app).post(page, {**form, "args": form["args"].replace(old, new)}).status == 303
+    sent = [decode(one.payload)[0] for one in app.storage.reader.messages("pending", limit=9) if one.parent_id]
+    assert sorted(sent, key=repr) == sorted([[value], [{**value, "n": True}]], key=repr)
+
+
+def test_a_schedule_of_what_json_has_no_form_for_is_edited(app: LiteQ, client: Callable[..., Any]) -> None:
+    app.schedules.add("raw", 60, "pay", [b"\xff"], {"card": "4111"})
+    page = client(app).get("schedules/raw/edit")
+    client(app).post("schedules/raw/edit", {**fields(page), "times": "90"})
+    found = app.storage.schedules.find("raw")
+    assert (b"90" in found.schedule, decode(found.signature)["args"]) == (True, [b"\xff"])
 
 
 def test_arguments_that_are_too_large_are_not_told_as_a_file_that_cannot_be_read(
