@@ -15,14 +15,16 @@ from django.forms.fields import InvalidJSONInput
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
-from liteq.context.display import REDACTED, shown_schedule
+from liteq.context.display import shown_schedule
 from liteq.exceptions import LiteqError, NotSerializable
 from liteq.monitor.workers import living, published
+from liteq.operating.resend import restored
 from liteq.policy.overlap import Rules
 from liteq.schedules import from_document
 from liteq.schedules.base import zone_of
 from liteq.schedules.text import schedule_from, text_of
 from liteq.serialization import decode, encode
+from liteq.utils.json_text import from_json, to_json
 from liteq_django.admin.base import Action, Page, QueueAdmin, Row, when
 from liteq_django.project import default_app, know_tasks
 
@@ -78,11 +80,9 @@ def _known_tasks() -> list[str]:
     return sorted({*chain.from_iterable(told), *(published(app.tasks) or ())})
 
 
-def _unhidden(said: Any, before: Any) -> Any:
-    """Arguments as a form has them, each that it shows hidden as it was before."""
-    if isinstance(said, dict):
-        return {key: before.get(key, value) if value == REDACTED else value for key, value in said.items()}
-    return [before[n] if value == REDACTED and n < len(before) else value for n, value in enumerate(said)]
+def _plain(value: Any) -> Any:
+    """Arguments as JSON has them, for a form: what has no form there is text."""
+    return from_json(to_json(value))
 
 
 class DocumentField(forms.JSONField):
@@ -213,7 +213,8 @@ class ScheduleAdmin(QueueAdmin):
         shown = shown_schedule(default_app(), signature)
         initial = {
             "name": record.name, "task": signature["task"], "schedule": text_of(before),
-            "args": list(shown["args"]), "kwargs": shown["kwargs"], "queue": signature["options"].get("queue", ""),
+            "args": _plain(shown["args"]), "kwargs": _plain(shown["kwargs"]),
+            "queue": signature["options"].get("queue", ""),
         }  # fmt: skip
         form = ScheduleForm(request.POST or None, initial=initial)
         form.before = before
@@ -236,7 +237,9 @@ class ScheduleAdmin(QueueAdmin):
             return None
         args, kwargs = data["args"], data["kwargs"]
         if before is not None:
-            args, kwargs = _unhidden(args, before["args"]), _unhidden(kwargs, before["kwargs"])
+            shown = shown_schedule(default_app(), before)
+            args = restored(list(shown["args"]), args, list(before["args"]))
+            kwargs = restored(shown["kwargs"], kwargs, before["kwargs"])
         try:
             rules = Rules.of(before or {}, data["name"])._asdict()
             schedules.add(data["name"], data["schedule"], data["task"], args, kwargs, **rules, **options)

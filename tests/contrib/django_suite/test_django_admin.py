@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+from datetime import UTC, datetime
+from html import unescape
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -98,8 +101,6 @@ def test_all_that_match_an_id_are_that_one_alone(shop, admin, named):
 
 
 def test_the_pages_follow_each_other_without_gap_or_repetition(shop, admin):
-    import re
-
     ids = {pay.delay(n).id for n in range(7)}
     from liteq_django.admin import TaskAdmin
 
@@ -163,6 +164,17 @@ def test_pages_that_django_makes_of_a_table_are_not_there(shop, admin):
     for name in ("delete", "history"):
         assert admin.get(f"{BASE}schedule/nightly/{name}/").status_code == 404
     assert admin.post(f"{BASE}schedule/nightly/delete/", {"post": "yes"}).status_code == 404
+
+
+def test_a_schedule_of_what_json_has_no_form_for_is_changed(shop, admin):
+    args = [datetime(2030, 1, 2, tzinfo=UTC), b"\xff"]
+    shop.schedules.add("raw", 60, "shop.orders.tasks.pay", args)
+    html = page(admin, "schedule/raw/change/")
+    text = unescape(re.search(r'<textarea name="args"[^>]*>\s*(.*?)</textarea>', html, re.DOTALL)[1])
+    form = {"task": "shop.orders.tasks.pay", "schedule": "90", "args": text}
+    assert admin.post(f"{BASE}schedule/raw/change/", form).status_code == 302
+    found = shop.storage.schedules.find("raw")
+    assert (b"90" in found.schedule, decode(found.signature)["args"]) == (True, args)
 
 
 def test_a_schedule_s_sensitive_argument_is_not_shown_and_survives_a_change(shop, admin):
