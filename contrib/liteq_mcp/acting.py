@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from liteq.exceptions import LiteqError
+from liteq.monitor.runs.workflows import runs_seen
 from liteq.monitor.schedules import schedule as schedule_document
 from liteq.monitor.tasks.queues import queue as queue_document
 from liteq.operating import Actor, act
 from liteq.operating.commands import command_words
+from liteq.storage.runs.records import RunRecord
 from liteq.utils.async_threads import looking, writing
 from liteq.utils.misspelt import meant
 from liteq.utils.text import printable
@@ -85,8 +87,8 @@ async def _confirmed(call: Call, asked: str, action: str, id_: str, given: dict[
 async def on_run(call: Call) -> dict[str, Any]:
     """One act on one run. Raises Refused, and what `confirmed` raises."""
     action, id_ = call.arguments["action"], call.arguments["id"]
-    run = await looking(call.app, call.app.storage.runs.find, id_)
-    if run is None or not call.viewer.sight.sees(run.queue):
+    run = await looking(call.app, _run_seen, call, id_)
+    if run is None:
         raise Refused(f"there is no run {id_!r:.100}")
     match action:
         case "approve":
@@ -104,6 +106,12 @@ async def on_run(call: Call) -> dict[str, Any]:
     app, by, see = call.app, actor(call), call.viewer.sight
     done = await tried(call, lambda: act(app, name, id_, by=by, see=see, **given))
     return {"id": done.id, "message": done.message, "command": done.command}
+
+
+def _run_seen(call: Call, id_: str) -> RunRecord | None:
+    """The run, where the viewer sees it: by its own queue, and by that of the workflow that it is in."""
+    run = call.app.storage.runs.find(id_)
+    return next(iter(runs_seen(call.app, [run], call.viewer.sight)), None) if run is not None else None
 
 
 async def _approve(call: Call, id_: str, name: str, queue: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from liteq.context import App
 from liteq.exceptions import RunNotFound
 from liteq.monitor.access.sight import Sight
 from liteq.monitor.runs.runs import STATUSES
+from liteq.monitor.runs.workflows import runs_seen
 from liteq.monitor.tasks.matching import find
 from liteq.monitor.tasks.search import BadSearch, parse
 from liteq.states import State
@@ -129,5 +130,5 @@ def _of_runs(app: App, choice: Choice, after: str | None, limit: int) -> Page:
         runs = listed(after=after)
     except RunNotFound:  # it was deleted, by this very operation: those before it are gone too, or stay
         runs = listed(after=None)
-    found = [(run.number, run.id) for run in runs if choice.see.sees(run.queue)]
+    found = [(run.number, run.id) for run in runs_seen(app, runs, choice.see)]
     return Page(found, runs[-1].id if len(runs) == limit else None)

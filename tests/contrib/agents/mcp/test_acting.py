@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from liteq.testing import FakeClock, drain
+from liteq.workflow import ctx
 
 from .conftest import MODES, Failed
 
@@ -132,6 +133,27 @@ def test_an_approval_is_a_persons_and_bears_the_name(agent, app, acts):
     drain(app)
     assert app.Run(run.id).result(timeout=0) == "refunded"
     assert acts()[-1][:3] == ("ann", "mcp", "approve")
+
+
+def test_a_run_in_a_workflow_of_another_queue_is_nobodys_who_does_not_see_that(agent, app):
+    @app.workflow(name="shop.asks", queue="mail")
+    def asks():
+        ctx.approval("Go?")
+
+    @app.workflow(name="shop.calls")
+    def calls():
+        ctx.call(asks)
+
+    calls.start()
+    drain(app)
+    (open_,) = app.storage.runs.approvals(limit=9)
+    mine = agent("admin", queues=["mail"], person=True)
+    for action, more in (("approve", {"title": "Go?"}), ("send", {"name": "x"}), ("cancel", {})):
+        with pytest.raises(Failed, match="there is no run"):
+            mine.call("act_on_run", id=open_.run_id, action=action, **more)
+    assert mine.asked == []
+    assert mine.call("workflow", q="status:waiting")["items"] == []
+    assert mine.call("bulk", action="cancel", q="status:waiting")["found"]["n"] == 0
 
 
 def test_a_run_gets_an_event_is_paused_and_goes_on(agent, app):
