@@ -10,6 +10,7 @@ from typing import Any
 
 from liteq.exceptions import LiteqError, NotEligible, StorageError
 from liteq.operating import Actor
+from liteq.utils.text import iso_time
 from liteq_dashboard.http import Reader
 
 __all__ = ["RIGHTS", "RIGHTS_OF_RUNS", "act_on_schedule", "pause", "purge", "resume"]
@@ -30,7 +31,9 @@ RIGHTS_OF_RUNS: Mapping[str, str] = {
 
 
 def pause(reader: Reader, queue: str, by: Actor, until_s: float | None = None) -> str:
-    """Pause a queue; what was done, in words."""
+    """Pause a queue; what was done, in words. Raises ValueError for an end that is over."""
+    if until_s is not None and until_s * 1000 <= reader.app.clock.now_ms():
+        raise ValueError(f"until is over: {iso_time(int(until_s * 1000))}; write a time to come, in ms since the epoch")
     reader.app.storage.queues.pause(queue, until_s, actor=by.name, reason=by.reason, source=by.source)
     return f"{queue} is paused: what runs goes on, nothing more is begun."
 

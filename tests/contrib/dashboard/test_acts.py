@@ -309,6 +309,14 @@ def test_arguments_that_are_too_large_are_not_told_as_a_file_that_cannot_be_read
     assert (found.status, "max_payload_bytes" in found.json["detail"]) == (413, True)
 
 
+def test_a_pause_that_is_over_is_refused_and_ends_none(app: LiteQ, client: Callable[..., Any]) -> None:
+    app.storage.queues.pause("mail")
+    in_seconds = app.clock.now_ms() // 1000 + 3600
+    found = client(app).post("api/v1/queues/mail/pause", json={"until": in_seconds})
+    assert (found.status, "ms since the epoch" in found.json["detail"]) == (400, True)
+    assert [one.until_ms for one in paused(app)] == [None]
+
+
 def test_a_viewer_of_some_queues_pauses_and_resumes_no_others(app: LiteQ, client: Callable[..., Any]) -> None:
     app.storage.queues.pause("mail*", actor="root")
     bob, all_mail = client(app, queues=["mail-?"]), client(app, queues=["mail*"])
