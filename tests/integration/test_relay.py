@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Iterator
@@ -96,6 +97,16 @@ def test_a_message_keeps_its_arguments_options_and_queue(here: LiteQ, there: Lit
     assert there_.expires_ms == here_.expires_ms
     drain(there)
     assert there.AsyncResult(id_).get(timeout=60) == echo.run(value)
+
+
+def test_a_message_keeps_its_tags_its_keys_and_how_long_its_log_is_kept(here: LiteQ, there: LiteQ) -> None:
+    here.tasks["shop.echo"].apply_async((1,), tags=["tenant:a"], fair_key="a", limits=["llm"], log_keep=60)
+    (id_,) = arrived(here)
+    with running(there) as served, relayed(here, served.port):
+        wait_for(lambda: arrived(there) == [id_], within_s=60, what="it has arrived")
+    here_, there_ = (app.storage.reader.find(id_) for app in (here, there))
+    assert there.storage.views.tags(id_) == ["tenant:a"]
+    assert (there_.keys, json.loads(there_.options)["log_keep"]) == (here_.keys, 60_000)
 
 
 def test_results_come_back_and_a_chain_goes_on_by_them(here: LiteQ, there: LiteQ) -> None:

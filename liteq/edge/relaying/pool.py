@@ -328,5 +328,16 @@ def call_of(app: App, lease: Lease) -> dict[str, Any] | None:
         "priority": lease.priority or None, "headers": options.get("headers"), "time_limit": hard,
         "soft_time_limit": soft, "ignore_result": True if lease.flags & Flag.IGNORE_RESULT else None,
         "expires": None if lease.expires_ms is None else from_ms(lease.expires_ms).isoformat(),
+        **_kept(app, lease, options),
     }  # fmt: skip
     return {name: value for name, value in call.items() if value is not None}
+
+
+def _kept(app: App, lease: Lease, options: dict[str, Any]) -> dict[str, Any]:
+    """The words of the call on its search, its log and its turn. A key with arguments in it is the gateway's task's."""
+    found: dict[str, Any] = {name: key for name, key in options.get("keyed", {}).items() if "{" not in str(key)}
+    if lease.flags & Flag.TAGGED:
+        found["tags"] = app.storage.views.tags(lease.id)
+    if (keep_ms := options.get("log_keep")) is not None:
+        found["log_keep"] = keep_ms / 1000
+    return found
