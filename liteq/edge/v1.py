@@ -107,7 +107,7 @@ class V1:
             return None
         if not 0 < len(idempotency) <= LONGEST_KEY:
             raise Problem(400, f"Idempotency-Key is a text of up to {LONGEST_KEY} characters, another for each body")
-        return ids_of(f"gateway {key.name} {idempotency}", 0, n)
+        return ids_of(f"gateway {key.name!r} {idempotency!r}", 0, n)  # quoted: no other pair reads alike
 
     def _row(self, key: Key, call: dict[str, Any], n: int, made: list[str] | None) -> Message:
         id_ = call.get("id")

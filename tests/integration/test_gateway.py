@@ -97,6 +97,15 @@ def test_one_key_makes_the_same_ids_again(app: LiteQ, ask: Client) -> None:
     assert [one["new"] for one in other] == [True, True]
 
 
+def test_two_programs_whose_names_and_keys_read_alike_are_two(app: LiteQ, tmp_path: Path) -> None:
+    keys = key_file(tmp_path, A={"name": "shop"}, B={"name": "shop eu"})
+    with running(app, keys=keys) as served:
+        for token, key in (("A", "eu 1"), ("B", "1")):
+            calls = [{"task": "shop.add", "args": [1, 1]}]
+            sent = served.client(token)("POST", "/v1/tasks", calls, {"Idempotency-Key": key})
+            assert [one["new"] for one in sent.json["tasks"]] == [True]
+
+
 def test_a_task_whose_result_is_ignored_is_known_by_its_id_when_it_has_run(ask: Client) -> None:
     call = [{"id": "a", "task": "shop.add", "args": [1, 1], "ignore_result": True}]
     ask("POST", "/v1/tasks", call)

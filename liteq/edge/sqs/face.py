@@ -160,7 +160,7 @@ class Face:
             raise Refused("MissingParameter", "MessageBody is a text that is not empty")
         delay_s = _number(asked, "DelaySeconds", 0, 900)
         if (dedup := asked.get("MessageDeduplicationId")) is not None:
-            (id_,) = ids_of(f"sqs {call.key.name} {queue} {dedup}", 0, 1)
+            (id_,) = ids_of(f"sqs {call.key.name!r} {queue!r} {dedup!r}", 0, 1)
         envelope = envelope_of(body)
         batch = (
             batch_of(self._app, envelope, queue, delay_s=delay_s)
