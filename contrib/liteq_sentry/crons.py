@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from typing import Any
+from uuid import uuid4
 
 from sentry_sdk.crons import MonitorStatus, capture_checkin
 
 from liteq.schedules import BaseSchedule, crontab, schedule
 
-__all__ = ["SLUG", "begun", "ended", "monitor_config"]
+__all__ = ["SLUG", "begun", "ended", "headers_of_run", "monitor_config"]
 
 logger = logging.getLogger("liteq.observers")
 
@@ -39,13 +40,20 @@ def monitor_config(name: str, when: BaseSchedule) -> dict[str, Any] | None:
     return None
 
 
-def begun(name: str, when: BaseSchedule, now_s: float) -> dict[str, Any]:
-    """Tell that an entry is sent; the headers with which its task tells the end, {} where it is no monitor."""
-    config: Any = monitor_config(name, when)
+def headers_of_run(name: str, when: BaseSchedule, now_s: float) -> dict[str, Any]:
+    """The headers with which the task of an entry tells its end; {} where it is no monitor."""
+    config = monitor_config(name, when)
     if config is None:
         return {}
-    check_in = capture_checkin(monitor_slug=name, monitor_config=config, status=MonitorStatus.IN_PROGRESS)
-    return {SLUG: name, CHECK_IN: check_in, CONFIG: config, BEGUN: f"{now_s:.9f}"}
+    return {SLUG: name, CHECK_IN: uuid4().hex, CONFIG: config, BEGUN: f"{now_s:.9f}"}
+
+
+def begun(headers: Mapping[str, Any]) -> None:
+    """Tell that an entry was sent, with these headers."""
+    capture_checkin(
+        monitor_slug=headers[SLUG], check_in_id=headers[CHECK_IN], monitor_config=headers[CONFIG],
+        status=MonitorStatus.IN_PROGRESS,
+    )  # fmt: skip
 
 
 def ended(headers: Mapping[str, Any], now_s: float, *, well: bool) -> None:

@@ -108,9 +108,11 @@ class Reporting(Observer):
             with sentry_sdk.isolation_scope() as scope:  # each run of an entry is a trace of its own
                 scope.set_new_propagation_context()
                 monitored = integration.monitor_beat_tasks and entry.name not in integration.exclude_beat_tasks
-                monitor = crons.begun(entry.name, entry.schedule, self._now_s()) if monitored else {}
+                monitor = crons.headers_of_run(entry.name, entry.schedule, self._now_s()) if monitored else {}
                 with self._opened(_Sending(self, many, monitor)):
                     yield
+                if monitor and entry.sent:  # else by another beat, which tells of it, or not at all
+                    crons.begun(monitor)
 
     @contextmanager
     def _opened(self, sending: _Sending) -> Iterator[None]:

@@ -274,6 +274,7 @@ class Beat:
             self.storage.schedules.put_off(record, next_due_ms=next_ms)
             return
         if fired:
+            entry.sent = True
             announce_sent(self.app, batch.messages)
             logger.info("beat: sending due task %s (%s), %.3f s after its time", record.name, last_id, late_s)
             if entry.unfinished is not None:

@@ -29,6 +29,8 @@ class ScheduleEntry:
         self.next_due_ms = next_due_ms
         self.unfinished: str | None = None
         """The id of its last run, which is cancelled in the transaction that sends it."""
+        self.sent = False
+        """Whether this beat has sent it: of several the fastest does."""
 
     @property
     def name(self) -> str:

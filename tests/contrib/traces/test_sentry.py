@@ -224,6 +224,14 @@ def test_a_monitor_is_told_of_begin_and_end(run, noted, y, status):
     assert begun["monitor_config"]["schedule"] == {"type": "interval", "value": 1, "unit": "hour"}
 
 
+def test_a_beat_before_which_another_was_faster_begins_no_run_of_a_monitor(run, noted):
+    late = "\ntype(app.storage.schedules).fire = lambda *_given, **_named: False\n"
+    sends = late + BEAT.format(name="hourly", every="3600", args=(1, 1)) + "divide.delay(1, 1)\nsentry_sdk.flush()\n"
+    run(SENTRY + "from liteq.beat import Beat\n", sends)
+    assert noted("transaction")
+    assert noted("check_in") == [], "nobody would tell the end of it"
+
+
 @pytest.mark.parametrize(("name", "every"), [("quiet", "3600"), ("often", "7")])
 def test_an_entry_that_is_no_monitor_is_sent_all_the_same(run, noted, name, every):
     run(SENTRY + "from liteq.beat import Beat\n", BEAT.format(name=name, every=every, args=(1, 1)))
