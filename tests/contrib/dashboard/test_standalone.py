@@ -140,6 +140,19 @@ def test_a_file_is_found_by_its_name_as_it_is_and_once(tmp_path):
         assert [one["task"] for one in found["items"]] == ["of_a%62"]
 
 
+@pytest.mark.parametrize("name", ["a%20b", "what?", "50%"])
+def test_a_file_of_any_name_is_the_one_that_is_shown(tmp_path, name):
+    from liteq.cli.serving.dashboard import _apps
+
+    path = tmp_path / f"{name}.db"
+    with LiteQ("one", broker=f"sqlite:///{quote(str(path))}", set_as_current=False) as app:
+        app.send_task("t", task_id="here")
+    (shown,) = _apps(None, [f"{tmp_path}/*.db"]).values()
+    assert shown.storage.reader.find("here") is not None
+    assert [one.name for one in tmp_path.glob("*.db")] == [path.name]
+    shown.close()
+
+
 def test_a_damaged_file_is_told_of_and_the_others_are_shown(tmp_path):
     (tmp_path / "ann.db").write_bytes(b"SQLite format 3\0" + b"\xff" * 8_000)  # the first, of which the list is served
     for name in ("bob", "eve"):
