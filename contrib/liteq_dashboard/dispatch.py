@@ -209,8 +209,8 @@ class Dashboard:
         if request.method not in {"GET", "HEAD"}:
             nonce = request.posted("nonce")
             sent = hashlib.blake2b(repr(sorted(request.form.items())).encode("utf-8", "replace")).digest()
-            key = (request.viewer, request.path, sent)
-            return self.once.acted(key, page, _is_done) if nonce and request.viewer is not ANYBODY else page()
+            act = (request.viewer, request.path, sent)
+            return self.once.acted(act, page, _is_done) if nonce and request.viewer is not ANYBODY else page()
         if request.get("q"):
             with self.once.turn(request.viewer.name) as has_come:
                 if not has_come:

@@ -1,4 +1,4 @@
-"""What of a run is for whom: what an approval tells, errors that quote arguments, keys that are made of them."""
+"""The parts of a run that are not for everybody: approvals, errors that quote arguments, and keys made of them."""
 
 from __future__ import annotations
 
