@@ -32,13 +32,18 @@ def make(contestant: Contestant) -> None:
     wanted = "\n".join(packages)
     if not contestant.requires or (mark.exists() and mark.read_text() == wanted):
         return
-    python = shutil.which(contestant.python) if contestant.python else sys.executable
-    # Also where pyenv has its name and no version of it is chosen here.
-    if python is None or subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode:
-        raise FileNotFoundError(f"{contestant.python} is not there")
+    python = _installed(contestant.python) if contestant.python else sys.executable
     subprocess.run([python, "-m", "venv", "--clear", folder], check=True)
     subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "-q", *packages], check=True)
     mark.write_text(wanted)
+
+
+def _installed(name: str) -> str:
+    """The path of the Python `name`. Raises FileNotFoundError, also where pyenv has the name and does not run it."""
+    python = shutil.which(name)
+    if python is None or subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode:
+        raise FileNotFoundError(f"{name} is not there")
+    return python
 
 
 def python_of(contestant: Contestant) -> str:

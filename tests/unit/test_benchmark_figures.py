@@ -134,6 +134,17 @@ def test_an_environment_with_this_checkout_is_made_of_it(tool, tmp_path, monkeyp
     assert len(asked) == made, "it is there"
 
 
+def test_a_python_that_is_a_name_alone_is_passed_over(tool, tmp_path, monkeypatch):
+    """As pyenv has one for each version that is installed, also where another one is chosen."""
+    shim = tmp_path / "python3.14"
+    shim.write_text("#!/bin/sh\nexit 127\n")
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(FileNotFoundError, match=r"python3\.14 is not there"):
+        tool("environments").make(tool("contestants").CONTESTANTS["liteq-3.14"])
+
+
 def test_the_gate_names_the_floors_that_are_not_held(tool, results):
     gate, targets = tool("gate"), tool("targets")
     rows = [met for _, met in targets.measured(results, targets.gated()) if met]
