@@ -10,6 +10,9 @@ from liteq.workflow.history.places import Place, Point
 __all__ = ["Ahead"]
 
 
+INNER = "/#"  # how the name of a scope inside the body begins; others have one of their own (agents' tools)
+
+
 class Ahead:
     """How far the history of a run goes in each scope of its body.
 
@@ -38,7 +41,7 @@ class Ahead:
                 row = rows.get((scope, 0))
                 if row is not None:
                     self._keyed.append((row.started_ms, scope))
-            elif "?" not in scope:  # a question about a step, or of a budget, is no call
+            elif scope[0] in INNER and "?" not in scope:  # a question about a step, or of a budget, is no call
                 self._note_inner(scope, rows)
         self._keyed.sort()
 
