@@ -470,6 +470,16 @@ def test_what_goes_on_when_its_latest_start_is_over_stands(
     assert call(flags=0) == first, "it has saved a cursor"
 
 
+def test_what_has_replaced_itself_stands_when_its_latest_start_is_over(
+    storage: Storage, call: Call, worker: FakeWorker, clock: WallClock
+) -> None:
+    first = call(flags=0, expires_ms=clock.now_ms() + 10_000)
+    storage.settle([(worker.claim_one(), Replace(Batch([row("in its place")]), "in its place"))])
+    clock.advance(seconds=10)
+    assert call(flags=0) == first, "it began in time"
+    assert [lease.id for lease in worker.claim()] == ["in its place"]
+
+
 def test_a_failed_one_stands(storage: Storage, call: Call, worker: FakeWorker) -> None:
     first = call(flags=0, unique=WITHIN)
     storage.settle([(worker.claim_one(), DeadLetter(ERROR))])

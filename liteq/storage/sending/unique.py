@@ -120,7 +120,8 @@ class _Holder(NamedTuple):
         """Whether no worker starts it any more, as its time is over: it excludes nobody then."""
         if self.expires_ms is None or self.expires_ms > now_ms:
             return False
-        return self.state in NOT_STARTED and not self.flags & (Flag.HISTORY | Flag.CURSOR)
+        begun = Flag.HISTORY | Flag.CURSOR | Flag.ALIAS  # an alias: it has begun, and what replaced it is to end
+        return self.state in NOT_STARTED and not self.flags & begun
 
     def may_become(self, message: Message) -> bool:
         """Whether it may get the arguments of `message`: it is not running, has no history, and is of that task."""
