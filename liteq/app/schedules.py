@@ -16,7 +16,7 @@ from liteq.app.lazy_arguments import has_lazy, marked, worked_out
 from liteq.canvas import Signature
 from liteq.clock import from_ms, to_ms
 from liteq.context import App
-from liteq.exceptions import ImproperlyConfigured, closest
+from liteq.exceptions import ImproperlyConfigured, LiteqError, closest
 from liteq.message import Batch, new_id
 from liteq.policy.overlap import Rules
 from liteq.routing.routes import queue_name
@@ -120,7 +120,11 @@ def unsent(app: App, limit: int = 100) -> list[ScheduleRecord]:
 
 
 def _waits(app: App, record: ScheduleRecord) -> bool:
-    if record.last_id is None or decode(record.signature).get("overlap") != "queue":
+    try:
+        waits = record.last_id is not None and decode(record.signature).get("overlap") == "queue"
+    except (LiteqError, AttributeError):  # sealed under a key that is not here, or of another program's making
+        return False
+    if not waits:
         return False
     last = app.storage.reader.find(record.last_id)
     return last is not None and not last.has_ended

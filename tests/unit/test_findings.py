@@ -160,6 +160,17 @@ def test_a_schedule_that_waits_for_its_last_run_is_not_late(app):
     assert kinds(app) == {"overdue schedules": "error"}, "it is to be sent now"
 
 
+@pytest.mark.parametrize("signature", [b"\x01sealed;k1\0...", b"\xff", b"[]"], ids=["sealed", "no JSON", "no call"])
+def test_a_late_schedule_that_cannot_be_read_here_is_told_as_any_other(app, signature):
+    app.schedules.add("nightly", 30.0, "shop.add", (1, 2))
+    with app.storage.driver.write() as tx:
+        tx.execute("UPDATE liteq_schedules SET signature = ?, last_id = 'its last run'", (signature,))
+    app.clock.advance(seconds=130)
+    assert kinds(app) == {"overdue schedules": "error"}
+    assert "schedule_late" in [one.rule for one in alerts(app)]
+    assert read(app).schedules == {"nightly": 100.0}
+
+
 def test_two_workers_of_one_name(app, live):
     live("w@here")
     live("w@here")
