@@ -838,7 +838,7 @@ MUTANTS = [
     ),
     without(
         "a beat that was asked for is no stall", "liteq/worker/chores/heartbeat.py",
-        "self.due_at = min(self.due_at, self.monotonic())", "self.due_at = 0.0",
+        "self.due_at = min(self.due_at, max(self.monotonic(), self._again_at))", "self.due_at = 0.0",
         "test_stalls.py::test_a_beat_that_was_asked_for_is_no_stall",
     ),
     without(

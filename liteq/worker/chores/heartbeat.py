@@ -30,7 +30,7 @@ __all__ = ["Heartbeat", "KeepAlive"]
 
 logger = logging.getLogger("liteq.worker")
 
-AGAIN_S = 0.5  # until a beat that failed is tried again
+AGAIN_S = 0.75  # until a beat that failed is tried again: after a turn of the loop in which the chores come first
 LONGEST_S = 10.0  # between beats, so that a list of workers is fresh even with a long visibility timeout
 HOUSEKEEPING_S = 5.0  # between chunks of expired results while there are none
 SLICE_S = 0.02  # that the loop is held up by what has come of age
@@ -80,7 +80,7 @@ class Heartbeat:
         self._seen_offset_s = self._offset()  # what others are told: a jump of which all has been set right
         self.worker = self._enter(patience_s, number)
         self._have_beaten(self.due_at)
-        self._housekeeping_at = 0.0
+        self._housekeeping_at = self._again_at = 0.0
         self._wall_offset_s: float | None = None  # at the last look after others
         self._ahead: dict[int, tuple[int, float]] = {}  # heartbeats of the future, and when they were first seen
         self._cap_until = self._cap_at = 0.0  # times of the file that lie ahead are set right
@@ -114,7 +114,7 @@ class Heartbeat:
 
     def soon(self) -> None:
         """Beat in the next turn: what others read of this worker has changed."""
-        self.due_at = min(self.due_at, self.monotonic())
+        self.due_at = min(self.due_at, max(self.monotonic(), self._again_at))
 
     def tell(self, *, ending: bool, quiet: bool, full: bool) -> None:
         """Have others know whether this worker takes tasks (monitor/health.py); a change is told in the next turn."""
@@ -131,6 +131,7 @@ class Heartbeat:
             known, lost = self._storage.heartbeat(self.worker, leases, visibility_s=visibility_s, info=self._shown())
         except StorageError:
             self._judge_later()  # what kept this one from its beat may have kept the others
+            self.due_at = self._again_at = self.monotonic() + AGAIN_S
             raise
         if not known:  # it was stopped for so long that others took it for dead
             logger.warning("this worker had been taken for dead; entering again")
