@@ -27,6 +27,7 @@ from liteq.message import (
 )
 from liteq.serialization import decode
 from liteq.states import State
+from liteq.storage.housekeeping import retention as clearing
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
@@ -436,6 +437,27 @@ def test_what_was_purged_excludes_nobody(storage: Storage, call: Call) -> None:
     first = call(flags=0, unique=WITHIN)
     storage.purge()
     assert call(flags=0, unique=WITHIN) != first
+
+
+def test_a_look_for_what_is_old_does_not_go_through_all_that_stays(
+    storage: Storage, call: Call, worker: FakeWorker, clock: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def expire(looks: int) -> list[int]:
+        return [storage.expire(result_expires_s=60, dead_expires_s=60) for _ in range(looks)]
+
+    monkeypatch.setattr(clearing, "LOOKED_AT", 2)
+    for n in range(5):
+        call(flags=0, unique_key=f"k{n}", unique=Exclusion(within_ms=HOUR_MS))
+        storage.settle([(worker.claim_one(), Ack(b"1"))])
+        clock.advance(seconds=1)
+    storage.enqueue(Batch([row("free")]))
+    storage.settle([(worker.claim_one(), Ack(b"1"))])
+    clock.advance(seconds=61)
+    assert expire(2) == [0, 1], "of three messages each, the last of which is free"
+    assert expire(2) == [0, 0]
+    clock.advance(seconds=3600)
+    expire(4)
+    assert storage.reader.messages(State.SUCCEEDED) == []
 
 
 @pytest.mark.parametrize("held", ["pending", "blocked"])

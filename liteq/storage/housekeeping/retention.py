@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from liteq.message import Flag
 from liteq.states import State, sql_list
-from liteq.storage.driver import SKIP_LOCKED, Transaction
+from liteq.storage.driver import SKIP_LOCKED, Row, Transaction
 from liteq.storage.kept import task_logs
 from liteq.storage.rows.needed import TAKERS_OF_THE_DEAD, excludes, needed
 from liteq.storage.sending import sends, unique
 
-__all__ = ["expire"]
+__all__ = ["Walk", "expire"]
 
 RUNS_STAY = f"m.flags & {Flag.RUN | Flag.STEP} <> {Flag.RUN}"  # they have an age of their own (runs/retention.py)
 
@@ -25,11 +25,18 @@ SELECT g.id FROM liteq_groups AS g
    AND NOT {needed("g")}
  LIMIT :limit {SKIP_LOCKED}
 """
+NEVER = BEGINNING = -1
+LOOKED_AT = 10_000  # messages, by one chunk
+REACH = """
+SELECT finished_ms FROM liteq_messages
+ WHERE finished_ms IS NOT NULL AND state <> 'dead' AND finished_ms > :after_ms AND finished_ms <= :before_ms
+ ORDER BY finished_ms LIMIT 1 OFFSET :looked_at
+"""
 # An errback stays, with what stands behind it, as long as what it is for may be replayed and fail again. One that never
 # ran leaves when what it is for has had its time: each would wait for the other.
 MESSAGES = f"""
 SELECT m.seq FROM liteq_messages AS m
- WHERE m.finished_ms IS NOT NULL AND m.state <> 'dead' AND m.finished_ms <= :before_ms
+ WHERE m.finished_ms IS NOT NULL AND m.state <> 'dead' AND m.finished_ms > :after_ms AND m.finished_ms <= :before_ms
    AND {RUNS_STAY} AND NOT {task_logs.STAYS}
    AND (m.state <> 'upstream_failed' OR m.finished_ms <= :dead_before_ms)
    AND NOT EXISTS (SELECT 1 FROM liteq_groups AS g WHERE g.id = m.group_id)
@@ -63,7 +70,29 @@ GO = f"DELETE FROM liteq_messages WHERE seq = ? AND NOT {needed('liteq_messages'
 GO_DEAD = f"DELETE FROM liteq_messages WHERE seq = ? AND NOT {needed('liteq_messages', TAKERS_OF_THE_DEAD)}"
 
 
-def expire(tx: Transaction, *, before_ms: int | None, dead_before_ms: int | None, now_ms: int, limit: int) -> int:
+class Walk:
+    """The place up to which a process has looked at messages; the next chunk goes on there, at last from the beginning.
+
+    Runs, logs and what excludes others stay when they are old. A chunk that went through a million of them, to come
+    to what may leave, would hold the write lock for seconds.
+    """
+
+    after_ms = BEGINNING
+
+    def step(self, tx: Transaction, *, before_ms: int, dead_before_ms: int, limit: int) -> list[Row]:
+        """Up to `limit` messages that may leave, of the next ones."""
+        params = {"after_ms": self.after_ms, "dead_before_ms": dead_before_ms, "limit": limit}
+        reach = tx.execute(REACH, {"after_ms": self.after_ms, "before_ms": before_ms, "looked_at": LOOKED_AT})
+        upto_ms = reach[0][0] if reach else before_ms
+        found = tx.execute(MESSAGES, {**params, "before_ms": upto_ms})
+        if len(found) < limit:
+            self.after_ms = upto_ms if reach else BEGINNING
+        return found
+
+
+def expire(
+    tx: Transaction, walk: Walk, before_ms: int | None, dead_before_ms: int | None, *, now_ms: int, limit: int
+) -> int:
     """Delete up to `limit` rows of each kind that finished before these times (None: keep for ever); how many.
 
     Calls that exclude others for a time are forgotten when that is over, named sendings when they are old, and logs
@@ -72,14 +101,9 @@ def expire(tx: Transaction, *, before_ms: int | None, dead_before_ms: int | None
     deleted = unique.expire(tx, now_ms=now_ms, limit=limit) + sends.expire(tx, now_ms=now_ms, limit=limit)
     deleted += task_logs.expire(tx, now_ms=now_ms, limit=limit)
     if before_ms is not None:
-        never = -1
-        params = {
-            "before_ms": before_ms,
-            "dead_before_ms": never if dead_before_ms is None else dead_before_ms,
-            "limit": limit,
-        }
-        deleted += tx.executemany(GO_GROUP, tx.execute(GROUPS, params))
-        deleted += tx.executemany(GO, tx.execute(MESSAGES, params))
+        dead_ms = NEVER if dead_before_ms is None else dead_before_ms
+        deleted += tx.executemany(GO_GROUP, tx.execute(GROUPS, {"before_ms": before_ms, "limit": limit}))
+        deleted += tx.executemany(GO, walk.step(tx, before_ms=before_ms, dead_before_ms=dead_ms, limit=limit))
         tx.execute(SAVED_GROUPS, {"before_ms": before_ms})
         tx.executemany(PLACES, [{"before_ms": before_ms, "limit": limit}])
     if dead_before_ms is not None:
