@@ -36,8 +36,16 @@ class Bench:
                 self.ran.append("soft limit")
             return "done"
 
-        wait.delay()
-        (self.lease,) = app.storage.claim(["celery"], worker=1, limit=1, visibility_s=60)
+        @app.task(name="tell", bind=True)
+        async def tell(self_: Any) -> None:
+            self_.emit("words", "begun")  # which is written when the body is over
+
+        self.send("wait")
+
+    def send(self, task: str) -> None:
+        """Have a lease of `task`, to be given to the child."""
+        self.app.send_task(task)
+        (self.lease,) = self.app.storage.claim(["celery"], worker=1, limit=1, visibility_s=60)
 
     def reports(self, *asked: tuple[int, int]) -> list[tuple[Any, ...]]:
         """The reports of the child when it is given its lease and asked for this at once, and then let go."""
@@ -83,3 +91,8 @@ def test_one_that_is_stopped_before_its_first_step_is_reported(bench):
 def test_a_soft_limit_before_the_first_step_is_raised_in_the_body(bench):
     assert ends(bench, (INTERRUPT, bench.lease.token)) == [wire.ACK]
     assert bench.ran == ["begun", "soft limit"]
+
+
+def test_a_soft_limit_before_a_body_that_awaits_nothing_does_not_hit_what_follows_it(bench):
+    bench.send("tell")
+    assert ends(bench, (INTERRUPT, bench.lease.token)) == [wire.ACK]

@@ -190,7 +190,7 @@ class AsyncExecutor(Executor):
             request._disarm = running.settled
         loop = asyncio.get_running_loop()
         if running.early is not None:
-            loop.call_soon(running.interrupt, running.early)
+            running.timers.append(loop.call_soon(running.interrupt, running.early))
         if soft is not None:
             exc = SoftTimeLimitExceeded(soft)
             running.timers.append(loop.call_later(min(soft, LONGEST_S), running.interrupt, exc))

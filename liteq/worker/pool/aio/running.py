@@ -97,7 +97,7 @@ class Running:
         self.in_thread: Future[Any] | None = None  # its execution, where that is in a thread
         self.others: set[asyncio.Task[Any]] = set()
         self.limits: Limits = (None, None)
-        self.timers: list[asyncio.TimerHandle] = []
+        self.timers: list[asyncio.Handle] = []
         self.in_body = False  # its body has begun
         self.early: BaseException | None = None  # an interruption that came before
         self.interrupted = False  # by its soft limit
