@@ -171,6 +171,18 @@ def test_an_errback_that_is_called_again_has_its_budget_and_its_tags(storage: St
     assert (budgets, tags) == ([("cost", 250, 0, 0.8)] * 2, [("nightly",)] * 2)
 
 
+def test_the_fork_of_an_errback_is_not_called_again_with_it(storage: Storage, run: Run) -> None:
+    storage.enqueue(Batch([row("a", LINKED), row("err", ERRBACK | INPUT | Flag.RUN, awaits="a", run=RunSpec())]))
+    run(a=DeadLetter(ERROR))
+    with storage.driver.write() as tx:
+        tx.execute(f"UPDATE liteq_messages SET flags = flags | {Flag.HISTORY} WHERE id = 'err'")
+    storage.runs.fork("err", 1, new="f")
+    run()
+    storage.dead.requeue(["a"])
+    run(a=DeadLetter(ERROR))
+    assert run.order == ["a", "err", "err", "a", "err"]
+
+
 def test_an_errback_that_keeps_no_result_is_called_again_too(storage: Storage, run: Run, clock: FakeClock) -> None:
     storage.enqueue(Batch([row("a", LINKED), row("err", ERRBACK | INPUT | Flag.IGNORE_RESULT, awaits="a")]))
     run(a=DeadLetter(ERROR), err=Ack(None))

@@ -42,9 +42,11 @@ UPDATE liteq_groups SET remaining = remaining + 1, failed = failed - 1, finished
  WHERE id = :id
 RETURNING remaining, group_id
 """
-# A message that follows a holder of its key is of another canvas.
+# A message that follows a holder of its key is of another canvas, and the fork of a run of none.
 BEHIND: Final = f"""
-SELECT seq, id, awaits, group_id, state FROM liteq_messages WHERE awaits = ? AND flags & {Flag.FOLLOWS} = 0
+SELECT seq, id, awaits, group_id, state FROM liteq_messages
+ WHERE awaits = ? AND flags & {Flag.FOLLOWS} = 0 AND NOT (flags & {Flag.RUN} <> 0 AND EXISTS (
+       SELECT 1 FROM liteq_runs AS r WHERE r.run = liteq_messages.seq AND r.forked_from IS NOT NULL))
 """
 ERRBACKS: Final = f"{BEHIND} AND flags & {Flag.ON_FAILURE} <> 0 AND state <> 'upstream_failed' ORDER BY seq"
 AROUND: Final = "SELECT group_id FROM liteq_groups WHERE id = ? AND group_id IS NOT NULL"
