@@ -31,7 +31,8 @@ ORDER = struct.Struct("=qq")  # the number of a child, and whether it is isolate
 NEWS = struct.Struct("=qq")  # a pid, and its exit status; BORN or FAILED
 BORN, FAILED = 1_000, 1_001  # FAILED: an errno in the place of the pid
 ENDS = 3  # descriptors of a child: its socket, its permits, its page
-BIRTH_S = 10.0  # that a fork may take
+BIRTH_S = 10.0  # that the worker waits for a fork: a machine that pages takes its time
+STUCK_S = 60.0  # after that, until a server that still does not answer is given up, with its children
 LATE_S = 1.0  # between the end of a child and the news of it, at most
 KILLED = -int(signal.SIGKILL)  # the end of the children of a server that has ended
 
@@ -45,10 +46,15 @@ class ForkServer:
         self._sock: socket.socket | None = None
         self._pid = 0
         self._ends: dict[int, int] = {}  # by pid, until they are asked for
+        self._late_at = 0.0  # when the worker gave up waiting for a child that may still be born; 0.0: there is none
 
     def start_child(self, *, number: int, isolated: bool, make: type[Handle] = Handle) -> Handle:
         """Have a child forked; the handle on it. Raises OSError when the system has no process or memory left."""
         self._hear()
+        if self._late_at and time.monotonic() >= self._late_at + STUCK_S:
+            self._gone()
+        if self._late_at:
+            raise OSError(errno.EAGAIN, "the fork server does not answer")
         if self._sock is None:
             self._start()
         with ends_of_child() as (channel, page, shared):
@@ -78,10 +84,13 @@ class ForkServer:
             if status == FAILED:
                 raise OSError(pid, os.strerror(pid))
             if status == BORN:
+                self._ends.pop(pid, None)  # of one that had the number before, and was born late
                 return pid, pidfd
             self._ends[pid] = status
-        self._gone()
-        raise OSError(errno.ESRCH, "the fork server ended, or did not answer: it is started anew")
+        if self._sock is None:
+            raise OSError(errno.ESRCH, "the fork server ended: it is started anew")
+        self._late_at = time.monotonic()  # its children work on: they would die with it
+        raise OSError(errno.EAGAIN, "the fork server does not answer")
 
     def _next(self, within_s: float) -> tuple[int, int, int] | None:
         """The next news: a pid, what became of it, its descriptor or -1; None where there is none in time."""
@@ -90,8 +99,10 @@ class ForkServer:
         self._sock.settimeout(max(within_s, 0.0))
         try:
             data, fds, _, _ = socket.recv_fds(self._sock, NEWS.size, 1)
-        except OSError:
+        except (TimeoutError, BlockingIOError):
             return None
+        except OSError:
+            data = b""
         if len(data) < NEWS.size:
             self._gone()
             return None
@@ -101,13 +112,26 @@ class ForkServer:
 
     def _hear(self) -> None:
         while (news := self._next(0.0)) is not None:
-            self._ends[news[0]] = news[1]
+            self._note(*news)
+
+    def _note(self, pid: int, status: int, pidfd: int) -> None:
+        """Take note of news while no child is being ordered: of an end, or of a birth that was given up.
+
+        A child that comes so late finds its channel closed, and ends.
+        """
+        if status in (BORN, FAILED):
+            self._late_at = 0.0
+            if pidfd >= 0:
+                os.close(pidfd)
+        else:
+            self._ends[pid] = status
 
     def _gone(self) -> None:
         """Take note that the server has ended; its children are killed by that."""
         if self._sock is not None:
             self._sock.close()
             self._sock = None
+            self._late_at = 0.0
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
@@ -132,7 +156,7 @@ class ForkServer:
     def _await(self, pid: int, within_s: float) -> None:
         until = time.monotonic() + within_s
         while pid not in self._ends and (news := self._next(until - time.monotonic())) is not None:
-            self._ends[news[0]] = news[1]
+            self._note(*news)
 
     def close(self) -> None:
         """End the server."""
