@@ -243,7 +243,7 @@ class Holder:
         if not worked and not self._busy and not driver.owes:
             return
         version = driver.version()
-        if version != self._synced:
+        if version != self._synced or driver.owes:  # the disk may have refused the last one
             self._synced = version
             driver.sync()
         elif version != self._looked_up:

@@ -186,6 +186,14 @@ def test_relaxed_owes_a_sync_for_what_was_promised_alone(
     assert driver.owes
     add(driver, "c", Promise.PROGRESS)
     assert driver.owes
+
+    def refuse() -> None:
+        raise StorageUnavailable("the disk is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(driver, "sync_log", refuse)
+        driver.sync()
+    assert (driver.unsynced_since < inf, driver.owes) == (True, True)  # it is tried again, by whoever looks after that
     driver.sync()
     assert (driver.unsynced_since, driver.owes) == (inf, False)
     driver.close()

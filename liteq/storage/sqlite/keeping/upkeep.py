@@ -148,9 +148,15 @@ class FileUpkeep(Driver):
 
     def _sync(self) -> None:
         """Put the log on the disk. Raises StorageError's subclasses where that fails."""
+        owed = self.owes
         self.unsynced_since, self.owes = inf, False  # before it: a commit meanwhile may be too late
         self._synced_at = monotonic()
-        self.sync_log()
+        try:
+            self.sync_log()
+        except StorageError:
+            if self.durability is Durability.RELAXED:
+                self.unsynced_since, self.owes = self._synced_at, self.owes or owed
+            raise
 
     def sync_log(self) -> None:
         """The system call. Raises StorageUnavailable."""
