@@ -10,6 +10,7 @@ from liteq.exceptions import CanvasConflict, ChordError
 from liteq.message import DEPTH_SHIFT, LATER, Ack, Batch, DeadLetter, Flag, Group, Outcome, Replace, RetryAt
 from liteq.serialization import decode_error
 from liteq.states import State
+from liteq.storage.driver import Bell
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
@@ -194,6 +195,16 @@ def test_an_errback_runs_on_failure_with_the_error(storage: Storage, run: Run) -
     storage.enqueue(Batch([row("a", LINKED), row("err", ERRBACK | INPUT, awaits="a")]))
     assert run(a=DeadLetter(ERROR)) == ["a", "err"]
     assert run.inputs["err"] == ERROR
+
+
+def test_an_errback_of_what_was_purged_is_heard_of(storage: Storage, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage.enqueue(Batch([row("a", LINKED), row("err", ERRBACK, awaits="a")]))
+    rung: list[Bell] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(storage.driver, "ring", rung.append)
+        assert storage.purge() == 1
+    assert Bell.WORK in rung
+    assert run() == ["err"]
 
 
 def test_an_errback_vanishes_on_success(storage: Storage, run: Run, state: StateOf) -> None:
@@ -383,6 +394,15 @@ def test_what_would_wait_for_ever_fails_and_says_so(
     assert "it would wait for ever" in decode_error(found.error or b"").message
     assert [one.outcome for one in storage.attempts("a")] == ["failed"]
     assert run() == ["err"]
+
+
+def test_of_two_that_would_run_behind_each_other_one_fails(
+    storage: Storage, worker: FakeWorker, state: StateOf
+) -> None:
+    storage.enqueue(Batch([row("a"), row("b")]))
+    a, b = worker.claim()
+    assert storage.settle([(a, replace(ANOTHER, awaits="b")), (b, replace(ANOTHER, awaits="a"))]) == []
+    assert (state("a"), state("b")) == (State.UPSTREAM_FAILED, State.DEAD)
 
 
 def test_a_message_may_run_again_behind_what_replaces_another_in_the_same_settlement(

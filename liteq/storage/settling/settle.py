@@ -208,6 +208,7 @@ def _put_behind(tx: Transaction, plan: Plan, exact: bool) -> None:
         before = _in_its_way(tx, lease.id, node)
         if before is None:
             plan.retry(lease, retry)
+            _write_planned(tx, plan, exact)  # at once: the next one may be meant to run behind this one
             put.append((lease, node))
         else:
             cannot.append((lease, CanvasConflict(f"{lease.id} cannot run after {before}: it would wait for ever")))

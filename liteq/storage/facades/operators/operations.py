@@ -143,7 +143,7 @@ class Operations(Facade):
                     if by is not None and n:
                         _audit.write(tx, by, "purge", queue or "*", queue, n, now_ms=now_ms)
                 purged += n
-        self._ring(done=True)
+        self._ring(done=True, work=purged > 0)  # of those that waited for one of them, an errback may run
         return purged
 
     def look(self, action: str, ids: Sequence[str], *, queues: Sequence[str] | None = None) -> list[tuple[Target, str]]:
