@@ -594,6 +594,17 @@ def test_a_clock_that_is_set_forward_starts_nothing_within_a_period(
     assert [lease.id for lease in worker.claim()] == [last]
 
 
+def test_what_a_clock_that_was_set_puts_off_is_in_nobodys_way(
+    storage: Storage, throttled: Call, worker: FakeWorker, clock: WallClock
+) -> None:
+    throttled(1)
+    storage.settle([(worker.claim_one(), Ack(b"1"))])
+    throttled(2, trailing=True)
+    clock.off_s = 86_400
+    storage.enqueue(Batch([row("other")]))
+    assert [lease.id for lease in worker.claim(1)] == ["other"]
+
+
 def test_after_a_restart_of_the_machine_with_a_wrong_clock_a_period_ends(
     storage: Storage, throttled: Call, worker: FakeWorker, clock: WallClock
 ) -> None:

@@ -258,7 +258,7 @@ class _Pending:
 
     def head(self) -> Row | None:
         """The next one; None where there is none, or this transaction may hold no more."""
-        if not self._rows and not self._end:
+        while not self._rows and not self._end and self._claim.want > 0:  # of a page, all may have been put off
             self._load()
             if self._plainly:
                 self._take_plain()

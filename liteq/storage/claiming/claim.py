@@ -122,13 +122,18 @@ def claim(
 
 def _next(tx: Transaction, queues: Sequence[str], limit: int, now_ms: int) -> tuple[list[Row], int]:
     """The rows to lease, and the flags that one of them has."""
-    rows: list[Row] = []
-    for queue in dict.fromkeys(queues):  # named twice, its messages would be leased twice
-        if len(rows) >= limit:
-            break
-        rows += tx.execute(NEXT, {"queue": queue, "limit": limit - len(rows), "now_ms": now_ms})
-    flags = flags_of(rows)
-    return (unique.admitted(tx, rows, now_ms=now_ms) if flags & Flag.UNSTARTED else rows), flags
+    while True:
+        rows: list[Row] = []
+        for queue in dict.fromkeys(queues):  # named twice, its messages would be leased twice
+            if len(rows) >= limit:
+                break
+            rows += tx.execute(NEXT, {"queue": queue, "limit": limit - len(rows), "now_ms": now_ms})
+        flags = flags_of(rows)
+        if not flags & Flag.UNSTARTED:
+            return rows, flags
+        admitted = unique.admitted(tx, rows, now_ms=now_ms)
+        if admitted:
+            return admitted, flags  # where all were put off, others stand behind them
 
 
 def flags_of(rows: list[Row]) -> int:
