@@ -341,6 +341,8 @@ class FilesLoop:
     def _forget(self, path: str) -> None:
         seat = self.seats.pop(path)
         self._active.pop(path, None)
+        if seat in self._new:  # to open it would make the file anew
+            self._new.remove(seat)
         logger.warning("%s has gone: nothing is taken from it any more", path)
         if seat.is_open:
             seat.running.storage.close()

@@ -57,7 +57,6 @@ class Gathering:
 
     def __init__(self, pool: Pool, app: App, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.name = pool.name
-        self.size = pool.size
         self.width: int = getattr(pool, "width", 1)
         self.timings: dict[int, Ran] = pool.timings
         self.exits: Counter[str] = pool.exits
@@ -74,6 +73,14 @@ class Gathering:
         self._known: dict[tuple[int, int], float] = {}  # until when messages wait that were given back
         self._ahead = 0
         self._leaving = False
+
+    @property
+    def size(self) -> int:
+        return self._pool.size  # which another file of the worker's may have changed
+
+    @size.setter
+    def size(self, _size: int) -> None:
+        raise AttributeError("batches have the size of the pool beneath: use resize()")
 
     def start(self, loop: Loop) -> None:
         self._pool.start(loop)
@@ -255,6 +262,8 @@ class Gathering:
         lost = {lease.token for lease in leases}
         self._drop(lost)
         beneath = [lease for lease in self._pool.leases() if self._is_lost(lease, lost)]
+        for lease in beneath:
+            self._given.pop(lease.token, None)  # it may not come back
         self._pool.abandon(beneath)
 
     def _is_lost(self, lease: Lease, lost: Collection[int]) -> bool:
@@ -318,7 +327,6 @@ class Gathering:
 
     def resize(self, size: int) -> None:
         self._pool.resize(size)
-        self.size = self._pool.size
 
     def pids(self) -> list[int]:
         return self._pool.pids()

@@ -363,6 +363,15 @@ def test_a_batch_is_abandoned_when_all_its_members_are_lost(bench):
     assert filling[0] not in bench.pool.leases()
     bench.pool.abandon(members)
     assert bench.beneath.abandoned == bench.beneath.held
+    bench.beneath.held.clear()  # a pool may forget it, without an outcome
+    assert bench.pool._given == {}
+
+
+def test_its_size_is_that_of_the_pool_beneath(bench):
+    bench.beneath.resize(7)  # by way of another file
+    assert bench.pool.size == 7
+    bench.pool.resize(3)
+    assert (bench.pool.size, bench.beneath.size) == (3, 3)
 
 
 def test_what_is_withdrawn_altogether_leaves_nothing_behind(bench):

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from liteq import LiteQ
+from liteq.app.files.patterns import Patterns
 from liteq.exceptions import SchemaTooNew
 from liteq.storage.storage import Storage, open_storage
+from liteq.worker.files.loop import FilesLoop
 from liteq.worker.files.seat import Aside, Seat
 from tests.codecs import Backwards
 
@@ -40,3 +42,19 @@ def test_a_file_that_is_set_aside_at_once_is_open_no_more(tmp_path: Path, of: st
     with pytest.raises(error):
         seat._open()
     assert opened[0].driver.users() == []
+
+
+def test_a_file_that_goes_before_it_was_opened_is_not_made_anew(tmp_path: Path) -> None:
+    stays, goes = tmp_path / "stays.db", tmp_path / "goes.db"
+    pool = SimpleNamespace(name="fake", size=1, exits={})
+    with LiteQ("shop", broker=f"sqlite:///{tmp_path}/own", set_as_current=False) as app:
+        host = SimpleNamespace(app=app, hostname="here", hooks=None, limits=(None, None), max_tasks=None)
+        patterns = Patterns([f"{tmp_path}/*.db"])
+        loop = FilesLoop(host, patterns, pool, on_wake=lambda: None, chores=[])  # type: ignore[arg-type]
+        for path in (stays, goes):
+            path.write_bytes(b"something")
+        loop._scan(0.0)
+        goes.unlink()
+        loop._scan(10.0)
+        loop.close()
+    assert [seat.path for seat in loop._new] == [str(stays)]
