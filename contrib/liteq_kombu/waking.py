@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import select
+import selectors
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -90,8 +90,11 @@ class Ear:
 
     def wait(self, seconds: float) -> None:
         """Sleep until it is woken, or for so long; forget what was heard."""
-        with suppress(OSError, ValueError):
-            select.select(self._fds, [], [], max(seconds, 0.0))
+        # Not select.select: that takes no descriptor above 1,023. Nor select.poll: eventlet takes it away.
+        with suppress(OSError, ValueError), selectors.DefaultSelector() as ready:
+            for fd in self._fds:
+                ready.register(fd, selectors.EVENT_READ)
+            ready.select(max(seconds, 0.0))
         self.clear()
 
     def close(self) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import resource
 import select
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -406,6 +409,29 @@ def test_with_relaxed_durability_a_worker_syncs_what_was_promised_and_no_heartbe
             tx.execute("UPDATE liteq_meta SET value = value")
         driver.owes = True  # as where the last wait for the disk was a moment ago
         assert (synced(), synced()) == (1, 0)
+
+
+def test_a_consumer_sleeps_by_any_descriptor(connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process of many connections has them above 1,023, where it would not sleep at all."""
+    from liteq_kombu.waking import Ear
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2_048:
+        pytest.skip("no process here may have so many descriptors")
+    with connect() as connection:
+        connection.connect()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2_048), hard))
+        ear = Ear(connection.transport.file.storage)
+        high = fcntl.fcntl(ear.filenos()[-1], fcntl.F_DUPFD_CLOEXEC, 1_500)
+        try:
+            monkeypatch.setattr(ear, "_fds", [high])
+            started = time.monotonic()
+            ear.wait(0.05)
+            assert time.monotonic() - started >= 0.05
+        finally:
+            os.close(high)
+            ear.close()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @contextmanager
