@@ -17,7 +17,7 @@ from liteq import signals
 from liteq.app.discovery import require_tasks
 from liteq.cli.parts.asking import confirm_deletion
 from liteq.cli.parts.find_app import broken
-from liteq.cli.parts.names import names, one_of
+from liteq.cli.parts.names import filled, names, one_of
 from liteq.cli.parts.output import counted
 from liteq.cli.parts.session import Session, pass_session
 from liteq.cli.parts.spans import SPAN
@@ -146,9 +146,15 @@ def _values_of_own(ctx: click.Context, app: App) -> dict[str, Any]:
     callback=one_of("start method", START_METHODS),
     help="fork, forkserver or spawn: a child takes over what the worker imported, or imports the app itself.",
 )
-@click.option("-Q", "--queues", metavar="NAMES", help="The queues to take from: NAME, NAME=WEIGHT, globs; with commas.")
+@click.option(
+    "-Q",
+    "--queues",
+    metavar="NAMES",
+    callback=filled,
+    help="The queues to take from: NAME, NAME=WEIGHT, globs; with commas.",
+)
 @click.option("--strict", is_flag=True, default=None, help="Take from them in the order given, not in turns.")
-@click.option("-X", "--exclude-queues", metavar="NAMES", help="Queues not to take from.")
+@click.option("-X", "--exclude-queues", metavar="NAMES", callback=filled, help="Queues not to take from.")
 @click.option(
     "--db",
     multiple=True,

@@ -143,6 +143,7 @@ def test_queues_that_a_worker_cannot_take_from(liteq, options, says):
         ("dead", "drop", "--yes", "-Q", "celery", "--task", ""), ("dead", "requeue", "--task", "shop.add", "-Q", ""),
         ("workflow", "cancel", "--yes", "--status", "queued", "--name", ""), ("memo", "clear", "--yes", ""),
         ("mcp", "--queues", ""), ("mcp", "--workflows", ""),
+        ("worker", "--pool", "solo", "--purge", "--yes", "-Q", ""), ("worker", "--pool", "solo", "-X", ","),
     ],
     ids=" ".join,
 )  # fmt: skip
