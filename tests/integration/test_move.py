@@ -519,6 +519,16 @@ def test_a_dry_run_makes_no_target(files: Stores, tmp_path: Path) -> None:
     assert states(files[0]) == before
 
 
+def test_a_dry_run_leaves_a_backup_as_it_is(files: Stores, tmp_path: Path) -> None:
+    fill(files[0])
+    backup = tmp_path / "backup.db"
+    files[0].backup(backup)
+    before = backup.read_bytes()
+    done = command("--from", f"sqlite:///{backup}", "--to", files[1].driver.url, "--dry-run")
+    assert (done.exit_code, done.stdout.startswith("Would move from")) == (0, True), done.stderr
+    assert backup.read_bytes() == before
+
+
 def test_where_nothing_waits_no_target_is_made(files: Stores, tmp_path: Path) -> None:
     done = command("--from", files[0].driver.url, "--to", f"sqlite:///{tmp_path}/none.db")
     assert (done.exit_code, done.stdout.startswith("Nothing to move")) == (0, True), done.stderr

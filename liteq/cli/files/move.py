@@ -12,7 +12,7 @@ import click
 from liteq.cli.group import Command
 from liteq.cli.parts.exits import Exit
 from liteq.cli.parts.output import counted, emit, say
-from liteq.cli.parts.session import Session, pass_session
+from liteq.cli.parts.session import Session, as_read_only, pass_session
 from liteq.cli.parts.voice import VOICE
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def move(session: Session, /, source: str, target: str | None, dry_run: bool, gi
     if target is None and not give_up:
         raise click.UsageError("name the store that the messages go to: --to URL")
     try:
-        with closing(_source(session, source)) as opened:
+        with closing(_source(session, source, looks=dry_run and not give_up)) as opened:
             if give_up:
                 return _give_up(session, opened)
             return _move(session, opened, str(target), dry_run=dry_run)
@@ -59,23 +59,27 @@ def move(session: Session, /, source: str, target: str | None, dry_run: bool, gi
         return Exit.TRY_AGAIN
 
 
-def _source(session: Session, url: str) -> Storage:
-    """The source, with the tables of this version. Raises StorageUnavailable where there is none."""
+def _source(session: Session, url: str, *, looks: bool) -> Storage:
+    """The source; `looks`: nothing is written to it. Raises StorageUnavailable where there is none."""
     from liteq.exceptions import StorageUnavailable
     from liteq.storage import describe_url
 
     if missing := describe_url(url).missing:
         raise StorageUnavailable(missing)
-    storage = _opened(session, url)
+    storage = _opened(session, url, looks=looks)
     if not _version(storage):
         raise StorageUnavailable(f"{storage.driver.where()} holds no queue: there is nothing to move")
     return storage
 
 
-def _opened(session: Session, url: str) -> Storage:
+def _opened(session: Session, url: str, *, looks: bool) -> Storage:
     """The store itself, without a codec: values go as they stand. Each step is on the disk before the next begins."""
+    from liteq.storage import describe_url
     from liteq.storage.storage import open_storage
 
+    place = describe_url(url)
+    if looks and place.kind == "file" and not (place.missing or place.read_only):
+        url = as_read_only(url)  # a copy, which has no log, gets none
     conf = session.app.conf if session.has_app else session.conf_without_app(needs_file=False)
     return open_storage(
         url, durability="strict", driver=conf.sqlite_driver, busy_timeout_s=conf.busy_timeout,
@@ -93,7 +97,7 @@ def _move(session: Session, source: Storage, url: str, *, dry_run: bool) -> int:
     from liteq.operating import moving
     from liteq.storage import describe_url
 
-    with closing(_opened(session, url)) as target:
+    with closing(_opened(session, url, looks=dry_run)) as target:
         if target.driver.where() == source.driver.where():
             raise click.UsageError("--from and --to are the same store")
         if not dry_run:

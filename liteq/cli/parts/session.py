@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from liteq.storage.operating.audit import Actor
     from liteq.storage.storage import Storage
 
-__all__ = ["GLOBAL_OPTIONS", "HIDDEN_GLOBAL_OPTIONS", "Session", "pass_session"]
+__all__ = ["GLOBAL_OPTIONS", "HIDDEN_GLOBAL_OPTIONS", "Session", "as_read_only", "pass_session"]
 
 
 class Session:
