@@ -85,10 +85,15 @@ def _is_of_app(frame: FrameType, app: object) -> bool:
 def _up_to_top(root: Path) -> Iterator[Path]:
     """The folders from `root` up to the project's top, where that is near; none where nothing marks it."""
     above = [root, *root.parents][: FARTHEST + 1]
-    top = next((n for n, folder in enumerate(above) if any((folder / mark).exists() for mark in MARKS)), None)
+    top = next((n for n, folder in enumerate(above) if any(_exists(folder / mark) for mark in MARKS)), None)
     if top is None:
         top = 1 if root.name == "src" else 0
     yield from above[: top + 1]
+
+
+def _exists(path: Path) -> bool:
+    """Whether `path` is there; one that cannot be looked at is told by whoever opens it."""
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists() raises where a folder is closed, or a name too long
 
 
 def placed(url: str, home: list[Path]) -> str:
@@ -101,8 +106,8 @@ def placed(url: str, home: list[Path]) -> str:
     if relative is None:
         return url
     here = Path.cwd()
-    others = [folder / relative for folder in home if folder != here and (folder / relative).exists()]
-    if (here / relative).exists():
+    others = [folder / relative for folder in home if folder != here and _exists(folder / relative)]
+    if _exists(here / relative):
         if others and here not in home:
             logger.warning(
                 "the queue is %s, in the working directory; there is another, %s, beside the program", here / relative,

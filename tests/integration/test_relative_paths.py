@@ -111,6 +111,12 @@ def test_what_is_not_relative_stays_as_it_is(url):
     assert placed(url, [Path("/srv/shop")]) == url
 
 
+def test_a_path_that_cannot_be_looked_at_is_told_where_it_is_opened(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    url = f"sqlite:///{'x' * 5_000}/q.db"  # refused by the system, as a folder that is closed
+    assert placed(url, [tmp_path]) == url
+
+
 # -- ~ and Windows ---------------------------------------------------------------------------------------------------
 
 
