@@ -178,6 +178,7 @@ def test_the_last_lines_and_one_attempt_alone(site):
     id_ = finish(site, "stumbles")
     assert len(messages(site, id_, "-n", "1")) == 1
     assert {line["attempt"] for line in logs(site, id_, "--attempt", "2")} == {2}
+    assert logs(site, id_, "--attempt", "1", "-n", "1") == logs(site, id_, "--attempt", "1")[-1:]
 
 
 def test_the_worker_log_is_pretty_or_json_with_what_a_task_is_bound_to(site):

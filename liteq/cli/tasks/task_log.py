@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,7 +48,7 @@ def logs(session: Session, /, id_: str, follow: bool, last: int | None, attempt:
     if n == 0 and not follow:
         session.note(f"no lines of {record.task}[{id_}] are kept: {_reason(record)}")
         return Exit.OK
-    after = 0 if last is None else max(0, n - last)
+    after = _before_last(session, id_, n, last, attempt)
     printer = _Printer(session, record)
     for chunk in (
         stream(session.app, look_at(session.app, id_, LOG_STREAM), after) if follow else _there(session, id_, after)
@@ -55,6 +56,14 @@ def logs(session: Session, /, id_: str, follow: bool, last: int | None, attempt:
         if attempt is None or chunk.attempt == attempt:
             printer.write(chunk)
     return Exit.OK
+
+
+def _before_last(session: Session, id_: str, n: int, last: int | None, attempt: int | None) -> int:
+    """The offset behind which the `last` of `n` lines begin: of one attempt, where that is named."""
+    if last is None or attempt is None:
+        return 0 if last is None else max(0, n - last)
+    own = deque((one.offset for one in _there(session, id_, 0) if one.attempt == attempt), last)
+    return own[0] - 1 if own else 0
 
 
 def _there(session: Session, id_: str, after: int) -> Iterator[Chunk]:

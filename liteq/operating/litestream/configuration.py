@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from urllib.parse import quote
 
 from liteq.operating.litestream.source import PREFIX
 from liteq.operating.litestream.tool import OLDEST_TEXT
@@ -59,7 +60,7 @@ dbs:
 
     @property
     def _liteq(self) -> str:
-        return f"liteq -b {shlex.quote(f'sqlite:///{self.path}.drill')}"
+        return f"liteq -b {shlex.quote(f'sqlite:///{quote(self.path)}.drill')}"
 
     @property
     def _expansion(self) -> str:

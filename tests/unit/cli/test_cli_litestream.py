@@ -13,7 +13,9 @@ import yaml
 
 from liteq.exceptions import ImproperlyConfigured
 from liteq.operating.litestream import tool
+from liteq.operating.litestream.configuration import Configuration
 from liteq.operating.litestream.source import source_of
+from liteq.storage import describe_url
 from liteq.storage.storage import open_storage
 
 HOLDER = """
@@ -45,6 +47,12 @@ def test_it_prints_a_configuration_for_the_queue(liteq, project):
     assert f"liteq -b sqlite:///{path}.drill restore 'litestream://{REPLICA}'" in done.out
     assert f"liteq -b sqlite:///{path}.drill doctor" in done.out
     assert not (project / "shop.db").exists(), "nothing is made"
+
+
+def test_the_drill_is_of_a_path_that_a_url_takes(project):
+    text = Configuration("/srv/50% #1/q.db", REPLICA, "/run/litestream.sock").text()
+    (url,) = {word for line in text.splitlines() for word in line.split() if word.startswith("sqlite:")}
+    assert describe_url(url).where == "/srv/50% #1/q.db.drill"
 
 
 def test_the_socket_is_the_options_else_the_settings(liteq, project, monkeypatch):
