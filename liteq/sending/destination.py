@@ -47,7 +47,7 @@ def routed(router: Any, defaults: Any, args: Any, kwargs: Any, options: dict[str
     """The options of a call over those of its route, where routes look at calls. `defaults`: those of its task."""
     if defaults.static or (defaults.inherits and router.is_static):
         return options
-    return {**router.route(defaults.name, args, kwargs, options, defaults.task), **options}
+    return {**router.route(defaults.name, args, kwargs, options, defaults.task), **defaults.own, **options}
 
 
 def queue_for(app: App, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> str:

@@ -56,8 +56,8 @@ class Defaults:
 
     __slots__ = (
         "alike", "check", "checks_by_count", "depth", "dump", "expires", "flags", "form", "has_more", "inherits",
-        "keyed", "limit", "name", "observed", "priority", "queue", "run", "static", "tags", "task", "time_limits",
-        "unique", "what",
+        "keyed", "limit", "name", "observed", "own", "priority", "queue", "run", "static", "tags", "task",
+        "time_limits", "unique", "what",
     )  # fmt: skip
 
     def __init__(self, app: App, name: str | None, task: Any, router: Router) -> None:
@@ -65,7 +65,8 @@ class Defaults:
         own = {} if task is None else {key: getattr(task, key, None) for key in OF_THE_TASK}
         self.name = checked_name(name, "a task's name")
         route = router.route(self.name, task=task) if router.is_static else {}
-        merged = {**route, **{key: value for key, value in own.items() if value is not None}}
+        self.own = {key: value for key, value in own.items() if value is not None}
+        merged = {**route, **self.own}
         self.what = f"the arguments of task {name!r}"
         self.limit: int = conf.max_payload_bytes
         self.depth: int = conf.max_nesting

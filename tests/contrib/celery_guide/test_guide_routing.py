@@ -89,13 +89,25 @@ def test_router_class(app):
     assert queue_of(app, "video.compress") == "video"
 
 
-@pytest.mark.celery("Routing", "What the call says goes before the route, that before the task's attribute")
+@pytest.mark.celery("Routing", "What the call says goes before the task's attribute, that before the route")
 def test_precedence(app):
     app.task(name="with.queue", queue="own")(lambda: None)
     app.conf.task_routes = {"feed.tasks.import_feed": {"queue": "feeds"}}
     assert queue_of(app, "feed.tasks.import_feed", queue="now") == "now"
     assert queue_of(app, "with.queue") == "own"
     assert queue_of(app, "with.queue", queue="now") == "now"
+
+
+@pytest.mark.parametrize("inherits", [False, True])
+def test_a_task_s_own_queue_goes_before_a_function_s(app, inherits):
+    app.task(name="with.queue", queue="own")(lambda: None)
+    app.task(name="with.priority", priority=3)(lambda: None)
+    app.conf.update(
+        task_routes=lambda *_, **__: {"queue": "routed", "priority": 7}, task_inherit_parent_priority=inherits
+    )
+    assert queue_of(app, "with.queue") == "own"
+    message = app.publisher.message("with.priority", (), {}, {}, message_id="1")
+    assert (message.queue, message.priority) == ("routed", 3)
 
 
 @pytest.mark.celery("Routing", "`task_queues` of Queue and Exchange; a worker without -Q takes from them all")
