@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import datetime
+from math import inf
 from typing import Any, Protocol
 
 import orjson
@@ -53,14 +54,20 @@ class Turning(Protocol):
     def turn(self) -> None: ...
 
 
-def run_turns(beat: Turning, stop: threading.Event | None, on_turn: Callable[[], None]) -> None:
-    """Turn until `stop` is set, for ever where there is none; `on_turn` is called in each turn."""
+def run_turns(beat: Turning, stop: threading.Event | None, on_turn: Callable[[], None], longest_s: float = inf) -> None:
+    """Turn until `stop` is set, for ever where there is none.
+
+    `on_turn` is called in each turn, and after `longest_s` seconds of the sleep between two.
+    """
     stop = threading.Event() if stop is None else stop
     announce.beat_init.send(sender=beat)
     while not stop.is_set():
         beat.turn()
         on_turn()
-        stop.wait(max(0.0, beat.due_at - time.monotonic()))
+        while not stop.wait(max(0.0, min(beat.due_at - time.monotonic(), longest_s))):
+            if time.monotonic() >= beat.due_at:
+                break
+            on_turn()
 
 
 class Beat:
@@ -130,12 +137,14 @@ class Beat:
                 logger.warning("beat: %s", doubt)
         self._started = True
 
-    def run(self, stop: threading.Event | None = None, on_turn: Callable[[], None] = lambda: None) -> None:
-        """Send what comes due until `stop` is set, for ever where there is none; `on_turn` is called in each turn.
+    def run(
+        self, stop: threading.Event | None = None, on_turn: Callable[[], None] = lambda: None, longest_s: float = inf
+    ) -> None:
+        """Send what comes due until `stop` is set, for ever where there is none; for `on_turn` see `run_turns`.
 
         Raises ImproperlyConfigured for an entry that makes no sense.
         """
-        run_turns(self, stop, on_turn)
+        run_turns(self, stop, on_turn, longest_s)
 
     def turn(self) -> None:
         """Send what is due, and set `due_at` to the next time to look. An unavailable storage is tried again."""

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from math import inf
 
 from liteq.app.files.patterns import Patterns, stamp_of
 from liteq.beat.beat import JUMP_S, Beat, run_turns
@@ -57,9 +58,11 @@ class FilesBeat:
         """Raise ImproperlyConfigured for an entry of the configuration that makes no sense."""
         self.app.schedules.configured()
 
-    def run(self, stop: threading.Event | None = None, on_turn: Callable[[], None] = lambda: None) -> None:
-        """Send what comes due until `stop` is set, for ever where there is none; `on_turn` is called in each turn."""
-        run_turns(self, stop, on_turn)
+    def run(
+        self, stop: threading.Event | None = None, on_turn: Callable[[], None] = lambda: None, longest_s: float = inf
+    ) -> None:
+        """Send what comes due until `stop` is set, for ever where there is none; for `on_turn` see `run_turns`."""
+        run_turns(self, stop, on_turn, longest_s)
 
     def turn(self) -> None:
         """Send what is due, for a short while, and set `due_at` to when there is more to do."""

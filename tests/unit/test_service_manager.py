@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import threading
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from liteq.beat.beat import run_turns
+from liteq.cli.processes.beat import run
 from liteq.utils.service_manager import ServiceManager
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="service managers of this kind are POSIX")
@@ -75,6 +79,31 @@ def test_signs_of_life_come_three_times_in_the_watchdog_s_time(heard):
     for now in (100.0, 101.0, 109.9, 110.0, 125.0, 125.1):  # noqa: B007 - the manager's clock
         manager.alive()
     assert said(heard) == [["WATCHDOG=1"]] * 3
+
+
+class Idle:
+    """A beat with nothing to do for an hour."""
+
+    def __init__(self) -> None:
+        self.due_at = time.monotonic() + 3_600
+
+    def turn(self) -> None: ...
+
+    def run(self, *how, **named) -> None:
+        run_turns(self, *how, **named)
+
+
+def test_a_beat_that_sleeps_gives_its_signs_of_life(heard):
+    stop, manager = threading.Event(), ServiceManager(heard.getsockname(), watchdog_s=0.03)
+    heard.settimeout(10)
+    beat = threading.Thread(target=run, args=(Idle(), stop, manager))
+    beat.start()
+    try:
+        signs = [heard.recv(4096).partition(b"\n")[0] for _ in range(4)]
+    finally:
+        stop.set()
+        beat.join()
+    assert signs == [b"READY=1", *[b"WATCHDOG=1"] * 3]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from _thread import start_new_thread
+from math import inf
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -114,7 +115,7 @@ def run(made: Beat | FilesBeat, stop: threading.Event, manager: ServiceManager |
         made.run(stop)
         return
     manager.ready("sends periodic tasks when they come due")
-    made.run(stop, on_turn=manager.alive)
+    made.run(stop, manager.alive, inf if manager.interval_s is None else manager.interval_s)
     manager.stopping("stopped")
 
 
