@@ -53,7 +53,8 @@ class SignalQueue:
     """
 
     def __init__(self) -> None:
-        self._demands: deque[Demand] = deque()
+        self.name = "SIGTERM"  # of the signal that made the demand which was taken last
+        self._demands: deque[tuple[Demand, str]] = deque()
         self._before: dict[int, Any] = {}
         self._ours, self._theirs = socket.socketpair()
         self._ours.setblocking(False)
@@ -89,21 +90,22 @@ class SignalQueue:
 
     def put(self, demand: Demand) -> None:
         """Ask from any thread."""
-        self._demands.append(demand)
+        self._demands.append((demand, "SIGQUIT" if demand is Demand.COLD else "SIGTERM"))
         try:
             self._theirs.send(b"\0")
         except OSError:
             pass  # the worker is gone already, or is awake anyway
 
     def _note(self, signum: int, _frame: FrameType | None) -> None:
-        demand = MEANING[signal.Signals(signum).name]
+        name = signal.Signals(signum).name
+        demand = MEANING[name]
         if signum == signal.SIGTERM and os.environ.get("REMAP_SIGTERM") == "SIGQUIT":
             demand = Demand.COLD
         if signum == signal.SIGINT:
             if self._interrupted:
                 demand = Demand.COLD
             self._interrupted = True
-        self._demands.append(demand)
+        self._demands.append((demand, name))
 
     def clear(self) -> None:
         """Empty the descriptor; called by the loop when it is readable."""
@@ -115,8 +117,11 @@ class SignalQueue:
 
     def ends(self) -> bool:
         """Whether an end is among the demands that nobody has taken yet. From any thread."""
-        return any(demand in ENDS for demand in tuple(self._demands))
+        return any(demand in ENDS for demand, _ in tuple(self._demands))
 
     def take(self) -> Demand | None:
         """The next demand; None when there is none."""
-        return self._demands.popleft() if self._demands else None
+        if not self._demands:
+            return None
+        demand, self.name = self._demands.popleft()
+        return demand

@@ -334,15 +334,15 @@ class Worker:
         if self._on_turn is not None:
             self._on_turn()
         while (demand := self._signals.take()) is not None:
-            pool, consumer = self.running.pool, self.running.consumer
+            pool, consumer, name = self.running.pool, self.running.consumer, self._signals.name
             match demand:
                 case Demand.WARM:
-                    announce.worker_shutting_down.send(sender=self.hostname, sig="SIGTERM", how="Warm", exitcode=0)
+                    announce.worker_shutting_down.send(sender=self.hostname, sig=name, how="Warm", exitcode=0)
                     logger.warning("worker: Warm shutdown (finishing %d tasks)", len(pool.leases()))
                     consumer.finish()
                 case Demand.COLD if self._soft_shutdown.begin():
                     soft_s = self._soft_shutdown.timeout_s
-                    announce.worker_shutting_down.send(sender=self.hostname, sig="SIGQUIT", how="Soft", exitcode=0)
+                    announce.worker_shutting_down.send(sender=self.hostname, sig=name, how="Soft", exitcode=0)
                     logger.warning("worker: Soft shutdown (%g s for %d tasks)", soft_s, len(pool.leases()))
                     consumer.finish()
                 case Demand.COLD:
@@ -353,7 +353,7 @@ class Worker:
                     pool.resize(max(1, pool.size - 1))
 
     def _end_cold(self) -> None:
-        announce.worker_shutting_down.send(sender=self.hostname, sig="SIGQUIT", how="Cold", exitcode=1)
+        announce.worker_shutting_down.send(sender=self.hostname, sig=self._signals.name, how="Cold", exitcode=1)
         logger.warning("worker: Cold shutdown (returning %d tasks)", len(self.running.pool.leases()))
         self._cold = True
         self.running.consumer.abort()
