@@ -10,7 +10,7 @@ from liteq.message import Ack, Batch, DeadLetter, Flag, Group, RetryAt
 from liteq.serialization import decode_error
 from liteq.states import State
 from liteq.storage.driver import Bell, Promise
-from liteq.storage.groups.append_members import GIVE_UP
+from liteq.storage.groups.append_members import GIVE_UP, UNPLACED
 from liteq.storage.groups.ended import Ended
 from liteq.storage.groups.open_groups import Seat
 from liteq.storage.storage import Storage
@@ -58,6 +58,19 @@ def test_members_that_come_one_by_one_have_the_places_that_were_kept_for_them(st
     assert run() == ["c", "a", "b", "body"]
     assert run.inputs["body"] == b'["a","b","c"]'
     assert (counts(storage), places(storage)) == ((3, 0, 0), 0)
+
+
+def test_members_that_an_open_group_takes_more_stand_behind_the_places_that_were_kept(
+    storage: Storage, run: Run
+) -> None:
+    opened(storage, "a", "b", "c")
+    for name in ("y", "z"):
+        storage.groups.append("g", Batch([row(name, LINKED, group_id="g", position=UNPLACED)]))
+    for name in "abc":
+        enter(storage, name)
+    close(storage, 5)
+    run()
+    assert run.inputs["body"] == b'["a","b","c","y","z"]'
 
 
 def test_a_group_that_is_whole_ends_as_it_is_closed(storage: Storage, run: Run) -> None:

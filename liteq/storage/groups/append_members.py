@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import Final
 
 from liteq.message import Batch, Flag, Group, Message
 from liteq.serialization import encode
@@ -14,7 +15,7 @@ from liteq.storage.canvases.follow import Waiter
 from liteq.storage.driver import Transaction
 from liteq.storage.sending.enqueue import place
 
-__all__ = ["GIVE_UP", "NOT_CLAIMED", "UNPLACED", "append", "complete", "extend", "placeholder"]
+__all__ = ["GIVE_UP", "LAST", "NOT_CLAIMED", "UNPLACED", "append", "complete", "extend", "placeholder"]
 
 # The rows that awaited a group that is done have gone on: too late for one more member.
 APPEND = (
@@ -38,8 +39,16 @@ SHRINK = "UPDATE liteq_groups SET size = size - 1 WHERE id = ?"
 # A member that was there already, and is counted.
 UNGROW = "UPDATE liteq_groups SET size = size - :n, remaining = remaining - :n WHERE id = :id"
 
+LAST: Final = """
+SELECT max(position) FROM (
+    SELECT position FROM liteq_messages WHERE group_id = :id
+    UNION ALL SELECT position FROM liteq_groups WHERE group_id = :id
+    UNION ALL SELECT position FROM liteq_places WHERE group_id = :id) AS taken
+"""
+
 GIVE_UP = "celery.give_up_group"  # like all tasks that an app has by itself: programs leave out names like this
 UNPLACED = -1  # the position, in `batch`, of the member whose place the group decides
+KEPT = f"SELECT 1 FROM liteq_places WHERE group_id = ? AND position <> {UNPLACED} LIMIT 1"
 
 
 def placeholder(id_: str, group: Group, queue: str, *, patience_ms: int, now_ms: int) -> Message:
@@ -61,6 +70,8 @@ def append(tx: Transaction, group_id: str, batch: Batch, *, now_ms: int) -> list
     if not rows:
         return []
     last = rows[0][0] - 1
+    if tx.execute(KEPT, (group_id,)):  # it is open, and does not count those that have not come yet
+        last = max(last, tx.execute(LAST, {"id": group_id})[0][0] + 1)
     messages = [
         replace(m, position=last) if m.group_id == group_id and m.position == UNPLACED else m for m in batch.messages
     ]

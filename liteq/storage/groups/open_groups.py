@@ -20,7 +20,7 @@ from liteq.states import FINISHED, State
 from liteq.storage.canvases.continuation import End, propagate
 from liteq.storage.canvases.follow import Waiter
 from liteq.storage.driver import LOCK, Transaction
-from liteq.storage.groups.append_members import NOT_CLAIMED, UNPLACED
+from liteq.storage.groups.append_members import LAST, NOT_CLAIMED, UNPLACED
 from liteq.storage.sending.enqueue import place
 from liteq.utils.records import NamedTuple
 
@@ -46,12 +46,6 @@ SHRINK = "UPDATE liteq_groups SET size = size - 1 WHERE id = ?"
 COUNTS = f"SELECT size, remaining FROM liteq_groups WHERE id = ? {LOCK}"
 STANDS = f"SELECT group_id, position, state FROM liteq_messages WHERE id = ? AND flags & {Flag.SHOWN} = 0"
 INNER = "SELECT id FROM liteq_groups WHERE group_id = ?"
-LAST: Final = """
-SELECT max(position) FROM (
-    SELECT position FROM liteq_messages WHERE group_id = :id
-    UNION ALL SELECT position FROM liteq_groups WHERE group_id = :id
-    UNION ALL SELECT position FROM liteq_places WHERE group_id = :id) AS taken
-"""
 
 
 class Seat(NamedTuple):
