@@ -16,6 +16,7 @@ from liteq.message import new_id
 
 __all__ = ["evaluate", "members_of"]
 
+LINKS = ("link", "link_error")
 OF_THE_WHOLE = frozenset({"task_id", "group_id", "link", "link_error"})  # a chord's body has them, not its header
 ENDED = frozenset({states.IGNORED, states.REJECTED})
 
@@ -83,15 +84,19 @@ class _Evaluation:
         steps = sig.steps()
         if not steps:
             return self.gather(options.get("task_id") or new_id(), [])
+        if sig.immutable:
+            args, kwargs = (), {}
+        else:
+            args = (*args, *sig.args)
         errbacks = as_list(options.pop("link_error", None))
-        last_only = {key: options.pop(key) for key in ("link", "task_id", "group_id") if key in options}
+        links = as_list(options.pop("link", None))
+        last_only = {key: options.pop(key) for key in ("task_id", "group_id") if key in options}
         last = None
         for i, step in enumerate(steps, 1):
-            over = {} if last is not None else options
-            over = _added(step, over, "link_error", errbacks)
+            over = _linked(step, {} if last is not None else options, {"link_error": errbacks})
             if i == len(steps):
-                over = _added(step, over, "link", as_list(last_only.get("link")))
-                over |= {key: last_only[key] for key in ("task_id", "group_id") if key in last_only}
+                over = _linked(step, over, {"link": links})
+                over |= last_only
             if last is not None and getattr(last, "state", None) in ENDED:
                 return last  # it has asked that nothing come of it
             result = self.put(step, args if last is None else (last.get(),), kwargs if last is None else {}, over)
@@ -100,25 +105,38 @@ class _Evaluation:
 
     def _group(self, sig: group, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]) -> Any:
         gid = options.pop("task_id", None) or new_id()
+        links = {key: as_list(options.pop(key, None)) for key in LINKS}
+        args = (*args, *sig.args)
         with _growing_group(gid) as added:
-            own = [self.put(one, args, kwargs, {**over, "group_id": gid}) for one, over in sig.members(options)]
+            own = [
+                self.put(one, args, kwargs, _linked(one, {**over, "group_id": gid}, links))
+                for one, over in sig.members(options)
+            ]
         return self.gather(gid, own + added)
 
     def _chord(self, sig: chord, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]) -> Any:
+        body = sig._demand_body()
         body_over = {key: value for key, value in options.items() if key not in ("countdown", "eta", "parent_id")}
         header_over = {key: value for key, value in options.items() if key not in OF_THE_WHOLE}
         header = self.put(sig.header_group(), (*args, *sig.args), {**sig.kwargs["kwargs"], **kwargs}, header_over)
-        if sig.body is None or is_void(sig.body):
+        if is_void(body):
             return header
-        for key in ("link", "link_error"):
-            body_over = _added(sig.body, body_over, key, as_list(body_over.pop(key, None)))
-        result = self.put(sig.body, (header.get(),), {}, body_over)
+        links = {key: as_list(body_over.pop(key, None)) for key in LINKS}
+        if isinstance(body, group) and links["link"]:
+            # As chord.link() does it: once, and not for each task of the body.
+            body = body.clone()
+            for callback in links.pop("link"):
+                body.link(callback)
+        result = self.put(body, (header.get(),), {}, _linked(body, body_over, links))
         result.parent = header
         return result
 
 
-def _added(sig: Signature, over: Mapping[str, Any], key: str, links: list[Any]) -> dict[str, Any]:
-    """`over`, with `links` beside those that `sig` has under `key` itself."""
-    if not links:
-        return dict(over)
-    return {**over, key: [*as_list(over.get(key, sig.options.get(key))), *links]}
+def _linked(sig: Signature, over: Mapping[str, Any], links: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """`over`, with the `links` of what `sig` stands in beside its own; each is called once."""
+    made = dict(over)
+    for key, more in links.items():
+        if more:
+            own = as_list(over.get(key, sig.options.get(key)))
+            made[key] = own + [link for link in more if link not in own]
+    return made
