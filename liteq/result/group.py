@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from liteq.serialization import decode, encode
 from liteq.storage.reading.inspect import Record
 from liteq.utils.misspelt import suggesting, unexpected
 
-__all__ = ["GroupResult", "ResultSet"]
+__all__ = ["GroupResult", "ResultSet", "result_from_tuple"]
 
 
 def _is_expected(result: Any) -> bool:
@@ -37,7 +37,9 @@ class ResultSet(ResultBase):
     @property
     def app(self) -> Any:
         if self._app is None:
-            self._app = self.results[0].app if self.results else get_current_app()
+            # That of an eager result is None: no file knows of it.
+            apps = (result.app for result in self.results if result.app is not None)
+            self._app = next(apps, None) or get_current_app()
         return self._app
 
     @app.setter
@@ -216,10 +218,10 @@ class ResultSet(ResultBase):
                     callback(result.id, values[-1])
         return values
 
-    def iter_native(self, timeout: float | None = None, **options: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(id, meta) of each member as it is found finished, in order."""
+    def iter_native(self, timeout: float | None = None, **options: Any) -> Iterator[tuple[str, Any]]:
+        """(id, meta) of each member as it is found finished, in order; of a group in it, (id, its results)."""
         for result in self._in_order(timeout, None):
-            yield result.id, result._get_task_meta()
+            yield result.id, result.results if isinstance(result, ResultSet) else result._get_task_meta()
 
     def _in_order(self, timeout: float | None, on_interval: Callable[[], object] | None) -> Iterator[Any]:
         """Each member once it has finished. One listener; only the member that is waited for is read at a ring."""
@@ -294,24 +296,18 @@ class GroupResult(ResultSet):
         app = app if app is not None else (cls.app_of(backend) or get_current_app())
         saved = app.storage.saved_groups.load(id)
         if saved is not None:
-            restored: GroupResult = cls._from_tuple(decode(saved), app)
+            restored: GroupResult = result_from_tuple(decode(saved), app)
             return restored
         sent = app.storage.reader.find_group(id)
         members = [] if sent is None else app.storage.reader.group_members(id)
-        if sent is None or (sent.size and not members):  # its counter outlives members that were forgotten
-            return None
-        results: list[Any] = [
+        found: list[Any] = [
             AsyncResult(member, app=app) if kind == "task" else cls.restore(member, app=app)
             for _, kind, member in members
         ]
+        results = [result for result in found if result is not None]
+        if sent is None or (sent.size and not results):  # its counter outlives members that were forgotten
+            return None
         return cls(id, results, app=app)
-
-    @classmethod
-    def _from_tuple(cls, saved: Any, app: App) -> Any:
-        (id_, _), members = saved
-        if members is None:
-            return AsyncResult(id_, app=app)
-        return cls(id_, [cls._from_tuple(member, app) for member in members], app=app)
 
     @staticmethod
     def app_of(backend: Any) -> Any:
@@ -348,3 +344,23 @@ class GroupResult(ResultSet):
 
     def _alone(self) -> Any:
         return type(self), (self.id, self.results)
+
+
+def result_from_tuple(r: ResultBase | Sequence[Any], app: App | None = None) -> Any:
+    """The result that `as_tuple()` described."""
+    if isinstance(r, ResultBase):
+        return r
+    app = app if app is not None else get_current_app()
+    line: list[tuple[Any, Any]] = []  # the last first: a chain may be longer than Python's stack
+    described: Any = r
+    while described:
+        node, members = described
+        id_, described = node if isinstance(node, (list, tuple)) else (node, None)
+        line.append((id_, members))
+    result: Any = None
+    for id_, members in reversed(line):
+        if members is None:
+            result = AsyncResult(id_, app=app, parent=result)
+        else:
+            result = GroupResult(id_, [result_from_tuple(member, app) for member in members], parent=result, app=app)
+    return result
