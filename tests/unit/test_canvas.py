@@ -330,6 +330,14 @@ def test_a_visitor_stamps_every_task() -> None:
     assert first.options["link"][0].options["seen"] == "p.xsum"
 
 
+def test_callbacks_that_came_as_json_are_stamped() -> None:
+    canvas = add(1).set(link=[add(2) | xsum()], link_error=add(3))
+    restored = signature(json.loads(json.dumps(canvas)))
+    restored.stamp(who="me")
+    assert [sig.options.get("who") for sig in restored.options["link"][0].tasks] == ["me", "me"]
+    assert restored.options["link_error"][0].options["who"] == "me"
+
+
 def test_a_second_stamp_replaces_the_first_unless_told_to_append() -> None:
     assert add(1).stamp(a=1).stamp(a=2).options["a"] == 2
     assert add(1).stamp(a=1).stamp(append_stamps=True, a=2).options["a"] == [1, 2]

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from liteq.canvas.lazy import each_task
+from liteq.canvas.options import as_list
+from liteq.canvas.signature import maybe_signature
 
 __all__ = ["Stamper", "StampingVisitor"]
 
@@ -85,8 +87,10 @@ class Stamper:
 
     def _links(self, sig: Any, headers: Mapping[str, Any]) -> None:
         for key, hook in (("link", "on_callback"), ("link_error", "on_errback")):
-            links = sig["options"].get(key) or ()
-            for link in links if isinstance(links, (list, tuple)) else (links,):
+            links = [maybe_signature(link) for link in as_list(sig["options"].get(key))]
+            if links:  # those of a signature that came as JSON are dicts
+                sig["options"][key] = links
+            for link in links:
                 self.stamp(link, self._asked(hook, link, headers))
 
     def _asked(self, hook: str, sig: Any, headers: Mapping[str, Any]) -> dict[str, Any]:
