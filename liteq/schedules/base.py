@@ -69,7 +69,7 @@ class _Zone:
 
 
 class BaseSchedule:
-    """Base of all schedules. One of your own defines `next_after`, or, as in Celery, `remaining_estimate` or `is_due`.
+    """Base of all schedules. One of your own defines `next_after`, or, as in Celery, `is_due`.
 
     `nowfun` gives the present time, for tests. `app` is whose settings `timezone` and `enable_utc` count; beat sets it
     where it is None.
@@ -114,7 +114,8 @@ class BaseSchedule:
 
     def next_after(self, moment: datetime) -> datetime:
         """The first time after `moment` (aware) at which it is due. Raises NeverDue when there is none."""
-        return moment + timedelta(seconds=max(self.is_due(moment).next, 0))
+        _, left = self.is_due(moment)  # a pair, as in Celery: a schedstate is one
+        return moment + timedelta(seconds=max(left, 0))
 
     def following(self, due: datetime, now: datetime) -> datetime:
         """The time after `now`, when that of `due` has been dealt with at `now`."""

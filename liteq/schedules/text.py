@@ -22,9 +22,14 @@ def text_of(document: Mapping[str, Any]) -> str | None:
         case "every":
             return f"{document['seconds']:.6f}".rstrip("0").rstrip(".")  # a timedelta has no smaller part
         case "crontab":
-            return " ".join(str(document[name]).replace(" ", "") for name in FIELDS)
+            return " ".join(_field(document[name]) for name in FIELDS)
         case _:
             return None
+
+
+def _field(value: Any) -> str:
+    """One field of a crontab as it is written: what was given as numbers is a list."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value).replace(" ", "")
 
 
 def schedule_from(text: str, like: Mapping[str, Any] | None = None) -> BaseSchedule:

@@ -28,6 +28,12 @@ def test_a_crontab_keeps_its_time_zone():
     assert schedule_from("0 4 * * *").zone is None
 
 
+def test_a_crontab_of_numbers_has_a_text():
+    document = to_document(crontab(minute=[0, 30], hour=range(3), day_of_month=1))
+    assert text_of(document) == "0,30 0,1,2 1 * *"
+    assert schedule_from(text_of(document)) == crontab(minute=[0, 30], hour=range(3), day_of_month=1)
+
+
 def test_the_sun_has_no_text():
     assert text_of(to_document(solar("sunset", 48.85, 2.35))) is None
 

@@ -207,10 +207,11 @@ def test_a_schedule_that_is_written_down_keeps_its_time_zone():
     assert again.next_after(at("2026-07-01T00:00")) == at("2026-07-01T07:00")
 
 
-def test_a_class_of_ones_own_needs_only_is_due():
+@pytest.mark.parametrize("answer", [schedules.schedstate(False, 7.0), (False, 7)])
+def test_a_class_of_ones_own_needs_only_is_due(answer):
     class Often(schedules.BaseSchedule):
         def is_due(self, last_run_at):
-            return schedules.schedstate(False, 7.0)
+            return answer
 
     assert Often().next_after(at("2026-01-01")) == at("2026-01-01T00:00:07")
     assert schedules.to_document(Often())["kind"] == "custom"
