@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable
 from datetime import date, datetime, time
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -118,7 +117,7 @@ def _untag_one(marker: Any, inner: Any, opener: Any) -> Any:
     if isinstance(marker, str) and (decoder := _decoders.get(marker)) is not None:
         try:
             return decoder(untag(inner, opener))
-        except (ValueError, TypeError, LookupError, AttributeError, InvalidOperation, binascii.Error):
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError):
             pass
     return {TYPE: marker, VALUE: untag(inner, opener)}
 

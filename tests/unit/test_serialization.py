@@ -239,6 +239,11 @@ def test_a_tag_that_does_not_parse_never_stops_the_reader(marker, inner):
     assert (len(read), read[1]) == (2, "next")
 
 
+def test_a_number_that_is_too_large_for_its_tag_stays_a_tag():
+    data = {"__type__": "float", "__value__": {"__type__": "int", "__value__": "0x1" + "0" * 300}}
+    assert decode(orjson.dumps(data)) == {"__type__": "float", "__value__": 16**300}
+
+
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[" * 5000 + b"]" * 5000])
 def test_what_is_not_json_is_a_bad_message(data):
     with pytest.raises(BadMessage, match="cannot be read as JSON"):
