@@ -67,14 +67,13 @@ def encode_error(exc: BaseException, traceback_text: str = "", *, max_traceback_
 
 def _describe(exc: BaseException, limit: int) -> dict[str, Any]:
     kind = type(exc)
+    said: dict[str, Any]
     if isinstance(exc, RemoteError) and exc.type_name:  # it keeps the name it had where it was first raised
         module, _, name = exc.type_name.rpartition(".")
-        return {"type": name, "module": module or "builtins", "message": text_of(exc.args[0] if exc.args else "", str)}
-    return {
-        "type": shorten(str(kind.__qualname__), limit),
-        "module": shorten(str(kind.__module__), limit),
-        "message": shorten(text_of(exc, str), limit),
-    }
+        said = {"type": name, "module": module or "builtins", "message": exc.args[0] if exc.args else ""}
+    else:
+        said = {"type": kind.__qualname__, "module": kind.__module__, "message": exc}
+    return {key: shorten(text_of(value, str), limit) for key, value in said.items()}
 
 
 def _whole(exc: BaseException, limit: int, depth: int = _MAX_CAUSES) -> dict[str, Any]:

@@ -183,3 +183,14 @@ class Told(Exception):
 def test_a_class_whose_text_is_an_attribute_comes_back_with_its_attributes():
     back = raised_of(document_of(Told(429, reason="slowly"), 1000))
     assert (type(back), str(back), back.status) == (Told, "told 429: slowly", 429)
+
+
+@pytest.mark.parametrize("exc", [RemoteError("\udcff", type_name="a.B"), RemoteError("x", type_name="a.\udcff")])
+def test_a_remote_error_of_any_text_is_recorded(exc):
+    doc = decode_error(encode_error(exc))
+    assert r"\udcff" in doc.message + doc.type
+
+
+def test_a_remote_error_is_no_longer_than_others():
+    doc = decode_error(encode_error(RemoteError("x" * 10_000, type_name="a.B"), max_traceback_bytes=1_000))
+    assert len(doc.message) <= 1_000
