@@ -57,7 +57,7 @@ _ROWS = [
     Setting("task_log_keep", float | None, None, "A task's log is kept so long after its end; None: none.", unit="s"),
     Setting("task_log_lines", int, 1_000, "Lines of one execution that are kept, and its last 50.", minimum=0),
     Setting("task_log_bytes", int, 256 * KIB, "Likewise, by their size.", unit="bytes", minimum=0),
-    _celery("task_queues", Any, None, "The queues: names or `Queue`s, or a dict by name."),
+    _celery("task_queues", Names | dict[str, Any] | None, None, "The queues: names or `Queue`s, or a dict by name."),
     _celery("task_routes", Any, None, "Where tasks go: a dict by name, glob or pattern, a list, a function."),
     _celery("task_send_sent_event", bool, False, "An event for every task that is sent."),
     _celery("task_serializer", str, "json", "How arguments are written: json, pickle (signed), yaml, msgpack, ..."),

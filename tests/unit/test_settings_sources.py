@@ -67,6 +67,8 @@ def test_each_value_tells_where_it_came_from(tmp_path):
     [
         ('{"a.b": {"queue": "q"}}', "task_routes", {"a.b": {"queue": "q"}}),
         ("a, b", "imports", ("a", "b")),
+        ("mail", "task_queues", ("mail",)),
+        ('{"mail": {"routing_key": "m"}}', "task_queues", {"mail": {"routing_key": "m"}}),
         ('["a"]', "imports", ["a"]),
         ("none", "result_expires", None),
         ("3600", "result_expires", 3600.0),
