@@ -18,6 +18,7 @@ import pytest
 from liteq import context
 from liteq.app import LiteQ
 from liteq.app.urls import is_of_other_broker
+from liteq.settings import Conf, Source, canonical
 from liteq.testing import modes
 from liteq.testing.worker import start_worker
 from liteq.worker import Worker
@@ -125,12 +126,27 @@ def _is_elsewhere(setting: str, value: Any) -> bool:
     return setting in BROKER_URL and isinstance(value, str) and is_of_other_broker(value)
 
 
+def _keep_to(app: LiteQ, url: str) -> None:
+    """Have the queue of `app` at `url` where the environment names another one: that is no queue for tests."""
+
+    def keep(source: Conf, **_: Any) -> None:
+        if source.given("broker_url").source is Source.ENVIRONMENT:
+            source.apply({"broker_url": url}, Source.COMMAND_LINE, "the fixtures")
+
+    app.on_after_configure.connect(keep, weak=False)
+
+
 @contextmanager
 def _made(folder: Path, parameters: dict[str, Any], settings: dict[str, Any], *, trap: bool) -> Iterator[LiteQ]:
     """A new app over a file of its own, the current one in the block. Another broker's URL gives way to that."""
     mine = {"main": "celery.tests", "broker": f"sqlite:///{folder / 'queue.db'}", "set_as_current": False}
-    app = LiteQ(**{**mine, **{key: value for key, value in parameters.items() if not _is_elsewhere(key, value)}})
-    app.conf.update({key: value for key, value in settings.items() if not _is_elsewhere(key, value)})
+    made_of: dict[str, Any] = dict(mine)
+    made_of |= {key: value for key, value in parameters.items() if not _is_elsewhere(key, value)}
+    own = {key: value for key, value in settings.items() if not _is_elsewhere(key, value)}
+    app = LiteQ(**made_of)
+    app.conf.update(own)
+    said = {canonical(key): value for key, value in {**made_of, **own}.items()}
+    _keep_to(app, said.get("broker_url") or said["broker"])
     current: Any = _Trap() if trap else app
     before = context.swap_apps(current, current)
     try:
