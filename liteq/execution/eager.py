@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from liteq import states
-from liteq.canvas import _chain, as_list, group, maybe_signature
+from liteq.canvas import _chain, as_list, group, is_void, maybe_signature
 from liteq.context import App, Request, current_request, workflow_here
 from liteq.execution.execute import Executed, execute
 from liteq.execution.limited import EAGER_TRIES
@@ -104,6 +104,8 @@ def _finish(
 
 def _apply_errback(app: App, errback: Any, request: Request, exc: BaseException | None, traceback: str | None) -> None:
     """Run an errback with what a worker gives its first task: the failed id, or `(request, exc, traceback)`."""
+    if is_void(errback):
+        return
     if isinstance(errback, group):
         for member in errback.tasks:
             _apply_errback(app, member, request, exc, traceback)

@@ -56,7 +56,11 @@ def callback_of_a_body(app):
     return chord([add.s(1)], group(add.si(2), add.si(3)), link=[notes(app, "body's")])
 
 
-@pytest.mark.parametrize("canvas", [errbacks, the_same_errback, immutable_chain, callback_of_a_body])
+def void_errback(app):
+    return app.tasks["fail"].si().on_error(chain()).on_error(notes(app, "another"))
+
+
+@pytest.mark.parametrize("canvas", [errbacks, the_same_errback, immutable_chain, callback_of_a_body, void_errback])
 def test_callbacks_and_errbacks_are_those_of_a_worker(app, canvas):
     canvas(app).delay()
     drain(app)
