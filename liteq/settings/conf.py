@@ -128,7 +128,8 @@ class Conf(MutableMapping[str, Any]):
     def __delitem__(self, name: str) -> None:
         name = canonical(name)
         with self._lock:
-            del self.__dict__[name]
+            if name in self.__dict__ or name not in NO_EFFECT:  # whose defaults stand nowhere
+                del self.__dict__[name]
             self._given.pop(name, None)
             if name in SETTINGS:
                 self.__dict__[name] = copy.copy(SETTINGS[name].default)

@@ -151,6 +151,7 @@ def test_a_setting_without_effect_reads_celery_s_default(conf):
     assert conf.task_protocol == 1
     del conf["task_protocol"]
     assert conf.task_protocol == 2
+    assert conf.pop("task_protocol", None) == 2, "nobody has set it"
 
 
 def test_a_default_that_a_program_changes_in_place_is_nobody_else_s(conf):
