@@ -21,6 +21,7 @@ from liteq.exceptions import (
 from liteq.monitor.runs.run_replay import compared
 from liteq.testing import drain
 from liteq.workflow import Failure, actx, ctx
+from liteq.workflow.calling import waits
 from tests.integration.runs import Killed, Worker
 
 from .engines import on_both_engines
@@ -263,6 +264,20 @@ def test_a_title_is_as_long_as_an_index_takes_it(app, worker):
         longer.result(0)
     (asked,) = run.approvals()
     run.approve(asked.title)
+    worker.run()
+    assert run.result(0) is True
+
+
+def test_a_title_that_was_too_long_before_there_was_a_limit_is_decided_on(app, worker, monkeypatch):
+    @app.workflow(name="long")
+    def long() -> bool:
+        return ctx.approval("x" * 501).ok
+
+    run = long.start()
+    with monkeypatch.context() as older:
+        older.setattr(waits, "LONGEST_TITLE", 600)
+        worker.run()
+    run.approve("x" * 501)
     worker.run()
     assert run.result(0) is True
 

@@ -185,14 +185,14 @@ def approval(
     """A person's decision: ask for it, and wait."""
     if not title.strip():
         raise ValueError(f"an approval needs a title, not {title!r}")
-    checked_name(title, "an approval's title (the details= may be longer)", LONGEST_TITLE)
     span_ms = None if timeout is None else to_span_ms(timeout, f"the timeout of the approval {title!r}")
     remind_ms = None if remind is None else to_span_ms(remind, f"the reminder of the approval {title!r}")
     key = _checked(key, title)
     place, row = scope.place("approval", title, key=key)
     machine = scope.machine
     now_ms = machine.now_ms()
-    if row is None:
+    if row is None:  # one that is asked for already has room, and is decided on
+        checked_name(title, "an approval's title (the details= may be longer)", LONGEST_TITLE)
         due_ms = None if span_ms is None else now_ms + span_ms
         row = StepRow(
             *place, "approval", title, key, due_ms=due_ms, waited=f"approval {title}",
