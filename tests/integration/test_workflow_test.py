@@ -211,6 +211,21 @@ def test_what_would_need_the_file_of_a_test_says_so():
         test.advance("1d")
 
 
+@app.workflow
+def pays_later() -> str:
+    ctx.sleep("1d")
+    return charge(1)
+
+
+def test_a_step_that_waits_for_a_run_of_its_own_test_is_told_that_nothing_runs_it():
+    with WorkflowTest(app) as t:
+        t.mock("charge", side_effect=lambda amount: t.run(slowly, amount))
+        with pytest.raises(WorkflowError, match="would wait for ever"):
+            t.run(pays_later)
+        t.mock("charge", side_effect=lambda amount: t.advance("1h"))
+        assert t.run(pays_later) is None
+
+
 # -- limits ----------------------------------------------------------------------------------------------------------
 
 
