@@ -51,7 +51,7 @@ class _Sent(NamedTuple):
 
 def hide_of(app: App, run: RunRecord) -> Callable[[str], str] | None:
     """The function that hides, in a text, the arguments that the workflow of `run` calls sensitive; None: none."""
-    return hiding(app, run.name, lambda: _Sent(run.name, run.payload, run.options, 0))
+    return hiding(app, run.name, lambda: _Sent(run.name, run.payload, run.options, run.flags))
 
 
 def as_seen(app: App, run: RunRecord, see: Sight) -> RunRecord:
@@ -95,7 +95,7 @@ def run_document(app: App, run: RunRecord, *, with_args: bool = False) -> dict[s
         "finished": iso_time(run.finished_ms),
     }
     if with_args:
-        call = shown_call(app, _Sent(run.name, run.payload, run.options, 0))
+        call = shown_call(app, _Sent(run.name, run.payload, run.options, run.flags))
         found |= {"args": call.args, "kwargs": call.kwargs, "result": value(run.result)}
     return found
 

@@ -33,7 +33,7 @@ _COLUMNS: Final = f"""
 SELECT r.run, m.id, r.name, {_STATUS}, r.version, r.gen, m.queue, m.priority, {PAYLOAD_COLUMN}, m.options,
        {RESULT_COLUMN}, m.error, CASE WHEN m.state = 'scheduled' THEN m.due_ms END, m.parent_id, m.root_id,
        r.forked_from, r.step, r.asked, r.reason, r.fingerprint, r.now, m.created_ms, r.started_ms, m.finished_ms,
-       r.deadline_ms
+       r.deadline_ms, m.flags
 """
 _JOINED: Final = "FROM liteq_runs AS r JOIN liteq_messages AS m ON m.seq = r.run"
 FIND = f"{_COLUMNS} {_JOINED} WHERE m.id = ?"

@@ -121,6 +121,7 @@ class RunRecord(NamedTuple):
     started_ms: int | None
     finished_ms: int | None
     deadline_ms: int | None
+    flags: int = 0
     tags: tuple[str, ...] = ()
     waiting_for: tuple[str, ...] = ()
 

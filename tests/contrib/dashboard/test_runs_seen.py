@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from liteq import LiteQ
+from liteq import LiteQ, chain
 from liteq.clock import FakeClock
+from liteq.testing import drain
 from liteq.workflow import ctx
 from tests.integration.runs import Worker
 
@@ -62,6 +63,22 @@ def test_an_error_of_a_run_hides_what_its_arguments_hide(app, client):
         text = client(app).get(path).text
         assert "*** was declined" in text, path
         assert CARD not in text, path
+
+
+def test_a_run_that_gets_its_first_argument_from_a_chain_hides_the_others_as_any(app, client):
+    @app.task(name="total")
+    def total() -> int:
+        return 1200
+
+    @app.workflow(name="charge", sensitive=("card",))
+    def charge(total: int, card: str) -> None:
+        raise ValueError(f"{card} was declined")
+
+    id_ = chain(total.s(), charge.s(CARD)).apply_async().id
+    drain(app)
+    text = client(app, "admin").get(f"api/v1/workflows/{id_}").text
+    assert "*** was declined" in text
+    assert CARD not in text
 
 
 @pytest.mark.parametrize(("role", "shown"), [("viewer", "limit user:***"), ("admin", "limit user:42")])
