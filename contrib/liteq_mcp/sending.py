@@ -65,7 +65,7 @@ def _shown(args: list[Any], kwargs: dict[str, Any]) -> str:
 def _seen(call: Call, queue: str | None, name: str) -> str:
     """`queue`, where the viewer sees it. Raises Refused."""
     if queue is None:
-        raise Refused(f"{name}: its route cannot tell the queue of these arguments")
+        raise Refused(f"{name}: there is no queue for this call: its route raises, or the queue is not in task_queues")
     if not call.viewer.sight.sees(queue):
         raise Refused(f"{name} goes to a queue that you do not see")
     return queue

@@ -215,6 +215,12 @@ def test_a_task_by_its_name_is_sent_once_a_person_agrees(agent, app, acts):
         mine.call("send_task", name="shop.add", args=[1, 2, 3])
 
 
+def test_a_queue_that_there_is_not_is_told_to_an_agent_as_one(agent, app):
+    app.conf.update(task_queues=["celery"], task_create_missing_queues=False)
+    with pytest.raises(Failed, match=r"there is no queue for this call: .* the queue is not in task_queues"):
+        agent("admin", person=True).call("send_task", name="shop.add", args=[1], options={"queue": "nope"})
+
+
 def test_tasks_of_liteqs_own_are_sent_by_no_agent(agent, app):
     """That of flows would run the commands in the text that it is given."""
 
