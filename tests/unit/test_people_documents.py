@@ -191,3 +191,20 @@ def test_the_integrity_is_doctors(app):
     driver = app.storage.driver
     assert driver.describe(whole=False)["integrity"] is None
     assert driver.describe()["integrity"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("queues", "glob", "within"),
+    [
+        (("*",), "mail*", True),
+        (("mail*",), "mail.?", True),
+        (("mail*",), "mail*", True),
+        (("mail?",), "mail?", True),
+        (("mail",), "mail*", False),
+        (("mail*",), "ma*", False),
+        (("?ail",), "*ail", False),
+        (("[m]ail*",), "mail*", False),
+    ],
+)
+def test_a_glob_is_within_a_viewers_queues_where_all_that_fits_it_is(queues, glob, within):
+    assert Sight(queues).covers(glob) is within

@@ -26,13 +26,16 @@ class Sight(NamedTuple):
         return queue is not None and any(fnmatchcase(queue, glob) for glob in self.queues)
 
     def covers(self, queue: str) -> bool:
-        """Whether all is within that `queue`, a name or a glob of queues, stands for: of globs, the viewer's own are.
+        """Whether all is within that `queue`, a name or a glob of queues, stands for.
 
-        An act by a glob reaches each queue that fits it, also those that this viewer does not see.
+        An act by a glob reaches each queue that fits it, also those that this viewer does not see. All are within where
+        a glob of the viewer's is that very one, or fits its text by `*` alone: what fits the one fits the other then.
         """
         if self.queues is None or not is_glob(queue):
             return self.sees(queue)
-        return queue in self.queues and "[" not in queue  # which is a set of characters in a viewer's globs alone
+        if queue in self.queues and "[" not in queue:  # which is a set of characters in a viewer's globs alone
+            return True
+        return any(fnmatchcase(queue, glob) for glob in self.queues if "?" not in glob and "[" not in glob)
 
 
 ALL = Sight()
