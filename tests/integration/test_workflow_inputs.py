@@ -8,6 +8,7 @@ from liteq import chain
 from liteq.exceptions import WorkflowError
 from liteq.monitor.runs.run_export import exported
 from liteq.monitor.runs.run_replay import compared
+from liteq.serialization import decode
 from liteq.workflow import ctx
 from tests.integration.runs import Worker, new_app
 
@@ -78,6 +79,23 @@ def test_it_goes_on_where_it_was_imported(app, tmp_path):
     Worker(there).run()
     assert run.result(0) == 110
     there.close()
+
+
+def test_what_is_sensitive_behind_a_result_that_is_no_json_is_not_exported(tmp_path):
+    pickles = {"result_serializer": "pickle", "result_accept_content": ["json", "pickle"], "pickle_key": "k" * 16}
+    with new_app(tmp_path, **pickles) as app:
+
+        @app.workflow(name="pays", sensitive=("card",))
+        def pays(n: int, card: str) -> None:
+            ctx.wait_event("more")
+
+        app.storage.migrate()
+        declared(app)
+        id_ = chain(app.tasks["five"].s(), pays.s("4111 1111")).apply_async().id
+        Worker(app).run()
+        assert app.Run(id_).status == "waiting"
+        document = exported(app, id_)
+    assert decode(document["message"]["payload"]) == [["***"], {}]
 
 
 @on_both_engines

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from liteq.context import App
-from liteq.context.display import hides_all, redacted
+from liteq.context.display import hides_all, in_front, redacted
 from liteq.context.secrets import hider
 from liteq.exceptions import BadMessage
 from liteq.message import Flag
@@ -38,7 +38,7 @@ def exported(app: App, run_id: str, *, whole: bool = False) -> dict[str, Any]:
     if whole or kind_of(payload) is not None or not (hides_all(app, name) or app.tasks.find(name).sensitive):
         return document
     given = decode(payload)
-    shown = list(redacted(app, name, *given))
+    shown = list(redacted(app, name, *given, in_front=in_front(message["flags"])))
     if shown == given:
         return document
     message["payload"] = encode(shown, what=f"the arguments of {name!r}")
