@@ -151,7 +151,7 @@ class Commands(dict[str, Any]):
         told = name.removeprefix(MEMO)
         memo = True if told == "always" else f"{told}ms"
         found = self._command.having({"memo": memo, "memo_key": memo_key})
-        found.name = name
+        found.name, found.keeps = name, is_done
         return found
 
 
@@ -165,6 +165,11 @@ def memo_name(memo: Any) -> str:
 def memo_key(document: dict[str, Any]) -> dict[str, Any]:
     """The part of a job by which it is the same as one of another run: all but the run's and the step's names."""
     return {name: one for name, one in document.items() if name not in OF_THE_RUN}
+
+
+def is_done(result: Mapping[str, Any]) -> bool:
+    """Whether a job has succeeded: a failure answers no other job, nor another attempt."""
+    return bool(result.get("exit_code") == 0)
 
 
 def _was_begun() -> bool:

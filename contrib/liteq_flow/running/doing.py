@@ -109,19 +109,19 @@ def _action(name: str) -> Doing:
 
 async def _job(plan: Plan, node: Node, names: Names, do: Action, key: str) -> Made:
     document = {"do": do.name, "with": names.template(dict(do.arguments))}
-    return made_of(await call_job(plan, node, names, document, key=key))
+    return made_of(await call_job(plan, node, names, document, key=key, memo=node.step.memo))
 
 
 async def _exec(plan: Plan, node: Node, names: Names, do: Action, key: str) -> Made:
     """`exec`: a program with its arguments, without a shell."""
     given = names.template(dict(do.arguments))
     argv = [text_of(given["command"]), *(text_of(one) for one in given.get("args") or ())]
-    return made_of(await call_job(plan, node, names, {"do": "exec", "argv": argv}, key=key))
+    return made_of(await call_job(plan, node, names, {"do": "exec", "argv": argv}, key=key, memo=node.step.memo))
 
 
 async def _log(plan: Plan, node: Node, names: Names, do: Action, key: str) -> Made:
     document = {"do": "log.write", "message": text_of(names.template(do.arguments.get("message", "")))}
-    return made_of(await call_job(plan, node, names, document, key=key))
+    return made_of(await call_job(plan, node, names, document, key=key, memo=node.step.memo))
 
 
 async def _noop(_plan: Plan, _node: Node, _names: Names, _do: Action, _key: str) -> Made:

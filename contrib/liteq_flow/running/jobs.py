@@ -45,7 +45,7 @@ async def run_job(
         for name, stream in (("stdout", step.stdout), ("stderr", step.stderr)):
             if stream.path or stream.artifact:
                 document[name] = _files(stream, names)
-    return await call_job(plan, node, names, document, key=key)
+    return await call_job(plan, node, names, document, key=key, memo=None if condition else step.memo)
 
 
 def _files(stream: Stream, names: Names) -> list[Any]:
@@ -56,15 +56,18 @@ def _files(stream: Stream, names: Names) -> list[Any]:
 
 
 async def call_job(
-    plan: Plan, node: Node, names: Names, document: Mapping[str, Any], *, key: str
+    plan: Plan, node: Node, names: Names, document: Mapping[str, Any], *, key: str, memo: Any = None
 ) -> dict[str, Any]:  # fmt: skip
-    """The result of a job, done by a worker with --commands. Its failure is a part of it, but for a lost worker."""
+    """The result of a job, done by a worker with --commands. Its failure is a part of it, but for a lost worker.
+
+    memo: how long it may answer the same job of any run; a condition, or a look at what is waited for, never does.
+    """
     run, step = plan.run, node.step
     whole = {**names.job(), **document}
     if (timeout_s := left_s(plan, node)) is not None:
         whole["timeout_s"] = timeout_s
     queue = f"{step.queue or names.flow.queue or run.queue}{QUEUES}"
-    called = _step_of(run.app, memo_name(step.memo)).options(
+    called = _step_of(run.app, memo_name(memo)).options(
         key=key_of(key), queue=queue, priority=step.priority, limits=tuple(map(names.text, step.limits))
     )  # fmt: skip
     if step.doubt == "ask":
@@ -96,9 +99,8 @@ async def _result(node: Node, called: Any, document: dict[str, Any]) -> dict[str
         result: dict[str, Any] = await handle.result()
     except Exception as exc:
         raise StepFailed(f"{type(exc).__name__}: {exc}") from exc
-    if node.started_ms is None:
-        node.started_ms = result["started"]
-    node.ended_ms = result["finished"]
+    node.started_ms = min(node.started_ms or result["started"], result["started"])  # items come in their order
+    node.ended_ms = max(node.ended_ms or 0, result["finished"])
     return result
 
 

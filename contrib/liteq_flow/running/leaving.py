@@ -66,7 +66,7 @@ async def _captured(
             case "file":
                 document = {"do": "file.read", "with": {"path": text_of(names.template(one.path or ""))}}
                 key = f"{node.path}>{one.name}"
-                read = made_of(await call_job(plan, node, names, document, key=key))
+                read = made_of(await call_job(plan, node, names, document, key=key, memo=node.step.memo))
                 found[one.name] = _decoded(read.stdout, one.decode, one.select, what)
     return found
 

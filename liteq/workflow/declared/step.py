@@ -64,6 +64,7 @@ class Step(Generic[P, R]):
     __wrapped__: Callable[..., Any]
     __name__: str
     may_block = False  # of one that is called as an async step, whose function may be a plain one
+    keeps: Callable[[Any], bool] | None = None  # whether the memo keeps a result; None: it keeps each
 
     def __init__(self, app: App, function: Callable[P, R], name: str, options: Mapping[str, Any]) -> None:
         refuse_generator(function, "the step")

@@ -67,6 +67,8 @@ class Attempts(StepCall):
     def returned(self, value: Any) -> Any:
         """Record the result; the body gets what history holds. Raises NotSerializable, PayloadTooLarge."""
         machine, step = self.machine, self.step
+        if step.keeps is not None and not step.keeps(value):
+            self.forgo()
         data, value = step.codec.result.kept(value, machine.max_bytes)
         if self.emitter is not None:
             self.emitter.flush()
@@ -93,14 +95,18 @@ class Attempts(StepCall):
         if self.keys:
             limits.passed(self)
 
+    def forgo(self) -> None:
+        """Keep nothing of this attempt for other runs: whoever waits for it computes it."""
+        if self.memo is not None:
+            key, self.memo = self.memo.key, None
+            self.machine.reading(lambda: self.machine.runs.drop_memo(self.machine.hold, key))
+
     def failed(self, exc: BaseException) -> float:
         """Record a failed attempt: seconds until the next one, here. Waits where that is long, raises without one."""
         machine, step = self.machine, self.step
         if self.emitter is not None:
             self.emitter.flush()
-        if self.memo is not None:
-            key = self.memo.key
-            machine.reading(lambda: machine.runs.drop_memo(machine.hold, key))
+        self.forgo()
         if limits.after_failure(self, exc):
             return 0.0  # with another argument, at once
         error = document_of(exc, machine.error_limit)

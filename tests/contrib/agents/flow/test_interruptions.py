@@ -172,3 +172,23 @@ def test_a_command_with_a_memo_is_paid_for_once(flows: Flows):
     first, again, other = (flows.rest(flows.start(file, n=n))["outputs"]["PAID"] for n in (1, 1, 2))
     assert first == again != other
     assert flows.ledger() == {"pay": 2}
+
+
+def test_the_memo_keeps_no_failure_and_no_condition(flows: Flows):
+    """A command that fails once is tried again, and a condition is about now."""
+    flows.worker()
+    file = flows.write(
+        """
+        shell: SHELL
+        steps:
+          - id: pay
+            preconditions: test ! -e shut
+            run: if [ -e there ]; then echo paid; else touch there; exit 3; fi
+            memo: 1h
+            retry_policy: {limit: 1, interval_sec: 0}
+            output: PAID
+        """
+    )
+    assert flows.rest(flows.start(file))["outputs"] == {"PAID": "paid"}
+    (file.parent / "shut").touch()
+    assert [one["status"] for one in flows.rest(flows.start(file))["steps"]] == ["skipped"]
