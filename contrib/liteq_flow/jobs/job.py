@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from liteq.context import App, worker_request
-from liteq.exceptions import WorkflowError
+from liteq.exceptions import LeaseLost, SoftTimeLimitExceeded, StorageError, WorkflowError
 from liteq.execution.task_log import Bounds
 from liteq.execution.telling import telling
 from liteq.utils.durations import to_span_ms
@@ -28,6 +28,7 @@ FOR_EVER_S = 10 * 365 * 86_400  # of a log, where runs never go
 LINES, BYTES = 20_000, 2 << 20  # of the log of one job
 CHUNK = 256 * 1024  # characters of an artifact that are one chunk of a stream
 TAIL = 4 * 1024  # characters of stderr that a result bears
+NOT_OF_THE_JOB = (LeaseLost, SoftTimeLimitExceeded, StorageError)  # by which its attempt ends, not the job
 
 logger = logging.getLogger("liteq.flow")
 
@@ -191,7 +192,9 @@ def run_job(document: dict[str, Any], app: App) -> dict[str, Any]:
     try:
         job.prepare()
         result = KINDS[document["do"]](job)
-    except (OSError, LookupError, ValueError, RuntimeError, WorkflowError) as exc:
+    except NOT_OF_THE_JOB:
+        raise
+    except Exception as exc:  # noqa: BLE001 - its text may name a secret, so no one is left to others
         own = type(exc) in {ValueError, RuntimeError} or isinstance(exc, WorkflowError)
         text = job.masking(str(exc) if own else f"{type(exc).__name__}: {exc}")
         job.say(text, logging.ERROR)

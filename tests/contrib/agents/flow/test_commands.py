@@ -68,6 +68,23 @@ def test_a_secret_is_in_the_command_and_nowhere_in_the_file(flows: Flows, monkey
     assert not [one for one in files for secret in (b"s3cr3t-value", b"k3y-value") if secret in one.read_bytes()]
 
 
+def test_a_secret_is_hidden_in_the_error_of_any_library(shared: Flows, tmp_path: Path):
+    """The library of http quotes an address that it refuses: a space in it, and the key beside that."""
+    (tmp_path / "key").write_text("k3y-of-the-address")
+    document = shared.run(
+        f"""
+        secrets: [{{name: KEY, provider: file, key: {tmp_path / "key"}}}]
+        steps:
+          - id: ask
+            action: http.request
+            with: {{method: GET, url: "http://127.0.0.1:9/?q=a b&key=${{env.KEY}}"}}
+        """,
+        "address",
+    )
+    assert "URL can't contain control characters. '/?q=a b&key=*******'" in document["error"]
+    assert "k3y-of-the-address" not in str(document) + shared.app.Run(document["id"]).info().error
+
+
 def test_a_secret_that_is_not_there_fails_its_step_by_name(shared: Flows):
     document = shared.run(
         """
