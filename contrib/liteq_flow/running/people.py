@@ -22,7 +22,7 @@ __all__ = ["approve_step", "closed", "do_human_task", "settle_doubt"]
 async def do_human_task(plan: Plan, node: Node, names: Names, do: Action, key: str) -> Made:
     """`human.task`: a person fills in a form; its fields are the outputs."""
     prompt, form = names.text(do.arguments.get("prompt", "")), do.arguments.get("form")
-    values = await _ask(plan, node, prompt, form, title=key.partition("#")[0], key=key)
+    values = await _ask(plan, node, prompt, form, title=node.path, key=key)
     return Made(outputs=values, variable=text_of(values), stdout=text_of(values))
 
 
