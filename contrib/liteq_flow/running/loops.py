@@ -12,8 +12,8 @@ from typing import Any
 from liteq_flow.model import Action, Foreach
 from liteq_flow.running.doing import Made, do_once
 from liteq_flow.running.names import Names
-from liteq_flow.running.plan import Node, Plan, failed_of
-from liteq_flow.running.run import StepFailed, all_of
+from liteq_flow.running.plan import Node, Plan, failed_of, now_ms
+from liteq_flow.running.run import UNEXPECTED, StepFailed, all_of
 from liteq_flow.values import text_of
 
 __all__ = ["do_foreach", "do_parallel"]
@@ -42,21 +42,22 @@ async def do_parallel(plan: Plan, node: Node, names: Names) -> Made:
     assert wanted is not None
     items = items_of(names.value(wanted.items))
     ends: list[Made | StepFailed | None] = [None] * len(items)
-    if isinstance(node.step.do, Action) and not node.step.do.arguments.get("params"):  # the item is the parameters
-        arguments = {**node.step.do.arguments, "params": "${ITEM}"}
-        node = replace(node, step=replace(node.step, do=replace(node.step.do, arguments=arguments)))
+    last_ms: list[int] = []  # when the items ended, as each branch has it
+    each = _of_each(node)
     attempt = "" if node.attempts < 2 else f"#{node.attempts}"
 
     def work(i: int) -> Callable[[], Awaitable[None]]:
         async def do() -> None:
             try:
-                ends[i] = await do_once(plan, node, names.of(node.step, items[i]), f"{node.path}[{i}]{attempt}")
-            except (StepFailed, LookupError, ValueError) as exc:
+                ends[i] = await do_once(plan, each, names.of(node.step, items[i]), f"{node.path}[{i}]{attempt}")
+            except UNEXPECTED as exc:
                 ends[i] = exc if isinstance(exc, StepFailed) else StepFailed(str(exc))
+            last_ms.append(now_ms())
 
         return do
 
     await _at_once(wanted.max_concurrent, [work(i) for i in range(len(items))])
+    node.ended_ms = max([node.ended_ms or 0, each.ended_ms or 0, *last_ms])
     failures = [(i, one) for i, one in enumerate(ends) if isinstance(one, StepFailed)]
     if failures:
         i, first = failures[0]
@@ -64,6 +65,14 @@ async def do_parallel(plan: Plan, node: Node, names: Names) -> Made:
             f"{len(failures)} of {len(items)} items failed; item {i}: {first}", first.exit_code, result=first.result
         )
     return _of_items([one for one in ends if isinstance(one, Made)], node.step.variable)
+
+
+def _of_each(node: Node) -> Node:
+    """The step as it is done for an item, which is the parameters of an action that has none."""
+    do = node.step.do
+    if not isinstance(do, Action) or do.arguments.get("params"):
+        return node
+    return replace(node, step=replace(node.step, do=replace(do, arguments={**do.arguments, "params": "${ITEM}"})))
 
 
 def _of_items(made: list[Made], variable: str | None) -> Made:

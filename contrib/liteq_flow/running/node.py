@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from liteq.exceptions import LiteqError
 from liteq.workflow import actx
 from liteq_flow.model import Repeat, Run
 from liteq_flow.running.doing import Made, do_step
@@ -14,11 +13,9 @@ from liteq_flow.running.leaving import keep
 from liteq_flow.running.names import Names
 from liteq_flow.running.people import approve_step
 from liteq_flow.running.plan import Node, Plan
-from liteq_flow.running.run import StepFailed, Undo
+from liteq_flow.running.run import UNEXPECTED, StepFailed, Undo
 
 __all__ = ["run_node"]
-
-UNEXPECTED = (StepFailed, LiteqError, LookupError, ValueError, OSError, TypeError)
 
 
 async def run_node(plan: Plan, node: Node) -> None:

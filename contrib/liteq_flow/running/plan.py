@@ -13,7 +13,7 @@ from liteq_flow.model import Action, Step
 from liteq_flow.running.names import Names
 from liteq_flow.running.run import FlowRun, StepFailed, all_of
 
-__all__ = ["BAD", "Node", "Plan"]
+__all__ = ["BAD", "Node", "Plan", "failed_of", "now_ms"]
 
 BAD = frozenset({"failed", "upstream_failed", "aborted"})
 

@@ -11,7 +11,7 @@ from liteq.exceptions import LiteqError
 from liteq.workflow import actx
 from liteq_flow.snapshot import Snapshot
 
-__all__ = ["OUTPUTS", "STEP", "FlowFailed", "FlowRun", "StepFailed", "Undo", "all_of"]
+__all__ = ["OUTPUTS", "STEP", "UNEXPECTED", "FlowFailed", "FlowRun", "StepFailed", "Undo", "all_of"]
 
 STEP = "step "  # and the path of a step: the state that readers are told
 OUTPUTS = "outputs"
@@ -28,6 +28,9 @@ class StepFailed(Exception):
         super().__init__(why)
         self.exit_code = exit_code
         self.result = result or {}
+
+
+UNEXPECTED = (StepFailed, LiteqError, LookupError, ValueError, OSError, TypeError)  # by which a step fails
 
 
 @dataclass(slots=True)

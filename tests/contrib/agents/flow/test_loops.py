@@ -1,8 +1,10 @@
-"""Loops of flows: questions that are told apart."""
+"""Loops of flows: questions that are told apart, and the time at which a step of many items has ended."""
 
 from __future__ import annotations
 
-from .running import Flows
+from datetime import datetime, timedelta
+
+from .running import Flows, statuses
 
 
 def test_questions_of_items_are_told_apart_whatever_their_keys_hold(shared: Flows):
@@ -25,3 +27,39 @@ def test_questions_of_items_are_told_apart_whatever_their_keys_hold(shared: Flow
     for title, _ in asked:
         assert run.approve(title, by="ann")
     assert shared.rest(document["id"])["status"] == "succeeded"
+
+
+def test_a_step_of_many_items_ends_with_the_last_of_them(shared: Flows):
+    """So the timeout of what comes after it begins then: here the second step of `after` had no time left."""
+    document = shared.run(
+        """
+        steps:
+          - id: all
+            action: dag.run
+            with: {dag: slow}
+            parallel: [{PAUSE: "1.5"}, {PAUSE: "0"}]
+          - id: commands
+            run: sleep ${ITEM}
+            parallel: ["0.5", "0"]
+          - id: after
+            depends: [all]
+            timeout_sec: 1.2
+            action: dag.run
+            with: {dag: quick}
+        ---
+        name: slow
+        params: {PAUSE: "0"}
+        steps: [{run: "sleep ${params.PAUSE}"}]
+        ---
+        name: quick
+        type: chain
+        steps: [{run: "true"}, {run: "true"}]
+        """,
+        "items",
+    )
+    assert set(statuses(document).values()) == {"succeeded"}, document["error"]
+    by_id = {one["id"]: one for one in document["steps"]}
+    assert by_id["all"]["finished"] >= by_id["all[0]/step_1"]["finished"]
+    assert by_id["after"]["started"] >= by_id["all"]["finished"]
+    began, ended = (datetime.fromisoformat(by_id["commands"][word]) for word in ("started", "finished"))
+    assert ended - began >= timedelta(seconds=0.5)
