@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Literal
 
 from agents import Model, ModelResponse
+from agents.exceptions import ModelBehaviorError
 from agents.items import TResponseOutputItem
 from agents.usage import Usage, deserialize_usage, serialize_usage
 from openai.types.responses import Response, ResponseCompletedEvent, ResponseFailedEvent, ResponseIncompleteEvent
 from openai.types.responses.response_usage import ResponseUsage
 from pydantic import TypeAdapter
 
-from liteq.exceptions import WorkflowError
 from liteq.workflow import actx
 from liteq_openai_agents.steps import Steps
 
@@ -21,15 +21,21 @@ __all__ = ["Emit", "ModelInRun"]
 Emit = Literal["tokens", "events"] | None
 
 _output: TypeAdapter[list[TResponseOutputItem]] = TypeAdapter(list[TResponseOutputItem])
-FINAL = (ResponseCompletedEvent, ResponseIncompleteEvent, ResponseFailedEvent)
+FINAL = (ResponseCompletedEvent, ResponseIncompleteEvent)
 
 
 class ModelInRun(Model):
-    """Another model. `name`: as limits and prices know it; `emit`: what of its stream goes to the run's."""
+    """Another model. `name`: as limits and prices know it; `emit`: what of its stream goes to the run's.
 
-    def __init__(self, inner: Model, name: str, agent: str, steps: Steps, emit: Emit) -> None:
+    `named`: finds the model of a name, for a `fallback` of the step.
+    """
+
+    def __init__(
+        self, inner: Model, name: str, agent: str, steps: Steps, emit: Emit, named: Callable[[str], Model]
+    ) -> None:
         self._inner = inner
         self._name = name
+        self._named = named
         self._agent = agent
         self._steps = steps
         self._emit = emit
@@ -41,9 +47,9 @@ class ModelInRun(Model):
 
         async def request(model: str, _input: Any) -> dict[str, Any]:
             if self._emit is None:
-                answer = await self._inner.get_response(system_instructions, input, *args, **kwargs)
+                answer = await self._asked(model).get_response(system_instructions, input, *args, **kwargs)
             else:
-                answer = _answer_of(await self._streamed(system_instructions, input, *args, **kwargs))
+                answer = _answer_of(await self._streamed(model, system_instructions, input, *args, **kwargs))
             _spend(model, answer.usage)
             return _kept(answer)
 
@@ -60,7 +66,7 @@ class ModelInRun(Model):
             return
 
         async def request(model: str, _input: Any) -> dict[str, Any]:
-            response = await self._streamed(system_instructions, input, *args, **kwargs)
+            response = await self._streamed(model, system_instructions, input, *args, **kwargs)
             _spend(model, _usage_of(response.usage))
             return response.model_dump(mode="json", warnings=False)
 
@@ -68,10 +74,16 @@ class ModelInRun(Model):
         response = Response.model_validate(found)
         yield ResponseCompletedEvent(response=response, sequence_number=0, type="response.completed")
 
-    async def _streamed(self, *args: Any, **kwargs: Any) -> Response:
-        """The final response of a stream, which is emitted as it comes."""
+    def _asked(self, model: str) -> Model:
+        """The model that a step asks: another one where its options have chosen that."""
+        return self._inner if model == self._name else self._named(model)
+
+    async def _streamed(self, model: str, *args: Any, **kwargs: Any) -> Response:
+        """The final response of a stream, emitted as it comes. Raises ModelBehaviorError for one that failed."""
         final: Response | None = None
-        async for event in self._inner.stream_response(*args, **kwargs):
+        async for event in self._asked(model).stream_response(*args, **kwargs):
+            if isinstance(event, ResponseFailedEvent):
+                raise _failure(model, event.response)
             if isinstance(event, FINAL):
                 final = event.response
             if self._emit == "events":
@@ -79,8 +91,16 @@ class ModelInRun(Model):
             elif event.type == "response.output_text.delta":
                 await actx.emit("tokens", event.delta)
         if final is None:
-            raise WorkflowError(f"the stream of the model {self._name!r} ended without a response")
+            raise ModelBehaviorError(f"the stream of the model {model!r} ended without a response")
         return final
+
+
+def _failure(model: str, response: Response) -> ModelBehaviorError:
+    """The error of a response that failed, of which what it took is told."""
+    if response.usage is not None:
+        _spend(model, _usage_of(response.usage))
+    error = response.error
+    return ModelBehaviorError(f"the model {model!r} failed" + (f": {error.code}: {error.message}" if error else ""))
 
 
 def _answer_of(response: Response) -> ModelResponse:

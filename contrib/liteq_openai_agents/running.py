@@ -22,12 +22,14 @@ from agents import (
     Runner,
     RunResult,
     Tool,
+    ToolTimeoutError,
     WebSearchTool,
 )
 from agents.guardrail import GuardrailFunctionOutput
 from agents.items import ToolApprovalItem, TResponseInputItem
 from agents.memory import Session
 from agents.models import get_default_model
+from agents.tool import default_tool_timeout_error_message
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
@@ -144,9 +146,10 @@ class _Inside:
         asked = self.config.model or agent.model
         if isinstance(asked, Model):
             name = str(getattr(asked, "model", None) or type(asked).__name__)
-            return ModelInRun(asked, name, agent.name, self.steps, self.emit)
-        inner = self.config.model_provider.get_model(asked)
-        return ModelInRun(inner, asked or get_default_model(), agent.name, self.steps, self.emit)
+        else:
+            name = asked or get_default_model()
+            asked = self.config.model_provider.get_model(asked)
+        return ModelInRun(asked, name, agent.name, self.steps, self.emit, self.config.model_provider.get_model)
 
     def tool(self, agent: Agent[Any], tool: Tool) -> Tool:
         """A tool, a call of which is a step by the id that the model gave it."""
@@ -157,11 +160,12 @@ class _Inside:
                 f"the agent {agent.name!r} has a {type(tool).__name__}, which would be executed in the workflow's "
                 "body: make it a function tool"
             )
-        inner, own = tool.on_invoke_tool, copy.copy(tool)
+        own = copy.copy(tool)
+        own.timeout_seconds = None  # the step has it: in the body the call would go on, and a replay would wait for it
 
         async def invoke(context: Any, arguments: str) -> Any:
             async def call(name: str, arguments: str) -> Any:  # noqa: ARG001 - limits are named by it
-                return _plain(await inner(context, arguments))
+                return _plain(await _invoked(tool, context, arguments))
 
             key = f"tool.{context.tool_call_id}"
             return await self.steps.keyed("tool", tool.name, key, call, (tool.name, arguments), agent.name)
@@ -200,6 +204,24 @@ class _Inside:
 
         own.guardrail_function = check
         return own
+
+
+async def _invoked(tool: FunctionTool, context: Any, arguments: str) -> Any:
+    """The result of a tool, or what the SDK makes of its timeout. Raises ToolTimeoutError where the tool says so."""
+    timeout_s = tool.timeout_seconds
+    try:
+        async with asyncio.timeout(timeout_s) as patience:
+            return await tool.on_invoke_tool(context, arguments)
+    except TimeoutError as exc:
+        if timeout_s is None or not patience.expired():
+            raise
+        error = ToolTimeoutError(tool.name, timeout_s)
+        if tool.timeout_behavior == "raise_exception":
+            raise error from exc
+        if tool.timeout_error_function is None:
+            return default_tool_timeout_error_message(tool_name=tool.name, timeout_seconds=timeout_s)
+        told = tool.timeout_error_function(context, error)
+        return await told if inspect.isawaitable(told) else told
 
 
 def _plain(value: Any) -> Any:
