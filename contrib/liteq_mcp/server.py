@@ -140,7 +140,7 @@ class Desk:
         except Exception as exc:
             logger.exception("the tool %s has failed", tool.name)
             return _error(f"the server failed ({type(exc).__name__}); its log says more")
-        if tool.starts and accepts_handles(ctx):
+        if tool.starts and accepts_handles(ctx) and viewer.can("view"):  # without it there is no handle to ask by
             return await self._handles.created(ctx, document["id"])
         text = TextContent(type="text", text=to_json(document).decode())
         return CallToolResult(content=[text], structured_content=document)

@@ -120,6 +120,14 @@ def test_what_is_not_there_or_not_seen_has_no_handle(agent, app):
             asked(mine, "tasks/get", id_)
 
 
+def test_who_sees_nothing_gets_the_id_of_what_was_started(agent, app):
+    """It was told that there is no such task, when the task had been sent: so it sent it again."""
+    mine = agent(["workflows"], tasks=["shop.add"], **MODERN)
+    for name, given in (("run_add", {"x": 1}), ("start_workflow", {"name": "shop.pick", "input": {"order": 7}})):
+        sent = handle_of(mine, name, **given).structured_content
+        assert app.storage.reader.find(sent["id"]) is not None
+
+
 def test_a_client_without_the_extension_gets_the_id(agent, app):
     for mode in MODES:
         sent = agent(["view"], tasks=["shop.add"], mode=mode).call("run_add", x=1)
