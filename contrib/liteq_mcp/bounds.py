@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from liteq.utils.json_text import to_json
 
-__all__ = ["LONGEST_FIELD", "LONGEST_RESULT", "bounded", "plain", "size_of"]
+__all__ = ["LONGEST_FIELD", "LONGEST_RESULT", "bounded", "fitting", "plain", "size_of"]
 
 LONGEST_FIELD: Final = 8_000  # characters of one text
 LONGEST_RESULT: Final = 48_000  # bytes of a document as JSON
@@ -42,6 +43,15 @@ def bounded(document: dict[str, Any]) -> dict[str, Any]:
         else:
             _set(largest, _shown(largest.value, max(LEAST, len(largest.value) - over)))
     return {**found, LEFT_OUT: left} if left else found
+
+
+def fitting(page: Callable[[int], dict[str, Any]], limit: int) -> dict[str, Any]:
+    """The page of up to `limit` items; a smaller one where it would be cut, so that `next` goes on behind its last."""
+    found = page(limit)
+    while (size := size_of(found)) > LONGEST_RESULT and limit > 1:
+        limit = max(1, min(limit - 1, limit * LONGEST_RESULT // size))
+        found = page(limit)
+    return found
 
 
 class _Part(NamedTuple):

@@ -14,7 +14,7 @@ from liteq.monitor.tasks.failures import cause, failures
 from liteq.monitor.tasks.queues import queues
 from liteq.monitor.tasks.tasks import task, tasks
 from liteq.utils.async_threads import looking
-from liteq_mcp.bounds import LONGEST_RESULT, size_of
+from liteq_mcp.bounds import fitting
 from liteq_mcp.outcomes import LONGEST_WAIT_S, outcome, wait
 from liteq_mcp.schemas import ID, LIST, MAYBE, NUMBER, OBJECT, TEXT, YES, gives, takes
 from liteq_mcp.tools import Call, Refused, ToolOf
@@ -46,13 +46,9 @@ def _in_thread(look: Look) -> Callable[[Call], Awaitable[dict[str, Any]]]:
 
 
 def found_tasks(call: Call) -> dict[str, Any]:
-    """A page of tasks; a smaller one where it would be too large, so that `next` goes on behind the last of it."""
-    q, after, limit = call.get("q", ""), call.get("after"), call.get("limit", 20)
-    found = tasks(call.app, q, after, limit, call.viewer.sight)
-    while (size := size_of(found)) > LONGEST_RESULT and limit > 1:
-        limit = max(1, min(limit - 1, limit * LONGEST_RESULT // size))
-        found = tasks(call.app, q, after, limit, call.viewer.sight)
-    return found
+    """A page of tasks."""
+    q, after, see = call.get("q", ""), call.get("after"), call.viewer.sight
+    return fitting(lambda limit: tasks(call.app, q, after, limit, see), call.get("limit", 20))
 
 
 def one_task(call: Call) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from liteq.monitor.runs.workflow_list import workflows
 from liteq.monitor.runs.workflows import Workflow, look, workflow_document
 from liteq.operating.choosing import Choice, page_of
 from liteq.utils.text import times
+from liteq_mcp.bounds import fitting
 from liteq_mcp.tools import Call, Refused
 
 __all__ = ["LISTED", "PARTS_OF_WORKFLOWS", "workflow"]
@@ -26,7 +27,7 @@ def workflow(call: Call) -> dict[str, Any]:
     """One workflow, or a list. Raises Refused for an id that is not there, and for both at once."""
     id_, q = call.get("id"), call.get("q")
     if id_ is None:
-        return _runs(call, q) if q else _newest(call)
+        return fitting(lambda limit: _runs(call, q, limit) if q else _newest(call, limit), call.get("limit", LISTED))
     if q:
         raise Refused("q: give an id or a search, not both")
     found = look(call.app, id_, call.viewer.sight)
@@ -64,8 +65,7 @@ def _approvals(call: Call, found: Workflow) -> list[dict[str, Any]]:
     return documents
 
 
-def _newest(call: Call) -> dict[str, Any]:
-    limit = call.get("limit", LISTED)
+def _newest(call: Call, limit: int) -> dict[str, Any]:
     found = workflows(call.app, call.get("after", ""), call.viewer.sight, limit=limit)
     return {**found, "items": [{**one, "waiting_for": _in_list(one["waits_for"])} for one in found["items"]]}
 
@@ -74,14 +74,13 @@ def _in_list(line: str) -> list[str]:
     return [line] if line else []
 
 
-def _runs(call: Call, q: str) -> dict[str, Any]:
+def _runs(call: Call, q: str, limit: int) -> dict[str, Any]:
     """The runs of a search, the newest first. A word without a colon is a workflow's name."""
     app, see = call.app, call.viewer.sight
     words = [word if ":" in word else f"workflow:{word}" for word in q.split()]
     if not any(word.startswith(("workflow:", "status:")) for word in words):
         raise Refused("q: a search for runs begins with workflow:NAME or status:STATUS; tag: and since: make it finer")
     choice = Choice("cancel", " ".join(words), (), see, app.clock.now_ms())
-    limit = call.get("limit", LISTED)
     page = page_of(app, choice, after=call.get("after"), limit=limit)
     ids = [id_ for _, id_ in page.found]
     known = {run.id: run for run in app.storage.runs.list(ids, limit=limit, waits=True)} if ids else {}

@@ -180,6 +180,24 @@ def test_a_page_that_is_too_large_is_a_smaller_page(agent, app):
     assert len(mine.call("search", q="state:dead", limit=60)["items"]) < 60
 
 
+@pytest.mark.parametrize("q", [None, "workflow:shop.pick"])
+def test_no_run_is_lost_between_two_pages_of_runs(agent, app, q):
+    """A list that was cut to what an agent is given went on behind those that were left out."""
+    flow = app.tasks["shop.pick"]
+    tags = [f"{n}:{'t' * 80}" for n in range(6)]
+    sent = [flow.options(id=f"run-{n}", tags=tags).start(n).id for n in range(100)]
+    mine, found, after = agent(), [], None
+    for _ in range(20):
+        given = {name: one for name, one in (("q", q), ("after", after)) if one}
+        page = mine.call("workflow", limit=100, **given)
+        assert "left_out" not in page
+        found += [one["id"] for one in page["items"]]
+        after = page["next"]
+        if after is None:
+            break
+    assert sorted(found) == sorted(sent)
+
+
 def test_the_file_and_its_work_are_checked(agent, app):
     app.tasks["shop.add"].delay(1)
     found = agent().call("doctor")
