@@ -32,6 +32,11 @@ __all__ = ["Defaults", "build_step"]
 
 WORK = ("run", "action", "task", "workflow", "agent", "event", "foreach")
 OURS: tuple[Literal["task", "workflow", "agent"], ...] = ("task", "workflow", "agent")
+# Actions that are sent to a worker as commands are.
+JOBS = frozenset({
+    "exec", "file.read", "file.write", "http.request", "log.write", "mail.send", "template.render", "wait.file",
+    "wait.http",
+})  # fmt: skip
 OF_RUN = frozenset({"shell", "shell_args"})
 LONGEST_ID, LONGEST_NAME = 40, 255
 
@@ -259,9 +264,10 @@ def _check_together(step: Step, spot: Spot, path: Path, tell: Tell) -> None:
     do, words = step.do, spot.value
     human = isinstance(do, Action) and do.name == "human.task"
     if isinstance(do, (Nothing, Foreach, Event)) or human:
-        for word in ("outputs", "stdout", "stderr", "parallel", "repeat_policy", "memo"):
+        for word in ("outputs", "stdout", "stderr", "parallel", "repeat_policy"):
             if word in words:
                 tell((*path, word), f"{word!r} belongs to a step that runs something")
+    _check_job(do, words, path, tell)
     if human and "output" in words:
         tell((*path, "output"), "the outputs of `human.task` are the fields of its form")
     if isinstance(do, Nothing) and step.variable:
@@ -272,6 +278,21 @@ def _check_together(step: Step, spot: Spot, path: Path, tell: Tell) -> None:
         tell((*path, "outputs"), "`outputs` are written by a command")
     if isinstance(do, Foreach) and "with" in words:
         tell((*path, "with"), "`foreach` takes no `with`")
+
+
+def _check_job(do: Do, words: Mapping[str, Spot], path: Path, tell: Tell) -> None:
+    """Tell of words for a command, which nothing would obey in a step that sends none: `doubt: ask` asked nobody."""
+    action = do.name if isinstance(do, Action) else ""
+    if not isinstance(do, Run) and action not in JOBS:
+        for word in ("memo", "limits", "doubt"):
+            if word in words:
+                tell((*path, word), f"{word!r} belongs to a command; a task, a workflow or an agent has its own")
+    elif action.startswith("wait.") and "memo" in words:
+        tell((*path, "memo"), "each look is about now: a wait has no memo")
+    if isinstance(do, Ours) and do.kind == "agent":
+        for word in ("timeout_sec", "queue", "priority"):
+            if word in words:
+                tell((*path, word), f"an agent runs in the flow itself, without {word!r}: give its own steps one")
 
 
 def _check_patterns(step: Step, path: Path, tell: Tell) -> None:

@@ -118,6 +118,17 @@ BROKEN = {
     ),
     "a priority": ("steps:\n  - run: x\n    priority: 1000\n", 3, "steps[0].priority", "from -100 to 255"),
     "a memo": ("steps:\n  - run: x\n    memo: soon\n", 3, "steps[0].memo", "a number with a unit"),
+    "a doubt about a task": ("steps:\n  - task: pay\n    doubt: ask\n", 3, "steps[0].doubt", "a task, a workflow"),
+    "a limit of a sub-flow": (
+        "steps:\n  - {action: dag.run, with: {dag: x}, limits: [api]}\n---\nname: x\nsteps: [{run: y}]\n",
+        2, "steps[0].limits", "belongs to a command",
+    ),
+    "a memo of a wait": (
+        "steps:\n  - {action: wait.file, with: {path: x}, memo: 1h}\n", 2, "steps[0].memo", "a wait has no memo",
+    ),
+    "the time of an agent": (
+        "steps:\n  - {agent: app:bot, timeout: 5m}\n", 2, "steps[0].timeout", "runs in the flow itself",
+    ),
     "a queue of jobs": ("queue: mail#commands\nsteps:\n  - run: x\n", 1, "queue", "leave '#commands' out"),
     "a long name": (f"name: {'n' * 5000}\nsteps:\n  - run: x\n", 1, "name", "1 to"),
     "too many labels": (f"labels: {[f'l{n}' for n in range(60)]}\nsteps:\n  - run: x\n", 1, "labels", "not 60"),
