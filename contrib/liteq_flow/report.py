@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -156,7 +157,8 @@ def text_of_report(document: Mapping[str, Any]) -> list[str]:
             lines.append(f"      {str(step['error']).splitlines()[0][:200]}")
     for one in document["waiting"]:
         lines.append(f"  waits for {one['step']}: {one['prompt']}")
-        lines.append(f"      liteq workflow approve {document['id']} {one['step']} --yes --data '{{...}}'")
+        approve = shlex.join(["liteq", "workflow", "approve", document["id"], one["step"], "--yes"])
+        lines.append(f"      {approve} --data '{{...}}'")
     return lines
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from liteq_flow.report import text_of_report
+
 from .running import Flows, statuses
 
 
@@ -63,3 +65,10 @@ def test_a_step_of_many_items_ends_with_the_last_of_them(shared: Flows):
     assert by_id["after"]["started"] >= by_id["all"]["finished"]
     began, ended = (datetime.fromisoformat(by_id["commands"][word]) for word in ("started", "finished"))
     assert ended - began >= timedelta(seconds=0.5)
+
+
+def test_the_command_for_a_question_can_be_pasted():
+    """A key may have a space, and brackets are a pattern of files to a shell."""
+    waiting = [{"step": "each[a b]/close", "prompt": "Close it?", "form": None}]
+    document = {"id": "n-1", "name": "n", "status": "waiting", "steps": [], "waiting": waiting}
+    assert "liteq workflow approve n-1 'each[a b]/close' --yes" in text_of_report(document)[-1]
