@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 from agents import Model, ModelResponse
-from agents.exceptions import ModelBehaviorError
+from agents.exceptions import ModelBehaviorError, ModelTimeoutError
 from agents.items import TResponseOutputItem
 from agents.usage import Usage, deserialize_usage, serialize_usage
 from openai.types.responses import Response, ResponseCompletedEvent, ResponseFailedEvent, ResponseIncompleteEvent
@@ -27,15 +29,17 @@ FINAL = (ResponseCompletedEvent, ResponseIncompleteEvent)
 class ModelInRun(Model):
     """Another model. `name`: as limits and prices know it; `emit`: what of its stream goes to the run's.
 
-    `named`: finds the model of a name, for a `fallback` of the step.
+    `named`: finds the model of a name, for a `fallback` of the step. `timeout_s`: of one request.
     """
 
     def __init__(
-        self, inner: Model, name: str, agent: str, steps: Steps, emit: Emit, named: Callable[[str], Model]
-    ) -> None:
+        self, inner: Model, name: str, agent: str, steps: Steps, emit: Emit, named: Callable[[str], Model],
+        timeout_s: float | None,
+    ) -> None:  # fmt: skip
         self._inner = inner
         self._name = name
         self._named = named
+        self._timeout_s = timeout_s
         self._agent = agent
         self._steps = steps
         self._emit = emit
@@ -46,10 +50,11 @@ class ModelInRun(Model):
             return await self._inner.get_response(system_instructions, input, *args, **kwargs)
 
         async def request(model: str, _input: Any) -> dict[str, Any]:
-            if self._emit is None:
-                answer = await self._asked(model).get_response(system_instructions, input, *args, **kwargs)
-            else:
-                answer = _answer_of(await self._streamed(model, system_instructions, input, *args, **kwargs))
+            async with _patience(self._timeout_s):
+                if self._emit is None:
+                    answer = await self._asked(model).get_response(system_instructions, input, *args, **kwargs)
+                else:
+                    answer = _answer_of(await self._streamed(model, system_instructions, input, *args, **kwargs))
             _spend(model, answer.usage)
             return _kept(answer)
 
@@ -66,7 +71,8 @@ class ModelInRun(Model):
             return
 
         async def request(model: str, _input: Any) -> dict[str, Any]:
-            response = await self._streamed(model, system_instructions, input, *args, **kwargs)
+            async with _patience(self._timeout_s):
+                response = await self._streamed(model, system_instructions, input, *args, **kwargs)
             _spend(model, _usage_of(response.usage))
             return response.model_dump(mode="json", warnings=False)
 
@@ -93,6 +99,18 @@ class ModelInRun(Model):
         if final is None:
             raise ModelBehaviorError(f"the stream of the model {model!r} ended without a response")
         return final
+
+
+@asynccontextmanager
+async def _patience(timeout_s: float | None) -> AsyncIterator[None]:
+    """A block that may take so long. Raises ModelTimeoutError, as the SDK does."""
+    try:
+        async with asyncio.timeout(timeout_s) as patience:
+            yield
+    except TimeoutError as exc:
+        if timeout_s is None or not patience.expired():
+            raise
+        raise ModelTimeoutError(timeout_s) from exc
 
 
 def _failure(model: str, response: Response) -> ModelBehaviorError:

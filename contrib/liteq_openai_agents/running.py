@@ -74,7 +74,8 @@ async def run(
     steps = Steps(agent.name, {"model": model, "tool": tool})
     config = run_config or RunConfig(tracing_disabled=True)
     inside = _Inside(steps, config, emit)
-    given = {"session": session and SessionInRun(session, steps), "run_config": replace(config, model=None), **options}
+    plain = replace(config, model=None, model_settings=_untimed(config.model_settings))
+    given = {"session": session and SessionInRun(session, steps), "run_config": plain, **options}
     own = inside.agent(agent)
     result = await Runner.run(own, input, context=context, **given)
     while result.interruptions:
@@ -134,7 +135,7 @@ class _Inside:
             )
         own = self.agents[id(agent)] = copy.copy(agent)
         self.agents[id(own)] = own
-        own.model = self.model(agent)
+        own.model, own.model_settings = self.model(agent), _untimed(agent.model_settings)
         own.tools = [self.tool(agent, one) for one in agent.tools]
         own.handoffs = [self.handoff(one) for one in agent.handoffs]
         own.input_guardrails = [self.guardrail(agent, one) for one in agent.input_guardrails]
@@ -149,7 +150,9 @@ class _Inside:
         else:
             name = asked or get_default_model()
             asked = self.config.model_provider.get_model(asked)
-        return ModelInRun(asked, name, agent.name, self.steps, self.emit, self.config.model_provider.get_model)
+        timeout_s = agent.model_settings.resolve(self.config.model_settings).timeout
+        named = self.config.model_provider.get_model
+        return ModelInRun(asked, name, agent.name, self.steps, self.emit, named, timeout_s)
 
     def tool(self, agent: Agent[Any], tool: Tool) -> Tool:
         """A tool, a call of which is a step by the id that the model gave it."""
@@ -204,6 +207,11 @@ class _Inside:
 
         own.guardrail_function = check
         return own
+
+
+def _untimed(settings: Any) -> Any:
+    """Settings without the timeout, which is the step's: what went on behind one in the body would be recorded."""
+    return settings if settings is None or settings.timeout is None else replace(settings, timeout=None)
 
 
 async def _invoked(tool: FunctionTool, context: Any, arguments: str) -> Any:

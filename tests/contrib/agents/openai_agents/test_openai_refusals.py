@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from agents import Agent, RunConfig, Usage, function_tool
+from agents import Agent, ModelSettings, RunConfig, Usage, function_tool
 from agents.exceptions import ModelBehaviorError
 from agents.models.interface import Model, ModelProvider
 from agents.testing import ModelStep, ScriptedModel, assistant_message, function_call
@@ -87,6 +87,33 @@ def test_a_stream_that_fails_is_no_answer(app, worker, retries):
     else:
         with pytest.raises(ModelBehaviorError, match="server_error: overloaded"):
             run_.result(0)
+
+
+class Slow(ScriptedModel):
+    """A model that does not answer the first request."""
+
+    asked = 0
+
+    async def get_response(self, *args, **kwargs):
+        self.asked += 1
+        if self.asked == 1:
+            await asyncio.Event().wait()
+        return await super().get_response(*args, **kwargs)
+
+
+def test_the_timeout_of_a_request_is_an_attempt_of_its_step(app, worker):
+    """A request that went on behind its timeout was recorded as an answer that the loop had not had."""
+    model = Slow([says("at last")])
+
+    @app.workflow(name="flow")
+    async def flow() -> str:
+        agent = Agent(name="a", model=model, model_settings=ModelSettings(timeout=0.05))
+        return str((await run(agent, "go", model=StepOptions(retries=1, backoff=0))).final_output)
+
+    run_ = flow.start()
+    worker.run()
+    assert run_.result(0) == "at last"
+    assert [step.attempts for step in run_.steps()] == [2]
 
 
 def test_the_timeout_of_a_tool_is_a_part_of_its_step(app, worker):
