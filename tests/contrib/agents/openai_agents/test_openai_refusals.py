@@ -117,7 +117,7 @@ def test_the_timeout_of_a_request_is_an_attempt_of_its_step(app, worker):
 
 
 def test_the_timeout_of_a_tool_is_a_part_of_its_step(app, worker):
-    """What the model was told of the tool is what a replay tells it: the tool is not waited for behind its timeout."""
+    """The model is told of a timeout, in a replay too: the tool is not waited for behind it."""
     begun = []
 
     @function_tool(timeout=0.05)
