@@ -104,8 +104,9 @@ class ModelInRun(Model):
 @asynccontextmanager
 async def _patience(timeout_s: float | None) -> AsyncIterator[None]:
     """A block that may take so long. Raises ModelTimeoutError, as the SDK does."""
+    patience = asyncio.timeout(timeout_s)
     try:
-        async with asyncio.timeout(timeout_s) as patience:
+        async with patience:
             yield
     except TimeoutError as exc:
         if timeout_s is None or not patience.expired():

@@ -217,8 +217,9 @@ def _untimed(settings: Any) -> Any:
 async def _invoked(tool: FunctionTool, context: Any, arguments: str) -> Any:
     """The result of a tool, or what the SDK makes of its timeout. Raises ToolTimeoutError where the tool says so."""
     timeout_s = tool.timeout_seconds
+    patience = asyncio.timeout(timeout_s)
     try:
-        async with asyncio.timeout(timeout_s) as patience:
+        async with patience:
             return await tool.on_invoke_tool(context, arguments)
     except TimeoutError as exc:
         if timeout_s is None or not patience.expired():

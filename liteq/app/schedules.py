@@ -115,18 +115,15 @@ def unsent(app: App, limit: int = 100) -> list[ScheduleRecord]:
 
     Not those that wait for the end of their last run, as `overlap="queue"` has it: nothing is wrong with these.
     """
-    records, _ = app.storage.schedules.due(limit)
-    return [record for record in records if not _waits(app, record)]
+    return [one for one in app.storage.schedules.due(limit)[0] if not _waits(app, one)]
 
 
 def _waits(app: App, record: ScheduleRecord) -> bool:
     try:
-        waits = record.last_id is not None and decode(record.signature).get("overlap") == "queue"
+        waits = decode(record.signature).get("overlap") == "queue"
     except (LiteqError, AttributeError):  # sealed under a key that is not here, or of another program's making
         return False
-    if not waits:
-        return False
-    last = app.storage.reader.find(record.last_id)
+    last = app.storage.reader.find(record.last_id) if waits and record.last_id is not None else None
     return last is not None and not last.has_ended
 
 
@@ -278,8 +275,7 @@ class Periodic:
     def _schedule(self, record: ScheduleRecord) -> BaseSchedule:
         """The schedule of an entry. Raises ImproperlyConfigured where only another program can compute it."""
         document = orjson.loads(record.schedule)
-        if document.get("kind") == "lazy":  # its arguments are worked out by its program; its times are not
-            document = document["schedule"]
+        document = document["schedule"] if document.get("kind") == "lazy" else document  # its times are not lazy
         own = self._own(record) if document.get("kind") == "custom" else None
         return from_document(document) if own is None else own[1]
 

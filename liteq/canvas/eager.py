@@ -90,7 +90,7 @@ class _Evaluation:
             args = (*args, *sig.args)
         errbacks = as_list(options.pop("link_error", None))
         links = as_list(options.pop("link", None))
-        last_only = {key: options.pop(key) for key in ("task_id", "group_id") if key in options}
+        last_only: dict[str, Any] = {key: options.pop(key) for key in ("task_id", "group_id") if key in options}
         last = None
         for i, step in enumerate(steps, 1):
             over = _linked(step, {} if last is not None else options, {"link_error": errbacks})

@@ -97,6 +97,7 @@ class ForkServer:
         if self._sock is None:
             return None
         self._sock.settimeout(max(within_s, 0.0))
+        fds: list[int] = []
         try:
             data, fds, _, _ = socket.recv_fds(self._sock, NEWS.size, 1)
         except (TimeoutError, BlockingIOError):
