@@ -50,7 +50,7 @@ class Flow:
 
     def start(self, id_: str = "r", payload: bytes = PAYLOAD, on_conflict: str = "fail", **spec: Any) -> str:
         flags = spec.pop("flags", 0) | Flag.RUN
-        fields = {name: spec.pop(name) for name in ("due_ms", "expires_ms", "queue") if name in spec}
+        fields = {name: spec.pop(name) for name in ("due_ms", "expires_ms", "queue", "keys") if name in spec}
         event = spec.pop("event", None)
         message = Message(id_, "flow", payload, flags=flags, run=RunSpec(**spec), **fields)
         return self.storage.runs.start(message, on_conflict=on_conflict, event=event).id
@@ -1137,6 +1137,20 @@ def test_a_budget_goes_along_with_an_exported_run(flow: Flow) -> None:
     runs.bring(document)
     assert runs.export("r")["budget"] == document["budget"]
     assert [row[:2] for row in document["budget"]] == [["requests", 3]]
+
+
+def test_a_run_that_is_imported_is_under_the_limits_of_its_keys(flow: Flow) -> None:
+    flow.start(keys='[null,"api:eu"]')
+    runs = flow.storage.runs
+    document = runs.export("r")
+    runs.terminate(["r"])
+    runs.delete(["r"])
+    flow.storage.limits.pause("api:eu", 60.0)
+    runs.bring(document)
+    assert runs.resume("r")
+    assert flow.worker.claim() == []
+    assert flow.storage.limits.resume("api:eu")
+    flow.claim()
 
 
 def test_a_run_that_is_over_is_in_no_doubt_and_a_number_that_comes_again_finds_none(flow: Flow) -> None:

@@ -26,7 +26,7 @@ __all__ = ["bring", "export"]
 
 MESSAGE: Final = (
     "id", "task", "queue", "priority", "state", "options", "due_ms", "expires_ms", "created_ms", "flags", "root_id",
-    "parent_id", "retries", "crashes", "reaps", "started_ms", "finished_ms", "error",
+    "parent_id", "retries", "crashes", "reaps", "started_ms", "finished_ms", "error", "keys",
 )  # fmt: skip
 RUN: Final = (
     "name", "step", "version", "input", "gen", "timeout_ms", "started_ms", "gen_ms", "deadline_ms", "asked", "reason",
@@ -103,7 +103,7 @@ def bring(tx: Transaction, document: Mapping[str, Any]) -> str:
         message["state"], run["parked"] = State.BLOCKED.value, "stuck"
     flags = message["flags"] & ~(Flag.LINKED | Flag.CHILD | Flag.ASKED)
     payload, result = message.pop("payload"), message.pop("result")
-    beside = {"payload": _short(payload), "result": _short(result), "flags": flags}
+    beside = {"payload": _short(payload), "result": _short(result), "flags": flags, "keys": message.get("keys")}
     for (seq,) in tx.execute(WRITE_MESSAGE, {**message, **beside}):
         large = [(payload_ref(seq), payload), (result_ref(seq), result)]
         store(tx, [(ref, body) for ref, body in large if body is not None and len(body) > INLINE_BYTES])
