@@ -499,6 +499,39 @@ def test_attempts_and_their_waits_survive_restarts(app):
     assert (step.attempts, step.status) == (4, "failed")
 
 
+@pytest.mark.parametrize("seconds", [{"2": 1.0}, float("inf")])
+def test_a_backoff_that_is_no_time_ends_the_step_and_is_its_error_in_history_too(app, seconds):
+    ran, caught = [], []
+
+    def backoff(attempt: int) -> float:
+        return seconds[attempt] if isinstance(seconds, dict) else seconds
+
+    @app.step(name="flaky", retries=3, backoff=backoff)
+    def flaky() -> None:
+        ran.append(ctx.attempt)
+        raise ConnectionError
+
+    @app.workflow(name="flakes")
+    def flakes() -> str:
+        try:
+            flaky()
+        except (KeyError, OverflowError) as exc:
+            caught.append(type(exc))
+        ctx.sleep("1h")
+        return "done"
+
+    run = flakes.start()
+    worker = Worker(app)
+    worker.run()
+    app.clock.advance(3600)
+    worker.run()
+    assert run.result(0) == "done"
+    assert ran == [1]
+    assert len(caught) == 2
+    assert caught[0] is caught[1]
+    assert run.steps()[0].status == "failed"
+
+
 def test_a_kill_inside_an_attempt_is_one_more_run_of_it(app):
     ran = []
 
