@@ -146,6 +146,68 @@ def test_a_step_in_a_database_of_ones_own_has_its_effect_once(app, worker, tmp_p
     assert ran == [7], "the result was found beside the rows"
 
 
+def own_stock(path) -> None:
+    with sqlite3.connect(path) as own:
+        own.execute("CREATE TABLE stock (n INTEGER)")
+    own.close()
+
+
+def test_a_step_in_a_database_of_ones_own_may_have_a_run_and_a_key_of_any_length(app, worker, tmp_path):
+    path = tmp_path / "own.db"
+    own_stock(path)
+
+    @app.step(name="reserve", tx=lambda: sqlite3.connect(path))
+    def reserve(n: int) -> None:
+        ctx.tx.execute("INSERT INTO stock VALUES (?)", [n])
+
+    @app.workflow(name="flow")
+    def flow() -> None:
+        reserve.options(key="k" * 255)(1)
+        reserve.options(key="k" * 254 + "l")(2)
+
+    run = flow.options(id="r" * 255).start()
+    worker.run()
+    assert run.result(0) is None
+    with sqlite3.connect(path) as own:
+        assert own.execute("SELECT n FROM stock").fetchall() == [(1,), (2,)]
+        assert own.execute("SELECT max(length(run)) <= 255, max(length(scope)) <= 255 FROM liteq_tx").fetchall() == [
+            (1, 1)
+        ]
+    own.close()
+
+
+def test_a_step_in_a_database_of_ones_own_may_lose_the_race_for_the_table(app, worker, tmp_path):
+    path, refused = tmp_path / "own.db", []
+    own_stock(path)
+
+    class Cursor(sqlite3.Cursor):
+        def execute(self, sql, *params):
+            if sql.startswith("CREATE TABLE IF NOT EXISTS liteq_tx") and not refused:
+                refused.append(1)
+                raise sqlite3.IntegrityError("as PostgreSQL refuses it: pg_type_typname_nsp_index")
+            return super().execute(sql, *params)
+
+    class Connection(sqlite3.Connection):
+        __module__ = "sqlite3"
+
+        def cursor(self, factory=Cursor):
+            return super().cursor(factory)
+
+    @app.step(name="reserve", tx=lambda: sqlite3.connect(path, factory=Connection))
+    def reserve(n: int) -> int:
+        ctx.tx.execute("INSERT INTO stock VALUES (?)", [n])
+        return n
+
+    @app.workflow(name="flow")
+    def flow() -> int:
+        return reserve(1)
+
+    run = flow.start()
+    worker.run()
+    assert run.result(0) == 1
+    assert refused == [1]
+
+
 def test_tx_outside_of_a_transactional_step(app, worker):
     @app.step(name="plain")
     def plain() -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol
 
 from liteq.exceptions import WorkflowError
@@ -23,6 +25,7 @@ CREATE = (
     "CREATE TABLE IF NOT EXISTS liteq_tx (run VARCHAR(255) NOT NULL, gen INTEGER NOT NULL, scope VARCHAR(255) "
     "NOT NULL, pos INTEGER NOT NULL, output TEXT NOT NULL, PRIMARY KEY (run, gen, scope, pos))"
 )
+WIDEST = 255  # characters of these columns
 LOOK = "SELECT output FROM liteq_tx WHERE run = ? AND gen = ? AND scope = ? AND pos = ?"
 WRITE = "INSERT INTO liteq_tx (run, gen, scope, pos, output) VALUES (?, ?, ?, ?, ?)"
 MARKS = {"qmark": "?", "format": "%s", "pyformat": "%s"}
@@ -40,17 +43,35 @@ def in_a_database(call: StepCall) -> Any:
     if isinstance(step.tx, str):
         if getattr(machine.app.storage.driver, "using", None) == step.tx:
             return _in_djangos_queue(call, step.tx)
-        opened = _django(step.tx)
+        opened = partial(_django, step.tx)
     elif callable(step.tx):
-        opened = _own(step.tx)
+        opened = partial(_own, step.tx)
     else:
         raise WorkflowError(f"{step.what}: tx is True, the alias of a Django database, or a function: {step.tx!r}")
-    with opened as (connection, mark):
+    with _opened(opened) as (connection, mark):
         data = _stored(call, connection, mark)
         if data is None:
             data = _executed(call, connection, mark)
     value = step.form.decode(data)
     return call.returned(value)
+
+
+@contextmanager
+def _opened(opened: Callable[[], AbstractContextManager[tuple[Any, str]]]) -> Iterator[tuple[Any, str]]:
+    """A transaction in which the table is there.
+
+    Of two that make it at once PostgreSQL refuses the later one, when the earlier one has committed: it finds it then.
+    """
+    with ExitStack() as stack:
+        try:
+            with ExitStack() as first:
+                connection, mark = first.enter_context(opened())
+                _run(connection, mark, CREATE, ())
+                stack.push(first.pop_all())
+        except Exception:  # noqa: BLE001 - of any database's module; what lasts is raised by the next attempt
+            connection, mark = stack.enter_context(opened())
+            _run(connection, mark, CREATE, ())
+        yield connection, mark
 
 
 def _executed(call: StepCall, connection: Connection, mark: str) -> bytes:
@@ -67,7 +88,6 @@ def _executed(call: StepCall, connection: Connection, mark: str) -> bytes:
 
 
 def _stored(call: StepCall, connection: Connection, mark: str) -> bytes | None:
-    _run(connection, mark, CREATE, ())
     rows = _run(connection, mark, LOOK, _place(call), fetch=True)
     return str(rows[0][0]).encode() if rows else None
 
@@ -77,7 +97,12 @@ def _place(call: StepCall) -> tuple[str, int, str, int]:
     machine = call.machine
     scope, pos = call.place
     again = f".{machine.rewound}" if machine.rewound else ""
-    return f"{machine.run_id}.{machine.hold.run:x}{again}", machine.hold.gen, scope, pos
+    return _fitted(f"{machine.run_id}.{machine.hold.run:x}{again}"), machine.hold.gen, _fitted(scope), pos
+
+
+def _fitted(text: str) -> str:
+    """`text`, or where it is wider than its column what stands for it: a key may have any length."""
+    return text if len(text) <= WIDEST else f"sha256:{sha256(text.encode()).hexdigest()}"
 
 
 def _run(connection: Connection, mark: str, sql: str, params: Any, *, fetch: bool = False) -> Any:
