@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from liteq.context import App
-from liteq.message import LATER, Flag, Lease, Park, RunFacts
+from liteq.message import LATER, DeadLetter, Flag, Lease, Park, RunFacts
 from liteq.serialization import decode_error
 from liteq.storage.runs.records import ENDED, RunRecord
 
 __all__ = ["compared"]
 
+FAILED = frozenset({"failed", "cancelled"})
 NO_TOKEN = -1  # of no lease: whatever a body would write under it is refused
 
 
@@ -32,10 +33,15 @@ def compared(app: App, run: RunRecord) -> dict[str, Any]:
     if lease is None:
         return found
     outcome = activate(app, lease, hostname="replay", stop=lambda: True, told=False)
-    if not isinstance(outcome, Park) or outcome.state != "stuck":
+    if isinstance(outcome, DeadLetter) and run.status not in FAILED:  # the code that it had went further
+        how = "its body raises "
+    elif isinstance(outcome, Park) and outcome.state == "stuck":
+        how = ""
+    else:
         return found
     error = decode_error(outcome.error) if outcome.error else None
-    found |= {"ok": False, "error": "unknown" if error is None else f"{error.type}: {error.message}"}
+    text = "unknown" if error is None else f"{error.type}: {error.message}"
+    found |= {"ok": False, "error": how + text}
     if error is not None and error.type == "NonDeterminism" and len(error.args) == 3:
         found |= dict(zip(("position", "recorded", "found"), error.args, strict=True))
     return found

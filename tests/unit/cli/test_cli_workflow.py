@@ -513,6 +513,15 @@ def test_code_that_does_not_fit_fails_the_check_with_what_was_recorded_and_found
     assert flow("list", "-j").json == before
 
 
+def test_code_that_raises_where_a_run_went_on_fails_the_check(flow, start, project):
+    start(small=1, big=100)
+    changed(project, "total = price(n)", "total = price(n) + {}['rate']")
+    done = flow("replay", "--check")
+    assert done.code == 1
+    assert "shop.order big (waiting): its body raises KeyError: 'rate'\n" in done.out
+    assert "2 runs checked: 2 would not go on with this code." in done.out
+
+
 def test_a_replay_from_a_file_leaves_the_queue_alone(flow, start, project):
     start(one=None)
     Path("runs.jsonl").write_text(flow("export", "one").out)
