@@ -164,6 +164,48 @@ def test_a_message_that_is_refused_is_a_dead_letter_and_holds_up_none(
         bad.get()
 
 
+@pytest.mark.parametrize("results", [False, True])
+def test_a_key_without_the_right_blames_no_message(
+    here: LiteQ, there: LiteQ, tmp_path: Path, caplog: pytest.LogCaptureFixture, results: bool
+) -> None:
+    caplog.set_level(logging.WARNING)
+    rights = ["send"] if results else ["view"]
+    keys = key_file(tmp_path, T={"name": "edge", "rights": rights}, U={"name": "whole"})
+    sent = here.tasks["shop.add"].delay(1, 1)
+    with running(there, keys=keys) as served:
+        with relayed(here, served.port, token="T", results=results):
+            wait_for(lambda: "this key has no right" in caplog.text, within_s=60, what="it says what the key lacks")
+        assert sent.state == "PENDING"
+        with relayed(here, served.port, token="U", results=True):
+            wait_for(lambda: drain(there) + 1 and sent.state == "SUCCESS", within_s=60, what="it has arrived")
+
+
+def test_a_result_that_is_too_long_holds_up_no_other(
+    here: LiteQ, there: LiteQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("liteq.edge.relaying.client.LONGEST", 1 << 20)
+    there.conf.max_result_bytes = 4 << 20
+    there.task(name="shop.long")(lambda: "x" * (1 << 20))
+    long, other = here.send_task("shop.long", priority=9), here.tasks["shop.add"].delay(2, 2)
+    with running(there) as served, relayed(here, served.port, results=True):
+        wait_for(lambda: len(arrived(there)) == 2, within_s=60, what="both are there")
+        drain(there)
+        wait_for(lambda: other.state == "SUCCESS", within_s=10, what="the other has ended")
+        wait_for(lambda: long.state == "FAILURE", within_s=10, what="it is not asked for again and again")
+    with pytest.raises(RemoteError, match="more than 1 MiB"):
+        long.get()
+
+
+def test_a_priority_that_was_given_is_that_there_too(here: LiteQ, there: LiteQ) -> None:
+    there.task(name="shop.soon", priority=7)(print)
+    here.task(name="shop.soon", priority=7)(print).apply_async(priority=0)
+    with running(there) as served, relayed(here, served.port):
+        wait_for(lambda: arrived(there), within_s=60, what="it has arrived")
+    found = there.storage.reader.find(arrived(there)[0])
+    assert found is not None
+    assert found.priority == 0
+
+
 def test_while_the_gateway_is_away_messages_wait_and_are_kept(
     here: LiteQ, there: LiteQ, caplog: pytest.LogCaptureFixture
 ) -> None:

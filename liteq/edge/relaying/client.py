@@ -18,7 +18,8 @@ from liteq.utils.records import NamedTuple
 
 __all__ = ["Away", "Client", "Reply"]
 
-REFUSED: Final = frozenset({400, 403, 413})  # a 404 is a wrong address: no message is to blame
+REFUSED: Final = frozenset({400, 413})  # a 404 is a wrong address: no message is to blame
+NOT_THIS: Final = 403  # of a key that may not send this call, which is named then; else the key lacks the right at all
 GONE: Final = 404  # of a task that was taken: it was deleted, or its result has expired
 LONGEST: Final = 16 << 20  # bytes of an answer that are read
 
@@ -91,6 +92,11 @@ class Client:
             except (OSError, http.client.HTTPException) as exc:
                 self._drop()
                 raise Away(f"{self.url} does not answer: {str(exc) or type(exc).__name__}") from None
+        if len(data) > LONGEST:
+            text = f"{self.url} answered {status} with more than {LONGEST >> 20} MiB, which is not read"
+            if status == 200 and method == "GET":
+                return Reply(None, text)
+            raise Away(text)
         try:
             document = orjson.loads(data) if data else None
         except orjson.JSONDecodeError:
@@ -99,7 +105,8 @@ class Client:
             return Reply(document)
         detail = document.get("detail") if isinstance(document, dict) else None
         text = f"{self.url} answered {status}: {detail or data[:200].decode('utf-8', 'replace')}"
-        if status in REFUSED or (method == "GET" and status == GONE and detail):  # of the gateway, and no proxy's
+        refused = status in REFUSED or (status == NOT_THIS and str(detail).startswith("call "))
+        if refused or (method == "GET" and status == GONE and detail):  # of the gateway, and no proxy's
             return Reply(document, text)
         raise Away(text, _seconds(headers.get("Retry-After")))
 
@@ -108,8 +115,8 @@ class Client:
             self._connection = self._connect()
         self._connection.request(method, path, body, self._headers)
         answer = self._connection.getresponse()
-        data = answer.read(LONGEST)
-        if answer.will_close:
+        data = answer.read(LONGEST + 1)
+        if answer.will_close or len(data) > LONGEST:
             self._drop()
         return answer.status, answer.headers, data
 

@@ -269,6 +269,7 @@ class PostPool:
     # -- results -------------------------------------------------------------------------------------------------------
 
     def _ask(self) -> None:
+        told = ""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._ended or bool(self._there))
@@ -278,7 +279,10 @@ class PostPool:
             for one in there:
                 try:
                     self._look(one)
-                except Away:  # the other thread tells of it
+                except Away as away:
+                    if not self._away and str(away) != told:  # else the other thread has told of it
+                        told = str(away)
+                        logger.warning("%s; results are asked for again", away)
                     break
                 except Exception:
                     logger.exception("the result of %s[%s] cannot be read", one.lease.task, one.id)
@@ -325,7 +329,7 @@ def call_of(app: App, lease: Lease) -> dict[str, Any] | None:
     hard, soft = [*(options.get("timelimit") or ()), None, None][:2]
     call = {
         "id": lease.id, "task": lease.task, "args": args, "kwargs": kwargs, "encoded": True, "queue": lease.queue,
-        "priority": lease.priority or None, "headers": options.get("headers"), "time_limit": hard,
+        "priority": lease.priority, "headers": options.get("headers"), "time_limit": hard,
         "soft_time_limit": soft, "ignore_result": True if lease.flags & Flag.IGNORE_RESULT else None,
         "expires": None if lease.expires_ms is None else from_ms(lease.expires_ms).isoformat(),
         **_kept(app, lease, options),
