@@ -30,6 +30,7 @@ KEYS = {
     "AKSHOP": {"name": "shop", "rights": ["send", "work", "view", "delete"], "secret": "shop-secret"},
     "AKMAIL": {"name": "mail", "queues": ["mail*"], "tasks": ["mail.*"], "secret": "mail-secret"},
     "AKVIEW": {"name": "view", "rights": ["view"], "secret": "view-secret"},
+    "AKSOME": {"name": "some", "rights": ["send", "work", "delete"], "tasks": ["shop.*"], "secret": "some-secret"},
     "NOSECRET": {"name": "none"},
 }
 TASK = {"task": {"DataType": "String", "StringValue": "mail.send"}}
@@ -247,6 +248,12 @@ def test_purge_empties_the_queue(app: LiteQ, sqs: Any, mail: str) -> None:
         sqs.send_message(QueueUrl=mail, MessageBody=str(n))
     sqs.purge_queue(QueueUrl=mail)
     assert "Messages" not in sqs.receive_message(QueueUrl=mail)
+
+
+def test_a_key_for_some_tasks_deletes_no_messages_of_others(served: Running, sqs: Any, mail: str) -> None:
+    sqs.send_message(QueueUrl=mail, MessageBody="1")
+    assert refused(client(served, "AKSOME").purge_queue, QueueUrl=mail) == ("AccessDenied", 403)
+    assert sqs.receive_message(QueueUrl=mail)["Messages"]
 
 
 @pytest.mark.parametrize(

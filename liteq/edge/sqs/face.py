@@ -264,7 +264,10 @@ class Face:
     # -- queues --------------------------------------------------------------------------------------------------------
 
     def _purge(self, call: Call) -> Document:
-        self._app.storage.purge([self._queue(call, "delete")])
+        queue = self._queue(call, "delete")
+        if call.key.tasks is not None:
+            raise Refused("AccessDenied", "this key is for some tasks, and PurgeQueue deletes messages of all", 403)
+        self._app.storage.purge([queue])
         return {}
 
     def _url(self, call: Call) -> Document:
