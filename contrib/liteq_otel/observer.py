@@ -28,6 +28,8 @@ __all__ = ["Tracing"]
 
 LATE_MS = 3_600_000  # after which a run that goes on has a trace of its own, with a link: its sender's has been closed
 
+MOST_CLAIMED = 10_000  # whose time is known: the end of a lease that is lost is not told here
+
 _sending: ContextVar[tuple[Tracing, Sending] | None] = ContextVar("liteq_otel_sending", default=None)
 
 
@@ -56,7 +58,8 @@ class Tracing(Observer):
             made.end(exc)
             raise
         else:
-            made.end(None)
+            if entry is None or entry.sent:  # else another beat has sent it: what does not end is not exported
+                made.end(None)
         finally:
             _sending.reset(token)
 
@@ -136,6 +139,8 @@ class Tracing(Observer):
             self._meters.claimed(Counter(lease.queue for lease in claimed), seconds)
             now_ns = self._app.clock.now_ms() * 1_000_000
             self._claimed_ns.update((lease.token, now_ns) for lease in claimed)
+            while len(self._claimed_ns) > MOST_CLAIMED:
+                del self._claimed_ns[next(iter(self._claimed_ns))]
 
     def lost(self, lease: Lease, exc: BaseException) -> None:
         self._lost[lease.token] = exc

@@ -196,6 +196,20 @@ def test_a_replaced_task_and_its_replacement_are_one_trace(app, traced):
     assert len({one.context.trace_id for one in traced.spans()}) == 1
 
 
+def test_a_beat_before_which_another_was_faster_has_sent_nothing(app, traced, monkeypatch):
+    app.schedules.add("often", 60, "add", (1, 2))
+    now_ms = app.clock.now_ms()
+    app.clock.now_ms = lambda: now_ms + 61_000
+    fired = []
+    monkeypatch.setattr(type(app.storage.schedules), "fire", lambda *given, **_named: bool(fired.append(given)))
+    beat = Beat(app)
+    beat.start()
+    beat.tick()
+    assert fired
+    assert traced.spans() == []
+    assert traced.points("messaging.client.sent.messages") == []
+
+
 def test_an_entry_of_beat_is_sent_and_executed_by_its_name(app, traced):
     app.schedules.add("often", 60, "add", (1, 2))
     now_ms = app.clock.now_ms()
