@@ -78,6 +78,9 @@ def _import(row: Mapping[str, Any], by_id: Mapping[str, Any], *, dry_run: bool) 
         app.schedules.add(name, when, row["task"], _json(row["args"], []), _json(row["kwargs"], {}), **_options(row))
         if not row["enabled"]:
             app.schedules.pause(name)
+    before = app.storage.schedules.find(name)
+    if row["enabled"] and before is not None and not before.enabled:
+        return Imported(name, "paused", "it is on there, and was paused here: `liteq schedules resume` lets it run")
     note = "start_time is not kept: it is due from now on" if row.get("start_time") else ""
     return Imported(name, "imported" if row["enabled"] else "paused", note)
 

@@ -114,6 +114,16 @@ def test_a_second_import_adds_nothing(shop, tables):
     assert sum(count.n for count in shop.storage.reader.counts()) == 1
 
 
+def test_an_entry_that_is_paused_here_stays_so_and_is_told_as_that(shop, tables):
+    list(import_beat())
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {PREFIX}periodictask SET enabled = %s WHERE name = %s", [True, "nightly"])
+    done = {one.name: one for one in import_beat()}
+    assert (done["nightly"].outcome, done["often"].outcome) == ("paused", "imported")
+    assert "was paused here" in done["nightly"].note
+    assert not shop.storage.schedules.find("nightly").enabled
+
+
 def test_the_command_says_what_it_would_do(shop, tables, capsys):
     from django.core.management import call_command
 
