@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path
 
+from liteq.monitor.access.failing import Failed, masked_text
 from liteq.monitor.messages import HIDDEN, error_line, failure, result, shown
 from liteq.monitor.tasks.matching import find, find_all
 from liteq.monitor.tasks.search import BadSearch, Search, Texts
@@ -25,6 +26,7 @@ from liteq_django.project import default_app
 __all__ = ["DeadLetterAdmin", "TaskAdmin"]
 
 CHUNK = 500  # ids of one transaction: a worker gets its turn in between
+LINE = 200  # characters of an error in a list
 STATES = tuple(state.value for state in State)
 
 
@@ -119,7 +121,8 @@ class MessageAdmin(QueueAdmin):
             ("Priority", record.priority), ("Arguments", _arguments(record)), ("Enqueued", when(record.created_ms)),
             ("Due", when(record.due_ms)), ("Finished", when(record.finished_ms)), ("Retries", record.retries),
             ("Crashes", record.crashes), ("Worker", record.worker or ""), ("Result", _result(record)),
-            ("Error", error_line(record.error)), ("Traceback", "" if error is None else error.traceback),
+            ("Error", _error(record)),
+            ("Traceback", "" if error is None else masked_text(default_app(), record, error.traceback, record)),
             ("Workflow", record.root_id or ""), ("Awaits", record.awaits or ""), ("Group", record.group_id or ""),
         ]  # fmt: skip
 
@@ -128,6 +131,12 @@ def _arguments(record: Record) -> str:
     call = shown(default_app(), record)
     text = _pretty({"args": call.args, "kwargs": call.kwargs})
     return f"{text}\n({HIDDEN.format(task=record.task)})" if call.hidden else text
+
+
+def _error(failed: Failed) -> str:
+    """The error in a line, with what its task hides masked: before it is cut, as a part of a value is not found."""
+    line = masked_text(default_app(), failed, error_line(failed.error, 10_000))
+    return line if len(line) <= LINE else f"{line[: LINE - 1].rstrip()}…"
 
 
 def _result(record: Record) -> str:
@@ -176,7 +185,7 @@ class TaskAdmin(MessageAdmin):
         return (
             line.id, line.task, line.queue, line.state, when(line.created_ms),
             when(line.finished_ms if State(line.state) in FINISHED else None), line.retries, line.worker or "",
-            error_line(line.error),
+            _error(line),
         )  # fmt: skip
 
 
@@ -195,7 +204,7 @@ class DeadLetterAdmin(MessageAdmin):
 
     def line(self, line: Line) -> Sequence[Any]:
         return (
-            line.id, line.task, line.queue, when(line.finished_ms), line.retries, line.crashes, error_line(line.error)
+            line.id, line.task, line.queue, when(line.finished_ms), line.retries, line.crashes, _error(line)
         )  # fmt: skip
 
     def fields_of(self, storage: Any, object_id: str) -> list[tuple[str, Any]] | None:

@@ -14,9 +14,11 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
 from liteq.exceptions import LiteqError, RunNotFound, WorkflowError
+from liteq.monitor.access.sight import ALL
 from liteq.monitor.graphs.run_timeline import bars
 from liteq.monitor.runs import runs as shown
-from liteq.storage.runs.records import Approval, RunRecord
+from liteq.monitor.runs.run_export import within
+from liteq.storage.runs.records import Approval, RunRecord, RunStep
 from liteq.utils.json_text import to_json
 from liteq_django.admin.base import Action, Page, QueueAdmin, Row, when
 from liteq_django.admin.schedules import DocumentField
@@ -80,6 +82,7 @@ class RunAdmin(QueueAdmin):
         return Page(rows, {"after": records[-1].id} if len(records) == self.per_page else {})
 
     def _row(self, run: RunRecord) -> Row:
+        run = shown.as_seen(default_app(), run, ALL)
         cells = (
             run.id, run.name, run.status, when(run.started_ms or run.created_ms), when(run.finished_ms),
             ", ".join(run.waiting_for), when(None if run.status in shown.ENDED else run.due_ms),
@@ -93,7 +96,7 @@ class RunAdmin(QueueAdmin):
             return None
         app = default_app()
         document = shown.run_document(app, run, with_args=True)
-        steps = storage.runs.steps(object_id)
+        steps, hide = storage.runs.steps(object_id), shown.hide_of(app, run)
         state = {key: shown.value(data) for key, data in storage.runs.state(object_id).items()}
         return [
             *zip(self.columns[1:], self._row(run).cells[1:], strict=True),
@@ -103,7 +106,7 @@ class RunAdmin(QueueAdmin):
             ("State", _pretty(state) if state else ""), ("Parent", run.parent_id or ""),
             ("Forked from", run.forked_from or ""), ("Reason", run.reason),
             ("Timeline", _timeline(run, steps, app.clock.now_ms())),
-            ("Steps", "\n".join(_line(shown.step_document(step)) for step in steps[-200:])),
+            ("Steps", "\n".join(_line(_document(step, hide)) for step in steps[-200:])),
         ]  # fmt: skip
 
 
@@ -115,6 +118,10 @@ def _timeline(run: RunRecord, steps: Sequence[Any], now_ms: int) -> str:
     lines = bars(run, steps, now_ms=now_ms)
     wide = max((len(one.label) for one in lines), default=0)
     return "\n".join(f"{one.n:>4} {one.label:<{wide}} |{one.bar}| {one.took:>10}  {one.status}" for one in lines)
+
+
+def _document(step: RunStep, hide: Callable[[str], str] | None) -> dict[str, Any]:
+    return shown.step_document(step._replace(row=step.row._replace(error=within(step.row.error, hide))))
 
 
 def _line(step: dict[str, Any]) -> str:

@@ -49,6 +49,18 @@ def test_arguments_of_a_task_that_is_not_known_are_hidden(shop, admin):
     assert "this process does not know the task" in html
 
 
+def test_an_error_that_quotes_a_sensitive_argument_is_shown_without_it(shop, admin):
+    @shop.task(name="quotes", sensitive=("card",))
+    def quotes(card):
+        raise ValueError(f"no such card: {card}")
+
+    dead = quotes.delay("4111 1111").id
+    drain()
+    pages = [page(admin, path) for path in ("deadletter/", "taskmessage/", f"taskmessage/{dead}/change/")]
+    assert all("no such card: ***" in html for html in pages)
+    assert all("4111 1111" not in html for html in pages)
+
+
 def test_text_is_never_html_and_sensitive_arguments_are_not_shown(shop, admin):
     (dead,) = die()
     html = page(admin, f"deadletter/{dead}/change/")

@@ -74,6 +74,23 @@ def test_sensitive_arguments_of_a_run_are_not_shown(shop, admin, flow):
     assert "***" in html
 
 
+def test_errors_of_a_run_that_quote_a_sensitive_argument_are_shown_without_it(shop, admin):
+    @shop.step(name="ask")
+    def ask(card: str) -> None:
+        raise ValueError(f"no such card: {card}")
+
+    @shop.workflow(name="shop.asks", sensitive=("card",))
+    def asks(card: str) -> None:
+        ask(card)
+
+    asks.options(id="order1").start("4242-4242")
+    drain()
+    listed, one = page(admin, "workflowrun/"), page(admin, "workflowrun/order1/change/")
+    assert "4242-4242" not in listed + one
+    assert listed.count("no such card: ***") == 1
+    assert one.count("no such card: ***") == 2, "the run's error and the step's"
+
+
 def test_runs_are_cancelled_paused_resumed_and_retried(shop, admin, flow):
     run, failed = begin(flow, "order1"), begin(flow, "order2", -1)
 
