@@ -6,6 +6,7 @@ A field for each plain property; what is neither text, number, choice nor yes/no
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, tzinfo
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -138,8 +139,11 @@ def _written(value: object) -> str:
 # -- back again ----------------------------------------------------------------------------------------------------
 
 
-def data_of(schema: object, sent: Callable[[str], list[str]]) -> Any:
-    """The data that a form for `schema` sent; `sent` gives the values of a field. Raises Wrong."""
+def data_of(schema: object, sent: Callable[[str], list[str]], zone: tzinfo = UTC) -> Any:
+    """The data that a form for `schema` sent; `sent` gives the values of a field. Raises Wrong.
+
+    `zone`: that of a time, as a browser sends it without one, and a schema's `date-time` has one.
+    """
     asked = fields(schema)
     if not asked:
         return None
@@ -151,13 +155,13 @@ def data_of(schema: object, sent: Callable[[str], list[str]]) -> Any:
         elif field.kind == "several":
             found[field.name] = [_chosen(field, one) for one in given]
         elif given and given[-1].strip():
-            found[field.name] = _value(field, given[-1].strip() if field.kind != "long" else given[-1])
+            found[field.name] = _value(field, given[-1].strip() if field.kind != "long" else given[-1], zone)
         elif field.required:
             raise Wrong(field.name, f"{field.label} is missing")
     return found if _has_fields(_resolved(schema, schema if isinstance(schema, Mapping) else {})[0]) else found[ALONE]
 
 
-def _value(field: Field, text: str) -> Any:
+def _value(field: Field, text: str, zone: tzinfo) -> Any:
     match field.kind:
         case "choice":
             return _chosen(field, text)
@@ -179,6 +183,12 @@ def _value(field: Field, text: str) -> Any:
                 return orjson.loads(text)
             except orjson.JSONDecodeError as exc:
                 raise Wrong(field.name, f"{field.label} is to be JSON: {exc}") from None
+        case _ if field.input == FORMATS["date-time"]:
+            try:
+                at = datetime.fromisoformat(text)
+            except ValueError:
+                raise Wrong(field.name, f"{field.label} is to be a day and a time, not {text!r:.80}") from None
+            return (at if at.tzinfo is not None else at.replace(tzinfo=zone)).isoformat()
         case _:
             return text
 

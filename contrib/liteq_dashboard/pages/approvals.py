@@ -11,7 +11,8 @@ from liteq_dashboard.acts.acting import note
 from liteq_dashboard.drawn.schema_form import Wrong, data_of, fields
 from liteq_dashboard.http import Reader, Request, Response, Route
 from liteq_dashboard.links import link
-from liteq_dashboard.render import html, json_answer, problem, redirect
+from liteq_dashboard.looks import LOOK_COOKIE, look_of
+from liteq_dashboard.render import cookies, html, json_answer, problem, redirect
 from liteq_dashboard.texts import TEXTS
 
 __all__ = ["ROUTES"]
@@ -78,7 +79,8 @@ def _decided(request: Request, reader: Reader, found: dict[str, Any] | None, *, 
     word = TEXTS["approved" if ok else "rejected"]
     try:
         sent = {name.removeprefix(PREFIX): values for name, values in request.form.items() if name.startswith(PREFIX)}
-        data = data_of(found["schema"], lambda name: sent.get(name, [])) if found and ok else None
+        zone = look_of(cookies(request).get(LOOK_COOKIE, "")).tzinfo
+        data = data_of(found["schema"], lambda name: sent.get(name, []), zone) if found and ok else None
         by, comment = request.viewer.name, request.posted("comment")
         if found is None:
             return redirect(request, "approvals", str(TEXTS["decided_before"]).format(title, word))

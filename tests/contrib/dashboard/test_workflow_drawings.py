@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 from xml.etree import ElementTree as ET
+from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
@@ -178,6 +179,17 @@ def test_what_does_not_fit_is_refused_by_its_field(values, field):
     with pytest.raises(Wrong) as caught:
         sent(**values)
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [("2026-07-01T12:30", "2026-07-01T12:30:00+02:00"), ("2026-07-01T12:30:05Z", "2026-07-01T12:30:05+00:00")],
+)
+def test_a_time_has_a_zone(text, at):
+    schema = {"type": "string", "format": "date-time"}
+    assert data_of(schema, lambda _: [text], ZoneInfo("Europe/Rome")) == at
+    with pytest.raises(Wrong, match="a day and a time"):
+        data_of(schema, lambda _: ["tomorrow"])
 
 
 def test_a_schema_that_is_no_object_is_one_field():
