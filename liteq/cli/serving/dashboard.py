@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["LOOPBACK", "PORT", "dashboard", "packages_are_there"]
 
 PORT = 8765
+OF_THE_LIST = frozenset({"enter", "leave", "login", "static"})  # the first words of paths beside those of the files
 
 
 @click.command(cls=Command)
@@ -131,6 +132,8 @@ def _apps(session: Session, patterns: Sequence[str]) -> dict[str, LiteQ]:
     for path in dict.fromkeys(Path(name).absolute() for name in names):  # one of two patterns is one file
         if is_beside(path.name):
             continue
+        if path.stem in OF_THE_LIST:
+            raise ImproperlyConfigured(f"{path.name} would have the path of a page of all files: name it otherwise")
         if path.stem in found:
             raise ImproperlyConfigured(f"two files are called {path.stem}: they would have the same path")
         mode = "?mode=ro" if is_followed(str(path)) else ""

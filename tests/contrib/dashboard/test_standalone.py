@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from liteq import LiteQ
+from liteq.clock import SystemClock
 from liteq.exceptions import ImproperlyConfigured
 from liteq_dashboard.hosts import check_packages
 
@@ -151,6 +152,18 @@ def test_a_file_of_any_name_is_the_one_that_is_shown(tmp_path, name):
     assert shown.storage.reader.find("here") is not None
     assert [one.name for one in tmp_path.glob("*.db")] == [path.name]
     shown.close()
+
+
+def test_a_file_with_the_name_of_a_page_of_all_is_refused(tmp_path):
+    from liteq.cli.serving.dashboard import OF_THE_LIST, _apps
+    from liteq_dashboard.guard.door import Door
+    from liteq_dashboard.pages import static
+
+    door = Door(SystemClock())
+    assert {route.path.partition("/")[0] for route in (*door.routes, *static.ROUTES)} == OF_THE_LIST
+    (tmp_path / "login.db").write_bytes(b"")
+    with pytest.raises(ImproperlyConfigured, match=r"login\.db would have the path"):
+        _apps(None, [f"{tmp_path}/*.db"])
 
 
 def test_a_damaged_file_is_told_of_and_the_others_are_shown(tmp_path):
