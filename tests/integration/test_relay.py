@@ -109,6 +109,17 @@ def test_a_message_keeps_its_tags_its_keys_and_how_long_its_log_is_kept(here: Li
     assert (there_.keys, json.loads(there_.options)["log_keep"]) == (here_.keys, 60_000)
 
 
+def test_keys_that_were_made_of_arguments_are_the_same_there(here: LiteQ, there: LiteQ) -> None:
+    here.task(name="shop.ask")(lambda who, model: None)  # and the gateway has no code of it
+    options = {"fair_key": "{who}", "limits": ["llm:{model}", "all"]}
+    here.tasks["shop.ask"].apply_async(("ann {1}", "m"), **options)
+    (id_,) = arrived(here)
+    with running(there) as served, relayed(here, served.port):
+        wait_for(lambda: arrived(there) == [id_], within_s=60, what="it has arrived")
+    here_, there_ = (app.storage.reader.find(id_) for app in (here, there))
+    assert there_.keys == here_.keys == '["ann {1}","llm:m","all"]'
+
+
 def test_results_come_back_and_a_chain_goes_on_by_them(here: LiteQ, there: LiteQ) -> None:
     add = here.tasks["shop.add"]
     result, failing = chain(add.s(1, 2), add.s(10)).delay(), add.delay(1, "x")

@@ -24,6 +24,7 @@ from liteq.edge.relaying.client import Away, Client
 from liteq.exceptions import BadMessage, LeaseLost, RemoteError
 from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Ran, Release
 from liteq.serialization import encode, encode_error, kind_of
+from liteq.storage.limits.ledger import parsed
 from liteq.utils.records import NamedTuple
 from liteq.worker.pool.base import Loop, RunningLease
 from liteq.worker.pool.page import StepNow
@@ -337,9 +338,24 @@ def call_of(app: App, lease: Lease) -> dict[str, Any] | None:
     return {name: value for name, value in call.items() if value is not None}
 
 
+def _literal(key: str | list[str]) -> str | list[str]:
+    """A key, or several, as templates of nothing but text."""
+    return key.replace("{", "{{").replace("}", "}}") if isinstance(key, str) else [str(_literal(one)) for one in key]
+
+
 def _kept(app: App, lease: Lease, options: dict[str, Any]) -> dict[str, Any]:
-    """The words of the call on its search, its log and its turn. A key with arguments in it is the gateway's task's."""
-    found: dict[str, Any] = {name: key for name, key in options.get("keyed", {}).items() if "{" not in str(key)}
+    """The words of the call on its search, its log and its turn.
+
+    The gateway may not know the names of its arguments: of keys that take some it gets what was made of them here; but
+    a `concurrency_key` or `rate_key` of such is left to the task there.
+    """
+    said = options.get("keyed", {})
+    found: dict[str, Any] = {name: key for name, key in said.items() if "{" not in str(key)}
+    if not found.keys() >= said.keys() & {"fair_key", "limits"}:
+        record = app.storage.reader.find(lease.id)
+        keys = parsed(None if record is None else record.keys)
+        made = {"fair_key": keys.fair, "limits": [key for key in keys.limits if not key.startswith("task:")]}
+        found |= {name: _literal(one) for name, one in made.items() if one and name in said and name not in found}
     if lease.flags & Flag.TAGGED:
         found["tags"] = app.storage.views.tags(lease.id)
     if (keep_ms := options.get("log_keep")) is not None:
