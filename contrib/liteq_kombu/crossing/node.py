@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import celery
+from billiard import current_process
 from celery import signals
 from celery.utils.sysinfo import load_average
 from celery.worker import state
@@ -29,6 +30,7 @@ __all__ = ["begins_at_once", "facts", "free", "has", "idles", "know_revoked", "m
 logger = logging.getLogger("liteq.kombu")
 
 DRIVER: Final = "liteq"
+MAIN: Final = "MainProcess"  # of billiard, where it has started no process
 
 
 class Here:
@@ -59,7 +61,8 @@ def on_process_init(**_: Any) -> None:
         except ImproperlyConfigured:
             pass  # the first task meets it, and tells of it
         except StorageError as exc:
-            if type(exc) is StorageError:  # its subclasses say what ails the file, for each process
+            # Its subclasses say what ails the file, for each process. The solo pool's process is the worker itself.
+            if type(exc) is StorageError and current_process().name != MAIN:
                 logger.warning("this process makes room for another: %s", exc)
                 os._exit(os.EX_TEMPFAIL)
 

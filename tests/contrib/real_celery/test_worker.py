@@ -47,6 +47,28 @@ def test_a_result_is_the_row_and_liteq_reads_it_as_its_own(shop: Shop) -> None:
     assert shop.send("late", 4, 5).get(timeout=60) == 9
 
 
+SOLO = """
+from types import SimpleNamespace
+from celery import Celery
+from celery.concurrency.solo import TaskPool
+from liteq.exceptions import StorageError
+from liteq_kombu.crossing import node
+
+def version():
+    print("looked")
+    raise StorageError("it cannot be used here")
+
+node.files["q.db"] = SimpleNamespace(storage=SimpleNamespace(driver=SimpleNamespace(version=version)))
+TaskPool(app=Celery("shop"))
+print("lives")
+"""
+
+
+def test_a_worker_whose_pool_is_its_own_process_does_not_end_for_another() -> None:
+    done = subprocess.run([sys.executable, "-c", SOLO], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.split() == ["looked", "lives"], done.stderr
+
+
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks at descriptors in /proc")
 def test_a_process_of_the_pool_has_opened_the_file_before_its_first_task(tmp_path: Path) -> None:
     """A chain would wait for that once in each of them."""
