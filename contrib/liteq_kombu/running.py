@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
+
 from liteq.context.living import knowing
 from liteq.context.unknown import left_to_others
 from liteq.exceptions import Ignore, ImproperlyConfigured, LiteqError, NotRegistered, Reject
@@ -46,6 +48,7 @@ RUN = "_liteq_run"  # on the request
 TRACER: Final = "celery.app.trace"
 CANVAS: Final = "celery.canvas"
 DISPATCH: Final = "_dispatch_callbacks_and_chain"
+OWN: Final = ("keyed", "log_keep")  # of the options of a row that liteq sent
 said: set[str] = set()
 scope = threading.local()  # `run`: the execution whose end this thread is storing
 
@@ -55,6 +58,13 @@ def say_once(key: str, text: str, *args: Any) -> None:
     if key not in said and len(said) < 1_000:
         said.add(key)
         logger.warning(text, *args)
+
+
+def _with_own(options: bytes | None, before: bytes | None) -> bytes | None:
+    """`options`, of a message of Celery's, with what liteq alone has said of the row, which no such message tells."""
+    doc = orjson.loads(before or b"{}")
+    own = {name: doc[name] for name in OWN if name in doc}
+    return orjson.dumps({**own, **orjson.loads(options or b"{}")}) if own else options
 
 
 class Run:
@@ -127,13 +137,14 @@ class Run:
 
     def retry_as(self, row: Message, error: bytes | None = None) -> RetryAt:
         """The outcome by which the row of this task is `row` from now on."""
+        record = self.file.storage.reader.find(self.lease.id)  # the lease of a pool's process has no options
         now_ms = self.file.storage.clock.now_ms()
         due_ms = now_ms if row.due_ms is None else row.due_ms
         return RetryAt(
             due_ms,
             error,
             payload=row.payload,
-            options=row.options,
+            options=_with_own(row.options, None if record is None else record.options),
             queue=row.queue,
             priority=row.priority,
             expires_ms=row.expires_ms,

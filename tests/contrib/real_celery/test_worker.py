@@ -12,6 +12,7 @@ from pathlib import Path
 from socket import gethostname
 from typing import Any
 
+import orjson
 import pytest
 
 from liteq.context.living import knowing, living
@@ -104,6 +105,19 @@ def test_a_retry_is_the_same_row_again(shop: Shop) -> None:
     assert result.get(timeout=60) == 2
     assert shop.lines("flaky") == ["0", "1", "2"]
     assert shop.record(result.id).retries == 2
+
+
+def test_a_retry_keeps_what_liteq_alone_has_said_of_the_row(shop: Shop) -> None:
+    where = str(shop.folder / "flaky-kept")
+    options = {"fair_key": "a", "log_keep": 60}
+    result = shop.liteq.send_task("shop.flaky", (1, where), **options)
+    before = orjson.loads(shop.record(result.id).options)
+    assert result.get(timeout=60) == 1
+    after = orjson.loads(shop.record(result.id).options)
+    assert {name: after.get(name) for name in ("keyed", "log_keep")} == {
+        "keyed": {"fair_key": "a"}, "log_keep": 60_000,
+    }  # fmt: skip
+    assert before["log_keep"] == 60_000
 
 
 def test_a_replacement_is_the_same_row_again(shop: Shop) -> None:
