@@ -18,6 +18,7 @@ from liteq.message import Batch, Flag, Message, Release, new_id
 from liteq.policy.kept import KEPT
 from liteq.policy.keyed import KEYED
 from liteq.result.position import position_of
+from liteq.result.reading import state_of, value_of
 from liteq.sending.replicated import confirmed
 from liteq.storage.driver import Bell
 from liteq.storage.reading.inspect import Record
@@ -57,10 +58,10 @@ def row_of(app: App, call: Mapping[str, Any], id_: str) -> Message:
 
 
 def document_of(app: App, record: Record) -> dict[str, Any]:
-    """A task as `GET /v1/tasks/<id>` shows it, whether it has ended or not."""
-    meta = app.AsyncResult(record.id)._get_task_meta()
-    found = {"id": record.id, "task": record.task, "queue": record.queue, "state": meta["status"]}
-    result = meta["result"]
+    """A task as `GET /v1/tasks/<id>` shows it, whether it has ended or not: of one look, `record`."""
+    state = state_of(record)
+    found = {"id": record.id, "task": record.task, "queue": record.queue, "state": state}
+    result = value_of(record, state, app.result_content.read)
     if isinstance(result, BaseException):
         return {**found, "result": None, "error": {"type": type(result).__name__, "message": str(result)}}
     return {**found, "result": result if record.has_ended else None, "error": None}

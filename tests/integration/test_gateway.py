@@ -15,6 +15,7 @@ from liteq import LiteQ, chain, group
 from liteq.clock import SystemClock
 from liteq.edge.keys import ANYTHING
 from liteq.edge.lending import MOST_WAITING
+from liteq.edge.v1 import document_of
 from liteq.states import State
 from liteq.testing import drain
 
@@ -188,6 +189,16 @@ def test_a_result_is_waited_for(app: LiteQ, ask: Client) -> None:
         "id": sent["id"], "task": "shop.add", "queue": "celery", "state": "SUCCESS", "result": {"sum": 3},
         "error": None,
     }  # fmt: skip
+
+
+def test_a_task_that_ends_while_it_is_read_has_no_state_without_its_result(app: LiteQ) -> None:
+    """A relay would keep the null as the result."""
+    sent = app.tasks["shop.add"].delay(2, 3)
+    read = app.storage.reader.find(sent.id)
+    drain(app)
+    assert document_of(app, read)["state"] == "PENDING"
+    ended = document_of(app, app.storage.reader.find(sent.id))
+    assert (ended["state"], ended["result"]) == ("SUCCESS", 5)
 
 
 def test_an_error_is_told_with_its_type(ask: Client) -> None:
