@@ -97,7 +97,9 @@ def test_it_measures_batches_and_limits_by_key(tmp_path):
             assert (figures[scenario, contestant]["lost"], figures[scenario, contestant]["duplicated"]) == (0, 0)
     empty, held = figures["held-0", "liteq"], figures["held-100k", "liteq"]
     assert figures["limited", "liteq"]["lost"] == empty["lost"] == held["lost"] == 0
-    assert held["writes_per_task"] == empty["writes_per_task"] > 0
+    # One write a minute comes by the clock: how far the tokens may have gone (storage/sqlite/tokens.py).
+    assert abs(held["writes_per_task"] - empty["writes_per_task"]) * 50 < 1.5
+    assert empty["writes_per_task"] > 0
 
 
 def test_an_interrupted_run_goes_on_with_what_is_missing(tmp_path):
