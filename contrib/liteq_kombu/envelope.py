@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -61,7 +60,6 @@ MEMBER: Final[dict[str, Any]] = {
     "immutable": False,
 }
 
-LONG: Final = re.compile(r"\d{19}")  # in a text that may hold an integer beyond 64 bits
 DEEPEST: Final = 250  # containers in each other, of a canvas: Celery has no limit, and orjson one of 254
 
 LOWEST: Final = 9  # of Celery's priorities on Redis, where 0 goes first
@@ -126,12 +124,16 @@ def _call(message: Mapping[str, Any], headers: Mapping[str, Any]) -> tuple[bytes
         return None
     if not isinstance(args, list) or not isinstance(kwargs, dict) or not isinstance(embed, dict | None):
         return None
-    return _payload(args, kwargs, body), _embedded(embed or {}, body)
+    is_plain = "NaN" not in body and "Infinity" not in body
+    return _payload(args, kwargs, body, is_plain=is_plain), _embedded(embed or {}, is_plain=is_plain)
 
 
-def _payload(args: list[Any], kwargs: dict[str, Any], body: str) -> bytes:
-    """`[args, kwargs]` as liteq has it. JSON has no NaN and orjson no integers beyond 64 bits: liteq tags these."""
-    if "NaN" not in body and "Infinity" not in body:
+def _payload(args: list[Any], kwargs: dict[str, Any], body: str, *, is_plain: bool) -> bytes:
+    """`[args, kwargs]` as liteq has it. JSON has no NaN and orjson no integers beyond 64 bits: liteq tags these.
+
+    `is_plain`: there is no NaN and no infinity in `body`.
+    """
+    if is_plain:
         try:
             return orjson.dumps([args, kwargs])
         except TypeError:
@@ -140,10 +142,15 @@ def _payload(args: list[Any], kwargs: dict[str, Any], body: str) -> bytes:
     return encode([args, kwargs], what="the arguments of a message of Celery's", limit=None)
 
 
-def _embedded(embed: dict[str, Any], body: str) -> dict[str, Any]:
+def _embedded(embed: dict[str, Any], *, is_plain: bool) -> dict[str, Any]:
     """`embed` with tags where `_payload` has them: in the arguments of callbacks, and of the rest of a chain."""
-    if not any(embed.values()) or not ("NaN" in body or "Infinity" in body or LONG.search(body)):
-        return embed
+    if is_plain:
+        try:
+            orjson.dumps(embed)  # a look, and the quickest: each link of a long chain pays for it
+        except TypeError:
+            pass
+        else:
+            return embed
     values = kombu_loads(json.dumps(embed))
     what = "what a message of Celery's brings to be sent after it"
     tagged: dict[str, Any] = orjson.loads(encode(values, what=what, limit=None, max_depth=DEEPEST))
