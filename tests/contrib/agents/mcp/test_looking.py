@@ -161,6 +161,19 @@ def test_what_is_large_is_cut_and_said_to_be(agent, app):
     assert document["left_out"]["result"] == 40 - len(document["result"])
 
 
+def ids_of_all_pages(mine, tool, **asked):
+    """The ids of a list, page after page; each page is whole."""
+    found, after = [], None
+    for _ in range(100):
+        page = mine.call(tool, **asked, **({} if after is None else {"after": after}))
+        assert "left_out" not in page
+        found += [one["id"] for one in page["items"]]
+        after = page["next"]
+        if after is None:
+            return found
+    raise AssertionError("the list does not end")
+
+
 def test_a_page_that_is_too_large_is_a_smaller_page(agent, app):
     @app.task(name="shop.fail")
     def fail(text: str) -> None:
@@ -168,15 +181,8 @@ def test_a_page_that_is_too_large_is_a_smaller_page(agent, app):
 
     sent = [fail.delay("x" * 3_000).id for _ in range(60)]
     drain(app)
-    mine, found, after = agent(), [], None
-    while True:
-        page = mine.call("search", q="state:dead", limit=60, **({"after": after} if after else {}))
-        assert "left_out" not in page
-        found += [one["id"] for one in page["items"]]
-        after = page["next"]
-        if after is None:
-            break
-    assert sorted(found) == sorted(sent)
+    mine = agent()
+    assert sorted(ids_of_all_pages(mine, "search", q="state:dead", limit=60)) == sorted(sent)
     assert len(mine.call("search", q="state:dead", limit=60)["items"]) < 60
 
 
@@ -186,15 +192,7 @@ def test_no_run_is_lost_between_two_pages_of_runs(agent, app, q):
     flow = app.tasks["shop.pick"]
     tags = [f"{n}:{'t' * 80}" for n in range(6)]
     sent = [flow.options(id=f"run-{n}", tags=tags).start(n).id for n in range(100)]
-    mine, found, after = agent(), [], None
-    for _ in range(20):
-        given = {name: one for name, one in (("q", q), ("after", after)) if one}
-        page = mine.call("workflow", limit=100, **given)
-        assert "left_out" not in page
-        found += [one["id"] for one in page["items"]]
-        after = page["next"]
-        if after is None:
-            break
+    found = ids_of_all_pages(agent(), "workflow", limit=100, **({} if q is None else {"q": q}))
     assert sorted(found) == sorted(sent)
 
 
