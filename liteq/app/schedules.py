@@ -54,7 +54,7 @@ def run_id(name: str, at_ms: int) -> str:
 
 
 def in_ms(due: datetime) -> int:
-    """A time at which a schedule is due, as the file has it: rounded up, as after a time before it, it comes again."""
+    """A due time in ms since the epoch, as the file has it. Rounded down, it would lie before itself and come twice."""
     return to_ms(due.astimezone(UTC) + timedelta(microseconds=999))
 
 

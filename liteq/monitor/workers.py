@@ -84,7 +84,7 @@ def worker(app: App, name: str, see: Sight = ALL) -> dict[str, Any] | None:
 
 
 def is_within(app: App, name: str, see: Sight) -> bool:
-    """Whether all that is called `name` takes from nothing but what is seen: what it is told reaches no other queue."""
+    """Whether `see` covers each queue and glob of the workers called `name`: a command to them reaches no other."""
     found = [one for one in app.storage.reader.workers() if one.name == name]
     return all(see.covers(queue) for one in found for queue in (*_queues(one), *_globs(one)))
 

@@ -194,7 +194,7 @@ def run_job(document: dict[str, Any], app: App) -> dict[str, Any]:
         result = KINDS[document["do"]](job)
     except NOT_OF_THE_JOB:
         raise
-    except Exception as exc:  # noqa: BLE001 - its text may name a secret, so no one is left to others
+    except Exception as exc:  # noqa: BLE001 - the text of any may name a secret, which is masked here
         own = type(exc) in {ValueError, RuntimeError} or isinstance(exc, WorkflowError)
         text = job.masking(str(exc) if own else f"{type(exc).__name__}: {exc}")
         job.say(text, logging.ERROR)

@@ -281,18 +281,18 @@ def _check_together(step: Step, spot: Spot, path: Path, tell: Tell) -> None:
 
 
 def _check_job(do: Do, words: Mapping[str, Spot], path: Path, tell: Tell) -> None:
-    """Tell of words for a command, which nothing would obey in a step that sends none: `doubt: ask` asked nobody."""
+    """Report words that have no effect in this step, such as `doubt: ask` in a step that runs no command."""
     action = do.name if isinstance(do, Action) else ""
     if not isinstance(do, Run) and action not in JOBS:
         for word in ("memo", "limits", "doubt"):
             if word in words:
                 tell((*path, word), f"{word!r} belongs to a command; a task, a workflow or an agent has its own")
     elif action.startswith("wait.") and "memo" in words:
-        tell((*path, "memo"), "each look is about now: a wait has no memo")
+        tell((*path, "memo"), "a wait has no memo: each look must see the present state")
     if isinstance(do, Ours) and do.kind == "agent":
         for word in ("timeout_sec", "queue", "priority"):
             if word in words:
-                tell((*path, word), f"an agent runs in the flow itself, without {word!r}: give its own steps one")
+                tell((*path, word), f"an agent runs in the flow itself, without {word!r}: set it on its own steps")
 
 
 def _check_patterns(step: Step, path: Path, tell: Tell) -> None:

@@ -68,7 +68,7 @@ async def do_parallel(plan: Plan, node: Node, names: Names) -> Made:
 
 
 def _of_each(node: Node) -> Node:
-    """The step as it is done for an item, which is the parameters of an action that has none."""
+    """The step as it runs for one item; an action without `params` gets the item as its `params`."""
     do = node.step.do
     if not isinstance(do, Action) or do.arguments.get("params"):
         return node

@@ -133,7 +133,7 @@ def _apps(session: Session, patterns: Sequence[str]) -> dict[str, LiteQ]:
         if is_beside(path.name):
             continue
         if path.stem in OF_THE_LIST:
-            raise ImproperlyConfigured(f"{path.name} would have the path of a page of all files: name it otherwise")
+            raise ImproperlyConfigured(f"{path.name}: the dashboard uses /{path.stem} itself; rename the file")
         if path.stem in found:
             raise ImproperlyConfigured(f"two files are called {path.stem}: they would have the same path")
         mode = "?mode=ro" if is_followed(str(path)) else ""

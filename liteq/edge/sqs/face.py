@@ -266,7 +266,7 @@ class Face:
     def _purge(self, call: Call) -> Document:
         queue = self._queue(call, "delete")
         if call.key.tasks is not None:
-            raise Refused("AccessDenied", "this key is for some tasks, and PurgeQueue deletes messages of all", 403)
+            raise Refused("AccessDenied", "this key is limited to some tasks; PurgeQueue deletes those of all", 403)
         self._app.storage.purge([queue])
         return {}
 

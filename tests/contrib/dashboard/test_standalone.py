@@ -162,7 +162,7 @@ def test_a_file_with_the_name_of_a_page_of_all_is_refused(tmp_path):
     door = Door(SystemClock())
     assert {route.path.partition("/")[0] for route in (*door.routes, *static.ROUTES)} == OF_THE_LIST
     (tmp_path / "login.db").write_bytes(b"")
-    with pytest.raises(ImproperlyConfigured, match=r"login\.db would have the path"):
+    with pytest.raises(ImproperlyConfigured, match=r"login\.db: the dashboard uses /login itself"):
         _apps(None, [f"{tmp_path}/*.db"])
 
 
