@@ -151,5 +151,5 @@ def test_no_two_start_within_a_period_although_workers_are_killed(site: Site) ->
 
 def periods(noted: list[list[str]]) -> list[int]:
     """When the period of each message ended, by its first execution."""
-    first = {id_: int(until_ms) for _, _, until_ms, id_ in reversed(noted) if until_ms != "-"}
+    first = {id_: int(until_up_ms) for _, _, until_up_ms, id_ in reversed(noted) if until_up_ms != "-"}
     return sorted(first.values())

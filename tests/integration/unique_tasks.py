@@ -39,9 +39,12 @@ def save(self: Any, edit: int) -> int:
 
 @app.task(bind=True, unique=Throttle(0.5, trailing=True))
 def ping(self: Any, n: int) -> int:
-    """Its period is counted from its claim: a body that begins late tells of that by the period's end, in the file."""
+    """Its period is counted from its claim: a body that begins late tells of that by the period's end, in the file.
+
+    By the machine's uptime, which decides: the time of day was read at another moment, and is one millisecond off.
+    """
     with app.storage.driver.read() as tx:
-        ends = tx.execute("SELECT until_ms FROM liteq_unique WHERE id = ?", (self.request.id,))
+        ends = tx.execute("SELECT until_up_ms FROM liteq_unique WHERE id = ?", (self.request.id,))
     note("pinged", n, ends[0][0] if ends else "-", self.request.id)
     return n
 
