@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -96,3 +97,11 @@ def test_a_soft_limit_before_the_first_step_is_raised_in_the_body(bench):
 def test_a_soft_limit_before_a_body_that_awaits_nothing_does_not_hit_what_follows_it(bench):
     bench.send("tell")
     assert ends(bench, (INTERRUPT, bench.lease.token)) == [wire.ACK]
+
+
+def test_nothing_looks_at_a_loop_that_is_over(bench):
+    before = set(threading.enumerate())
+    assert ends(bench) == [wire.ACK]
+    for one in set(threading.enumerate()) - before:
+        one.join(timeout=5)
+        assert not one.is_alive(), f"{one.name} would name what holds the loop up, by cells that are released"

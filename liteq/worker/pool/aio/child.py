@@ -113,6 +113,7 @@ class AsyncChild:
         self._listen(True)
         loop.run_until_complete(self._over)
         loop.run_until_complete(self._leave())
+        self._watch.end()
 
     async def _leave(self) -> None:
         """End what tasks have left on the loop. The loop is not closed: that would wait for threads, without end."""

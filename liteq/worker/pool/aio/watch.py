@@ -34,6 +34,7 @@ class Watch:
         self._in_step = in_step
         self._busy = threading.Event()
         self._answered = threading.Event()
+        self._ended = threading.Event()
         self._watched = threading.get_ident()
         threading.Thread(target=self._look, name="liteq-watch", daemon=True).start()
 
@@ -44,16 +45,22 @@ class Watch:
         else:
             self._busy.clear()
 
+    def end(self) -> None:
+        """Look no more: the loop has nothing left to run, and answers nobody."""
+        self._ended.set()
+        self._busy.set()
+        self._answered.set()
+
     def _look(self) -> None:
-        while self._busy.wait():
+        while self._busy.wait() and not self._ended.is_set():
             self._answered.clear()
             try:
                 self._loop.call_soon_threadsafe(self._answered.set)
             except RuntimeError:  # the loop is closed
                 return
-            if not self._answered.wait(STANDS_S):
+            if not self._answered.wait(STANDS_S) and not self._ended.is_set():
                 self._tell()
-            time.sleep(LOOK_S)
+            self._ended.wait(LOOK_S)
 
     def _tell(self) -> None:
         """Name what holds the loop up, until it goes on."""
