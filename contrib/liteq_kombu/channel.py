@@ -211,10 +211,12 @@ class Channel(Bound, virtual.Channel):
         Who waits for answers alone is no worker before one has come as a row.
         """
         queues = [queue for queue in dict.fromkeys(self._active_queues) if not self._passing.only_passes(queue)]
+        if not queues:
+            return []
         if self._passing.are_exclusive(queues) and not self._file.storage.reader.waiting(queues, limit=1):
             return []
         self._turns += 1
-        first = self._turns % len(queues) if queues else 0
+        first = self._turns % len(queues)
         return queues[first:] + queues[:first]
 
     def _get(self, queue: str, timeout: float | None = None) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from kombu.utils.json import register_type
 from liteq.clock import from_ms, to_ms
 from liteq.message import Flag, Lease, Message, new_id
 from liteq.serialization import decode, encode
-from liteq.serialization.embedded import is_deflated, packed, unpacked
+from liteq.serialization.embedded import deflated, is_deflated, packed, unpacked, with_long_rest
 from liteq.utils.names import checked_id, checked_name
 
 __all__ = ["FACTS", "OPAQUE", "facts_of", "inside_of", "is_task", "lease_of", "opened", "payload_of", "row_of"]
@@ -82,7 +82,7 @@ def row_of(message: Mapping[str, Any], queue: str, *, lower_first: bool, results
         id_: str = headers["id"]
         call = _call(message, headers)
         if call is not None:
-            member = bool(call[1].pop("chord", None)) if results else False
+            member = results and isinstance(call[1], dict) and bool(call[1].pop("chord", None))
             row = _task_row(call, headers, properties, queue, priority)
         else:  # its content is opaque; whether its group is a chord's is checked when it is written
             member, row = results, _opaque(message, queue, priority, checked_id(id_))
@@ -108,8 +108,11 @@ def _priority(given: Any, lower_first: bool) -> int:
     return min(max(number, 0), HIGHEST)
 
 
-def _call(message: Mapping[str, Any], headers: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]] | None:
-    """The arguments as a row's payload, and what is embedded, still tagged; None for what is no plain JSON."""
+def _call(message: Mapping[str, Any], headers: Mapping[str, Any]) -> tuple[bytes, dict[str, Any] | bytes] | None:
+    """The arguments as a row's payload, and what is embedded, still tagged; None for what is no plain JSON.
+
+    What is embedded is text where it is a long rest of a chain.
+    """
     body = message.get("body")
     if message.get("content-type") != JSON or headers.get("compression") or not isinstance(body, (str, bytes)):
         return None
@@ -118,14 +121,16 @@ def _call(message: Mapping[str, Any], headers: Mapping[str, Any]) -> tuple[bytes
             body = body.decode()
         except UnicodeDecodeError:
             return None
+    # A look for one letter is much quicker, and as a rule enough.
+    is_plain = not (("N" in body and "NaN" in body) or ("I" in body and "Infinity" in body))
     try:
-        args, kwargs, embed = json.loads(body)
+        args, kwargs, embed = (with_long_rest(body) if is_plain else None) or json.loads(body)
     except (ValueError, TypeError):
         return None
-    if not isinstance(args, list) or not isinstance(kwargs, dict) or not isinstance(embed, dict | None):
+    if not isinstance(args, list) or not isinstance(kwargs, dict) or not isinstance(embed, dict | bytes | None):
         return None
-    is_plain = "NaN" not in body and "Infinity" not in body
-    return _payload(args, kwargs, body, is_plain=is_plain), _embedded(embed or {}, is_plain=is_plain)
+    payload = _payload(args, kwargs, body, is_plain=is_plain)
+    return payload, embed if isinstance(embed, bytes) else _embedded(embed or {}, is_plain=is_plain)
 
 
 def _payload(args: list[Any], kwargs: dict[str, Any], body: str, *, is_plain: bool) -> bytes:
@@ -216,7 +221,9 @@ def _options(headers: Mapping[str, Any], properties: Mapping[str, Any], embed: A
 def _celery(headers: Mapping[str, Any], properties: Mapping[str, Any], embed: Any, queue: str) -> dict[str, Any]:
     """The part of a message that only Celery reads."""
     found: dict[str, Any] = {}
-    if kept := {name: value for name, value in embed.items() if value}:
+    if isinstance(embed, bytes):
+        found["embed"] = deflated(embed)
+    elif kept := {name: value for name, value in embed.items() if value}:
         found["embed"] = packed(kept)
     if headers.get("lang", "py") != "py":
         found["lang"] = headers["lang"]
@@ -305,13 +312,10 @@ def payload_of(lease: Lease, where: str, *, lower_first: bool, beside: bool, arg
     body = lease.payload
     if args is not None:
         body = orjson.dumps([args, orjson.loads(lease.payload)[1]])
-    embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None, **embed_of(celery)}
-    if lease.group_id is not None and not embed["chord"]:
-        embed["chord"] = {**MEMBER, "options": {"task_id": lease.group_id}}
     exchange, routing_key = celery.get("to", ("", lease.queue))
     priority = LOWEST - lease.priority if lower_first else lease.priority
     return {
-        "body": (body[:-1] + b"," + orjson.dumps(embed) + b"]").decode(),
+        "body": (body[:-1] + b"," + _embed_text(lease, celery) + b"]").decode(),
         "content-type": JSON,
         "content-encoding": "utf-8",
         "headers": _headers(lease, doc, celery),
@@ -327,6 +331,17 @@ def payload_of(lease: Lease, where: str, *, lower_first: bool, beside: bool, arg
             FACTS: facts,
         },
     }
+
+
+def _embed_text(lease: Lease, celery: Mapping[str, Any]) -> bytes:
+    """The part that a message embeds, as JSON. Raises ValueError where that cannot be read."""
+    stored = celery.get("embed", {})
+    if lease.group_id is None and is_deflated(stored):
+        return unpacked(stored)  # as it came: what it leaves out is None to Celery
+    embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None, **embed_of(celery)}
+    if lease.group_id is not None and not embed["chord"]:
+        embed["chord"] = {**MEMBER, "options": {"task_id": lease.group_id}}
+    return orjson.dumps(embed)
 
 
 def _again(lease: Lease) -> bool:

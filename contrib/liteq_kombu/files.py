@@ -130,7 +130,7 @@ class File:
         start. Raises Unusable, StorageError.
         """
         self.ready()
-        self.storage.leases.find(0, 0)
+        self.storage.leases.holds(0, 0)
 
     def living(self) -> list[WorkerRecord]:
         """The workers on the file that live, Celery's and liteq's."""

@@ -188,7 +188,7 @@ class Holder:
         """The leases that are on, by tag; most have been settled by a child: a read finds that without the lock."""
         held = dict(self._leases)
         for tag, lease in list(held.items()):
-            if self._file.storage.leases.find(lease.seq, lease.token) is None:
+            if not self._file.storage.leases.holds(lease.seq, lease.token):
                 self.drop(tag)
                 del held[tag]
         return held

@@ -128,12 +128,12 @@ class Run:
         What ended long ago under the id of one makes room: a canvas that is sent once more.
         """
         storage = self.file.storage
-        there = storage.reader.find_many([m.id for m in self.following])
-        gone = [id_ for id_, found in there.items() if found.has_ended]
+        there = storage.reader.have_ended([m.id for m in self.following])
+        gone = [id_ for id_, ended in there.items() if ended]
         # While the lease holds, nothing that it has caused has ended: these are of an earlier sending.
-        if gone and storage.leases.find(self.lease.seq, self.lease.token) is not None:
+        if gone and self.is_current:
             storage.forget(gone)
-        return [m for m in self.following if m.id not in there or there[m.id].has_ended]
+        return [m for m in self.following if there.get(m.id, True)]
 
     def retry_as(self, row: Message, error: bytes | None = None) -> RetryAt:
         """The outcome by which the row of this task is `row` from now on."""
@@ -173,7 +173,7 @@ class Run:
     @property
     def is_current(self) -> bool:
         """Whether its lease is not over; else another run has the message, or the file has given it up and tells."""
-        return self.file.storage.leases.find(self.lease.seq, self.lease.token) is not None
+        return self.file.storage.leases.holds(self.lease.seq, self.lease.token)
 
     def progress(self, data: bytes) -> None:
         """Show a state of its own."""

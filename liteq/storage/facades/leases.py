@@ -37,6 +37,11 @@ class Leases(Facade):
         with self._driver.read(alone=True) as tx:
             return _leased.find(tx, seq, token)
 
+    def holds(self, seq: int, token: int) -> bool:
+        """Whether the lease is not over."""
+        with self._driver.read(alone=True) as tx:
+            return _leased.holds(tx, seq, token)
+
     def begin(self, leases: Sequence[Lease]) -> list[Lease]:
         """Note that these messages have begun and run at most once; those whose leases are not over, marked so.
 

@@ -24,6 +24,7 @@ __all__ = [
     "find_group",
     "followers",
     "group_members",
+    "have_ended",
     "sent_by",
     "waiting",
 ]
@@ -40,6 +41,7 @@ FIND = _COLUMNS + " WHERE m.id = ?"
 FIND_ENDED = f"""{_COLUMNS.replace(PAYLOAD_COLUMN, "m.payload")}
  WHERE m.id = ? AND m.finished_ms IS NOT NULL AND m.flags & {Flag.SHOWN} = 0
 """
+HAS_ENDED = f"SELECT finished_ms IS NOT NULL AND flags & {Flag.SHOWN} = 0 FROM liteq_messages WHERE id = ?"
 AMONG = 512  # ids of one question
 AMONG_SIZES = [1 << n for n in range(AMONG.bit_length())]  # ten statements for the library's cache, not hundreds
 FIND_FINISHED = {
@@ -176,6 +178,11 @@ def find_ended(tx: Transaction, message_id: str) -> Record | None:
     """The message of this id once it has finished, with an empty payload where that is large; one SELECT."""
     rows = tx.execute(FIND_ENDED, (message_id,))
     return _record(rows[0]) if rows else None
+
+
+def have_ended(tx: Transaction, ids: Sequence[str]) -> dict[str, bool]:
+    """Whether each of these messages has finished, of those that exist; nothing else of them is read."""
+    return {id_: bool(ended) for id_ in ids for (ended,) in tx.execute(HAS_ENDED, (id_,))}
 
 
 def find_finished(tx: Transaction, ids: Sequence[str], *, shown: bool = False) -> Iterator[Record]:

@@ -123,3 +123,15 @@ def test_numbers_that_json_has_no_form_for_reach_what_comes_after_a_task(shop: S
     first, second = (message.payload[2] for message in delivered(connect(), Queue("celery")))
     assert [first[kind][0]["args"] for kind in ("callbacks", "errbacks")] == [[long], [-long]]
     assert [link["args"] for link in second["chain"]] == [[long], [odd]]
+
+
+@pytest.mark.parametrize("last", [5, 2**70, "\u00e9", "\U0001f600", None])
+def test_a_long_rest_of_a_chain_comes_as_it_was_sent(shop: Shop, connect: Any, last: Any) -> None:
+    from celery import chain
+    from kombu import Queue
+
+    chain(shop.sig("add", 0, 0), *(shop.sig("add", n) for n in range(40)), shop.sig("add", last)).apply_async()
+    (found,) = (message.payload for message in delivered(connect(), Queue("celery")))
+    assert found[:2] == [[0, 0], {}]
+    assert [link["args"] for link in reversed(found[2]["chain"])] == [*([n] for n in range(40)), [last]]
+    assert [found[2].get(kind) for kind in ("callbacks", "errbacks", "chord")] == [None, None, None]

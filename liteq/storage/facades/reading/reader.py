@@ -49,6 +49,11 @@ class Reader(Facade):
         with self._driver.read() as tx:
             return {record.id: record for record in _inspect.find(tx, ids)}
 
+    def have_ended(self, ids: Sequence[str]) -> dict[str, bool]:
+        """Whether each of these messages has finished, of those that exist, from one snapshot."""
+        with self._driver.read(alone=len(ids) == 1) as tx:
+            return _inspect.have_ended(tx, ids)
+
     def find_finished(self, ids: Sequence[str], *, shown: bool = False) -> dict[str, Record]:
         """Those of these messages that have finished, by id, from one snapshot.
 
