@@ -173,6 +173,8 @@ class File:
     @property
     def holder(self) -> Holder:
         """The leases of this process; another one after a fork."""
+        if (held := self.held) is not None:
+            return held
         from liteq_kombu.holder import Holder
 
         with self._lock:
