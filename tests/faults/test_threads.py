@@ -21,7 +21,7 @@ from liteq.storage.sqlite.keeping import sidecars
 from liteq.storage.sqlite.keeping.checkpoint import LARGE_LOG
 from liteq.storage.sqlite.session import WAL_LIMIT
 from liteq.storage.sqlite.turns.gate import PATIENCE_S
-from liteq.storage.storage import open_storage
+from liteq.storage.storage import Storage, open_storage
 
 from .harness import wait_for
 from .sizes import NIGHTLY, size
@@ -100,8 +100,11 @@ def test_the_last_connection_that_closes_between_two_looks_is_no_deletion(
 
 
 def test_drivers_may_be_opened_while_others_look_for_them(tmp_path: Path, hasty: None) -> None:
+    kept: list[Storage] = []  # that there is much to go through
+
     def opens() -> None:
-        storage = open_storage(f"sqlite:///{tmp_path / str(threading.get_ident())}.db")
+        storage = open_storage(f"sqlite:///{tmp_path}/queue.db")
+        kept.append(storage)
         storage.migrate()
         storage.close()
 

@@ -312,16 +312,16 @@ def test_a_file_that_is_not_there_is_not_made_by_reading(library: str, tmp_path:
 def test_a_descriptor_that_is_closed_meanwhile_hides_no_open_file(
     driver: SQLiteDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, seen = os.readlink, list[str]()
+    real, seen = os.fstat, list[int]()
 
-    def readlink(path: str) -> str:
-        seen.append(path)
+    def fstat(fd: int) -> os.stat_result:
+        seen.append(fd)
         if len(seen) == 1:
-            raise FileNotFoundError(path)
-        return real(path)
+            raise OSError(errno.EBADF, "closed")
+        return real(fd)
 
-    monkeypatch.setattr(os, "readlink", readlink)
-    assert driver.path in set(driver.open_files())
+    monkeypatch.setattr(os, "fstat", fstat)
+    assert files.is_open_here(driver.path, but=())
 
 
 def test_another_library_in_the_same_process_is_refused(library: str, tmp_path: Path) -> None:

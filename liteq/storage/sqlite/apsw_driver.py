@@ -11,7 +11,9 @@ import apsw
 
 from liteq.exceptions import StorageCorrupt, StorageError
 from liteq.storage.driver import Params, Row
+from liteq.storage.sqlite import copies
 from liteq.storage.sqlite.base import SQLiteDriver
+from liteq.storage.sqlite.disk import files
 from liteq.storage.sqlite.errors import translate
 from liteq.storage.sqlite.session import WATCHED, Abandoned, Session
 
@@ -174,7 +176,8 @@ class ApswDriver(SQLiteDriver):
 
     def others_open(self) -> bool:
         """Whether this process has the file open other than through apsw; only Linux can tell."""
-        return self.path in self.open_files() and not any(_may_be_of(c, self.path) for c in apsw.connections())
+        here = any(_may_be_of(connection, self.path) for connection in apsw.connections())
+        return not here and files.is_open_here(self.path, but=copies.HELD)
 
 
 def _may_be_of(connection: apsw.Connection, path: str) -> bool:

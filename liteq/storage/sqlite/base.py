@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from abc import abstractmethod
-from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
 from os import getpid
 from threading import get_ident
@@ -13,7 +11,7 @@ from time import monotonic, sleep
 
 from liteq.exceptions import ImproperlyConfigured, StorageBusy, StorageError, StorageFull
 from liteq.storage.driver import Bell, Durability, Listener, Params, Promise, Transaction
-from liteq.storage.sqlite import copies, migrate
+from liteq.storage.sqlite import migrate
 from liteq.storage.sqlite.disk import files, ownership
 from liteq.storage.sqlite.keeping.upkeep import FileUpkeep
 from liteq.storage.sqlite.session import Session
@@ -58,7 +56,7 @@ class SQLiteDriver(FileUpkeep):
         self._identity = self._gate_identity = (0, 0)
         self._check_at = self._read_check_at = 0.0
         self._renew_locks()
-        fork.register(self)
+        fork.register(self, self.path)
 
     # -- the library ---------------------------------------------------------------------------------------------
 
@@ -234,17 +232,6 @@ class SQLiteDriver(FileUpkeep):
 
     # -- the file ------------------------------------------------------------------------------------------------
 
-    def open_files(self) -> Iterable[str]:
-        """The paths of this process's open files, where the system tells; without those that lock copies alone."""
-        paths = set()
-        with suppress(OSError), os.scandir("/proc/self/fd") as entries:
-            for entry in entries:
-                with suppress(OSError):  # another thread has closed it since
-                    path = os.readlink(entry.path)
-                    if int(entry.name) not in copies.HELD:
-                        paths.add(path)
-        return paths
-
     def _open(self, session: Session) -> None:
         with self._opening:
             generation = self._generation  # before anything is opened: it may go up meanwhile
@@ -295,9 +282,7 @@ class SQLiteDriver(FileUpkeep):
 
     def _refuse_second_library(self) -> None:
         # POSIX locks belong to the process: when one library closes the file, the other's locks are gone.
-        drivers = [
-            d for d in fork.registered() if isinstance(d, SQLiteDriver) and d is not self and d.path == self.path
-        ]
+        drivers = [d for d in fork.registered_at(self.path) if isinstance(d, SQLiteDriver) and d is not self]
         if any(d._ready and d.library != self.library for d in drivers) or (not drivers and self.others_open()):
             raise ImproperlyConfigured(
                 f"{self.path} is already open in this process through another SQLite library, which would drop this "

@@ -152,7 +152,7 @@ HELD: set[int] = set()  # all descriptors of holds; of those that must not be cl
 
 
 def _is_written_here(path: str) -> bool:
-    return any(getattr(one, "path", None) == path and not getattr(one, "read_only", False) for one in fork.registered())
+    return any(not getattr(one, "read_only", False) for one in fork.registered_at(path))
 
 
 if sys.platform == "linux":

@@ -5,12 +5,24 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Container
 
 from liteq.exceptions import StorageCorrupt, StorageUnavailable
 from liteq.storage.sqlite.disk import mounts, ownership
 from liteq.storage.sqlite.disk.ownership import MODE
 
-__all__ = ["check", "create", "identity", "lost_database", "reach", "resolve", "size", "sync", "unreachable"]
+__all__ = [
+    "check",
+    "create",
+    "identity",
+    "is_open_here",
+    "lost_database",
+    "reach",
+    "resolve",
+    "size",
+    "sync",
+    "unreachable",
+]
 
 
 def resolve(path: str) -> str:
@@ -88,6 +100,26 @@ def unreachable(path: str) -> str:
     except OSError:
         pass
     return ""
+
+
+def is_open_here(path: str, but: Container[int]) -> bool:
+    """Whether this process has the file `path` open by a descriptor that is not among `but`, where the system tells.
+
+    By the file's number, as its locks are: a look at the path of each descriptor takes four times as long.
+    """
+    try:
+        here = os.stat(path)
+        open_now = [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:
+        return False
+    return any(fd not in but and _is_on(fd, here) for fd in open_now)
+
+
+def _is_on(fd: int, file: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), file)
+    except OSError:  # another thread has closed it since
+        return False
 
 
 def identity(path: str) -> tuple[int, int]:

@@ -22,9 +22,10 @@ from liteq.storage.sqlite.turns import gate
 from liteq.utils import imports
 
 OURS = "liteq"  # how the names of liteq's modules and of its extensions begin
+SPARE = 100  # names of files whose drivers have gone, before they are cleared away
 IMPORT_S = 5.0  # that a fork waits for the import of one of them
 
-__all__ = ["Forkable", "check", "forbid", "register", "registered"]
+__all__ = ["Forkable", "check", "forbid", "register", "registered", "registered_at"]
 
 
 class Forkable(Protocol):
@@ -38,21 +39,33 @@ class Forkable(Protocol):
 
 
 _drivers: weakref.WeakSet[Forkable] = weakref.WeakSet()
+_at: dict[str, weakref.WeakSet[Forkable]] = {}  # the same, by the file that each is on
 _registering = threading.Lock()
 _forbidden: dict[str, int] = {}  # files that this process must not touch; the parent's PID
 _still: list[Forkable] = []  # the drivers that `_before` has stopped
 
 
-def register(driver: Forkable) -> None:
-    """Have `driver` told of each fork of this process, for as long as it lives."""
+def register(driver: Forkable, path: str = "") -> None:
+    """Have `driver`, on the file `path` if it is on one, told of each fork of this process, for as long as it lives."""
     with _registering:
         _drivers.add(driver)
+        if path:
+            _at.setdefault(path, weakref.WeakSet()).add(driver)
+        if len(_at) > 2 * len(_drivers) + SPARE:
+            for empty in [path for path, drivers in _at.items() if not drivers]:
+                del _at[empty]
 
 
 def registered() -> Iterable[Forkable]:
     """The drivers of this process."""
     with _registering:  # a set that grows cannot be gone through
         return list(_drivers)
+
+
+def registered_at(path: str) -> Iterable[Forkable]:
+    """The drivers of this process on the file `path`: a worker of a thousand files asks as each of them wakes."""
+    with _registering:
+        return list(_at.get(path, ()))
 
 
 def forbid(path: str, parent: int) -> None:
