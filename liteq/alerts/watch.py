@@ -6,6 +6,7 @@ watch that is killed while it tells leaves an alert to be told twice, with the s
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import socket
 import time
@@ -141,8 +142,9 @@ class Watch:
     def _document(self, target: Target, one: Tell) -> dict[str, Any]:
         began = one.told == BEGAN
         rule, _, subject = one.key.partition(" ")
+        about = hashlib.sha256(one.key.encode()).hexdigest()[:8]  # one look may find several of a rule
         return {
-            "id": f"{target.digest}-{one.since_ms}-{rule}-{'alert' if began else 'well'}",
+            "id": f"{target.digest}-{one.since_ms}-{rule}-{about}-{'alert' if began else 'well'}",
             "event": "alert" if began else "well",
             "rule": rule,
             "subject": subject,

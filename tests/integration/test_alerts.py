@@ -190,6 +190,20 @@ def test_a_url_is_told_once_of_the_beginning_and_once_of_the_end(app, clock, rec
     assert receiver.posts[2]["until"] is not None
 
 
+def test_two_alerts_of_one_rule_that_one_look_finds_have_ids_of_their_own(app, clock, receiver):
+    """A receiver drops what comes again under an id that it has seen."""
+    for queue in ("mail", "pay"):
+        app.tasks["shop.mail"].apply_async((1,), queue=queue)
+    clock.advance(301)
+    look(app, receiver.url)
+    clock.advance(60)
+    look(app, receiver.url)
+    assert sorted(told(receiver)) == [
+        ("alert", "head_wait", "mail"), ("alert", "head_wait", "pay"), ("alert", "no_worker", ""),
+    ]  # fmt: skip
+    assert len(set(receiver.keys)) == 3
+
+
 def test_a_target_that_refuses_is_told_again_and_it_is_said(app, clock, receiver, caplog):
     receiver.answers = [503]
     app.tasks["shop.mail"].apply_async((1,), queue="mail")
