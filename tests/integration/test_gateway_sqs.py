@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from hashlib import md5
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -103,10 +104,37 @@ def test_a_plain_body_is_its_queue_s_task_and_comes_back_as_it_was(app: LiteQ, s
     assert refused(sqs.send_message, QueueUrl=other, MessageBody=body)[0] == "InvalidMessageContents"
 
 
+def test_the_sum_over_the_attributes_is_told_as_sdks_compute_it(sqs: Any, mail: str) -> None:
+    """Java's compares it after each send and each receive, and raises where there is none."""
+    stamp = {"timestamp": {"StringValue": "1493147359900", "DataType": "Number"}}
+    blob = {"blob": {"BinaryValue": b"\x00bin", "DataType": "Binary"}}
+    sent = sqs.send_message(QueueUrl=mail, MessageBody="x", MessageAttributes=stamp)
+    assert sent["MD5OfMessageAttributes"] == "235c5c510d26fb653d073faed50ae77c"
+    entries = [{"Id": "a", "MessageBody": "y", "MessageAttributes": blob}, {"Id": "b", "MessageBody": "z"}]
+    a, b = sqs.send_message_batch(QueueUrl=mail, Entries=entries)["Successful"]
+    assert a["MD5OfMessageAttributes"] == "47d4ce1a2f5bfc946feb4ecb074770ae"
+    assert "MD5OfMessageAttributes" not in b
+    asked = {"QueueUrl": mail, "MaxNumberOfMessages": 3, "MessageAttributeNames": ["All"]}
+    got = {one["Body"]: one for one in sqs.receive_message(**asked)["Messages"]}
+    assert got["y"]["MessageAttributes"]["blob"]["BinaryValue"] == b"\x00bin"
+    task = b"\0\0\0\4task\0\0\0\6String\1\0\0\0\x0amail.plain"
+    assert got["z"]["MD5OfMessageAttributes"] == md5(task).hexdigest()
+
+
+def test_what_others_have_written_as_attributes_holds_no_receive_up(app: LiteQ, sqs: Any, mail: str) -> None:
+    odd = [None, "x", ["a"], {"a": 1}, {"b": {"BinaryValue": "no base64"}}]
+    for one in odd:
+        app.send_task("mail.plain", ("x",), queue="mail", headers={"MessageAttributes": one})
+    got = sqs.receive_message(QueueUrl=mail, MaxNumberOfMessages=10, MessageAttributeNames=["All"])["Messages"]
+    assert [list(one["MessageAttributes"]) for one in got] == [["task"]] * len(odd)
+
+
 def test_a_handle_that_is_out_of_date_is_refused(sqs: Any, mail: str) -> None:
     sqs.send_message(QueueUrl=mail, MessageBody="x")
-    (old,) = sqs.receive_message(QueueUrl=mail, VisibilityTimeout=1)["Messages"]
-    (new,) = sqs.receive_message(QueueUrl=mail, WaitTimeSeconds=20)["Messages"]
+    count = {"QueueUrl": mail, "AttributeNames": ["ApproximateReceiveCount"]}
+    (old,) = sqs.receive_message(VisibilityTimeout=1, **count)["Messages"]
+    (new,) = sqs.receive_message(WaitTimeSeconds=20, **count)["Messages"]
+    assert [one["Attributes"]["ApproximateReceiveCount"] for one in (old, new)] == ["1", "2"]
     assert (old["MessageId"], old["ReceiptHandle"] == new["ReceiptHandle"]) == (new["MessageId"], False)
     assert refused(sqs.delete_message, QueueUrl=mail, ReceiptHandle=old["ReceiptHandle"])[0] == "ReceiptHandleIsInvalid"
     assert refused(sqs.delete_message, QueueUrl=mail, ReceiptHandle="x")[0] == "ReceiptHandleIsInvalid"

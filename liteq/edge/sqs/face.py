@@ -14,6 +14,7 @@ from liteq.edge.http import Answer, Problem, Request
 from liteq.edge.keys import ANYTHING, Key, Keys
 from liteq.edge.lending import Lender, Lent
 from liteq.edge.presence import LONGEST_S
+from liteq.edge.sqs.attributes import md5_of, readable
 from liteq.edge.sqs.entries import Document, each, entries_of, failed
 from liteq.edge.sqs.envelope import batch_of, envelope_of
 from liteq.edge.sqs.errors import KIND, Refused, answer_of
@@ -178,9 +179,10 @@ class Face:
 
     def _call(self, asked: Document, queue: str, body: str, delay_s: float) -> dict[str, Any]:
         """A message of no envelope as a call: of the task of its attribute, or of its queue."""
-        attributes = asked.get("MessageAttributes") or {}
-        if not isinstance(attributes, dict) or not all(isinstance(one, dict) for one in attributes.values()):
-            raise Refused("InvalidParameterValue", "MessageAttributes is an object of objects")
+        given = asked.get("MessageAttributes") or {}
+        attributes = readable(given)
+        if attributes != given:
+            raise Refused("InvalidParameterValue", "each of MessageAttributes has a StringValue or a BinaryValue")
         task = attributes.get("task", {}).get("StringValue")
         found: dict[str, Any] = {"queue": queue, "countdown": delay_s or None}
         if others := {name: value for name, value in attributes.items() if name != "task"}:
@@ -223,12 +225,12 @@ class Face:
         else:
             body = to_json({"id": lease.id, "task": lease.task, "args": one.args, "kwargs": one.kwargs}).decode()
         options = orjson.loads(lease.options or b"{}")
-        attributes = (options.get("headers") or {}).get("MessageAttributes") or {}
-        tries = str(lease.retries + lease.crashes + 1)
+        others = readable((options.get("headers") or {}).get("MessageAttributes"))  # as any sender has written them
+        attributes = {"task": {"DataType": "String", "StringValue": lease.task}, **others}
+        tries = str(lease.retries + lease.crashes + lease.reaps + 1)
         return {
             "MessageId": lease.id, "ReceiptHandle": one.name, "Body": body, "MD5OfBody": _md5(body),
-            "Attributes": {"ApproximateReceiveCount": tries},
-            "MessageAttributes": {"task": {"DataType": "String", "StringValue": lease.task}, **attributes},
+            "Attributes": {"ApproximateReceiveCount": tries}, "MessageAttributes": attributes, **md5_of(attributes),
         }  # fmt: skip
 
     def _delete(self, call: Call) -> Document:
@@ -348,7 +350,8 @@ def _told(batch: Batch, placed: Placed) -> str:
 
 
 def _sent(asked: Document, id_: str) -> dict[str, Any]:
-    return {"MessageId": id_, "MD5OfMessageBody": _md5(asked["MessageBody"])}
+    sums = md5_of(readable(asked.get("MessageAttributes")))
+    return {"MessageId": id_, "MD5OfMessageBody": _md5(asked["MessageBody"]), **sums}
 
 
 def _md5(text: str) -> str:
