@@ -2819,7 +2819,7 @@ MUTANTS = [
     ),
     without(
         "the same signed request does nothing twice", "liteq/edge/sqs/signature.py",
-        "            if signature in self._seen:\n                return False\n", "",
+        "is_let = repeatable\n", "is_let = True\n",
         "../integration/test_gateway_sqs.py::test_the_same_request_does_nothing_twice",
     ),
     without(

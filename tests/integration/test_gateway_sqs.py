@@ -338,6 +338,26 @@ def test_the_same_request_does_nothing_twice(app: LiteQ, served: Running) -> Non
     assert [ask("POST", "/", body, headers).status for _ in range(2)] == [200, 403]
 
 
+def test_a_recorded_request_is_not_another_call_by_an_id_that_nobody_signed(
+    app: LiteQ, served: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """boto3 sends such ids: by them two calls alike in one second are two."""
+    ask = served.client()
+    began, later = app.clock.monotonic(), [0.0]
+    monkeypatch.setattr(app.clock, "monotonic", lambda: began + later[0])
+    url = f"http://127.0.0.1:{served.port}/000000000000/mail"
+    for target, more in (("SendMessage", {"MessageBody": "x"}), ("ReceiveMessage", {})):
+        body = json.dumps({"QueueUrl": url, **more}).encode()
+        headers = signed(served, body, target=target)
+        ids = [{"amz-sdk-invocation-id": id_} for id_ in ("a", "b")]
+        later[0] = 0.0
+        assert [ask("POST", "/", body, headers | id_).status for id_ in ids] == [200, 200]
+        later[0] = 60.0
+        others = [{"amz-sdk-invocation-id": "c"}, {}]
+        assert [ask("POST", "/", body, headers | id_).status for id_ in others] == [403, 403]
+    assert sum(count.n for count in app.storage.reader.counts()) == 2
+
+
 def test_what_is_changed_after_it_was_signed_is_refused(app: LiteQ, served: Running) -> None:
     ask = served.client()
     body = json.dumps({"QueueUrl": f"http://127.0.0.1:{served.port}/0/mail", "MessageBody": "x"}).encode()

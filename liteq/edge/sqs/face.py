@@ -91,8 +91,7 @@ class Face:
         if self._verifier is not None:
             signed = self._verifier.check(request, body)
             key, once = signed.key, signed.once
-            if not self._verifier.is_first(signed) and name not in REPEATABLE:
-                raise Refused("AccessDenied", "this very request was here before: sign it anew", 403)
+            self._verifier.admit(signed, repeatable=name in REPEATABLE)
         action = self._actions.get(name)
         if action is None:
             raise Refused("UnsupportedOperation", f"the action {name!r:.80} is none; use {', '.join(self._actions)}")

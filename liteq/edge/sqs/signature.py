@@ -24,6 +24,7 @@ __all__ = ["Signed", "Verifier"]
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
 SLACK_S: Final = 300.0  # that a request's date may be off
+ALIKE_S: Final = 5.0  # within which calls of one signature come: they are signed in one second, and are on their way
 SEEN_MOST: Final = 100_000
 HEAD: Final = re.compile(
     ALGORITHM
@@ -37,12 +38,21 @@ class Signed(NamedTuple):
     """A request that is as its key has signed it. `once`: one text for one call of its program.
 
     The date has whole seconds, so two calls alike in one second have one signature. SDKs tell them apart by the header
-    amz-sdk-invocation-id, which some sign, and others add to what is signed. `mark`: of this attempt of the call.
+    amz-sdk-invocation-id, which some sign, and others add to what is signed: `beside`, which anybody may change; "" for
+    none.
     """
 
     key: Key
     once: str
-    mark: str
+    signature: str
+    beside: str
+
+
+class Seen(NamedTuple):
+    """A signature that has come: when first (monotonic), and with which ids beside it."""
+
+    since: float
+    beside: set[str]
 
 
 class Verifier:
@@ -52,7 +62,7 @@ class Verifier:
         self._keys = keys
         self._clock = clock
         self._lock = threading.Lock()
-        self._seen: OrderedDict[str, float] = OrderedDict()
+        self._seen: OrderedDict[str, Seen] = OrderedDict()
 
     def check(self, request: Request, body: bytes) -> Signed:
         """The key of the request. Raises Refused, with the status 403, for any that is not signed as it should be."""
@@ -74,18 +84,29 @@ class Verifier:
             raise Refused("SignatureDoesNotMatch", "the signature is another: is it the right secret?", 403)
         call = request.headers.get("amz-sdk-invocation-id", "")
         once = f"{call} {hashlib.sha256(body).hexdigest()}" if call else found["signature"]
-        return Signed(key, f"{found['key']} {once}", f"{call} {found['signature']}")
+        beside = "" if "amz-sdk-invocation-id" in signed else call
+        return Signed(key, f"{found['key']} {once}", found["signature"], beside)
 
-    def is_first(self, signed: Signed) -> bool:
-        """Whether this very request has not come before, as far as this process knows."""
-        now, signature = self._clock.monotonic(), signed.mark
+    def admit(self, signed: Signed, *, repeatable: bool) -> None:
+        """Raise Refused where this very request came before, as far as this process knows, unless it is `repeatable`.
+
+        Also where it came before with another id beside its signature, unless that was just now.
+        """
+        now = self._clock.monotonic()
         with self._lock:
-            while self._seen and (len(self._seen) > SEEN_MOST or next(iter(self._seen.values())) < now - 2 * SLACK_S):
+            while self._seen and (len(self._seen) > SEEN_MOST or self._oldest() < now - 2 * SLACK_S):
                 self._seen.popitem(last=False)
-            if signature in self._seen:
-                return False
-            self._seen[signature] = now
-            return True
+            seen = self._seen.setdefault(signed.signature, Seen(now, set()))
+            if signed.beside in seen.beside:
+                is_let = repeatable
+            else:
+                is_let = not seen.beside or (signed.beside != "" and now - seen.since < ALIKE_S)
+            if not is_let:
+                raise Refused("AccessDenied", "this very request was here before: sign it anew", 403)
+            seen.beside.add(signed.beside)
+
+    def _oldest(self) -> float:
+        return next(iter(self._seen.values())).since
 
     def _check_date(self, date: str, day: str) -> None:
         try:
