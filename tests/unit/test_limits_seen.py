@@ -175,7 +175,8 @@ def test_limits_and_the_keys_that_hold_something(app, allow, run, hold):
     )  # fmt: skip
     assert ann["head_wait_s"] == 5
     every = items["user:*"]
-    assert (every["declared"], every["held"]["n"], every["running"]["n"]) == ({"rate": None, "concurrent": 2}, 2, 1)
+    declared = {"rate": None, "concurrent": 2, "tokens": None}
+    assert (every["declared"], every["held"]["n"], every["running"]["n"]) == (declared, 2, 1)
     assert items["api"]["rate"] == "100/m"
 
 

@@ -24,6 +24,7 @@ LIMITS: Mapping[str, str | Mapping[str, str]] = {
     "key_paused": "Paused until {}: {}",
     "limit_of_key": "Limit of a key",
     "declared_at_once": "{} at once",
+    "declared_tokens": "{} tokens",
     "find_key": "Key",
     "open_key": "Open",
     "have_places": "Has a place",

@@ -164,10 +164,10 @@ def _bucket(rule: Rule | None, state: KeyRow | None) -> Bucket | None:
 
 def _declared(text: str) -> dict[str, Any] | None:
     try:
-        rate, concurrent = orjson.loads(text)
-    except ValueError:  # another program wrote it
+        rate, concurrent, tokens = (*orjson.loads(text), None)[:3]
+    except (ValueError, TypeError):  # another program wrote it
         return None
-    return {"rate": rate, "concurrent": concurrent}
+    return {"rate": rate, "concurrent": concurrent, "tokens": tokens}
 
 
 # -- one message -------------------------------------------------------------------------------------------------------

@@ -71,6 +71,13 @@ def test_a_limit_tells_which_tasks_have_its_places_and_what_waits(place: Place, 
     assert [one["id"] for one in found["holders"]] == place.ids[:1]
 
 
+def test_a_limit_of_tokens_tells_what_the_code_says_of_it(place: Place, client: Callable[..., Any]) -> None:
+    place.app.storage.limits.declare({"model": ("5/m", 2, "200k/m")})
+    ann = client(place.app)
+    assert ann.get("api/v1/limits/model").json["declared"] == {"rate": "5/m", "concurrent": 2, "tokens": "200k/m"}
+    assert "5/m · 2 at once · 200k/m tokens" in ann.get("limits/model").words()
+
+
 def test_a_task_tells_which_limit_holds_it(place: Place, client: Callable[..., Any]) -> None:
     ann = client(place.app)
     words = ann.get(f"tasks/{place.ids[1]}").words()
