@@ -15,6 +15,7 @@ from liteq.context.unknown import left_to_others
 from liteq.monitor.access.sight import Sight
 from liteq.monitor.findings import findings
 from liteq.monitor.runs.runs import waiting_line
+from liteq.monitor.runs.workflows import workflow
 from liteq.monitor.tasks.tasks import task, tasks
 from liteq.monitor.tasks.why import REASONS, explain
 from liteq.result.waiting import why_waiting
@@ -263,6 +264,8 @@ def test_a_list_masks_the_error_of_another_task(app):
     (one,) = tasks(app, "state:upstream_failed")["items"]
     assert (one["id"], one["error"]["message"]) == (last.id, "*** declined")
     assert "4111-1111" not in str(task(app, last.id))
+    rows = {row["id"]: row["error"]["message"] for row in workflow(app, last.id)["rows"]["items"]}
+    assert rows == {"first": "*** declined", last.id: "*** declined"}
 
 
 def test_the_members_of_a_group_that_failed_are_the_first_failure(app):

@@ -12,15 +12,14 @@ from typing import Any, Final
 from liteq.context import App
 from liteq.exceptions import RunNotFound
 from liteq.message import Flag
+from liteq.monitor.access.failing import error_document
 from liteq.monitor.access.sight import ALL, Sight
 from liteq.monitor.graphs.canvas_graph import canvas_graph
 from liteq.monitor.graphs.graph import Hung, Node, Parallel, Series, fold, nodes
 from liteq.monitor.graphs.graph_document import edges_document, series_document
 from liteq.monitor.graphs.run_graph import body, graph
-from liteq.monitor.messages import masked
 from liteq.monitor.runs import runs as shown
 from liteq.monitor.runs.run_export import within
-from liteq.serialization import decode_error
 from liteq.states import FINISHED, State
 from liteq.storage.reading.lineage import Kin
 from liteq.storage.runs.records import Approval, RunRecord, RunStep
@@ -294,11 +293,9 @@ def canvas_status(states: Iterable[str]) -> str:
 
 def row_document(app: App, row: Kin) -> dict[str, Any]:
     """A message of a workflow as a JSON object, without its arguments; its error with what is sensitive masked."""
-    error = None
-    if row.error is not None:
-        doc = decode_error(row.error)
-        message = masked(app, row.task, doc.message, lambda: app.storage.reader.find(row.id))
-        error = {"type": doc.type_name, "message": message[:1_000]}
+    error = error_document(app, row)
+    if error is not None:
+        error["message"] = error["message"][:1_000]
     found: dict[str, Any] = {
         "id": row.id, "task": row.task, "queue": row.queue, "state": row.state, "priority": row.priority,
         "worker": row.worker, "retries": row.retries, "root_id": row.root_id, "parent_id": row.parent_id,
