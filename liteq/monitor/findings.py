@@ -39,13 +39,16 @@ class Finding(NamedTuple):
 def findings(app: App, see: Sight = ALL) -> list[Finding]:
     """The things that are wrong with the work of `app`'s file, the errors first; [] when there are none.
 
-    For a viewer of some queues (`see`): with these; what belongs to no queue is for viewers of all.
+    For a viewer of some queues (`see`): with these; what belongs to no queue is for viewers of all. A paused queue is
+    no trouble: somebody wants its messages to wait.
 
     Costs some look-ups in indexes for each queue in which messages wait, however many these are. Raises StorageError
     where the file cannot be read.
     """
     alive = living(app)
-    backlogs = [one for one in app.storage.reader.backlog() if see.sees(one.queue)]
+    paused = app.storage.queues.paused()
+    waiting = (one for one in app.storage.reader.backlog() if see.sees(one.queue))
+    backlogs = [one for one in waiting if paused.of(one.queue) is None]
     found = [*_of_queues(app, backlogs, alive)]
     if see.queues is None:
         found += [*_of_schedules(app), *_of_runs(app), *_of_dead_letters(app), *_of_names(alive), *_of_files(alive)]

@@ -74,6 +74,19 @@ def test_a_queue_that_nobody_takes_from(app, live):
     assert findings(app) == []
 
 
+def test_a_paused_queue_is_no_trouble(app, live):
+    app.conf.stuck_after = 20
+    live()
+    for queue in ("celery", "mail"):
+        app.tasks["shop.add"].apply_async((1, 2), queue=queue)
+    app.storage.queues.pause("*", actor="ann", reason="deploy")
+    app.clock.advance(seconds=40)
+    live("liteq@there")
+    assert findings(app) == []
+    app.storage.queues.resume("*", actor="ann")
+    assert sorted(kinds(app)) == ["idle queue", "old messages"]
+
+
 def test_a_message_that_came_due_in_a_queue_without_a_worker(app, live):
     live()
     app.tasks["shop.add"].apply_async((1, 2), queue="mail", countdown=10)
