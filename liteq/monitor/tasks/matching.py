@@ -355,7 +355,7 @@ def _argument_fits(wanted: Argument, args: Any, kwargs: Any) -> bool:
     for name in wanted.path:
         if isinstance(value, dict) and name in value:
             value = value[name]
-        elif isinstance(value, list) and name.isdigit() and len(name) < 10 and int(name) < len(value):
+        elif isinstance(value, list) and name.isdecimal() and len(name) < 10 and int(name) < len(value):
             value = value[int(name)]
         else:
             return False

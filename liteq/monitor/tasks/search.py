@@ -31,6 +31,7 @@ _TOKEN: Final = re.compile(r'\s*((?:[^\s"]|"(?:[^"\\]|\\.)*")+)')
 _KEY: Final = re.compile(r"(-?)([A-Za-z_][\w.-]*):(.*)", re.DOTALL)
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _BOUND: Final = re.compile(r"(>=|<=|>|<|=)?\s*(.+)", re.DOTALL)
+_NUMBER: Final = re.compile(r"-?[0-9]{1,18}")
 _CLOCK: Final = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
 
 
@@ -265,7 +266,7 @@ def _example(key: str) -> str:
 
 def _path(key: str) -> tuple[str, ...]:
     kind, *rest = key.split(".")
-    if not all(rest) or (kind == "args" and not rest[0].isdigit()):
+    if not all(rest) or (kind == "args" and not rest[0].isdecimal()):
         raise BadSearch(f"cannot read {key}:; an argument is named by its place or its name: args.0:77, kwargs.user:42")
     return (kind, *rest)
 
@@ -288,4 +289,4 @@ def _span_ms(text: str) -> float | None:
 
 
 def _number(text: str) -> float | None:
-    return int(text) if text.isdigit() and len(text) < 19 else None
+    return int(text) if _NUMBER.fullmatch(text) else None
