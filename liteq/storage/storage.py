@@ -68,7 +68,7 @@ class Storage(facades.Parts):
         self.max_crashes = max_crashes
         self.max_reaps = max_reaps
         self.release = ""  # of the code that this process runs, noted with causes of failure; set by a worker
-        self._limits, self._walk = Cache(), _retention.Walk()
+        self._limits, self._walks = Cache(), (_retention.Walk(dead=False), _retention.Walk(dead=True))
         self._idle = IdleListeners(driver)
         self.hearing = self._idle.hearing
         self.listen = driver.listen
@@ -329,7 +329,7 @@ class Storage(facades.Parts):
         before_ms = now_ms - int(result_expires_s * 1000) if result_expires_s else None
         dead_ms = now_ms - int(dead_expires_s * 1000) if dead_expires_s else None
         with self.driver.write(Promise.PROGRESS) as tx:
-            return _retention.expire(tx, self._walk, before_ms, dead_ms, now_ms=now_ms, limit=limit)
+            return _retention.expire(tx, *self._walks, before_ms, dead_ms, now_ms=now_ms, limit=limit)
 
     # -- results -----------------------------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ from liteq.message import (
 from liteq.policy.rates import Bucket
 from liteq.states import State
 from liteq.storage.claiming.rates import Budget
+from liteq.storage.housekeeping import retention as clearing
 from liteq.storage.runs.executing import Slots
 from liteq.storage.runs.records import Asked, Memo
 from liteq.storage.storage import Storage
@@ -738,6 +739,32 @@ def test_runs_have_an_age_of_their_own(flow: Flow, storage: Storage) -> None:
     gone = [storage.runs.expire(10, limit=3) for _ in range(4)]
     assert sum(gone) == 8  # five steps, two chunks, and the message
     assert storage.runs.find("r") is None
+
+
+@pytest.mark.parametrize("outcome", [Ack(b"1"), DeadLetter(ERROR)], ids=["ended", "failed"])
+def test_a_look_for_old_runs_goes_through_all_that_stays_a_piece_at_a_time(
+    flow: Flow, storage: Storage, monkeypatch: pytest.MonkeyPatch, outcome: Ack
+) -> None:
+    for n in range(5):
+        storage.enqueue(Batch([Message(f"stays{n}", "t", PAYLOAD)]))
+        storage.settle([(flow.worker.claim_one(), outcome)])
+        flow.clock.advance(seconds=1)
+    flow.start()
+    flow.claim()
+    flow.settle(outcome)
+    flow.clock.advance(seconds=100)
+    write, begun = storage.driver.write, list[object]()
+
+    def counted(*args: Any, **options: Any) -> Any:
+        begun.append(args)
+        return write(*args, **options)
+
+    monkeypatch.setattr(clearing, "LOOKED_AT", 2)
+    monkeypatch.setattr(storage.driver, "write", counted)
+    assert storage.runs.expire(10) == 1
+    assert len(begun) == 2, "of three messages each, the last of which is the run"
+    assert storage.runs.expire(10) == 0
+    assert sum(one.n for one in storage.reader.counts()) == 5
 
 
 @pytest.mark.parametrize("wake", ["event", "time"])

@@ -439,8 +439,9 @@ def test_what_was_purged_excludes_nobody(storage: Storage, call: Call) -> None:
     assert call(flags=0, unique=WITHIN) != first
 
 
+@pytest.mark.parametrize("outcome", [Ack(b"1"), DeadLetter(ERROR)], ids=["of what has succeeded", "of dead letters"])
 def test_a_look_for_what_is_old_does_not_go_through_all_that_stays(
-    storage: Storage, call: Call, worker: FakeWorker, clock: WallClock, monkeypatch: pytest.MonkeyPatch
+    storage: Storage, call: Call, worker: FakeWorker, clock: WallClock, monkeypatch: pytest.MonkeyPatch, outcome: Ack
 ) -> None:
     def expire(looks: int) -> list[int]:
         return [storage.expire(result_expires_s=60, dead_expires_s=60) for _ in range(looks)]
@@ -448,16 +449,16 @@ def test_a_look_for_what_is_old_does_not_go_through_all_that_stays(
     monkeypatch.setattr(clearing, "LOOKED_AT", 2)
     for n in range(5):
         call(flags=0, unique_key=f"k{n}", unique=Exclusion(within_ms=HOUR_MS))
-        storage.settle([(worker.claim_one(), Ack(b"1"))])
+        storage.settle([(worker.claim_one(), outcome)])
         clock.advance(seconds=1)
     storage.enqueue(Batch([row("free")]))
-    storage.settle([(worker.claim_one(), Ack(b"1"))])
+    storage.settle([(worker.claim_one(), outcome)])
     clock.advance(seconds=61)
     assert expire(2) == [0, 1], "of three messages each, the last of which is free"
     assert expire(2) == [0, 0]
     clock.advance(seconds=3600)
     expire(4)
-    assert storage.reader.messages(State.SUCCEEDED) == []
+    assert storage.reader.counts() == []
 
 
 @pytest.mark.parametrize("held", ["pending", "blocked"])

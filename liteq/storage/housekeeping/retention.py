@@ -13,7 +13,7 @@ from liteq.storage.kept import task_logs
 from liteq.storage.rows.needed import TAKERS_OF_THE_DEAD, excludes, needed
 from liteq.storage.sending import sends, unique
 
-__all__ = ["Walk", "expire"]
+__all__ = ["BEGINNING", "Walk", "expire"]
 
 RUNS_STAY = f"m.flags & {Flag.RUN | Flag.STEP} <> {Flag.RUN}"  # they have an age of their own (runs/retention.py)
 
@@ -27,11 +27,14 @@ SELECT g.id FROM liteq_groups AS g
 """
 NEVER = BEGINNING = -1
 LOOKED_AT = 10_000  # messages, by one chunk
-REACH = """
+REACH = {
+    dead: f"""
 SELECT finished_ms FROM liteq_messages
- WHERE finished_ms IS NOT NULL AND state <> 'dead' AND finished_ms > :after_ms AND finished_ms <= :before_ms
+ WHERE {which} AND finished_ms > :after_ms AND finished_ms <= :before_ms
  ORDER BY finished_ms LIMIT 1 OFFSET :looked_at
 """
+    for dead, which in ((False, "finished_ms IS NOT NULL AND state <> 'dead'"), (True, "state = 'dead'"))
+}
 # An errback stays, with what stands behind it, as long as what it is for may be replayed and fail again. One that never
 # ran leaves when what it is for has had its time: each would wait for the other.
 MESSAGES = f"""
@@ -59,7 +62,8 @@ DELETE FROM liteq_places WHERE member IN (
 SAVED_GROUPS = "DELETE FROM liteq_saved_groups WHERE created_ms <= :before_ms"
 DEAD = f"""
 SELECT m.seq FROM liteq_messages AS m
- WHERE m.state = 'dead' AND m.finished_ms <= :dead_before_ms AND {RUNS_STAY} AND NOT {task_logs.STAYS}
+ WHERE m.state = 'dead' AND m.finished_ms > :after_ms AND m.finished_ms <= :before_ms
+   AND {RUNS_STAY} AND NOT {task_logs.STAYS}
    AND NOT {needed("m", TAKERS_OF_THE_DEAD)} AND NOT {excludes("m")}
  ORDER BY m.finished_ms
  LIMIT :limit {SKIP_LOCKED}
@@ -73,26 +77,30 @@ GO_DEAD = f"DELETE FROM liteq_messages WHERE seq = ? AND NOT {needed('liteq_mess
 class Walk:
     """The place up to which a process has looked at messages; the next chunk goes on there, at last from the beginning.
 
-    Runs, logs and what excludes others stay when they are old. A chunk that went through a million of them, to come
-    to what may leave, would hold the write lock for seconds.
+    `dead`: at dead letters, else at all others that have finished. What is looked for stands among what stays: runs,
+    logs and what excludes others, or all messages but the runs. A chunk that went through a million of them would hold
+    the write lock for seconds.
     """
 
-    after_ms = BEGINNING
+    def __init__(self, *, dead: bool) -> None:
+        self._dead = dead
+        self.after_ms = BEGINNING
 
-    def step(self, tx: Transaction, *, before_ms: int, dead_before_ms: int, limit: int) -> list[Row]:
-        """Up to `limit` messages that may leave, of the next ones."""
-        params = {"after_ms": self.after_ms, "dead_before_ms": dead_before_ms, "limit": limit}
-        reach = tx.execute(REACH, {"after_ms": self.after_ms, "before_ms": before_ms, "looked_at": LOOKED_AT})
+    def step(self, tx: Transaction, sql: str, *, before_ms: int, limit: int, **more: int) -> list[Row]:
+        """Up to `limit` rows of `sql`, messages that may leave, of the next ones."""
+        params = {"after_ms": self.after_ms, "before_ms": before_ms}
+        reach = tx.execute(REACH[self._dead], {**params, "looked_at": LOOKED_AT})
         upto_ms = reach[0][0] if reach else before_ms
-        found = tx.execute(MESSAGES, {**params, "before_ms": upto_ms})
+        found = tx.execute(sql, {**params, **more, "before_ms": upto_ms, "limit": limit})
         if len(found) < limit:
             self.after_ms = upto_ms if reach else BEGINNING
         return found
 
 
 def expire(
-    tx: Transaction, walk: Walk, before_ms: int | None, dead_before_ms: int | None, *, now_ms: int, limit: int
-) -> int:
+    tx: Transaction, walk: Walk, of_dead: Walk, before_ms: int | None, dead_before_ms: int | None, *, now_ms: int,
+    limit: int,
+) -> int:  # fmt: skip
     """Delete up to `limit` rows of each kind that finished before these times (None: keep for ever); how many.
 
     Calls that exclude others for a time are forgotten when that is over, named sendings when they are old, and logs
@@ -103,9 +111,10 @@ def expire(
     if before_ms is not None:
         dead_ms = NEVER if dead_before_ms is None else dead_before_ms
         deleted += tx.executemany(GO_GROUP, tx.execute(GROUPS, {"before_ms": before_ms, "limit": limit}))
-        deleted += tx.executemany(GO, walk.step(tx, before_ms=before_ms, dead_before_ms=dead_ms, limit=limit))
+        found = walk.step(tx, MESSAGES, before_ms=before_ms, dead_before_ms=dead_ms, limit=limit)
+        deleted += tx.executemany(GO, found)
         tx.execute(SAVED_GROUPS, {"before_ms": before_ms})
         tx.executemany(PLACES, [{"before_ms": before_ms, "limit": limit}])
     if dead_before_ms is not None:
-        deleted += tx.executemany(GO_DEAD, tx.execute(DEAD, {"dead_before_ms": dead_before_ms, "limit": limit}))
+        deleted += tx.executemany(GO_DEAD, of_dead.step(tx, DEAD, before_ms=dead_before_ms, limit=limit))
     return deleted

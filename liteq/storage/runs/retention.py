@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from liteq.message import Flag
 from liteq.states import FINISHED, UNFINISHED, sql_list
 from liteq.storage.driver import SKIP_LOCKED, Transaction
+from liteq.storage.housekeeping.retention import Walk
 from liteq.storage.rows.needed import excludes, needed
 from liteq.storage.runs import memo
 from liteq.storage.spending import usage
@@ -30,15 +31,16 @@ DELETE FROM liteq_stream WHERE (run, stream, n) IN (
 IS_RUN = f"m.flags & {Flag.RUN | Flag.STEP} = {Flag.RUN}"
 ENDED = f"""
 SELECT m.seq FROM liteq_messages AS m
- WHERE m.finished_ms IS NOT NULL AND m.state <> 'dead' AND m.finished_ms <= :before_ms AND {IS_RUN}
+ WHERE m.finished_ms IS NOT NULL AND m.state <> 'dead' AND m.finished_ms > :after_ms AND m.finished_ms <= :before_ms
+   AND {IS_RUN}
    AND NOT EXISTS (SELECT 1 FROM liteq_groups AS g WHERE g.id = m.group_id) AND NOT {needed("m")}
    AND NOT {excludes("m")}
  ORDER BY m.finished_ms LIMIT :limit {SKIP_LOCKED}
 """
 FAILED = f"""
 SELECT m.seq FROM liteq_messages AS m
- WHERE m.state = 'dead' AND m.finished_ms <= :before_ms AND {IS_RUN} AND NOT {needed("m")}
-   AND NOT {excludes("m")}
+ WHERE m.state = 'dead' AND m.finished_ms > :after_ms AND m.finished_ms <= :before_ms AND {IS_RUN}
+   AND NOT {needed("m")} AND NOT {excludes("m")}
  ORDER BY m.finished_ms LIMIT :limit {SKIP_LOCKED}
 """
 # Once more, of one that is locked by now: something may have been sent behind it until then.
@@ -65,7 +67,9 @@ USAGE_MS = 400 * 86_400_000  # a year is compared with the one before
 FEW = 50  # runs in one transaction: each may have a thousand rows
 
 
-def expire(tx: Transaction, *, before_ms: int | None, now_ms: int, limit: int) -> int:
+def expire(
+    tx: Transaction, walk: Walk, of_dead: Walk, *, before_ms: int | None, now_ms: int, limit: int
+) -> int:  # fmt: skip
     """Delete up to about `limit` rows of what is over; how many. `before_ms`: when a run ended; None: runs stay."""
     gone = memo.expire(tx, now_ms=now_ms, limit=limit)
     gone += usage.expire(tx, before_ms=now_ms - USAGE_MS, limit=limit)
@@ -82,11 +86,13 @@ def expire(tx: Transaction, *, before_ms: int | None, now_ms: int, limit: int) -
     if before_ms is None or gone >= limit:
         return gone
     gone += tx.executemany(LOST_EVENTS, [{"before_ms": before_ms, "limit": limit - gone}])
-    for sql in (ENDED, FAILED):
-        for (run,) in tx.execute(sql, {"before_ms": before_ms, "limit": limit}):
-            if gone >= limit:
-                return gone
+    for one, sql in ((walk, ENDED), (of_dead, FAILED)):
+        since_ms = one.after_ms
+        for (run,) in one.step(tx, sql, before_ms=before_ms, limit=limit):
             gone += _leave(tx, run, limit - gone) if tx.execute(FREE, (run,)) else 0
+            if gone >= limit:
+                one.after_ms = since_ms  # some of these are left
+                return gone
     return gone
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from liteq.storage.driver import Promise
 from liteq.storage.facades.base import Facade
+from liteq.storage.housekeeping.retention import BEGINNING, Walk
 from liteq.storage.runs import again as _again
 from liteq.storage.runs import asks as _asks
 from liteq.storage.runs import memo as _memo
@@ -115,8 +117,16 @@ class RunAsks(Facade):
         """
         now_ms = self._clock.now_ms()
         before_ms = now_ms - int(expires_s * 1000) if expires_s else None
-        with self._driver.write(Promise.PROGRESS) as tx:
-            return _retention.expire(tx, before_ms=before_ms, now_ms=now_ms, limit=limit)
+        gone, round_ = 0, set[Walk]()
+        while not gone and len(round_) < len(self._walks):  # a look at some thousand messages is one transaction
+            with self._driver.write(Promise.PROGRESS) as tx:
+                gone = _retention.expire(tx, *self._walks, before_ms=before_ms, now_ms=now_ms, limit=limit)
+            round_.update(walk for walk in self._walks if walk.after_ms == BEGINNING)
+        return gone
+
+    @cached_property
+    def _walks(self) -> tuple[Walk, Walk]:
+        return Walk(dead=False), Walk(dead=True)
 
     def delete(self, ids: Sequence[str], *, limit: int = 1_000) -> int:
         """Delete ended runs with all that belongs to them, in chunks of `limit` rows; how many runs."""
