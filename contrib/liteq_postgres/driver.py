@@ -236,8 +236,7 @@ class PostgresDriver(ServerUpkeep):
 
     def abandon(self) -> None:
         """In a child: let go of all that the parent had open."""
-        for session in {*self._active, *self._reading, *self._idle}:
-            session.abandon()
+        Session.abandon_all()
         self._hearing.abandon()
         self._renew()
 

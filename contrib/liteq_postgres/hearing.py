@@ -180,8 +180,6 @@ class _Ear:
     def abandon(self) -> None:
         os.close(self._woken)
         os.close(self._wake)
-        if self._session is not None:
-            self._session.abandon()
 
     def _run(self) -> None:
         while not self._stopped:

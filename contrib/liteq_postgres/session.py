@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final
+from weakref import WeakSet
 
 import psycopg
 from psycopg import Connection, Cursor
@@ -17,6 +19,7 @@ from liteq.exceptions import StorageError, StorageUnavailable
 from liteq.storage.driver import Bell, Params, Row
 from liteq_postgres.batch import arrays, at_once
 from liteq_postgres.errors import translate
+from liteq_postgres.fork import making
 from liteq_postgres.names import advisory_key, channel, quoted
 from liteq_postgres.translate import statement, values
 from liteq_postgres.types import adapt
@@ -70,8 +73,9 @@ class Session:
     """
 
     __slots__ = (
-        "_alone", "_control", "_later", "_location", "_opening", "_other", "_safe", "_token", "_unsafe", "_waited_s",
-        "_where", "_wire", "connection", "looks", "own_settings", "pid", "pooled", "schema", "syncs", "unfit",
+        "__weakref__", "_alone", "_control", "_later", "_location", "_opening", "_other", "_safe", "_token", "_unsafe",
+        "_waited_s", "_where", "_wire", "connection", "looks", "own_settings", "pid", "pooled", "schema", "syncs",
+        "unfit",
     )  # fmt: skip
 
     def __init__(self, location: Location, waited_s: float, **other: Any) -> None:
@@ -87,6 +91,7 @@ class Session:
         self._opening: Sequence[Command] = ()  # of a transaction in which nothing was done yet
         self._later: list[Command] = []  # statements that go with the next one
         self._token: tuple[int, int] | None = None  # a step of the sequence that has come along, and is not used yet
+        MADE.add(self)
         self._connect()
 
     def _connect(self) -> None:
@@ -95,7 +100,10 @@ class Session:
         self.unfit = False  # whether it leads to a server that cannot be written: another may be there by now
         try:
             options = {**DEFAULTS, **conninfo_to_dict(self._location.conninfo), **self._other}
-            self.connection: Connection[Any] = Connection.connect(autocommit=True, prepare_threshold=None, **options)
+            with making():
+                self.connection: Connection[Any] = Connection.connect(
+                    autocommit=True, prepare_threshold=None, **options
+                )
         except psycopg.Error as error:
             raise translate(error, self._where, self._waited_s) from error
         adapt(self.connection)
@@ -331,14 +339,24 @@ class Session:
         if hasattr(self, "connection"):  # psycopg would warn of an app that is forgotten without `close()`
             self.close()
 
-    def abandon(self) -> None:
+    def _abandon(self) -> None:
         """In a forked child: let go of the parent's connection, without a word to the server."""
-        if self.pid != os.getpid():
-            ABANDONED.append(self)  # collecting it would close it
-            self.connection._pool = None  # psycopg warns of one that nobody closed
-            descriptor = self.connection.pgconn.socket
-            # The server ends a dead parent's transaction only when no child has the socket any more.
-            os.close(descriptor)
+        if self.pid == os.getpid():
+            return
+        MADE.discard(self)
+        if not hasattr(self, "connection"):  # nor has it a socket, but for one that has taken too long (fork.py)
+            return
+        ABANDONED.append(self)  # collecting it would close it
+        self.connection._pool = None  # psycopg warns of one that nobody closed
+        # The server ends a dead parent's transaction only when no child has the socket any more.
+        with suppress(psycopg.Error, OSError):  # it was being closed
+            os.close(self.connection.pgconn.socket)
+
+    @staticmethod
+    def abandon_all() -> None:
+        """In a forked child: let go of each connection of the parent's."""
+        for session in list(MADE):
+            session._abandon()
 
 
 @lru_cache(maxsize=64)
@@ -356,4 +374,5 @@ def went(error: psycopg.Error) -> bool:
     )
 
 
+MADE: Final[WeakSet[Session]] = WeakSet()
 ABANDONED: list[Session] = []

@@ -2788,7 +2788,7 @@ MUTANTS = [
     ),
     without(
         "a child lets go of its parent's connections", "contrib/liteq_postgres/session.py",
-        "            os.close(descriptor)\n", "",
+        "            os.close(self.connection.pgconn.socket)\n", "            pass\n",
         SERVER + "test_a_killed_parents_transaction_ends_though_a_child_of_it_lives",
     ),
     without(

@@ -33,10 +33,11 @@ from liteq.utils.globs import fits
 from liteq.worker.chores.heartbeat import Heartbeat
 
 from .. import postgresql
+from .worker_process import wait_for
 
 psycopg = pytest.importorskip("psycopg")
 
-from liteq_postgres import ENGINE  # noqa: E402 - without psycopg there is none
+from liteq_postgres import ENGINE, fork, session  # noqa: E402 - without psycopg there is none
 from liteq_postgres.session import LEAP, TOKENS_EACH  # noqa: E402
 
 CUT = """
@@ -428,6 +429,39 @@ def test_a_child_has_connections_of_its_own_and_leaves_the_parents_alone(storage
     with storage.driver.read() as tx:
         assert tx.execute(COUNT) == [(3,)]
     ear.close()
+
+
+def test_a_fork_waits_for_a_connection_that_is_being_made(
+    open_driver: Callable[..., Driver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver, connect = open_driver(), psycopg.Connection.connect
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def slowly(*args: Any, **options: Any) -> Any:
+        begun.set()
+        assert goes_on.wait(60)
+        return connect(*args, **options)
+
+    def let_go() -> None:
+        wait_for(lambda: fork._forks, what="a fork waits")
+        goes_on.set()
+
+    def holds_no_socket() -> None:
+        sockets = [one.connection.pgconn.socket for one in session.ABANDONED if not one.connection.closed]
+        assert sockets
+        for descriptor in sockets:
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(descriptor)
+
+    monkeypatch.setattr(psycopg.Connection, "connect", slowly)
+    monkeypatch.setattr(fork, "WAIT_S", 60.0)
+    with ThreadPoolExecutor(2) as pool:
+        made = pool.submit(driver.connect)  # type: ignore[attr-defined]
+        assert begun.wait(60)
+        pool.submit(let_go)
+        assert in_a_child(holds_no_socket) == 0
+    assert made.result().time_ms() > 0
+    made.result().close()
 
 
 def test_a_child_cannot_go_on_with_its_parents_transaction(storage: Storage) -> None:
