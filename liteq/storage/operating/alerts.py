@@ -40,6 +40,11 @@ NEVER_TOLD = "DELETE FROM liteq_alerts WHERE target = ? AND key = ? AND told = 0
 TAKE = "UPDATE liteq_alerts SET next_ms = :until_ms WHERE target = :target AND key = :key"
 TOLD = "UPDATE liteq_alerts SET told = 1, next_ms = 0, tries = 0 WHERE target = ? AND key = ? AND told = 0"
 IS_OVER = "DELETE FROM liteq_alerts WHERE target = ? AND key = ? AND told = 2"
+# A look has found it while its target was told that it is over: to the target it is a new one.
+ANEW = """
+UPDATE liteq_alerts SET told = 0, since_ms = seen_ms, next_ms = 0, tries = 0
+ WHERE target = ? AND key = ? AND since_ms = ? AND told = 1
+"""
 LATER = """
 UPDATE liteq_alerts SET next_ms = :next_ms, tries = tries + 1 WHERE target = :target AND key = :key AND told = :told
 """
@@ -110,7 +115,10 @@ def look(
 
 def told(tx: Transaction, target: str, one: Tell) -> None:
     """Note that `one` was told: that it began, or that it is over, which ends it."""
-    tx.execute(TOLD if one.told == BEGAN else IS_OVER, (target, one.key))
+    if one.told == BEGAN:
+        tx.execute(TOLD, (target, one.key))
+    elif not tx.executemany(IS_OVER, [(target, one.key)]):
+        tx.execute(ANEW, (target, one.key, one.since_ms))
 
 
 def tell_later(tx: Transaction, target: str, one: Tell, *, next_ms: int) -> None:

@@ -98,13 +98,18 @@ def test_what_comes_back_before_its_end_was_told_goes_on(alerts, clock):
     assert row.since_ms == over.since_ms
 
 
-def test_an_end_that_was_told_late_ends_nothing_that_came_back(alerts, clock):
+def test_what_came_back_while_its_end_was_told_is_told_anew(alerts, clock):
     told_of(alerts)
     clock.advance(100)
     (over,) = look(alerts, {})
+    clock.advance(1)
     look(alerts)
     alerts.told("t", over)
-    assert len(alerts.standing("t")) == 1
+    (row,) = look(alerts)
+    assert (row.told, row.since_ms) == (BEGAN, over.since_ms + 101_000), "of an id of its own"
+    alerts.told("t", row)
+    clock.advance(100)
+    assert told_of(alerts, {}) == [("head_wait mail", OVER)]
 
 
 def test_where_nothing_is_wrong_nothing_is_written(alerts, monkeypatch):
