@@ -7,12 +7,15 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from liteq import LiteQ, chain
-from liteq.exceptions import RemoteError
+from liteq.exceptions import RemoteError, StorageBusy
+from liteq.message import Ack
 
 from .edge import Running, key_file, running
 
@@ -43,19 +46,42 @@ def served(app: LiteQ, tmp_path: Path) -> Iterator[Running]:
         yield found
 
 
-@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
-def test_a_worker_in_another_language_serves_a_chain_and_tells_of_a_failure(
-    app: LiteQ, served: Running, command: list[str]
-) -> None:
+@contextmanager
+def at_work(served: Running, command: list[str]) -> Iterator[None]:
     env = {**os.environ, "GATEWAY": f"http://127.0.0.1:{served.port}", "TOKEN": "T"}
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as worker:
         try:
             assert worker.stdout is not None
             assert worker.stdout.readline().startswith("ready")
-            add = app.signature("shop.add")
-            assert chain(add.clone((1, 2)), add.clone((10,)), app=app).delay().get(timeout=60) == 13
-            with pytest.raises(RemoteError):
-                app.send_task("shop.unknown").get(timeout=60)
+            yield
         finally:
             worker.send_signal(signal.SIGTERM)
     assert worker.returncode in {0, -signal.SIGTERM}
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_a_worker_in_another_language_serves_a_chain_and_tells_of_a_failure(
+    app: LiteQ, served: Running, command: list[str]
+) -> None:
+    with at_work(served, command):
+        add = app.signature("shop.add")
+        assert chain(add.clone((1, 2)), add.clone((10,)), app=app).delay().get(timeout=60) == 13
+        with pytest.raises(RemoteError):
+            app.send_task("shop.unknown").get(timeout=60)
+
+
+@pytest.mark.parametrize("command", [COMMANDS["node"]], ids=["node"])
+def test_a_task_that_is_done_is_no_failure_because_the_gateway_was_busy(
+    app: LiteQ, served: Running, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle, busy = app.storage.settle, [StorageBusy(1.0)]
+
+    def busy_once(settled: Any, **more: Any) -> Any:
+        if busy and isinstance(settled[0][1], Ack):
+            raise busy.pop()
+        return settle(settled, **more)
+
+    monkeypatch.setattr(app.storage, "settle", busy_once)
+    with at_work(served, command):
+        assert app.send_task("shop.add", (1, 2)).get(timeout=60) == 3
+    assert not busy

@@ -14,8 +14,23 @@ async function call(path, body) {
   if (process.env.TOKEN) headers.Authorization = `Bearer ${process.env.TOKEN}`;
   const answer = await fetch(gateway + path, { method: "POST", headers, body: JSON.stringify(body) });
   if (answer.status === 409) return null; // the lease is over: somebody else has the message
-  if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
+  if (!answer.ok) {
+    const text = `${path}: ${answer.status} ${await answer.text()}`;
+    throw Object.assign(new Error(text), { status: answer.status });
+  }
   return answer.json();
+}
+
+async function settle(path, body) {
+  for (;;) {
+    try {
+      return await call(path, body);
+    } catch (error) {
+      if (error.status < 500 || !running) throw error;
+      console.error(error.message); // away or busy: it has not ended otherwise than it did
+      await new Promise((wake) => setTimeout(wake, 1000));
+    }
+  }
 }
 
 async function execute(lease) {
@@ -26,11 +41,18 @@ async function execute(lease) {
     () => call(`${path}/extend`, { visibility: VISIBILITY_S }).catch((error) => console.error(error.message)),
     VISIBILITY_S * 333,
   );
+  let end = "ack", body;
   try {
-    const result = await task(...lease.args, ...(Object.keys(lease.kwargs).length ? [lease.kwargs] : []));
-    await call(`${path}/ack`, { result: result ?? null });
+    body = { result: (await task(...lease.args, ...(Object.keys(lease.kwargs).length ? [lease.kwargs] : []))) ?? null };
+    JSON.stringify(body); // what has no form in JSON raises here
   } catch (error) {
-    await call(`${path}/fail`, { type: error.name, message: error.message });
+    [end, body] = ["fail", { type: error.name, message: error.message }];
+  }
+  try {
+    await settle(`${path}/${end}`, body);
+  } catch (error) {
+    if (error.status !== 413) throw error;
+    await settle(`${path}/fail`, { type: "Refused", message: error.message }); // the result is too large
   } finally {
     clearInterval(beat);
   }
