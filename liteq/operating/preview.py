@@ -68,7 +68,7 @@ def preview(
     """
     check_action(action, arguments, many=True)
     taken = checked(action, arguments)
-    choice = Choice(action, q, ids, see, app.clock.now_ms(), taken)
+    choice = Choice(action, q, tuple(dict.fromkeys(ids)), see, app.clock.now_ms(), taken)
     check(app, choice)
     until = app.clock.monotonic() + PATIENCE_S
     found, roots, reasons, sample = 0, list[str](), Counter[str](), list[dict[str, Any]]()

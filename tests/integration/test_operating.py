@@ -193,7 +193,7 @@ def test_a_preview_tells_how_many_and_why_not(tasks: LiteQ) -> None:
     assert seen.command.endswith("operations start requeue --where task:pay")
     assert preview(tasks, "requeue", "queue:mail").found == 2
     assert preview(tasks, "requeue", "task:pay", see=MAIL).found == 2
-    some = preview(tasks, "requeue", ids=[*ids[:3], waits, "gone"])
+    some = preview(tasks, "requeue", ids=[*ids[:3], waits, "gone", *ids[:3]])
     assert (some.found, some.eligible, some.ineligible) == (4, 3, {"it is pending": 1})
     assert all(state(tasks, id_) is State.DEAD for id_ in ids)
 
