@@ -743,7 +743,7 @@ def test_runs_have_an_age_of_their_own(flow: Flow, storage: Storage) -> None:
 
 @pytest.mark.parametrize("outcome", [Ack(b"1"), DeadLetter(ERROR)], ids=["ended", "failed"])
 def test_a_look_for_old_runs_goes_through_all_that_stays_a_piece_at_a_time(
-    flow: Flow, storage: Storage, monkeypatch: pytest.MonkeyPatch, outcome: Ack
+    flow: Flow, storage: Storage, monkeypatch: pytest.MonkeyPatch, outcome: Outcome
 ) -> None:
     for n in range(5):
         storage.enqueue(Batch([Message(f"stays{n}", "t", PAYLOAD)]))

@@ -441,7 +441,12 @@ def test_what_was_purged_excludes_nobody(storage: Storage, call: Call) -> None:
 
 @pytest.mark.parametrize("outcome", [Ack(b"1"), DeadLetter(ERROR)], ids=["of what has succeeded", "of dead letters"])
 def test_a_look_for_what_is_old_does_not_go_through_all_that_stays(
-    storage: Storage, call: Call, worker: FakeWorker, clock: WallClock, monkeypatch: pytest.MonkeyPatch, outcome: Ack
+    storage: Storage,
+    call: Call,
+    worker: FakeWorker,
+    clock: WallClock,
+    monkeypatch: pytest.MonkeyPatch,
+    outcome: Outcome,
 ) -> None:
     def expire(looks: int) -> list[int]:
         return [storage.expire(result_expires_s=60, dead_expires_s=60) for _ in range(looks)]

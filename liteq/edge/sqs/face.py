@@ -14,7 +14,7 @@ from liteq.edge.http import Answer, Problem, Request
 from liteq.edge.keys import ANYTHING, Key, Keys
 from liteq.edge.lending import Lender, Lent
 from liteq.edge.presence import LONGEST_S
-from liteq.edge.sqs.attributes import md5_of, readable
+from liteq.edge.sqs.attributes import Attributes, md5_of, readable
 from liteq.edge.sqs.entries import Document, each, entries_of, failed
 from liteq.edge.sqs.envelope import batch_of, envelope_of
 from liteq.edge.sqs.errors import KIND, Refused, answer_of
@@ -225,7 +225,7 @@ class Face:
             body = to_json({"id": lease.id, "task": lease.task, "args": one.args, "kwargs": one.kwargs}).decode()
         options = orjson.loads(lease.options or b"{}")
         others = readable((options.get("headers") or {}).get("MessageAttributes"))  # as any sender has written them
-        attributes = {"task": {"DataType": "String", "StringValue": lease.task}, **others}
+        attributes: Attributes = {"task": {"DataType": "String", "StringValue": lease.task}, **others}
         tries = str(lease.retries + lease.crashes + lease.reaps + 1)
         return {
             "MessageId": lease.id, "ReceiptHandle": one.name, "Body": body, "MD5OfBody": _md5(body),
