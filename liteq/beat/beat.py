@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import datetime
+from functools import partial
 from math import inf
 from typing import Any, Protocol
 
@@ -23,7 +24,7 @@ from liteq.beat.catch_up import NO_LAST, Last, decide
 from liteq.beat.entries import ScheduleEntry
 from liteq.clock import from_ms
 from liteq.context import App
-from liteq.exceptions import CanvasConflict, ImproperlyConfigured, StorageError
+from liteq.exceptions import CanvasConflict, CodecError, ImproperlyConfigured, StorageError
 from liteq.execution.hushed import hush
 from liteq.message import Batch
 from liteq.policy.overlap import Rules
@@ -44,6 +45,7 @@ LONGEST_WATCHED_S = 600.0  # of a beat that is told when somebody has written to
 JUMP_S = 1.0  # the wall clock moved against the monotonic one by more: it was set
 TROUBLE_PAUSE_S = 1.0  # between attempts while the storage refuses
 TURN_PAUSE_S = 0.5  # between two looks at a run for whose end an entry waits
+AT_ONCE = 100  # entries that are read together
 
 
 class Turning(Protocol):
@@ -133,9 +135,15 @@ class Beat:
         for name in gone:
             logger.info("beat: %s is not in the configuration any more, and is removed", name)
         for record in self.storage.schedules.all():
-            if record.owner in {"", self.app.schedules.owner} and (doubt := self.app.schedules.doubt(record)):
-                logger.warning("beat: %s", doubt)
+            if record.owner in {"", self.app.schedules.owner}:
+                self._try(record, self._tell_doubt)
         self._started = True
+
+    def _tell_doubt(self, record: ScheduleRecord) -> bool:
+        doubt = self.app.schedules.doubt(record)
+        if doubt:
+            logger.warning("beat: %s", doubt)
+        return not doubt
 
     def run(
         self, stop: threading.Event | None = None, on_turn: Callable[[], None] = lambda: None, longest_s: float = inf
@@ -165,11 +173,15 @@ class Beat:
     def tick(self) -> float:
         """Send what is due now; the seconds until the next look."""
         self._watch_the_clock()
-        records, next_ms = self.storage.schedules.due()
-        self._waiting = False
-        pending = [record for record in records if not self._try(record)]
-        if records and len(pending) < len(records):
-            return 0.0  # more may have come due meanwhile
+        self._waiting, passed_over = False, 0
+        while True:
+            records, next_ms = self.storage.schedules.due(AT_ONCE, skip=passed_over)
+            handled = [record for record in records if self._try(record, self._handle)]
+            if handled:
+                return 0.0  # more may have come due meanwhile
+            if len(records) < AT_ONCE:
+                break
+            passed_over += len(records)  # they stay due: behind them may be some for this beat
         most_s = min(self._longest_s, TURN_PAUSE_S) if self._waiting else self._longest_s
         if next_ms is None:
             return most_s
@@ -189,24 +201,29 @@ class Beat:
         for record in self.storage.schedules.all():
             ahead = max(record.created_ms, record.last_run_ms or 0) > now_ms + JUMP_S * 1000
             if record.enabled and (before_s is not None or ahead):
-                self._bring_near(record, now_ms)
+                self._try(record, partial(self._bring_near, now_ms=now_ms))
 
-    def _bring_near(self, record: ScheduleRecord, now_ms: int) -> None:
-        """Move `record` to the next time of its schedule, where it is to wait for a later one."""
+    def _bring_near(self, record: ScheduleRecord, *, now_ms: int) -> bool:
+        """Move `record` to the next time of its schedule, where it is to wait for a later one; whether it was."""
         schedule = self._schedule(record)
         if schedule is None or record.next_due_ms is None or record.next_due_ms <= now_ms:
-            return
+            return False
         try:
             next_ms = in_ms(schedule.next_after(from_ms(now_ms)))
         except NeverDue:
-            return
-        if record.next_due_ms > next_ms and self.storage.schedules.put_off(record, next_due_ms=next_ms):
+            return False
+        moved = record.next_due_ms > next_ms and self.storage.schedules.put_off(record, next_due_ms=next_ms)
+        if moved:
             logger.warning("beat: the clock was set back; %s is due at %s", record.name, from_ms(next_ms).isoformat())
+        return moved
 
-    def _try(self, record: ScheduleRecord) -> bool:
-        """As `_handle`; an entry that cannot be handled at all is passed over, and named once."""
+    def _try(self, record: ScheduleRecord, do: Callable[[ScheduleRecord], bool]) -> bool:
+        """As `do`; an entry with which it cannot be done is passed over, and named."""
         try:
-            return self._handle(record)
+            return do(record)
+        except CodecError as exc:  # its key may come back
+            self._report(logging.ERROR, f"beat: {record.name} cannot be read and is passed over: {exc}")
+            return False
         except StorageError:
             raise
         except Exception as exc:  # noqa: BLE001 - a row that another program wrote: the other entries go on
@@ -270,6 +287,8 @@ class Beat:
         late_s = (self._now() - runs[-1]).total_seconds()
         try:
             batch, last_id = self._batch(entry)
+        except StorageError:  # a limit of the call's own may have to be written: its time is not over by that
+            raise
         except Exception as exc:  # noqa: BLE001 - its arguments do not fit, its router fails: the other entries go on
             logger.error("beat: cannot send %s: %s", record.name, exc)  # noqa: TRY400 - in one line
             self.storage.schedules.put_off(record, next_due_ms=next_ms)

@@ -18,7 +18,8 @@ class Odd(BaseSchedule):
     """Every 7 seconds, as only the program with this class knows."""
 
     def is_due(self, last_run_at):
-        return schedstate(False, 7.0)
+        left_s = 7.0 - (self.now() - last_run_at).total_seconds()
+        return schedstate(left_s <= 0, left_s if left_s > 0 else 7.0)
 
 
 @pytest.fixture
@@ -48,6 +49,25 @@ def test_an_entry_that_is_left_to_another_program_holds_up_no_other(make, clock)
     beat.start()
     clock.advance(7)
     assert [beat.tick(), beat.tick()] == [0.0, 2.0], "it has sent its own, and wakes for the next"
+
+
+def test_a_hundred_entries_that_are_left_or_wait_hold_up_no_other(make, clock):
+    """As many as are read together: what is due behind them is this beat's own."""
+    theirs = {f"odd {n}": {"task": "note", "schedule": Odd()} for n in range(60)}
+    Beat(make("theirs", beat_schedule=theirs)).start()
+    app = make("ours")
+    for n in range(60):
+        app.schedules.add(f"slow {n}", 10, "note", overlap="queue")
+    beat = Beat(app)
+    for _ in range(2):
+        clock.advance(10)
+        while beat.tick() == 0.0:
+            pass
+    app.schedules.add("soon", 1, "note")
+    clock.advance(1)
+    assert beat.tick() == 0.0
+    assert app.storage.schedules.find("soon").total_run_count == 1
+    assert beat.tick() == 0.5, "120 of them stay due, and it looks at those that wait"
 
 
 def test_an_entry_that_waits_for_its_last_run_holds_up_no_other(make, clock):

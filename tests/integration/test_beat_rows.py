@@ -349,9 +349,51 @@ def test_an_entry_that_cannot_be_sent_does_not_stop_the_others(make, clock, capl
     assert "cannot send late" in caplog.text
 
 
+def test_a_file_that_is_locked_while_a_run_is_made_costs_no_run(make, clock, monkeypatch):
+    """The limit of a call's own is written before the call is."""
+    keyed = {"concurrency_key": "x", "max_concurrency": 2}
+    app = make(beat_schedule={"ten": every(10, options=keyed)})
+    beat = Beat(app)
+    beat.start()
+    clock.advance(10)
+
+    def locked(_limits):
+        raise StorageBusy(0.1, "PID 7")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(app.storage.limits, "declare", locked)
+        beat.turn()
+        assert sent(app) == 0
+    beat.turn()
+    assert sent(app) == 1
+
+
+def test_an_entry_that_cannot_be_read_does_not_stop_the_others(make, clock, caplog):
+    """Sealed under a key that is gone, or made by another program; also in the first look after a clock is set back."""
+    app = make(beat_schedule={"good": every(10, "x")})
+    entry, _ = app.schedules.entry("sealed", every(5))
+    sealed = entry._replace(signature=b"\x01sealed;gone\0...")
+    app.storage.schedules.put([sealed, entry._replace(name="torn", schedule=b"{")])
+    clock.advance(-3600)
+    beat = Beat(app)
+    beat.start()
+    beat.tick()
+    clock.advance(3600)
+    app.storage.schedules.put([entry._replace(name="later", signature=entry.signature, source="later")])
+    clock.advance(10)
+    beat.tick()
+    assert app.storage.schedules.find("good").total_run_count == 1
+    assert app.storage.schedules.find("later").total_run_count == 1, "though it comes behind them"
+    assert "sealed cannot be read and is passed over" in caplog.text
+    assert "torn cannot be read and is passed over" in caplog.text
+
+
 class Odd(BaseSchedule):
+    """Every 7 seconds."""
+
     def is_due(self, last_run_at):
-        return schedstate(False, 7.0)
+        left_s = 7.0 - (self.now() - last_run_at).total_seconds()
+        return schedstate(left_s <= 0, left_s if left_s > 0 else 7.0)
 
 
 def test_a_schedule_of_ones_own_is_computed_by_the_program_that_has_it(make, clock):

@@ -36,14 +36,17 @@ class Schedules(Facade):
         with self._driver.read() as tx:
             return _periodic.runs(tx, ids)
 
-    def due(self, limit: int = 100) -> tuple[list[ScheduleRecord], int | None]:
-        """Up to `limit` entries that are due, the oldest first; also when the next one after them will be (ms)."""
+    def due(self, limit: int = 100, *, skip: int = 0) -> tuple[list[ScheduleRecord], int | None]:
+        """Up to `limit` entries that are due, the oldest first, behind the first `skip` of them.
+
+        Also when the next one will be that is not due yet (ms).
+        """
         with self._driver.read() as tx:
             next_ms = _periodic.next_wake_ms(tx)
             now_ms = self._clock.now_ms()
             if next_ms is None or next_ms > now_ms:
                 return [], next_ms
-            return _periodic.due(tx, now_ms=now_ms, limit=limit), _periodic.next_wake_ms(tx, after_ms=now_ms)
+            return _periodic.due(tx, now_ms=now_ms, limit=limit, skip=skip), _periodic.next_wake_ms(tx, after_ms=now_ms)
 
     def synchronise(self, owner: str, entries: Sequence[Entry]) -> list[str]:
         """Make the entries of `owner` those of its configuration; the names of those that are gone."""

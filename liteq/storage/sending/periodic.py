@@ -37,7 +37,7 @@ SELECT name, owner, source, schedule, signature, enabled, next_due_ms, last_run_
 """
 ALL = COLUMNS + " ORDER BY name"
 ONE = COLUMNS + " WHERE name = ?"
-DUE = COLUMNS + " WHERE enabled = 1 AND next_due_ms <= ? ORDER BY next_due_ms LIMIT ?"
+DUE = COLUMNS + " WHERE enabled = 1 AND next_due_ms <= ? ORDER BY next_due_ms, name LIMIT ? OFFSET ?"
 NEXT = "SELECT min(next_due_ms) FROM liteq_schedules WHERE enabled = 1 AND next_due_ms > ?"
 # A pause outlives a change of the configuration; so does the time that is due, unless the schedule itself has changed.
 # SQL cannot tell: a payload codec may seal the same schedule in another way each time.
@@ -126,9 +126,9 @@ def runs(tx: Transaction, ids: Sequence[str]) -> dict[str, RunRecord]:
     return {row[0]: RunRecord._make(row) for row in tx.execute(RUNS, asked)}
 
 
-def due(tx: Transaction, *, now_ms: int, limit: int) -> list[ScheduleRecord]:
-    """Up to `limit` entries that are due, the oldest first."""
-    return [_record(row) for row in tx.execute(DUE, (now_ms, limit))]
+def due(tx: Transaction, *, now_ms: int, limit: int, skip: int) -> list[ScheduleRecord]:
+    """Up to `limit` entries that are due, the oldest first, behind the first `skip` of them."""
+    return [_record(row) for row in tx.execute(DUE, (now_ms, limit, skip))]
 
 
 def next_wake_ms(tx: Transaction, *, after_ms: int = -1) -> int | None:
