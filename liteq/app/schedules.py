@@ -328,16 +328,16 @@ class Periodic:
         document = encode(described, what=f"the schedule of {name!r}")
         signature = encode(self._signature(config), what=f"the entry {name!r} of beat_schedule")
         source = hashlib.sha256(document + b"\n" + signature).hexdigest()[:32]
-        return Entry(name, source, document, signature, due_ms(schedule, self._now())), schedule
+        now = self._now()
+        first_ms = to_ms(now) if schedule.is_asked else due_ms(schedule, now)
+        return Entry(name, source, document, signature, first_ms), schedule
 
     @staticmethod
     def _signature(config: Mapping[str, Any]) -> dict[str, Any]:
         task = getattr(config["task"], "name", config["task"])
         rules = Rules.of(config, str(config.get("name") or task))
         options = {key: _plain(key, value) for key, value in (config.get("options") or {}).items()}
-        subtask_type = config.get("subtask_type")
-        if subtask_type is None and task in CANVAS:
-            subtask_type = task.removeprefix("celery.")
+        subtask_type = config.get("subtask_type") or (task.removeprefix("celery.") if task in CANVAS else None)
         if rules.overlap != "allow" and subtask_type in {"group", "chunks"}:
             raise ImproperlyConfigured(
                 f"overlap={rules.overlap!r} asks whether the last run is unfinished, which one id does not tell of a "

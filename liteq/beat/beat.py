@@ -251,6 +251,7 @@ class Beat:
             deadline_s=conf.beat_cron_starting_deadline,
             overlap=rules.overlap,
             last=last,
+            since=from_ms(record.last_run_ms or record.created_ms),
         )
         if decision.waits:
             self._waiting = True

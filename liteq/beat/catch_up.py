@@ -8,6 +8,8 @@ An entry may be late: no beat ran for a while. The setting `beat_catch_up` says 
 
 An entry may say otherwise, by its `catch_up`. `beat_cron_starting_deadline` bounds all three: of a crontab, what is
 older is not made up. An entry's `overlap` says what becomes of a time at which its last run is unfinished.
+
+A schedule of one's own that answers `is_due`, as in Celery, is asked, and decides all but the overlap.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ __all__ = ["Decision", "decide"]
 
 MISSED = timedelta(seconds=60)  # a beat that is later than this was not there
 AT_ONCE = 100  # runs of one entry in a transaction: with "all", the rest follows in the next turns
+LEAST_S = 0.001  # until a schedule is asked again: the file counts in ms
 MICROSECOND = timedelta(microseconds=1)
 
 
@@ -49,10 +52,16 @@ NO_LAST = Last()
 
 def decide(
     schedule: BaseSchedule, due: datetime, now: datetime, *, catch_up: str = "one", deadline_s: float | None = None,
-    overlap: str = "allow", last: Last = NO_LAST,
+    overlap: str = "allow", last: Last = NO_LAST, since: datetime | None = None,
 ) -> Decision:  # fmt: skip
-    """The runs of an entry that was due at `due` (not after `now`), whose last run is `last`. All times are aware."""
-    found = _caught_up(schedule, due, now, catch_up, deadline_s)
+    """The runs of an entry that was due at `due` (not after `now`), whose last run is `last`. All times are aware.
+
+    `since`: when it was sent last, or made; for a schedule that is asked.
+    """
+    if schedule.is_asked:
+        found = _asked(schedule, due, now, since or due)
+    else:
+        found = _caught_up(schedule, due, now, catch_up, deadline_s)
     match overlap:
         case "skip":
             return Decision([] if last.unfinished else found.runs[:1], found.next_due)
@@ -61,11 +70,19 @@ def decide(
         case "queue":
             if last.unfinished:
                 return Decision([], due, waits=True)
+            if schedule.is_asked:
+                return found
             if last.ended is not None and due <= last.ended:  # it waited for its turn: nothing was missed
                 return Decision([due], _next(schedule, due))
             if catch_up == "all" and found.runs:
                 return Decision(found.runs[:1], _next(schedule, found.runs[0]))
     return found
+
+
+def _asked(schedule: BaseSchedule, due: datetime, now: datetime, since: datetime) -> Decision:
+    """The answer of a schedule of one's own, which was sent last at `since`."""
+    is_due, left_s = schedule.is_due(since)  # a pair, as in Celery: a schedstate is one
+    return Decision([due] if is_due else [], now + timedelta(seconds=max(left_s, LEAST_S)))
 
 
 def _caught_up(

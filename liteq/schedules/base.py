@@ -13,6 +13,8 @@ from liteq.utils.records import NamedTuple
 
 __all__ = ["BaseSchedule", "ClockAndSettings", "NeverDue", "schedstate", "zone_of"]
 
+QUESTIONS = frozenset({"is_due", "next_after", "remaining_estimate"})
+
 
 class NeverDue(ImproperlyConfigured, RuntimeError):
     """Raised when a schedule has no further time: the 31st of April."""
@@ -71,12 +73,23 @@ class _Zone:
 class BaseSchedule:
     """Base of all schedules. One of your own defines `next_after`, or, as in Celery, `is_due`.
 
+    The latter may be of a class below `crontab` or `schedule` too. Beat asks it when the entry is new, and then each
+    time when it has said to.
+
     `nowfun` gives the present time, for tests. `app` is whose settings `timezone` and `enable_utc` count; beat sets it
     where it is None.
     """
 
     kept_to_deadline: ClassVar[bool] = False
     """Whether `beat_cron_starting_deadline` is about this kind."""
+
+    is_asked: ClassVar[bool] = False
+    """Whether `is_due` alone knows when it is due: one of a class of one's own, which has no `next_after`."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = next((vars(one) for one in cls.__mro__ if not vars(one).keys().isdisjoint(QUESTIONS)), {})
+        cls.is_asked = "next_after" not in own
 
     def __init__(self, nowfun: Callable[[], datetime] | None = None, app: ClockAndSettings | None = None) -> None:
         self.nowfun = nowfun

@@ -409,6 +409,56 @@ def test_a_schedule_of_ones_own_is_computed_by_the_program_that_has_it(make, clo
         owner.app.schedules.add("odd too", Odd(), "note")
 
 
+class Workdays(crontab):
+    """Not on the weekend, as Celery's users write it."""
+
+    def is_due(self, last_run_at):
+        return super().is_due(last_run_at) if self.now().weekday() < 5 else schedstate(False, 3600.0)
+
+
+class Often(schedule):
+    """As often as a table says, whatever it was made with."""
+
+    table = 5.0
+
+    def is_due(self, last_run_at):
+        left_s = self.table - (self.now() - last_run_at).total_seconds()
+        return (True, self.table) if left_s <= 0 else (False, left_s)
+
+
+class Later(schedule):
+    """An hour after its time."""
+
+    def remaining_estimate(self, last_run_at):
+        return super().remaining_estimate(last_run_at) + timedelta(hours=1)
+
+
+def runs_of(beat, clock, step_s, steps) -> list[int]:
+    """After how many seconds a run was sent, with a look each `step_s` seconds."""
+    found, start = [], clock.now_ms()
+    for _ in range(steps):
+        before = sent(beat.app)
+        while beat.tick() == 0.0:
+            pass
+        found += [(clock.now_ms() - start) // 1000] * (sent(beat.app) - before)
+        clock.advance(step_s)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("given", "step_s", "hours"),
+    [
+        (Workdays(0, "*/6"), 3600, [6, 12, 18, 24, 30, 36, 42, 96, 102]),  # from a Thursday on
+        (Often(86_400), 1, [n / 720 for n in range(1, 21)]),
+        (Later(7200), 3600, [3 * n for n in range(1, 35)]),
+    ],
+)
+def test_a_schedule_that_says_itself_whether_it_is_due_is_asked(make, clock, given, step_s, hours):
+    beat = Beat(make(beat_schedule={"own": every(given)}))
+    beat.start()
+    assert runs_of(beat, clock, step_s, 104) == [3600 * n for n in hours]
+
+
 def test_schedules_are_in_the_app_s_time_zone(make, clock):
     app = make(beat_schedule={"nine": {"task": "note", "schedule": crontab(0, 9)}}, timezone="Asia/Tokyo")
     Beat(app).start()
