@@ -75,8 +75,8 @@ def decide(
     asked = policy.retry_kwargs.get("max_retries")  # None there is as if nothing was said, as in Celery
     if not is_retried(exc, policy) or exhausted(retries, policy.max_retries if asked is None else asked):
         return None
-    options = retry_options(retries, policy=policy, random=random)
-    return float(options.get("countdown", policy.default_retry_delay))
+    asked = retry_options(retries, policy=policy, random=random).get("countdown")
+    return numeric_s((policy.default_retry_delay if asked is None else asked) or 0, "the countdown of a retry")
 
 
 def is_retried(exc: BaseException, policy: RetryPolicy) -> bool:

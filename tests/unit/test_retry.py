@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from liteq.exceptions import Ignore, Reject, Retry
@@ -75,6 +77,25 @@ def test_retry_kwargs_override_and_backoff_overrides_them():
     assert decide(OSError(), retries=5, policy=policy) is None
     policy = RetryPolicy(autoretry_for=(OSError,), retry_kwargs=kwargs, retry_backoff=True, retry_jitter=False)
     assert decide(OSError(), retries=4, policy=policy) == 16
+
+
+@pytest.mark.parametrize(
+    ("default", "kwargs", "delay"),
+    [
+        (None, {}, 0),
+        (7, {"countdown": None}, 7),
+        (7, {"countdown": timedelta(minutes=1)}, 60),
+        (7, {"countdown": "2m"}, 120),
+        ("30s", {}, 30),
+    ],
+)
+def test_the_delay_of_a_retry_may_be_said_as_any_other(default, kwargs, delay):
+    class Task:
+        autoretry_for = (OSError,)
+        default_retry_delay = default
+        retry_kwargs = kwargs
+
+    assert decide(OSError(), retries=0, policy=RetryPolicy.of(Task())) == delay
 
 
 def test_max_retries_of_none_among_retry_kwargs_is_as_if_it_was_not_there():
