@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 from liteq import signals, states
 from liteq.clock import Clock, to_ms
 from liteq.context import Request, current_request, enter, leave
-from liteq.exceptions import BadMessage, Ignore, ImproperlyConfigured, Reject, Replaced, Retry
+from liteq.exceptions import Ignore, Reject, Replaced, Retry
 from liteq.execution.enclosing import Whole, enclosed
 from liteq.execution.hushed import quoted
 from liteq.execution.limited import held_back
@@ -45,16 +45,8 @@ from liteq.serialization.content import Owner
 from liteq.utils.durations import Duration, numeric_s
 
 __all__ = [
-    "ExceptionInfo",
-    "Executed",
-    "call_hook",
-    "execute",
-    "retry_due_ms",
-    "run_body",
-    "tell_failure",
-]
-
-T = TypeVar("T")
+    "ExceptionInfo", "Executed", "call_hook", "execute", "retry_due_ms", "run_body", "tell_failure",
+]  # fmt: skip
 
 logger = logging.getLogger("liteq.execution")
 
@@ -220,7 +212,7 @@ def _returned(task: Any, plan: Plan, request: Request, retval: Any, keep: bool, 
             # long chain the last steps: the others are nested too deep to be stored.
             tree = isinstance(retval, ResultBase)
             result = _encoded(plan, line_as_tuple(retval, parents=plan.depth // 4) if tree else retval)
-    except (BadMessage, ImproperlyConfigured) as exc:  # it cannot be stored: a failure, and a retry would not help
+    except Exception as exc:  # it cannot be stored: a failure, and a retry would not help
         return _failed(task, plan, request, exc)
     if plan.on_success is not None:
         call_hook(plan.on_success, retval, request.id, request.args, request.kwargs)
@@ -253,7 +245,14 @@ def _is_kept(plan: Plan, request: Request) -> bool:
 
 
 def _raised(task: Any, plan: Plan, request: Request, exc: Exception, clock: Clock) -> Executed:
-    """The outcome for an exception of the body."""
+    """The outcome for an exception of the body; a failure where it asks for what cannot be: a retry at no time."""
+    try:
+        return _outcome_of(task, plan, request, exc, clock)
+    except Exception as impossible:  # with arguments that have no form, say
+        return _failed(task, plan, request, impossible)
+
+
+def _outcome_of(task: Any, plan: Plan, request: Request, exc: Exception, clock: Clock) -> Executed:
     if request._batch is not None:
         return _failed(task, plan, request, exc)
     match exc:

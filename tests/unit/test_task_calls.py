@@ -303,6 +303,35 @@ def test_hooks_are_called_in_their_order(app):
     ]  # fmt: skip
 
 
+def test_a_task_of_which_no_outcome_can_be_made_has_failed_as_any_other(app):
+    """Its hooks are told: that it is in the log alone, nobody sees who watches for failures."""
+
+    class Told(Task):
+        abstract = True
+        seen: list
+
+        def on_failure(self, exc, task_id, args, kwargs, einfo):
+            self.seen.append(type(exc).__name__)
+
+    @app.task(base=Told, bind=True, seen=[])
+    def asks(self, how):
+        if how == "no time":
+            raise self.retry(countdown=1e30)
+        if how == "no arguments":
+            raise self.retry(args=(object(),))
+        return Unwritable()
+
+    outcomes = [run(asks, how).outcome for how in ("no time", "no arguments", "no result")]
+    assert [type(outcome) for outcome in outcomes] == [DeadLetter] * 3
+    assert asks.seen == ["ValueError", "NotSerializable", "ZeroDivisionError"]
+    assert asks.apply(("no time",)).state == "FAILURE"
+
+
+class Unwritable:
+    def __json__(self):
+        return 1 / 0
+
+
 @pytest.mark.parametrize("by_itself", [True, False], ids=["autoretry_for", "retry()"])
 def test_the_einfo_of_a_retry_is_the_retry_and_what_it_came_of(app, by_itself):
     told = []
