@@ -24,7 +24,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from inspect import iscoroutinefunction, unwrap
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from liteq import signals, states
 from liteq.clock import Clock, to_ms
@@ -34,7 +34,7 @@ from liteq.execution.enclosing import Whole, enclosed
 from liteq.execution.hushed import quoted
 from liteq.execution.limited import held_back
 from liteq.execution.lines import LINES, about_end, tell_started
-from liteq.execution.plan import ExceptionInfo, Executed, Plan
+from liteq.execution.plan import ExceptionInfo, Executed, Plan, is_awaited
 from liteq.message import Ack, Cancel, DeadLetter, Flag, Release, Replace, RetryAt
 from liteq.policy.retry import decide, exhausted, is_retried, retry_options
 from liteq.policy.times import span_ms
@@ -58,7 +58,8 @@ UNRETURNED = frozenset({states.IGNORED, states.REJECTED, states.RETRY})  # `afte
 
 def run_body(plan: Plan, args: Any, kwargs: Any) -> Any:
     """Call the task's own code. Time limits know a task by this frame (worker/pool/limits.py)."""
-    return plan.run_coroutine(plan.body(*args, **kwargs)) if plan.is_async else plan.body(*args, **kwargs)
+    value = plan.body(*args, **kwargs)
+    return plan.run_coroutine(value) if plan.is_async and is_awaited(value) else value
 
 
 def execute(

@@ -6,7 +6,7 @@ import inspect
 import traceback
 from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from liteq.context import Around, Observer, Request, current_request
 from liteq.execution.tracing import tracer_of
@@ -17,7 +17,7 @@ from liteq.policy.retry import RetryPolicy
 from liteq.serialization import Content
 from liteq.utils.records import NamedTuple
 
-__all__ = ["ExceptionInfo", "Executed", "Plan", "default_hook"]
+__all__ = ["ExceptionInfo", "Executed", "Plan", "default_hook", "is_awaited"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -141,8 +141,8 @@ class Plan:
 
     def coroutine(self, args: Any, kwargs: Any) -> Coroutine[Any, Any, Any]:
         """The body, called with these arguments, as what is to be awaited."""
-        coroutine: Coroutine[Any, Any, Any] = self.body(*args, **kwargs)
-        return coroutine
+        value = self.body(*args, **kwargs)
+        return value if is_awaited(value) else _at_once(value)
 
 
 def _hook(task: Any, name: str) -> Callable[..., Any] | None:
@@ -155,12 +155,25 @@ def _through_async(through: ThroughAsync, task: Any, body: Callable[..., Any]) -
 
     async def passed(*args: Any, **kwargs: Any) -> Any:
         async def run(_execution: Execution) -> Any:
-            return await body(*args, **kwargs)
+            value = body(*args, **kwargs)
+            return await value if is_awaited(value) else value
 
         request = current_request() or Request()
         return await through(request.execution(task.name, args, kwargs), run)
 
     return passed
+
+
+def is_awaited(value: Any) -> TypeGuard[Coroutine[Any, Any, Any]]:
+    """Whether what the body of an `async def` task was left with is to be awaited.
+
+    A class may have a `__call__` that runs it to its end itself: `return asyncio.run(self.run(*args))`.
+    """
+    return isinstance(value, Coroutine)
+
+
+async def _at_once(value: Any) -> Any:
+    return value
 
 
 def _run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:

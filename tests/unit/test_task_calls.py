@@ -10,10 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from liteq import LiteQ, Task, current_task, group, shared_task, signals
+from liteq import LiteQ, Middleware, Task, current_task, group, shared_task, signals
 from liteq.context import Request
 from liteq.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry
 from liteq.execution.arguments import arguments
+from liteq.execution.awaited import aexecute
 from liteq.execution.execute import execute
 from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Release, RetryAt
 from liteq.serialization import decode_error, encode, encode_error
@@ -253,6 +254,50 @@ def test_async_tasks_share_one_loop_a_thread_and_see_their_request(app):
     first, second = json.loads(run(where).outcome.result), json.loads(run(where).outcome.result)
     assert first == second
     assert first[1] == "id-1"
+
+
+class RunsItself(Task):
+    """As programs for Celery do, which knows no `async def`."""
+
+    def __call__(self, *args, **kwargs):
+        return asyncio.run(self.run(*args, **kwargs))
+
+
+class Passes(Task):
+    def __call__(self, *args, **kwargs):
+        return super().__call__(*args, **kwargs)
+
+
+@pytest.mark.parametrize("base", [RunsItself, Passes])
+def test_an_async_task_of_a_class_with_a_call_of_its_own(app, base):
+    @app.task(base=base)
+    async def double(x):
+        await asyncio.sleep(0)
+        return x * 2
+
+    assert run(double, 4).outcome == Ack(b"8")
+
+
+class Awaits(Middleware):
+    async def aon_execute(self, execution, run):
+        return await run(execution)
+
+
+@pytest.mark.parametrize("within", [[], [Awaits()]], ids=["alone", "in middleware"])
+def test_an_async_task_whose_class_answers_without_it_on_a_shared_loop(app, within):
+    for one in within:
+        app.middleware.add(one)
+
+    class Answers(Task):
+        def __call__(self, *args, **kwargs):
+            return 7
+
+    @app.task(base=Answers)
+    async def never():
+        raise AssertionError
+
+    request = Request.from_lease(lease_of(never), [], {}, "w@host")
+    assert asyncio.run(aexecute(never, request, [], {}, clock=app.clock)).outcome == Ack(b"7")
 
 
 def test_an_eager_call_inside_a_running_loop_works(app):
