@@ -4,9 +4,9 @@ The soft limit needs a timer signal, so it works in a main thread: in prefork ch
 is called between any two steps of whatever runs. Inside the storage that would leave half of something, inside a
 signal's receiver or a `__del__` the exception would be swallowed and the task run on for ever. So the handler looks at
 what it has interrupted, and tries again a moment later until that is the task's own. An event loop logs what one of its
-callbacks raises, and goes on: there it waits for a step of a coroutine, or for the loop. Python swallows an exception
-in more places, such as the callback of a weak reference, which any step may call: it tells of that, and the limit is
-tried again too.
+callbacks raises, and goes on: there it waits for a step of a coroutine, or until the loop waits. Python swallows an
+exception in more places, such as the callback of a weak reference, which any step may call: it tells of that, and the
+limit is tried again too.
 """
 
 from __future__ import annotations
@@ -74,6 +74,8 @@ def must_wait(frame: FrameType | None, caller: FrameType | None = None) -> bool:
             return True
         if name == "_run" and module == "asyncio.events" and not _is_a_step(inner):
             return True
+        if name == "_run_once" and module == "asyncio.base_events" and not _is_outside(inner):
+            return True
         frame, inner = frame.f_back, frame
     return False
 
@@ -83,6 +85,14 @@ def _is_a_step(frame: FrameType | None) -> bool:
     if frame is None:
         return False
     return bool(frame.f_code.co_flags & COROUTINE) or frame.f_globals.get("__name__") == "liteq.utils.coroutines"
+
+
+def _is_outside(frame: FrameType | None) -> bool:
+    """Whether a frame that a turn of an event loop has called is a callback of it, or waits for one to be due.
+
+    Between those two the loop has taken a step out of its queue and not begun it: a task would wait for it for ever.
+    """
+    return frame is not None and frame.f_code.co_name in {"_run", "select"}
 
 
 class _Watched:
