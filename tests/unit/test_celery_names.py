@@ -262,6 +262,24 @@ def test_a_worker_made_by_the_app_works_until_it_is_stopped(app):
     assert result.get(timeout=60) == 5
 
 
+@pytest.mark.parametrize(
+    ("options", "made"),
+    [
+        ({"pool_cls": "solo", "quiet": True}, ("solo", (None, None), None)),
+        ({"pool_cls": "solo", "pool": "threads"}, ("threads", (None, None), None)),
+        ({"pool_cls": "solo", "pool": None}, ("solo", (None, None), None)),
+        ({"pool_cls": object}, ("prefork", (None, None), None)),
+        ({"task_time_limit": 9, "task_soft_time_limit": 5}, ("prefork", (9, 5), None)),
+        ({"autoscale": "3,1"}, ("prefork", (None, None), (3, 1))),
+        ({"autoscale": "3"}, ("prefork", (None, None), (3, 0))),
+    ],
+)
+def test_a_worker_takes_celery_s_second_names_of_options(app, options, made):
+    worker = app.Worker(**options)
+    worker.leave()
+    assert (worker.pool_kind, worker.limits, worker._autoscale) == made
+
+
 def test_a_worker_of_the_app_refuses_options_that_it_does_not_know(app):
     with pytest.raises(TypeError):
         app.Worker(no_such_option=1)

@@ -25,13 +25,14 @@ __all__ = ["Worker"]
 WITHOUT_EFFECT = frozenset(
     {
         "O", "autoscaler_cls", "consumer_cls", "disable_prefetch", "disable_rate_limits", "heartbeat_interval",
-        "no_color", "optimization", "pool_cls", "pool_putlocks", "pool_restarts", "prefetch_multiplier",
+        "no_color", "optimization", "pool_putlocks", "pool_restarts", "prefetch_multiplier", "quiet",
         "ready_callback", "redirect_stdouts", "redirect_stdouts_level", "schedule_filename", "scheduler",
         "scheduler_cls", "state_db", "statedb", "timer_cls", "timer_precision", "use_eventloop", "without_gossip",
         "without_heartbeat", "without_mingle", "worker_lost_wait",
     }
 )  # fmt: skip
 """Options of Celery's worker that mean nothing here: they are taken, as the command line takes them."""
+SECOND_NAMES = {"pool_cls": "pool", "task_time_limit": "time_limit", "task_soft_time_limit": "soft_time_limit"}
 
 
 class Worker(engine.Worker):
@@ -41,10 +42,14 @@ class Worker(engine.Worker):
         """`purge`: before it works, delete for good all messages that wait in its queues.
 
         Celery's other options (`without_heartbeat`, `prefetch_multiplier`, `optimization`, `statedb`, ...) are taken
-        and have no effect. Raises TypeError for an unknown one, which names the nearest; ImproperlyConfigured where
-        `purge` does not say of which file, or of which queues.
+        and have no effect; its second names (`pool_cls`) and "10,3" for `autoscale` mean what they do there. Raises
+        TypeError for an unknown one, which names the nearest; ImproperlyConfigured where `purge` does not say of which
+        file, or of which queues.
         """
-        wanted = {name: value for name, value in options.items() if name not in WITHOUT_EFFECT}
+        wanted = _by_first_names({name: value for name, value in options.items() if name not in WITHOUT_EFFECT})
+        if isinstance(autoscale := wanted.get("autoscale"), str):
+            most, _, least = autoscale.partition(",")
+            wanted["autoscale"] = (int(most), int(least or 0))
         known = inspect.signature(engine.Worker.__init__).parameters
         if unknown := wanted.keys() - known.keys():
             raise unexpected("Worker()", unknown, {*known, *WITHOUT_EFFECT, "purge"} - {"self"})
@@ -87,6 +92,13 @@ class Worker(engine.Worker):
     def autoscaler(self) -> Autoscaler | None:
         """The chore that changes the pool's size, where there is one."""
         return self.running.autoscaler if self.has_started else None
+
+
+def _by_first_names(given: dict[str, Any]) -> dict[str, Any]:
+    """`given` with its second names in place of first ones that are not there; not a class, of which there is none."""
+    second = {name: given.pop(name) for name in SECOND_NAMES if name in given}
+    named = {SECOND_NAMES[name]: value for name, value in second.items() if not isinstance(value, type)}
+    return {**named, **{name: value for name, value in given.items() if value is not None or name not in named}}
 
 
 def _check_purge(queues: Sequence[str], db: Sequence[str] | None) -> None:
