@@ -15,9 +15,9 @@ from liteq.app.control.replies import stamps_of
 from liteq.context import App, Request
 from liteq.exceptions import TaskRevokedError
 from liteq.execution.lines import about, about_end
-from liteq.execution.shown import noun_of, with_arguments
+from liteq.execution.shown import arguments_of, noun_of, with_arguments
 from liteq.message import Cancel, Lease
-from liteq.serialization import decode, encode_error, kind_of
+from liteq.serialization import decode, encode_error
 
 __all__ = ["Remembered", "has_stamp", "revoked_outcome", "signal_number"]
 
@@ -91,7 +91,7 @@ def revoked_outcome(
     logger.info("%s %s[%s] %s", noun_of(lease), lease.task, lease.id, reason, extra=extra)
     if announce.task_revoked.receivers:
         lease = with_arguments(app, lease)
-        args, kwargs = app.content.read(lease.payload) if kind_of(lease.payload) is None else ([], {})
+        args, kwargs = arguments_of(app, lease)
         announce.task_revoked.send(
             sender=app.tasks.find(lease.task),
             request=Request.to_be_shown(app, lease, args, kwargs, hostname),

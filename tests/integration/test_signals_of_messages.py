@@ -70,6 +70,22 @@ def test_task_rejected(app):
     assert isinstance(call["exc"], Exception)
 
 
+def test_a_message_that_cannot_be_read_holds_up_none_that_is_received_with_it(app, caplog):
+    """Its arguments are none to a receiver, which is told of it, and of its end where nobody runs it."""
+    torn = [Message(f"torn {n}", "keep", payload) for n, payload in enumerate((b"{ not json", b"5", b"[1]"))]
+    late = Message("late", "keep", b"{ not json", expires_ms=1)
+    app.storage.enqueue(Batch([*torn, late, Message("good", "keep", b"[[1],{}]")]))
+    with heard(signals.task_received) as received, heard(signals.task_revoked) as revoked:
+        with start_worker(app, perform_ping_check=False):
+            app.AsyncResult("good").get(timeout=60)
+            app.AsyncResult("late").get(timeout=60, propagate=False)
+    assert sorted((call["request"].id, call["request"].args) for call in received) == [
+        ("good", [1]), ("late", []), ("torn 0", []), ("torn 1", []), ("torn 2", []),
+    ]  # fmt: skip
+    assert [call["request"].id for call in revoked] == ["late"]
+    assert "cannot be handled" not in caplog.text
+
+
 @pytest.mark.celery("Signals", "task_internal_error: a hook that raises", differs="the task's outcome stands")
 def test_task_internal_error(app):
     with heard(signals.task_internal_error) as calls, start_worker(app, perform_ping_check=False):

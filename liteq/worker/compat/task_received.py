@@ -7,9 +7,8 @@ from typing import Any
 
 from liteq import signals
 from liteq.context import App, Request
-from liteq.execution.shown import with_arguments
+from liteq.execution.shown import arguments_of, with_arguments
 from liteq.message import Lease
-from liteq.serialization import kind_of
 
 __all__ = ["Received", "announce_received"]
 
@@ -30,5 +29,5 @@ class Received(Request):
 def announce_received(app: App, leases: Sequence[Lease], hostname: str | None) -> None:
     """Send task_received for each of `leases`. Arguments that only the executing process may read are not in it."""
     for lease in (with_arguments(app, lease) for lease in leases):
-        args, kwargs = app.content.read(lease.payload) if kind_of(lease.payload) is None else ([], {})
+        args, kwargs = arguments_of(app, lease)
         signals.task_received.send(sender=app, request=Received.to_be_shown(app, lease, args, kwargs, hostname))
