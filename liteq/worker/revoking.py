@@ -78,8 +78,11 @@ def has_stamp(lease: Lease, stamps: Mapping[str, AbstractSet[str]]) -> bool:
     """Whether a message has one of these stamps: JSON, by header."""
     if lease.options is None:
         return False
-    own: Mapping[str, Any] = decode(lease.options).get("stamps") or {}
-    return any(header in own and not stamps_of(own[header]).isdisjoint(wanted) for header, wanted in stamps.items())
+    try:
+        own: Mapping[str, Any] = decode(lease.options).get("stamps") or {}
+        return any(header in own and not stamps_of(own[header]).isdisjoint(wanted) for header, wanted in stamps.items())
+    except (AttributeError, TypeError):  # another program wrote no object there
+        return False
 
 
 def revoked_outcome(

@@ -21,6 +21,7 @@ from liteq.message import (
     ContinueAsNew,
     DeadLetter,
     Group,
+    Lease,
     Message,
     Park,
     Release,
@@ -36,7 +37,7 @@ from liteq.worker.loop import Consumer
 from liteq.worker.pool.base import LONG_S, MAX_WINDOW, Estimates
 from liteq.worker.pool.limits import limits_of
 from liteq.worker.pool.prefork import wire
-from liteq.worker.revoking import Remembered
+from liteq.worker.revoking import Remembered, has_stamp
 
 
 @given(values=st.lists(st.tuples(st.integers(), st.binary(max_size=200), st.none())), cut=st.integers(1, 50))
@@ -170,3 +171,24 @@ def test_a_lease_that_is_about_to_go_back_is_recalled(tmp_path):
         consumer._outcomes = [(one, Release()), (two, Release(crashed=True))]
         assert consumer.recall(lambda lease: True) == [one]
         assert consumer._outcomes == [(two, Release(crashed=True))]
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        (None, False),
+        (b'{"stamps":{"a":"b"}}', True),
+        (b'{"stamps":{"a":["x","b"]}}', True),
+        (b'{"stamps":{"a":"c"}}', False),
+        (b'{"stamps":null}', False),
+        (b'{"stamps":5}', False),
+        (b'["stamps"]', False),
+    ],
+)
+def test_a_stamp_is_found_in_whatever_a_message_has_for_options(options, found):
+    """Where that raised, a worker that knew of a revoked stamp claimed the message again and again."""
+    lease = Lease(
+        seq=1, token=2, id="id", task="t", payload=b"[[],{}]", options=options, queue="q", priority=0, due_ms=0,
+        expires_ms=None, retries=0, crashes=0, flags=0, root_id=None, parent_id=None, group_id=None, awaits=None,
+    )  # fmt: skip
+    assert has_stamp(lease, {"a": {'"b"'}}) is found
