@@ -11,10 +11,11 @@ from liteq.exceptions import RateLimited
 from liteq.utils.durations import seconds
 from liteq.utils.records import NamedTuple
 
-__all__ = ["LONGEST_S", "UNNAMED_S", "Later", "is_own_fault", "later_of"]
+__all__ = ["LEAST_S", "LONGEST_S", "UNNAMED_S", "Later", "is_own_fault", "later_of"]
 
 LATER = frozenset({429, 503, 529})  # Too Many Requests, Service Unavailable, and "overloaded" as some APIs say it
 UNNAMED_S = 10.0  # the wait where none is named: a bucket of "100 a minute" has some again
+LEAST_S = 1.0  # where that says now, or a clock is behind ours: no attempt is counted, so it would be asked without end
 LONGEST_S = 86_400.0  # then it is asked again, whatever was said
 
 
@@ -82,7 +83,8 @@ def _retry_after(headers: Any) -> Any:
 def seconds_of(value: Any, now_ms: int) -> float | None:
     """Seconds to wait from `now_ms` on: of a number, of its text, of a time, or of a date as HTTP writes it.
 
-    None for what is none of these. At least 0, at most LONGEST_S.
+    None for what is none of these. At least 0 of a number, which the program names itself, and LEAST_S of what a
+    server says; at most LONGEST_S.
     """
     if isinstance(value, bool) or value is None:
         return None
@@ -102,7 +104,9 @@ def seconds_of(value: Any, now_ms: int) -> float | None:
                 return None
     if isnan(wait_s):
         return None
-    return min(max(wait_s, 0.0), LONGEST_S)
+    if wait_s > 0:
+        return min(wait_s, LONGEST_S)
+    return 0.0 if isinstance(value, (int, float)) else LEAST_S
 
 
 def _until(moment: datetime, now_ms: int) -> float:

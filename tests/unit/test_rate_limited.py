@@ -16,7 +16,7 @@ from liteq.context import Request
 from liteq.exceptions import RateLimited
 from liteq.execution.execute import execute
 from liteq.message import DeadLetter, Limited, RetryAt
-from liteq.policy.limited import LONGEST_S, UNNAMED_S, Later, later_of
+from liteq.policy.limited import LEAST_S, LONGEST_S, UNNAMED_S, Later, later_of
 from liteq.worker.pool.prefork.wire import pack, unpack
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -50,7 +50,9 @@ def urllib_error(code, after):
         (Answer(response=response(status_code=429, headers={"Retry-After": "30"})), 30),
         (Answer(status_code=429, response=response(headers={"Retry-After": "9"})), 9),
         (Answer(status=429, headers={"Retry-After": format_datetime(NOW + timedelta(minutes=2), usegmt=True)}), 120),
-        (Answer(status=429, headers={"Retry-After": format_datetime(NOW - timedelta(minutes=2))}), 0),
+        (Answer(status=429, headers={"Retry-After": format_datetime(NOW - timedelta(minutes=2))}), LEAST_S),
+        (Answer(status=503, headers={"Retry-After": "0"}), LEAST_S),
+        (RateLimited("0"), LEAST_S),
         (Answer(status=429, headers={"Retry-After": "99999999"}), LONGEST_S),
         (Answer(status=429, headers={"Retry-After": b"3"}), 3),
     ],
