@@ -294,7 +294,14 @@ def keep_log(task: Any, request: Request) -> None:
     app: App = task.app
     given = request.options.get("log_keep")  # ms
     keep_ms = log_keep_ms(task.log_keep, f"task {task.name!r}") if given is None else given
-    if keep_ms and (found := telling(app, request)) is not None:
+    if not keep_ms:
+        return
+    try:
+        found = telling(app, request)
+    except StorageError as exc:  # the work counts, not what is kept of its log
+        logger.warning("the log of %s[%s] is not kept: %s", task.name, request.id, exc)
+        return
+    if found is not None:
         found.keep_log(keep_ms, Bounds(app.conf.task_log_lines, app.conf.task_log_bytes))
 
 

@@ -13,7 +13,7 @@ import pytest
 from liteq import Debounce, LiteQ, chain, group
 from liteq.context import LEAVING
 from liteq.exceptions import LeaseLost, PayloadTooLarge, StorageError, TaskInterrupted
-from liteq.execution import cursors
+from liteq.execution import cursors, telling
 from liteq.message import Flag, Lease
 from liteq.monitor.tasks.tasks import task as task_document
 from liteq.monitor.tasks.tasks import tasks
@@ -152,6 +152,23 @@ def test_a_log_keep_that_is_no_time_is_refused_where_it_is_said(app, keep, error
         add.apply_async((1,), log_keep=keep)
     with pytest.raises(error, match="task 'other': log_keep is"):
         app.task(name="other", log_keep=keep)(lambda: None)
+
+
+def test_a_file_that_cannot_be_opened_for_a_log_costs_the_log_and_not_the_task(app, monkeypatch, caplog):
+    """A process opens it with the first task whose log is kept."""
+
+    @app.task(log_keep="1h")
+    def add(x):
+        return x + 1
+
+    def locked(*_):
+        raise StorageError("locked")
+
+    monkeypatch.setattr(telling.Telling, "__init__", locked)
+    result = add.delay(1)
+    drain(app)
+    assert result.get(timeout=60) == 2
+    assert "is not kept: locked" in caplog.text
 
 
 @pytest.mark.parametrize(("name", "near"), [("log_kept", "log_keep"), ("tag", "tags")])
