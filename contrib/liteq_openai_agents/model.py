@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from liteq.workflow import actx
 from liteq_openai_agents.steps import Steps
 
-__all__ = ["Emit", "ModelInRun"]
+__all__ = ["Emit", "ModelInRun", "spend"]
 
 Emit = Literal["tokens", "events"] | None
 
@@ -55,7 +55,7 @@ class ModelInRun(Model):
                     answer = await self._asked(model).get_response(system_instructions, input, *args, **kwargs)
                 else:
                     answer = _answer_of(await self._streamed(model, system_instructions, input, *args, **kwargs))
-            _spend(model, answer.usage)
+            spend(model, answer.usage)
             return _kept(answer)
 
         found = await self._steps.numbered("model", "request", request, (self._name, input), self._agent)
@@ -73,7 +73,7 @@ class ModelInRun(Model):
         async def request(model: str, _input: Any) -> dict[str, Any]:
             async with _patience(self._timeout_s):
                 response = await self._streamed(model, system_instructions, input, *args, **kwargs)
-            _spend(model, _usage_of(response.usage))
+            spend(model, _usage_of(response.usage))
             return response.model_dump(mode="json", warnings=False)
 
         found = await self._steps.numbered("model", "request_stream", request, (self._name, input), self._agent)
@@ -117,7 +117,7 @@ async def _patience(timeout_s: float | None) -> AsyncIterator[None]:
 def _failure(model: str, response: Response) -> ModelBehaviorError:
     """The error of a response that failed, of which what it took is told."""
     if response.usage is not None:
-        _spend(model, _usage_of(response.usage))
+        spend(model, _usage_of(response.usage))
     error = response.error
     return ModelBehaviorError(f"the model {model!r} failed" + (f": {error.code}: {error.message}" if error else ""))
 
@@ -139,10 +139,12 @@ def _usage_of(usage: ResponseUsage | None) -> Usage:
     )
 
 
-def _spend(model: str, usage: Usage) -> None:
+def spend(model: str | None, usage: Usage) -> None:
+    """Tell the run what the answers of a model took; of one answer whose provider told nothing, that it was one."""
     details = usage.input_tokens_details
     actx.spend(
         model=model,
+        requests=usage.requests or 1,
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         cache_read=getattr(details, "cached_tokens", 0) or 0,

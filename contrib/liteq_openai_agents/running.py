@@ -22,15 +22,12 @@ from agents import (
     Runner,
     RunResult,
     Tool,
-    ToolTimeoutError,
     WebSearchTool,
 )
 from agents.guardrail import GuardrailFunctionOutput
 from agents.items import ToolApprovalItem, TResponseInputItem
 from agents.memory import Session
 from agents.models import get_default_model
-from agents.tool import default_tool_timeout_error_message
-from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from liteq.exceptions import WorkflowError
@@ -39,6 +36,7 @@ from liteq.workflow import Approval, StepOptions, actx
 from liteq_openai_agents.model import Emit, ModelInRun
 from liteq_openai_agents.session import SessionInRun
 from liteq_openai_agents.steps import Steps
+from liteq_openai_agents.tools import answer_of, called
 
 __all__ = ["run"]
 
@@ -98,12 +96,13 @@ async def _ask(steps: Steps, item: ToolApprovalItem, patience: Duration | None) 
         details: Any = json.loads(arguments)
     except ValueError:
         details = arguments
+    key = f"approval.{item.call_id}"
     return await actx.approval(
-        _title_of(str(item.tool_name), arguments, str(item.call_id)),
+        steps.asked(key) or _title_of(str(item.tool_name), arguments, str(item.call_id)),
         details={"tool": item.tool_name, "args": details, "tool_call_id": item.call_id},
         timeout=patience,
         default=False,
-        key=f"{steps.id}.approval.{item.call_id}",
+        key=f"{steps.id}.{key}",
     )
 
 
@@ -142,13 +141,24 @@ class _Inside:
         own.output_guardrails = [self.guardrail(agent, one) for one in agent.output_guardrails]
         return own
 
-    def model(self, agent: Agent[Any]) -> Model:
-        """The model of an agent, whose requests are steps."""
+    def name_of(self, agent: Agent[Any]) -> str:
+        """The name of the model that an agent asks."""
         asked = self.config.model or agent.model
         if isinstance(asked, Model):
-            name = str(getattr(asked, "model", None) or type(asked).__name__)
-        else:
-            name = asked or get_default_model()
+            return str(getattr(asked, "model", None) or type(asked).__name__)
+        return asked or get_default_model()
+
+    def inner(self, tool: FunctionTool) -> str | None:
+        """The name of the model that the agent inside a tool asks; None for no such tool, or several agents in it."""
+        agent = getattr(tool, "_agent_instance", None)
+        if agent is None or agent.handoffs or any(getattr(one, "_agent_instance", None) for one in agent.tools):
+            return None
+        return self.name_of(agent)
+
+    def model(self, agent: Agent[Any]) -> Model:
+        """The model of an agent, whose requests are steps."""
+        asked, name = self.config.model or agent.model, self.name_of(agent)
+        if not isinstance(asked, Model):
             asked = self.config.model_provider.get_model(asked)
         timeout_s = agent.model_settings.resolve(self.config.model_settings).timeout
         named = self.config.model_provider.get_model
@@ -168,10 +178,11 @@ class _Inside:
 
         async def invoke(context: Any, arguments: str) -> Any:
             async def call(name: str, arguments: str) -> Any:  # noqa: ARG001 - limits are named by it
-                return _plain(await _invoked(tool, context, arguments))
+                return await called(tool, context, arguments, self.config, self.inner(tool))
 
             key = f"tool.{context.tool_call_id}"
-            return await self.steps.keyed("tool", tool.name, key, call, (tool.name, arguments), agent.name)
+            found = await self.steps.keyed("tool", tool.name, key, call, (tool.name, arguments), agent.name)
+            return answer_of(found, tool, context)
 
         own.on_invoke_tool = invoke
         return own
@@ -212,31 +223,3 @@ class _Inside:
 def _untimed(settings: Any) -> Any:
     """Settings without the timeout, which is the step's: what went on behind one in the body would be recorded."""
     return settings if settings is None or settings.timeout is None else replace(settings, timeout=None)
-
-
-async def _invoked(tool: FunctionTool, context: Any, arguments: str) -> Any:
-    """The result of a tool, or what the SDK makes of its timeout. Raises ToolTimeoutError where the tool says so."""
-    timeout_s = tool.timeout_seconds
-    patience = asyncio.timeout(timeout_s)
-    try:
-        async with patience:
-            return await tool.on_invoke_tool(context, arguments)
-    except TimeoutError as exc:
-        if timeout_s is None or not patience.expired():
-            raise
-        error = ToolTimeoutError(tool.name, timeout_s)
-        if tool.timeout_behavior == "raise_exception":
-            raise error from exc
-        if tool.timeout_error_function is None:
-            return default_tool_timeout_error_message(tool_name=tool.name, timeout_seconds=timeout_s)
-        told = tool.timeout_error_function(context, error)
-        return await told if inspect.isawaitable(told) else told
-
-
-def _plain(value: Any) -> Any:
-    """A tool's result as the SDK takes it and history can hold it: the SDK's own outputs as dicts, others as text."""
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json", exclude_none=True)
-    if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
-    return value if value is None or isinstance(value, (str, int, float, bool, dict)) else str(value)

@@ -46,6 +46,12 @@ class Steps:
         name = f"{plain(agent or self.agent)}__{kind}.{plain(what)}"
         return await actx.step(name, fn, key=f"{self.id}.{key}", args=args, options=self.options.get(kind))
 
+    def asked(self, key: str) -> str | None:
+        """The title under which a person is asked with this key already: it stays, however titles are made now."""
+        machine = here().machine
+        row = machine.rows.get(machine.place_of_key(f"{self.id}.{key}"))
+        return None if row is None else str(row.name)
+
 
 def plain(name: str) -> str:
     """A name without what a step's may not have."""

@@ -1,0 +1,107 @@
+"""The call of a function tool inside its step: its result as plain data, and the requests of agents inside it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from agents import FunctionTool, RunConfig, ToolTimeoutError
+from agents.agent_tool_state import get_agent_tool_state_scope, peek_agent_tool_run_result
+from agents.tool import default_tool_timeout_error_message
+from agents.tool_context import ToolContext
+from agents.usage import deserialize_usage, serialize_usage
+from pydantic import BaseModel
+
+from liteq.exceptions import WorkflowError
+from liteq_openai_agents.model import spend
+
+__all__ = ["answer_of", "called"]
+
+INSIDE = "liteq_agents_inside"  # the key of a record that holds more than the tool's result
+COUNTS = ("requests", "input_tokens", "output_tokens", "total_tokens")
+DETAILS = ("input_tokens_details", "output_tokens_details")
+ENTRIES = "request_usage_entries"
+
+
+async def called(
+    tool: FunctionTool, context: ToolContext[Any], arguments: str, config: RunConfig, model: str | None
+) -> Any:
+    """The record of a call: the result, and what agents inside the tool have used, which is spent here.
+
+    config: of the run, which agents inside take over; model: the name of the one that they ask; None where it is
+    not known, or there are several.
+    """
+    shared, before = context.usage, serialize_usage(context.usage)
+    context.usage, context.run_config = deserialize_usage(before), config  # other calls of the turn run beside this one
+    try:
+        result = plain(await _invoked(tool, context, arguments))
+    finally:
+        used, context.usage = _since(before, serialize_usage(context.usage)), shared
+        if used["requests"] > 0:
+            spend(model, deserialize_usage(used))
+    asks = _questions(context)
+    return {INSIDE: {"usage": used, "asks": asks}, "result": result} if used["requests"] > 0 or asks else result
+
+
+def answer_of(record: Any, tool: FunctionTool, context: ToolContext[Any]) -> Any:
+    """The tool's result out of its record; what agents inside it have used is added to the run's.
+
+    Raises WorkflowError where a tool of theirs asks for a person.
+    """
+    if not isinstance(record, dict) or INSIDE not in record:
+        return record
+    inside = record[INSIDE]
+    context.usage.add(deserialize_usage(inside["usage"]))
+    if inside["asks"]:
+        raise WorkflowError(
+            f"{', '.join(inside['asks'])} of the agent in the tool {tool.name!r} needs an approval, and a tool is one "
+            "step, in which nobody can be asked: hand off to that agent, or let the tool itself need the approval"
+        )
+    return record["result"]
+
+
+def _since(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """The usage `now` without that of `then`, both as the SDK writes them."""
+    found = {name: now[name] - then[name] for name in COUNTS}
+    for name in DETAILS:
+        (before,), (after,) = then[name], now[name]
+        found[name] = [{part: (count or 0) - (before.get(part) or 0) for part, count in after.items()}]
+    return {**found, ENTRIES: now[ENTRIES][len(then[ENTRIES]) :]}
+
+
+def _questions(context: ToolContext[Any]) -> list[str]:
+    """The names of the tools for which a person would have to be asked in the agent inside."""
+    if context.tool_call is None:
+        return []
+    inner = peek_agent_tool_run_result(context.tool_call, scope_id=get_agent_tool_state_scope(context))
+    return [str(one.name) for one in getattr(inner, "interruptions", None) or ()]
+
+
+async def _invoked(tool: FunctionTool, context: ToolContext[Any], arguments: str) -> Any:
+    """The result of a tool, or what the SDK makes of its timeout. Raises ToolTimeoutError where the tool says so."""
+    timeout_s = tool.timeout_seconds
+    patience = asyncio.timeout(timeout_s)
+    try:
+        async with patience:
+            return await tool.on_invoke_tool(context, arguments)
+    except TimeoutError as exc:
+        if timeout_s is None or not patience.expired():
+            raise
+        error = ToolTimeoutError(tool.name, timeout_s)
+        if tool.timeout_behavior == "raise_exception":
+            raise error from exc
+        if tool.timeout_error_function is None:
+            return default_tool_timeout_error_message(tool_name=tool.name, timeout_seconds=timeout_s)
+        told = tool.timeout_error_function(context, error)
+        return await told if inspect.isawaitable(told) else told
+
+
+def plain(value: Any) -> Any:
+    """A tool's result as the SDK takes it and history can hold it: the SDK's own outputs as dicts, others as text."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_none=True)
+    if isinstance(value, (list, tuple)):
+        return [plain(one) for one in value]
+    return value if value is None or isinstance(value, (str, int, float, bool, dict)) else str(value)
