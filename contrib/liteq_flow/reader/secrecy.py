@@ -11,7 +11,7 @@ from liteq_flow.reader.parts import Tell
 from liteq_flow.reader.yaml_places import Path
 from liteq_flow.values import references
 
-__all__ = ["check_secrets", "variables_of"]
+__all__ = ["check_secrets", "compared", "recorded", "variables_of"]
 
 OF_JOBS: Final = frozenset(
     {"http.request", "file.read", "file.write", "template.render", "mail.send", "exec", "log.write", "wait.file"}
@@ -31,9 +31,9 @@ def check_secrets(flow: Flow, tell: Tell) -> None:
     of = {name: secret for secret in flow.secrets for name in variables_of(secret)}
     if not of:
         return
-    places = list(_compared(flow.preconditions, ("preconditions",)))
+    places = list(compared(flow.preconditions, ("preconditions",)))
     for step, path in steps_of(flow):
-        places += _recorded(step, path)
+        places += recorded(step, path)
     for path, value in places:
         for one in references(value):
             if one.root in {"env", "variable"} and one.path[0] in of:
@@ -42,9 +42,9 @@ def check_secrets(flow: Flow, tell: Tell) -> None:
                            f"command use ${name}")  # fmt: skip
 
 
-def _recorded(step: Step, path: Path) -> Iterator[tuple[Path, Any]]:
+def recorded(step: Step, path: Path) -> Iterator[tuple[Path, Any]]:
     """The texts of a step that the run fills in, with their places."""
-    yield from _compared(step.preconditions, (*path, "preconditions"))
+    yield from compared(step.preconditions, (*path, "preconditions"))
     if step.repeat is not None and step.repeat.expected is not None:
         yield (*path, "repeat_policy", "condition"), [step.repeat.condition, step.repeat.expected]
     for one in step.captured:
@@ -57,6 +57,7 @@ def _recorded(step: Step, path: Path) -> Iterator[tuple[Path, Any]]:
     if step.approval is not None:
         yield (*path, "approval", "prompt"), step.approval.prompt
     yield (*path, "limits"), step.limits
+    yield (*path, "retry_policy"), [step.retry.limit, step.retry.interval_s]
     match step.do:
         case Event(name=name):
             yield (*path, "event"), name
@@ -67,12 +68,13 @@ def _recorded(step: Step, path: Path) -> Iterator[tuple[Path, Any]]:
         case Ours(arguments=arguments):
             yield (*path, "with"), arguments
         case Action(name=name, arguments=arguments) if name not in OF_JOBS:
-            yield (*path, "with"), arguments
+            yield (*path, "with"), [arguments, list(arguments.get("routes") or ())]
         case _:
             pass
 
 
-def _compared(conditions: tuple[Condition, ...], path: Path) -> Iterator[tuple[Path, Any]]:
+def compared(conditions: tuple[Condition, ...], path: Path) -> Iterator[tuple[Path, Any]]:
+    """The texts of conditions that are no commands, with their places."""
     for index, one in enumerate(conditions):
         if one.expected is not None:
             yield (*path, index), [one.condition, one.expected]

@@ -16,8 +16,10 @@ from liteq_flow.errors import FlowRefused
 from liteq_flow.installing import WORKFLOW
 from liteq_flow.model import Flow
 from liteq_flow.reader.params import checked
+from liteq_flow.reader.secrecy import compared
 from liteq_flow.running.gates import met
 from liteq_flow.running.names import Names
+from liteq_flow.running.observing import observed
 from liteq_flow.running.plan import Node, Plan
 from liteq_flow.running.run import FlowFailed, FlowRun, StepFailed
 from liteq_flow.running.subflows import outputs_of
@@ -111,7 +113,9 @@ async def document_of(
 async def _go(plan: Plan) -> None:
     """Run a document: init, the steps, and the handlers of its end. A gate that is shut has all steps skipped."""
     gate = Node(replace(EMPTY, id="preconditions"), f"{plan.path}(preconditions)")
-    if not await met(plan, gate, plan.names, plan.names.flow.preconditions):
+    gates = plan.names.flow.preconditions
+    names = await observed(plan.names, gate.path, (text for _, text in compared(gates, ())))
+    if not await met(plan, gate, names, gates):
         for node in plan.nodes.values():
             node.status = "skipped"
             await plan.tell(node)

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from liteq_flow.jobs.environment import Environment, env_mark, is_mark, plain, read_dotenv
+from liteq_flow.jobs.environment import Environment, env_mark, is_mark, plain
 from liteq_flow.model import Flow, Step
-from liteq_flow.reader.secrecy import variables_of
 from liteq_flow.shells.shell import Script
 from liteq_flow.values import ABSENT, Reference, Scope, resolve, text_of
 
-__all__ = ["Names"]
+__all__ = ["ARTIFACTS", "Names", "Seen"]
 
 Json = Any
 ARTIFACTS = ("paths", "artifacts_dir")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Variables of the worker, and of the flow's `.env` files, as they were when a step began."""
+
+    worker: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -35,6 +41,7 @@ class Names:
     foreach: Mapping[str, Json] = field(default_factory=dict)
     item: Json = ABSENT
     step: Step | None = None
+    seen: Seen = Seen()
 
     def inner(self, foreach: Mapping[str, Json]) -> Names:
         """Those of an item of a foreach, over these."""
@@ -53,7 +60,7 @@ class Names:
         )
 
     def value(self, document: Json) -> Json:
-        """`document` with its references found here and now. Raises UnknownReference."""
+        """`document` with its references found. Raises UnknownReference."""
         return resolve(document, self._scope(self._environment().values))
 
     def text(self, document: Json) -> str:
@@ -61,16 +68,14 @@ class Names:
         return text_of(self.value(document))
 
     def _environment(self) -> Environment:
-        """The environment as this process sees it, for what the run itself works out; without secrets: it is kept."""
-        secret = {name for one in self.flow.secrets for name in variables_of(one)}
-        env = Environment({name: value for name, value in os.environ.items() if name not in secret})
-        env.add(self._pairs(self.flow.env))
-        for name in self.flow.dotenv:
-            env.values |= read_dotenv(self.folder / env.expand(name))
+        """The environment for what the run itself works out: of the worker what was looked at (observing.py)."""
+        env = Environment(self.seen.worker)
+        env.add(self.pairs(self.flow.env))
+        env.values |= self.seen.files
         env.add((name, plain(text_of(value))) for name, value in self.params.items())
         env.add((name, plain(value)) for name, value in self.variables.items())
         if self.step is not None:
-            env.add(self._pairs(self.step.env))
+            env.add(self.pairs(self.step.env))
         return env
 
     # -- for a job ---------------------------------------------------------------------------------------------------
@@ -89,7 +94,8 @@ class Names:
 
         return resolve(document, found)
 
-    def _pairs(self, pairs: tuple[tuple[str, str], ...]) -> list[list[str]]:
+    def pairs(self, pairs: tuple[tuple[str, str], ...]) -> list[list[str]]:
+        """Variables with their templates, in their order."""
         return [[name, text_of(self.template(value))] for name, value in pairs]
 
     def job(self) -> dict[str, Json]:
@@ -107,12 +113,12 @@ class Names:
             "run_id": run["id"],
             "folder": str(self.folder),
             "context": [[name, plain(value)] for name, value in context.items()],
-            "env": self._pairs(flow.env),
+            "env": self.pairs(flow.env),
             "dotenv": [self.template(name) for name in flow.dotenv],
             "params": [[name, plain(text_of(value))] for name, value in self.params.items()],
             "secrets": {one.name: one.source for one in flow.secrets},
             "outputs": [[name, plain(value)] for name, value in self.variables.items()],
-            "own_env": self._pairs(step.env) if step else [],
+            "own_env": self.pairs(step.env) if step else [],
             "dirs": [text_of(self.template(one)) for one in dirs if one is not None],
         }
 

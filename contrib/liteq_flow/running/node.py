@@ -7,10 +7,12 @@ from typing import Any
 
 from liteq.workflow import actx
 from liteq_flow.model import Repeat, Run
+from liteq_flow.reader.secrecy import recorded
 from liteq_flow.running.doing import Made, do_step
 from liteq_flow.running.gates import holds, met
 from liteq_flow.running.leaving import keep
 from liteq_flow.running.names import Names
+from liteq_flow.running.observing import observed
 from liteq_flow.running.people import approve_step
 from liteq_flow.running.plan import Node, Plan
 from liteq_flow.running.run import UNEXPECTED, StepFailed, Undo
@@ -22,6 +24,7 @@ async def run_node(plan: Plan, node: Node) -> None:
     """Run a step to its end, and tell it. Nothing is raised for a failure."""
     step, names = node.step, plan.names_of(node)
     try:
+        names = await observed(names, node.path, (text for _, text in recorded(step, ())))
         if not await met(plan, node, names, step.preconditions):
             node.status = "skipped"
             node.continued = step.continue_on.skipped

@@ -94,6 +94,47 @@ def test_a_file_that_changes_under_a_waiting_run_changes_nothing_there(flows: Fl
     assert (statuses(document), document["outputs"]) == ({"ask": "succeeded", "tell": "succeeded"}, {"TOLD": "old"})
 
 
+def test_a_run_keeps_the_variables_of_the_worker_that_it_has_worked_with(flows: Flows, monkeypatch: pytest.MonkeyPatch):
+    """It goes on in a worker with others, behind a change of the `.env` file, and comes to the same values."""
+    monkeypatch.setenv("STAGE", "one")
+    worker = flows.worker()
+    file = flows.write("""
+        dotenv: ["${env.STAGE}.env"]
+        env: {PLACE: "$STAGE/$CITY", CITY: nowhere}
+        preconditions: [{condition: "$STAGE", expected: one}]
+        steps:
+          - id: kept
+            preconditions: [{condition: "${env.CITY}", expected: Rome}]
+            action: state.set
+            with: {key: place, value: "$PLACE in $CITY"}
+          - id: ask
+            depends: kept
+            action: human.task
+            with: {prompt: "Go on in $CITY?"}
+          - id: after
+            depends: ask
+            output: {place: "$PLACE in $CITY", kept: "${kept.outputs.value}"}
+          - id: tell
+            depends: after
+            action: outputs.write
+            with: {values: {now: "${after.outputs.place}", then: "${after.outputs.kept}"}}
+        """)
+    (file.parent / "one.env").write_text("CITY=Rome\n")
+    run_id = flows.start(file)
+    assert [one["prompt"] for one in flows.rest(run_id)["waiting"]] == ["Go on in Rome?"]
+
+    flows.kill_worker(worker)
+    monkeypatch.setenv("STAGE", "two")
+    (file.parent / "one.env").write_text("CITY=Oslo\n")
+    (file.parent / "two.env").write_text("CITY=Bern\n")
+    flows.worker()
+    flows.app.Run(run_id).approve("ask", by="ann")
+    document = flows.rest(run_id)
+
+    assert document["status"] == "succeeded", document["error"]
+    assert document["outputs"] == {"now": "two/$CITY in Bern", "then": "one/$CITY in Rome"}
+
+
 def test_a_step_ends_at_its_timeout_with_all_that_it_has_started(flows: Flows):
     flows.worker()
     document = flows.run("""
