@@ -124,8 +124,9 @@ def run_command(
         start_new_session=True,
     )  # fmt: skip
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    guard, command = Guard(process.pid), Command(process, deadline, take)
+    command, guard = Command(process, deadline, take), None
     try:
+        guard = Guard(process.pid)
         why = command.until_end(cancelled)
         if why:
             command.stop()
@@ -136,6 +137,7 @@ def run_command(
         raise
     finally:
         command.close()
-        guard.release(command.left_s())
+        if guard is not None:
+            guard.release(command.left_s())
     code = process.returncode
     return Ended(128 - code if code < 0 else code, timed_out=why == "timeout", cancelled=why == "cancel")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from liteq_flow.jobs import process
 
 from .running import Flows, statuses
 
@@ -54,6 +57,27 @@ def test_what_a_killed_worker_ran_ends_with_it(flows: Flows):
     flows.kill_worker(worker)
 
     flows.until(lambda: not any(_lives(one) for one in numbers))
+
+
+def test_a_command_that_cannot_be_guarded_does_not_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its job has failed, and is tried again."""
+
+    def no_process(_group: int) -> None:
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    monkeypatch.setattr(process, "Guard", no_process)
+    begun: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+    monkeypatch.setattr(process.subprocess, "Popen", lambda *a, **k: begun.append(popen(*a, **k)) or begun[-1])
+    with pytest.raises(BlockingIOError):
+        process.run_command(
+            ["sleep", "600"], env={**os.environ}, cwd=str(tmp_path), timeout_s=None, take=lambda *_: None,
+            cancelled=lambda: False,
+        )  # fmt: skip
+    ends = [one.poll() for one in begun]
+    for one in begun:
+        one.kill()
+    assert ends == [-signal.SIGKILL]
 
 
 def _is_guarded(group: int) -> bool:
