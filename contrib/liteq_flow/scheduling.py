@@ -23,7 +23,7 @@ from liteq_flow.model import Flow, Problem
 from liteq_flow.reader.params import checked
 from liteq_flow.snapshot import Snapshot
 
-__all__ = ["add", "can_be", "listed", "remove"]
+__all__ = ["add", "can_be", "foreign", "listed", "remove"]
 
 # While a run is unfinished, a time is passed over, waits, or the last one that waits counts.
 OVERLAP = {"skip": "skip", "all": "queue", "latest": "queue"}
@@ -42,6 +42,17 @@ def can_be(snapshot: Snapshot, shown: str) -> None:
         raise FlowRefused([Problem(shown, flow.line, "params", f"a schedule gives none: {what}")]) from None
 
 
+def foreign(app: App, snapshot: Snapshot) -> str | None:
+    """An entry of beat that is no flow's, and whose name `add` would take; None where there is none."""
+    names = _entries(snapshot.whole.flow)
+    return next((one.name for one in app.storage.schedules.all() if one.name in names and not _signature(one)), None)
+
+
+def _entries(flow: Flow) -> list[str]:
+    """The names of a flow's entries: one for each line of its schedule."""
+    return [flow.name, *(f"{flow.name}#{number}" for number in range(2, len(flow.schedule) + 1))]
+
+
 def add(app: App, snapshot: Snapshot) -> str:
     """Have beat start the flow by its lines of `schedule`, as the file is now; its name.
 
@@ -50,7 +61,7 @@ def add(app: App, snapshot: Snapshot) -> str:
     flow = snapshot.whole.flow
     params = checked(flow, {})
     install(app)
-    names = [flow.name, *(f"{flow.name}#{number}" for number in range(2, len(flow.schedule) + 1))]
+    names = _entries(flow)
     for record in _of(app, flow.name):
         if record.name not in names:
             app.storage.schedules.delete(record.name)

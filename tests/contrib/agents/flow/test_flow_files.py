@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -11,7 +12,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from click.testing import CliRunner
 
+from liteq import LiteQ
 from liteq.cli import main
+from liteq.serialization import decode
 from liteq_flow.reader import words
 
 NIGHTLY = """# what runs at night
@@ -169,6 +172,14 @@ def test_what_cannot_run_by_itself_is_not_scheduled(flow, tmp_path):
     assert not (tmp_path / "q.db").exists()
     flow("schedule", code=2)
     flow("schedule", "nightly.yaml", "--list", code=2)
+
+
+def test_an_entry_of_another_kind_is_not_replaced_by_a_flow(flow, tmp_path):
+    with closing(LiteQ("shop", broker=f"sqlite:///{tmp_path}/q.db")) as app:
+        app.schedules.add("nightly", 60, "shop.clean")
+        told = flow("schedule", "nightly.yaml", code=2).stderr
+        assert "'nightly' is an entry of beat that is no flow" in told
+        assert [decode(one.signature)["task"] for one in app.schedules.all()] == ["shop.clean"]
 
 
 def test_two_files_of_one_name_are_not_scheduled_together(flow, tmp_path):
