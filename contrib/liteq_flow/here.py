@@ -59,6 +59,8 @@ def _queues(step: Step) -> Iterator[str]:
     if isinstance(step.do, Foreach):
         for inner in step.do.steps:
             yield from _queues(inner)
+    if step.compensate is not None:
+        yield from _queues(step.compensate)
 
 
 def strangers(app: App, queues: Sequence[str]) -> str | None:

@@ -66,7 +66,7 @@ def _check_step(step: Step, known: _Known, path: Path, tell: Tell) -> None:
     itself = _Known(known.flow, {**known.steps, step.id: step}, known.elsewhere, known.item, known.each, known.handler)
     _work(step, known, path, tell)
     texts = {
-        "env": dict(step.env), "working_dir": step.working_dir, "limits": step.limits, "queue": step.queue,
+        "env": dict(step.env), "working_dir": step.working_dir, "limits": step.limits,
         "retry_policy": [step.retry.limit, step.retry.interval_s],
     }  # fmt: skip
     for word, value in texts.items():

@@ -41,8 +41,8 @@ def _inside(step: Step, path: Path) -> Iterator[tuple[Step, Path]]:
 def check_outright(flow: Flow, tell: Tell) -> None:
     """Tell of names, spans, addresses and moments that a run would only fail by."""
 
-    def check(path: Path, of: Callable[[Any], object], value: Any) -> None:
-        if value is None or (isinstance(value, str) and "$" in value):
+    def check(path: Path, of: Callable[[Any], object], value: Any, *, plain: bool = False) -> None:
+        if value is None or (not plain and isinstance(value, str) and "$" in value):
             return
         try:
             of(value)
@@ -54,9 +54,9 @@ def check_outright(flow: Flow, tell: Tell) -> None:
         check(("labels",), lambda one: checked_name(one, "a label"), label)
     if len(flow.labels) >= MOST_TAGS:
         tell(("labels",), f"a flow has up to {MOST_TAGS - 1} labels, not {len(flow.labels):,}")
-    check(("queue",), _queue, flow.queue)
+    check(("queue",), _queue, flow.queue, plain=True)
     for step, path in steps_of(flow):
-        check((*path, "queue"), _queue, step.queue)
+        check((*path, "queue"), _queue, step.queue, plain=True)
         check((*path, "priority"), checked_priority, step.priority)
         if not isinstance(step.memo, bool):
             check((*path, "memo"), lambda memo: to_span_ms(memo, "a memo"), step.memo)
@@ -70,6 +70,8 @@ def check_outright(flow: Flow, tell: Tell) -> None:
 
 
 def _queue(name: str) -> None:
+    if "$" in name:
+        raise ValueError(f"a queue's name is written out, so that workers can be given it: no `$`, as in {name!r:.80}")
     checked_name(name + QUEUES, "a queue's name")
     if name.endswith(QUEUES):
         raise ValueError(f"leave {QUEUES!r} out: the jobs of a flow have it added to the name of their queue")

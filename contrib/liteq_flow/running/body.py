@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,14 @@ from liteq_flow.running.gates import met
 from liteq_flow.running.names import Names
 from liteq_flow.running.observing import observed
 from liteq_flow.running.plan import Node, Plan
-from liteq_flow.running.run import FlowFailed, FlowRun, StepFailed
+from liteq_flow.running.run import UNEXPECTED, FlowFailed, FlowRun, StepFailed
 from liteq_flow.running.subflows import outputs_of
 from liteq_flow.snapshot import Snapshot
 
-__all__ = ["document_of", "run_flow"]
+__all__ = ["document_of", "earlier", "run_flow"]
 
 FINISHED = frozenset({"succeeded", "failed", "cancelled"})
-LOOKED_AT = 1_000  # of a flow's runs, the newest ones
+LOOKED_AT = 1_000  # of a flow's runs, those that were started last before one
 LONGEST_PAUSE_S = 15.0
 ENDS = {"success": "succeeded", "failure": "failed", "abort": "aborted"}
 
@@ -61,16 +62,16 @@ async def run_flow(app: App, snapshot: dict[str, Any], name: str, params: dict[s
 
 async def _turn(run: FlowRun, flow: Flow, most: int) -> None:
     """Wait until so few runs of the flow that were started before have not ended."""
-
-    def earlier(tag: str) -> int:
-        found = run.app.storage.runs.list(name=WORKFLOW, tags=(tag,), limit=LOOKED_AT)
-        own = next((one.number for one in found if one.id == run.id), 0)
-        return sum(one.number < own and one.status not in FINISHED for one in found)
-
     pause_s = 0.5
-    while await actx.step("liteq.flow.turn", earlier, args=(f"flow:{flow.name}",)) >= most:
+    while await actx.step("liteq.flow.turn", partial(earlier, run.app, run.id), args=(f"flow:{flow.name}",)) >= most:
         await actx.sleep(pause_s)
         pause_s = min(pause_s * 1.5, LONGEST_PAUSE_S)
+
+
+def earlier(app: App, run_id: str, tag: str) -> int:
+    """How many runs of a flow that were started before this one have not ended."""
+    before = app.storage.runs.list(name=WORKFLOW, tags=(tag,), after=run_id, limit=LOOKED_AT)
+    return sum(one.status not in FINISHED for one in before)
 
 
 def _plan_of(
@@ -113,25 +114,41 @@ async def document_of(
 async def _go(plan: Plan) -> None:
     """Run a document: init, the steps, and the handlers of its end. A gate that is shut has all steps skipped."""
     gate = Node(replace(EMPTY, id="preconditions"), f"{plan.path}(preconditions)")
-    gates = plan.names.flow.preconditions
-    names = await observed(plan.names, gate.path, (text for _, text in compared(gates, ())))
-    if not await met(plan, gate, names, gates):
-        for node in plan.nodes.values():
-            node.status = "skipped"
-            await plan.tell(node)
+    try:
+        is_open = await _is_open(plan, gate)
+    except UNEXPECTED as exc:
+        gate.status, gate.error = "failed", str(exc)
+        await _end_before(plan, gate, "upstream_failed")
+        await _handlers(plan, "failure")
+        return
+    if not is_open:
+        await _end_before(plan, None, "skipped")
         await _handlers(plan, "abort")
         return
     init = await _handler(plan, "init")
     if init is not None and init.status == "failed":
-        for node in plan.nodes.values():
-            node.status = "upstream_failed"
-            await plan.tell(node)
-        plan.nodes["\0init"] = init
+        await _end_before(plan, init, "upstream_failed")
     else:
         await plan.go()
     if plan.failed:
         await _undo(plan.run, plan)
     await _handlers(plan, "failure" if plan.failed else "success")
+
+
+async def _is_open(plan: Plan, gate: Node) -> bool:
+    """Whether the preconditions of a document are met. Raises what `holds` raises."""
+    gates = plan.names.flow.preconditions
+    names = await observed(plan.names, gate.path, (text for _, text in compared(gates, ())))
+    return await met(plan, gate, names, gates)
+
+
+async def _end_before(plan: Plan, failed: Node | None, status: str) -> None:
+    """End all steps of a document with `status` before they begin; `failed`: what has failed in their place."""
+    for node in plan.nodes.values():
+        node.status = status
+        await plan.tell(node)
+    if failed is not None:
+        plan.nodes[f"\0{failed.step.id}"] = failed
 
 
 async def _handlers(plan: Plan, end: str) -> None:

@@ -137,13 +137,13 @@ async def _outputs(_plan: Plan, node: Node, names: Names, do: Action, _key: str)
 
 async def _route(_plan: Plan, node: Node, names: Names, do: Action, _key: str) -> Made:
     """`router.route`: the first pattern that fits says which steps run; the others that it names are skipped."""
-    import re
+    from liteq_flow.running.gates import fits
 
     value = names.text(do.arguments["value"])
     routes: Mapping[str, Any] = do.arguments["routes"]
     for pattern, targets in routes.items():
         wanted = pattern if pattern.startswith("re:") else names.text(pattern)
-        if wanted == value or (wanted.startswith("re:") and re.search(wanted.removeprefix("re:"), value)):
+        if wanted == value or fits(wanted, value):
             node.chosen = frozenset([targets] if isinstance(targets, str) else targets)
             break
     return Made(variable=value, stdout=value, outputs={"value": value, "chosen": sorted(node.chosen)})

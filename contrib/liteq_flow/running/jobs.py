@@ -17,9 +17,10 @@ from liteq_flow.running.run import StepFailed
 from liteq_flow.shells.shell import interpreter_of
 from liteq_flow.values import text_of
 
-__all__ = ["call_job", "key_of", "left_s", "run_job"]
+__all__ = ["OVER", "call_job", "has_time", "key_of", "left_s", "run_job"]
 
 LONGEST_KEY = 200
+OVER = "the timeout of the step that runs it is over"
 
 
 async def run_job(
@@ -133,5 +134,10 @@ def left_s(plan: Plan, node: Node) -> float | None:
         return timeout_s
     left = (plan.deadline_ms - node.now_ms()) / 1000
     if left <= 0:
-        raise StepFailed("the timeout of the step that runs it is over", result={"timed_out": True})
+        raise StepFailed(OVER, result={"timed_out": True})
     return left if timeout_s is None else min(left, timeout_s)
+
+
+def has_time(plan: Plan, node: Node, pause_s: float) -> bool:
+    """Whether another attempt could begin after a pause, before the timeout of the step that runs it is over."""
+    return plan.deadline_ms is None or node.now_ms() + pause_s * 1000 < plan.deadline_ms

@@ -10,6 +10,7 @@ from liteq_flow.model import Repeat, Run
 from liteq_flow.reader.secrecy import recorded
 from liteq_flow.running.doing import Made, do_step
 from liteq_flow.running.gates import holds, met
+from liteq_flow.running.jobs import OVER, has_time
 from liteq_flow.running.leaving import keep
 from liteq_flow.running.names import Names
 from liteq_flow.running.observing import observed
@@ -98,6 +99,8 @@ async def _repeated(plan: Plan, node: Node, names: Names) -> Made:
         over = policy.limit is not None and n >= policy.limit
         if over or not await _again(plan, node, names, policy, made, failure):
             break
+        if not has_time(plan, node, pause_s):
+            raise failure or StepFailed(OVER, made.exit_code, result={"timed_out": True})
         if pause_s:
             await actx.sleep(pause_s)
             pause_s = _next(pause_s, policy.backoff, policy.max_interval_s)
@@ -135,6 +138,8 @@ async def _tried(plan: Plan, node: Node, names: Names) -> Made:
             return await do_step(plan, node, names)
         except StepFailed as exc:
             if n > limit or (retry.exit_codes and exc.exit_code not in retry.exit_codes) or exc.result.get("cancelled"):
+                raise
+            if not has_time(plan, node, pause_s):
                 raise
         if pause_s:
             await actx.sleep(pause_s)

@@ -44,6 +44,9 @@ BROKEN = {
         "steps:\n  - action: http.reqest\n    with: {method: GET, url: http://x}\n",
         2, "steps[0].action", "did you mean 'http.request'?",
     ),
+    "a queue that is no name": (
+        "params: {q: mail}\nsteps:\n  - run: x\n    queue: ${params.q}\n", 4, "steps[0].queue", "written out",
+    ),
     "two things in one step": ("steps:\n  - run: x\n    action: noop\n", 2, "steps[0]", "one thing: `run` or `action`"),
     "a container": (
         "container: {image: alpine}\nsteps:\n  - run: x\n", 1, "container", "use `task:`",

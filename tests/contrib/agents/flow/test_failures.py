@@ -1,0 +1,89 @@
+"""Flows that fail by a value, by their own gate, or by the time of the step around them."""
+
+from __future__ import annotations
+
+import pytest
+
+from liteq_flow.here import queues_of
+from liteq_flow.running import body
+
+from .running import Flows, statuses
+
+pytestmark = pytest.mark.timeout(240)  # processes that are started on a loaded machine
+
+
+def test_a_value_that_is_no_pattern_fails_its_step_alone(shared: Flows):
+    document = shared.run(
+        """
+        params: {wanted: "re:("}
+        steps:
+          - id: gate
+            preconditions: [{condition: x, expected: "${params.wanted}"}]
+            run: echo never
+          - {id: route, action: router.route, with: {value: x, routes: {"${params.wanted}": [chosen]}}}
+          - {id: chosen, run: echo never}
+          - {id: beside, run: echo beside}
+        handler_on: {failure: {run: echo failed}}
+        """,
+        "pattern",
+    )
+    assert statuses(document) == {
+        "gate": "failed", "route": "failed", "chosen": "upstream_failed", "beside": "succeeded",
+        "handler_on.failure": "succeeded",
+    }  # fmt: skip
+    assert "'re:(' is no pattern" in document["error"]
+
+
+def test_a_gate_that_cannot_be_tested_fails_the_flow_with_its_handlers(shared: Flows):
+    document = shared.run(
+        """
+        preconditions: [{condition: "${env.NOBODY_SETS_THIS}", expected: "1"}]
+        steps: [{id: work, run: echo never}]
+        handler_on: {failure: {run: echo failed}, exit: {run: echo over}}
+        """,
+        "gated",
+    )
+    assert document["status"] == "failed"
+    assert statuses(document) == {
+        "work": "upstream_failed", "handler_on.failure": "succeeded", "handler_on.exit": "succeeded",
+    }  # fmt: skip
+    assert "NOBODY_SETS_THIS" in document["error"]
+
+
+def test_no_attempt_is_waited_for_that_would_begin_behind_the_timeout_around_it(shared: Flows):
+    """Neither the next try of a step nor its next turn: both would go on long after, or for ever."""
+    document = shared.run(
+        """
+        steps:
+          - {id: tries, action: dag.run, timeout_sec: 5, with: {dag: again}}
+          - {id: turns, action: dag.run, timeout_sec: 5, with: {dag: on}}
+        ---
+        name: again
+        steps: [{id: fails, run: exit 3, retry_policy: {limit: 3, interval_sec: 600}}]
+        ---
+        name: on
+        steps:
+          - id: looks
+            run: echo not yet
+            output: FOUND
+            repeat_policy: {repeat: until, condition: "$FOUND", expected: there, interval_sec: 600}
+        """,
+        "late",
+    )
+    found = {step["id"]: (step["status"], step["attempts"], step["exit_code"]) for step in document["steps"]}
+    assert found["tries/fails"] == ("failed", 1, 3)
+    assert found["turns/looks"] == ("failed", 1, 0)
+    assert "the timeout of the step that runs it is over" in document["error"]
+
+
+def test_here_takes_the_queue_of_what_undoes_a_step(flows: Flows):
+    file = flows.write("steps: [{id: pay, run: echo, compensate: {run: echo back, queue: undoing}}]")
+    assert "undoing" in queues_of(flows.app, flows.start(file))
+
+
+def test_a_run_looks_at_those_that_were_started_before_it(flows: Flows, monkeypatch: pytest.MonkeyPatch):
+    """However many have been started since."""
+    file = flows.write("max_active_runs: 1\nsteps: [{id: one, run: echo}]")
+    runs = [flows.start(file) for _ in range(5)]
+    monkeypatch.setattr(body, "LOOKED_AT", 2)
+    assert [body.earlier(flows.app, one, "flow:flow") for one in runs] == [0, 1, 2, 2, 2]
