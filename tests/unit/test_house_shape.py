@@ -20,7 +20,7 @@ FEWER = {"liteq": 9, "liteq/worker": 12, "liteq/storage": 10}
 MORE = {
     "contrib/liteq_dashboard/pages": 22,
     "contrib/liteq_django": 28,
-    "contrib/liteq_flow/running": 17,
+    "contrib/liteq_flow/running": 18,
     "contrib/liteq_kombu": 18,
     "contrib/liteq_mcp": 24,
     "contrib/liteq_postgres": 21,
