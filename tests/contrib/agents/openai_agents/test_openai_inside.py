@@ -90,7 +90,7 @@ def test_the_model_of_a_run_is_that_of_agents_inside_too(app, worker):
 
 
 def test_an_agent_inside_a_tool_that_would_ask_a_person_fails_the_run(app, worker):
-    """Whoever had approved it would have approved nothing: the call's answer was recorded before."""
+    """An approval of it would do nothing: the call's answer was recorded before."""
 
     @function_tool(needs_approval=True)
     async def pay() -> str:
