@@ -10,6 +10,7 @@ import uuid
 from base64 import urlsafe_b64encode
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,6 +33,10 @@ ATOMS = frozenset(
         dt.timedelta,
     }
 )  # fmt: skip
+
+
+SAID_AS_EQUAL = frozenset({float, complex, decimal.Decimal, dt.datetime, dt.time})  # -0.0, 1.00, another zone
+HEAP = 1 << 9  # the flag of a class that was made by a class statement
 
 
 class Before(NamedTuple):
@@ -76,18 +81,28 @@ def _walk(value: Any, leaves: list[Any], depth: int) -> bool:
         leaves.append(len(value))
         return all(_walk(one, leaves, depth + 1) for one in value)
     inside = getattr(value, "__dict__", None)
-    if inside is None or (hasattr(kind, "__slots__") and not hasattr(kind, "model_fields")):
+    if inside is None or _holds_more(kind) or (hasattr(kind, "__slots__") and not hasattr(kind, "model_fields")):
         return False
     return _walk(inside, leaves, depth + 1) and _walk(getattr(value, "__pydantic_extra__", None), leaves, depth + 1)
+
+
+@lru_cache(maxsize=1024)
+def _holds_more(kind: type) -> bool:
+    """Whether objects of a class have content that is no attribute: of a subclass of dict, str and the like."""
+    return any(not base.__flags__ & HEAP for base in kind.__mro__[:-1])
 
 
 def same(print_: Sequence[Any] | None, other: Sequence[Any] | None) -> bool:
     """Whether two prints are of the same content."""
     if print_ is None or other is None or len(print_) != len(other):
         return False
-    return all(
-        a is b or (type(a) is type(b) and type(a) in ATOMS and a == b) for a, b in zip(print_, other, strict=True)
-    )
+    return all(a is b or (type(a) is type(b) and _is_same(a, b)) for a, b in zip(print_, other, strict=True))
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether two leaves of one type are the same."""
+    kind = type(one)
+    return kind in ATOMS and one == other and (kind not in SAID_AS_EQUAL or repr(one) == repr(other))
 
 
 class Known:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections import Counter
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
@@ -24,6 +27,36 @@ NO_ROWS = {"checkpoints": 0, "writes": 0, "values": 0, "blobs": 0}
 
 def on_disk(path: Path) -> int:
     return sum(one.stat().st_size for one in path.parent.glob(f"{path.name}*"))
+
+
+class Markup(str):  # noqa: SLOT000 - these have no slots
+    """A text as other libraries have it."""
+
+
+class Items(TypedDict):
+    items: list[Any]
+
+
+ALIKE = [
+    (Counter(a=1), Counter(a=2)),
+    ({"x": Markup("a")}, {"x": Markup("b")}),
+    ({"x": Decimal("1.0")}, {"x": Decimal("1.00")}),
+    ({"x": datetime(2026, 1, 1, 12, tzinfo=UTC)}, {"x": datetime(2026, 1, 1, 13, tzinfo=timezone(timedelta(hours=1)))}),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), ALIKE)
+def test_an_element_that_looks_as_the_one_before_is_stored_as_it_is(tmp_path: Path, one: Any, other: Any) -> None:
+    """Its content is no attribute of it, or is equal and not the same."""
+    builder = StateGraph(Items)
+    builder.add_node("one", lambda state: {"items": [one]})
+    builder.add_node("other", lambda state: {"items": [other]})
+    builder.add_edge(START, "one")
+    builder.add_edge("one", "other")
+    with LiteQSaver(f"sqlite:///{tmp_path}/g.db") as saver:
+        builder.compile(checkpointer=saver).invoke({"items": []}, at("t"))
+        (found,) = saver.get_tuple(at("t")).checkpoint["channel_values"]["items"]
+        assert repr(found) == repr(StrictSerializer().loads_typed(StrictSerializer().dumps_typed(other)))
 
 
 @pytest.mark.timeout(300)
