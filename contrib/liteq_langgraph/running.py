@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
 import orjson
+from langgraph.constants import START
 from langgraph.types import Command, Interrupt, StateSnapshot
 
 from liteq.exceptions import StorageError, WorkflowError
@@ -64,7 +65,7 @@ async def arun(graph: Any, input: Any, *, thread: str | None = None, config: Map
         call.answered(told, asks, await asyncio.gather(*[ask.awaited() for ask in asks]))
 
 
-Told = dict[str, Any]  # what history holds of a step: thread, checkpoint, next, waits
+Told = dict[str, Any]  # what history holds of a step: thread, checkpoint, at (it and those of subgraphs), next, waits
 
 
 class Answers:
@@ -72,6 +73,7 @@ class Answers:
 
     def __init__(self, told: Told, by_id: Mapping[str, Any]) -> None:
         self.checkpoint: str = told["checkpoint"]
+        self.passed = set(told.get("at") or [self.checkpoint])
         self.by_id = by_id
 
 
@@ -213,7 +215,20 @@ class Call:
         by_id = {} if given is None else {id_: value for id_, value in given.by_id.items() if id_ in open_}
         if by_id:  # an answer that a killed step has given is no more asked for
             return Command(resume=by_id)
-        return None if snapshot.next and not open_ else DONE
+        return DONE if open_ or not snapshot.next or self._is_held(snapshot) else None
+
+    def _is_held(self, snapshot: StateSnapshot) -> bool:
+        """Whether the graph stands at a breakpoint that nobody has let it pass: a killed step had come that far."""
+        passed = set() if self.given is None else self.given.passed
+        return any(
+            _id_of(one) not in passed and self._breaks(graph, one) for graph, one in _levels(self.graph, snapshot)
+        )
+
+    def _breaks(self, graph: Any, snapshot: StateSnapshot) -> bool:
+        """Whether LangGraph stops a graph where it stands."""
+        before, after = graph.interrupt_before_nodes, graph.interrupt_after_nodes
+        ended = self.graph.get_state(snapshot.parent_config).tasks if after and snapshot.parent_config else ()
+        return _among(snapshot.next, before) or _among([task.name for task in ended], after)
 
     def _told(self) -> Told:
         snapshot = self._snapshot()
@@ -225,7 +240,8 @@ class Call:
             }
             for one in _interrupts(snapshot)
         ]
-        return {"thread": self.thread, "checkpoint": _id_of(snapshot), "next": list(snapshot.next), "waits": found}
+        at = [_id_of(one) for _, one in _levels(self.graph, snapshot)]
+        return {"thread": self.thread, "checkpoint": at[0], "at": at, "next": list(snapshot.next), "waits": found}
 
     # -- in the body -------------------------------------------------------------------------------------------------
 
@@ -250,7 +266,13 @@ class Call:
     def state(self, told: Told) -> Any:
         """The output of the graph at the checkpoint where it ended, whatever the thread has become since."""
         at = {"configurable": {"thread_id": told["thread"], "checkpoint_id": told["checkpoint"]}}
-        values = self.machine.reading(lambda: self.graph.get_state(at).values)
+        found = self.machine.reading(lambda: self.graph.get_state(at))
+        if found.metadata is None:
+            raise WorkflowError(
+                f"the thread {self.thread!r} has lost the checkpoint at which the graph ended, so its state is not "
+                "known any more: prune or delete a thread when the runs that read it have ended"
+            )
+        values = found.values
         keys = self.graph.output_channels
         if isinstance(keys, str) or not isinstance(values, dict):
             return values
@@ -263,6 +285,20 @@ DONE = object()
 def _id_of(snapshot: StateSnapshot) -> str | None:
     """The id of the checkpoint that a snapshot is of; None before the first."""
     return cast("str | None", snapshot.config["configurable"].get("checkpoint_id"))
+
+
+def _levels(graph: Any, snapshot: StateSnapshot) -> Iterator[tuple[Any, StateSnapshot]]:
+    """A graph and the subgraphs that it is in, each as it stands."""
+    yield graph, snapshot
+    inside = {task.name: task.state for task in snapshot.tasks if isinstance(task.state, StateSnapshot)}
+    for name, inner in graph.get_subgraphs() if inside else ():
+        if name in inside:
+            yield from _levels(inner, inside[name])
+
+
+def _among(names: Iterable[str], breakpoints: str | Sequence[str]) -> bool:
+    """Whether one of `names` is among the nodes of a breakpoint, or these are all that there are ("*")."""
+    return any(name != START if breakpoints == "*" else name in breakpoints for name in names)
 
 
 def _interrupts(snapshot: StateSnapshot) -> list[Interrupt]:

@@ -1,0 +1,109 @@
+"""Questions of a graph behind which its process is killed, before the run has noted them: each is asked, once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import interrupt
+
+from liteq import LiteQ
+from liteq.exceptions import WorkflowError
+from liteq.workflow import ctx
+from liteq_langgraph import LiteQSaver, run, running
+
+from ....integration.runs import Killed, Worker
+from .graphs import Seen, line
+from .test_running import BODIES, flow_of, noting
+
+BREAKPOINTS = [{"interrupt_before": ["b", "c"]}, {"interrupt_after": ["a", "b"]}]
+
+
+@pytest.fixture
+def kills(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Kills the process at the end of the given round of a graph, once."""
+
+    def at(number: int) -> None:
+        told, rounds = running.Call._told, []
+
+        def dies(call: running.Call) -> Any:
+            rounds.append(told(call))
+            if len(rounds) == number:
+                raise Killed
+            return rounds[-1]
+
+        monkeypatch.setattr(running.Call, "_told", dies)
+
+    return at
+
+
+def asked_of(app: LiteQ, worker: Worker, run_: Any, log: list[str]) -> list[tuple[Any, int]]:
+    """The questions of a run, each approved, with how many nodes had run before it was asked."""
+    found = []
+    for _ in range(8):
+        worker.run()
+        app.clock.advance(120)
+        for one in run_.approvals()[:1]:
+            found.append((one.details, len(log)))
+            run_.approve(one.title, data=f"{one.details}!" if isinstance(one.details, str) else None)
+    return found
+
+
+@pytest.mark.parametrize("kind", BODIES)
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_the_second_question_of_a_node(app: LiteQ, worker: Worker, kills: Any, kind: str, number: int) -> None:
+    def ask(state: Any) -> Any:
+        return {"seen": [interrupt("one"), interrupt("two")]}
+
+    kills(number)
+    run_ = flow_of(app, kind, line(ask)).start("x")
+    assert [details for details, _ in asked_of(app, worker, run_, [])] == ["one", "two"]
+    assert run_.result(0) == ["one!", "two!"]
+
+
+@pytest.mark.parametrize("kind", BODIES)
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("given", BREAKPOINTS)
+def test_a_breakpoint(app: LiteQ, worker: Worker, kills: Any, kind: str, number: int, given: dict[str, Any]) -> None:
+    log: list[str] = []
+    graph = line(*[noting(name, log) for name in "abc"]).compile(checkpointer=LiteQSaver(app), **given)
+    kills(number)
+    run_ = flow_of(app, kind, graph).start("x")
+    assert asked_of(app, worker, run_, log) == [({"next": ["b"]}, 1), ({"next": ["c"]}, 2)]
+    assert run_.result(0) == log == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_a_breakpoint_of_a_subgraph(app: LiteQ, worker: Worker, kills: Any, number: int) -> None:
+    log: list[str] = []
+    builder = StateGraph(Seen)
+    builder.add_node("a", noting("a", log))
+    builder.add_node("in", line(*[noting(name, log) for name in "xyz"]).compile(interrupt_before=["y", "z"]))
+    builder.add_edge(START, "a")
+    builder.add_edge("a", "in")
+    builder.add_edge("in", END)
+    kills(number)
+    run_ = flow_of(app, "plain", builder.compile(checkpointer=LiteQSaver(app), interrupt_before=["in"])).start("x")
+    assert asked_of(app, worker, run_, log) == [({"next": ["in"]}, n) for n in (1, 2, 3)]
+    assert log == ["a", "x", "y", "z"]
+
+
+def test_a_state_that_was_pruned_away_is_told(app: LiteQ, worker: Worker) -> None:
+    """A replay has to know it; an empty state in its place would lead the body elsewhere."""
+    saver = LiteQSaver(app)
+    graph = line(noting("a", [])).compile(checkpointer=saver)
+
+    @app.workflow(name="flow")
+    def flow() -> list[str]:
+        seen = list(run(graph, {"q": "x", "seen": []}, thread="shared")["seen"])
+        ctx.sleep("1h")
+        return seen
+
+    run_ = flow.start()
+    worker.run()
+    saver.delete_thread("shared")
+    app.clock.advance(3_600)
+    worker.run()
+    with pytest.raises(WorkflowError, match="lost the checkpoint"):
+        run_.result(0)
