@@ -14,6 +14,8 @@ LONGEST_FIELD: Final = 8_000  # characters of one text
 LONGEST_RESULT: Final = 48_000  # bytes of a document as JSON
 DEEPEST: Final = 20
 LEAST: Final = 200  # characters to which a text is cut where the whole is too large
+SAID: Final = 40  # characters more, in which the cut is told
+MANY: Final = 20  # entries of a dict that is cut as a list is: things by their names
 LEFT_OUT: Final = "left_out"
 
 
@@ -30,18 +32,20 @@ def size_of(document: Any) -> int:
 def bounded(document: dict[str, Any]) -> dict[str, Any]:
     """`document` as JSON has it, cut to what an agent is given.
 
-    A text that was cut says so at its end; lists that were cut are named in `left_out`: {"steps": 40}, by how many.
+    A text that was cut says so at its end; lists and maps that were cut are named in `left_out`: {"steps": 40}, by how
+    many.
     """
     found: dict[str, Any] = _cut(plain(document), 0)
     left: dict[str, int] = {}
     while (over := size_of(found) - LONGEST_RESULT + (size_of(left) + 100 if left else 0)) > 0:
-        largest = max(_parts(found, ""), key=lambda one: one.size, default=None)
+        parts = _parts(found, "", MANY) or _parts(found, "", 1)
+        largest = max(parts, key=lambda one: one.size, default=None)
         if largest is None:
             break
-        if isinstance(largest.value, list):
-            _shorten(found, largest, over, left)
-        else:
+        if isinstance(largest.value, str):
             _set(largest, _shown(largest.value, max(LEAST, len(largest.value) - over)))
+        else:
+            _shorten(largest, over, left)
     return {**found, LEFT_OUT: left} if left else found
 
 
@@ -55,36 +59,43 @@ def fitting(page: Callable[[int], dict[str, Any]], limit: int) -> dict[str, Any]
 
 
 class _Part(NamedTuple):
-    """A list or a text that can be shortened, and where it stands."""
+    """A list, a map or a text that can be shortened, and where it stands."""
 
     path: str
     inside: Any
     key: str | int
-    value: list[Any] | str
+    value: list[Any] | dict[str, Any] | str
     size: int
 
 
-def _parts(value: Any, path: str) -> list[_Part]:
-    """The lists that are large by their own length, and the long texts: the outer ones first."""
+def _parts(value: Any, path: str, many: int) -> list[_Part]:
+    """Lists that are large by their own length, maps of more than `many` entries, and long texts, outer ones first."""
     entries: list[tuple[str | int, Any]] = (
         list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
     )
     found: list[_Part] = []
     for key, inner in entries:
         at = f"{path}.{key}" if path else str(key)
-        if (isinstance(inner, list) and len(inner) > 1) or (isinstance(inner, str) and len(inner) > LEAST):
+        if _can_be_shorter(inner, many):
             found.append(_Part(at, value, key, inner, size_of(inner)))
-        found += _parts(inner, at)
+        found += _parts(inner, at, many)
     return found
 
 
-def _shorten(_document: Any, part: _Part, over: int, left: dict[str, int]) -> None:
-    """Take as many items from the end of a list as make up for `over` bytes, but never the first."""
-    items = list(part.value)
+def _can_be_shorter(value: Any, many: int) -> bool:
+    if isinstance(value, str):  # cut, and said so, it has to be shorter than it was
+        return len(value) > LEAST + SAID
+    return (isinstance(value, list) and len(value) > 1) or (isinstance(value, dict) and len(value) > many)
+
+
+def _shorten(part: _Part, over: int, left: dict[str, int]) -> None:
+    """Take as many entries from the end of a list or a map as make up for `over` bytes, but never the first."""
+    of_map = isinstance(part.value, dict)
+    items: list[Any] = list(part.value.items() if isinstance(part.value, dict) else part.value)
     whole = len(items)
     while len(items) > 1 and over > 0:
         over -= size_of(items.pop()) + 1
-    _set(part, items)
+    _set(part, dict(items) if of_map else items)
     left[part.path] = left.get(part.path, 0) + whole - len(items)
 
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from liteq.testing import drain
+from liteq_mcp.bounds import LONGEST_RESULT, bounded, size_of
 
 from .conftest import MODES, Failed
 
@@ -52,6 +53,20 @@ def test_a_hostile_corpus_comes_out_as_data(agent, app, mode):
     for tool in ("overview", "queues", "failures", "doctor"):
         mine.call(tool)
     assert mine.tools().keys() == agent(mode=mode).tools().keys()
+
+
+@pytest.mark.parametrize("entries", [30, 400])
+def test_a_map_of_long_texts_is_cut_to_what_an_agent_is_given(entries):
+    """In maps of maps, too; a server that cuts for ever answers nobody any more."""
+    texts = {f"k{n}": "y" * 300 for n in range(entries)}
+    flat, deep = (
+        bounded({"id": "a", "result": texts}),
+        bounded({"id": "a", "result": {f"m{n}": texts for n in range(15)}}),
+    )
+    for found in (flat, deep):
+        assert size_of(found) <= LONGEST_RESULT
+        assert found["id"] == "a"
+    assert flat.get("left_out") == ({"result": entries - len(flat["result"])} if entries > 30 else None)
 
 
 def test_what_a_caller_sends_is_quoted_in_errors_and_does_nothing(agent, app):
