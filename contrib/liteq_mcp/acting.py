@@ -195,7 +195,7 @@ async def on_queue(call: Call) -> dict[str, Any]:
     waiting = found["waiting"] if found is not None else {"n": 0, "exact": True}
     n = f"{waiting['n']:,}{'' if waiting['exact'] else ' or more'}"
     text = f"purge the queue {name}? The {n} tasks that wait in it are deleted for good; what awaits them is revoked."
-    await confirmed(call, "purge", text, ["purge", "-Q", name])
+    await confirmed(call, "purge", text, ["purge", "-Q", name], about=f"purge {name}")
     purged = await tried(call, lambda: purge(reader, name, by))
     return {"id": name, "queue": name, "purged": purged, "message": f"{purged} tasks were deleted."}
 

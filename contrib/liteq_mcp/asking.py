@@ -32,8 +32,13 @@ class InputNeeded(Exception):
         self.result = result
 
 
-async def confirmed(call: Call, action: str, text: str, command: Sequence[str]) -> None:
+async def confirmed(
+    call: Call, action: str, text: str, command: Sequence[str], *, about: str | None = None
+) -> None:  # fmt: skip
     """Return when a person has said yes to `text`, or where nobody is asked before `action`.
+
+    about: the part of the question by which an answer is known to be one to it, where a number in `text` is another
+    one each moment.
 
     Raises Refused when the answer is no, or where the client cannot ask: then with the `command` by which a person can
     do it. Raises InputNeeded where the client is to ask and call again.
@@ -47,7 +52,7 @@ async def confirmed(call: Call, action: str, text: str, command: Sequence[str]) 
     if asks is None or (asks.form is None and asks.url is not None):
         raise Refused(_by_hand(text, command))
     if session.protocol_version in MODERN_PROTOCOL_VERSIONS:
-        answer = _answered(call, text)
+        answer = _answered(call, text, about or text)
     elif session.can_send_request:
         answer = await session.elicit_form(text, FORM, related_request_id=call.context.request_id)
     else:
@@ -56,10 +61,10 @@ async def confirmed(call: Call, action: str, text: str, command: Sequence[str]) 
         raise Refused(f"nothing was done: a person was asked, and did not agree ({answer.action}). Do not ask again.")
 
 
-def _answered(call: Call, text: str) -> ElicitResult:
+def _answered(call: Call, text: str, about: str) -> ElicitResult:
     """The answer that came with the call to this very question. Raises InputNeeded where none did."""
     # The server seals it, and opens it only for the same call: an answer to another question is none to this.
-    state = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    state = hashlib.blake2b(about.encode(), digest_size=16).hexdigest()
     given = (call.params.input_responses or {}).get(KEY)
     if isinstance(given, ElicitResult) and call.params.request_state == state:
         return given

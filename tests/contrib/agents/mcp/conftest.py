@@ -98,7 +98,7 @@ class Agent:
 def connected() -> Iterator[Callable[..., Agent]]:
     """`connected(server)`: an Agent at a server: an object, an address, or a command that is to be started.
 
-    `person`: what the person says when asked: True, False, "cancel"; None: the client cannot ask.
+    `person`: what the person says when asked: True, False, "cancel", or a function; None: the client cannot ask.
     """
     from anyio.from_thread import start_blocking_portal
     from mcp import Client
@@ -114,7 +114,7 @@ def connected() -> Iterator[Callable[..., Agent]]:
                 assert params.requested_schema["properties"].keys() == {"confirm"}  # one form with one boolean
                 if person == "cancel":
                     return ElicitResult(action="cancel")
-                return ElicitResult(action="accept", content={"confirm": person})
+                return ElicitResult(action="accept", content={"confirm": person() if callable(person) else person})
 
             client = Client(server, mode=mode, elicitation_callback=answer if person is not None else None, **more)
             return Agent(portal, stack.enter_context(portal.wrap_async_context_manager(client)), asked)

@@ -23,6 +23,18 @@ def test_deletion_asks_in_either_protocol_and_is_audited(agent, app, acts):
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_a_queue_that_grows_while_a_person_thinks_is_purged(agent, app, mode):
+    def thinks():
+        app.tasks["shop.mail"].delay("b")
+        return True
+
+    app.tasks["shop.mail"].delay("a")
+    mine = agent("admin", mode=mode, person=thinks)
+    assert mine.call("act_on_queue", queue="mail", action="purge")["purged"] == 2
+    assert len(mine.asked) == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("person", [False, "cancel"])
 def test_a_person_who_does_not_agree_stops_it(agent, app, acts, mode, person):
     sent = app.tasks["shop.add"].delay(1)
