@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,12 +48,18 @@ class Options:
         return {f"run_{_short(name, lasts)}": task for name, task in chosen.items()}
 
     def own_workflows(self, app: LiteQ) -> dict[str, Any]:
-        """Workflows and files of flows that may be started, by name. Raises ImproperlyConfigured: a glob of none."""
+        """Workflows, and files of flows as they are there now, that may be started, by name."""
         known = {name: task for name, task in app.tasks.items() if not is_reserved(name) and _is_workflow(task)}
         known = {**flows(app), **known}
         if self.workflows is None:
             return known
-        return {name: known[name] for glob in self.workflows for name in _fitting(glob, known, "workflow")}
+        return {name: known[name] for glob in self.workflows for name in _named(glob, known)}
+
+    def check_workflows(self, app: LiteQ) -> None:
+        """Raise ImproperlyConfigured for a glob of workflows that fits none."""
+        known = replace(self, workflows=None).own_workflows(app)
+        for glob in self.workflows or ():
+            _fitting(glob, known, "workflow")
 
     def may_start(self, viewer: Viewer) -> bool:
         """Whether a viewer may start workflows: by right, or as the server was told which."""
@@ -75,8 +81,12 @@ def _is_workflow(task: Any) -> bool:
     return bool(getattr(task, "is_workflow", False))
 
 
+def _named(glob: str, known: Mapping[str, Any]) -> list[str]:
+    return sorted(name for name in known if fnmatchcase(name, glob))
+
+
 def _fitting(glob: str, known: Mapping[str, Any], what: str) -> list[str]:
-    found = sorted(name for name in known if fnmatchcase(name, glob))
+    found = _named(glob, known)
     if not found:
         hint = meant(glob, known, f"the app has {', '.join(sorted(known)[:20]) or 'none'}")
         raise ImproperlyConfigured(f"no {what} of the app fits {glob!r}{hint}")

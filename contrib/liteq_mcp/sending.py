@@ -121,7 +121,7 @@ def _made(signature: Signature, given: dict[str, Any]) -> tuple[list[Any], dict[
 
 
 def start_workflow(app: LiteQ, options: Options, viewer: Viewer) -> ToolOf | None:
-    """The tool that starts workflows; None for a viewer that may start none. Raises ImproperlyConfigured."""
+    """The tool that starts workflows; None for a viewer that may start none."""
     if not options.may_start(viewer):
         return None
     known = options.own_workflows(app)

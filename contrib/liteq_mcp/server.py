@@ -85,7 +85,7 @@ class Desk:
     def __init__(self, app: LiteQ, viewer_of: ViewerOf, options: Options) -> None:
         self._app, self._viewer_of, self._options = app, viewer_of, options
         self._own = own_tools(app, options)
-        options.own_workflows(app)  # a glob that fits none is told now
+        options.check_workflows(app)  # now: later a file of a flow may be away for a moment
         self._pace = Pace(ACTIONS_PER_S, app.clock)
         self._handles = Handles(
             app,

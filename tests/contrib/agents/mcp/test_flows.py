@@ -67,6 +67,14 @@ def test_a_flow_goes_to_its_own_queue_alone_where_that_is_seen(agent, app, folde
     assert started["queue"] == "reports"
 
 
+def test_a_flow_that_is_away_takes_no_other_tool_with_it(agent, app, folder):
+    mine = agent(["view"], workflows=("month*",))
+    (folder / "monthly.yaml").unlink()
+    assert "states" in mine.call("overview")
+    with pytest.raises(Failed, match="there is no workflow 'monthly'"):
+        mine.call("start_workflow", name="monthly", input={"month": 7})
+
+
 def test_a_glob_of_workflows_chooses_among_flows_too(agent, folder):
     tools = agent(["view"], workflows=("month*",)).tools()
     assert tools["start_workflow"].input_schema["properties"]["name"] == {"enum": ["monthly"]}
