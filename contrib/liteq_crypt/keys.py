@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
+from weakref import WeakSet
 
 from liteq.exceptions import ImproperlyConfigured
 
@@ -65,6 +66,7 @@ class Keys:
 
     def __init__(self, given: Mapping[str, str | bytes] | None = None, *, file: str | os.PathLike[str] | None = None):
         self._lock = threading.Lock()
+        _all.add(self)
         self._file = Path(file) if file is not None else None
         self._inline: list[str] | None = None
         if given is not None:
@@ -135,6 +137,19 @@ class Keys:
         except (OSError, UnicodeDecodeError) as exc:
             raise ImproperlyConfigured(f"the file of keys {self._file} cannot be read: {type(exc).__name__}") from None
         return _ring(_entries(lines, self.source), self.source)
+
+
+_all: WeakSet[Keys] = WeakSet()
+
+
+def _forked() -> None:
+    """Let go of locks that a thread of the parent held: it is not here, and nobody else would."""
+    for one in _all:
+        one._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def _entries(lines: Iterable[str], source: str) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,21 @@ def test_a_fork_counts_for_itself(ring: dict[str, str]) -> None:
     os.close(read), os.close(write)
     salt = slice(5, 21)
     assert before[salt] == parent[salt] != child[salt]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_that_is_forked_during_a_look_at_the_file_looks_itself(ring: dict[str, str], tmp_path: Path) -> None:
+    """The thread that held the lock is not in it, and nobody would let it go."""
+    file = tmp_path / "keys"
+    file.write_text("".join(f"{id_}:{key}\n" for id_, key in ring.items()))
+    keys = Keys(file=file)
+    with keys._lock:
+        pid = os.fork()
+        if not pid:
+            signal.alarm(5)
+            keys.refresh()
+            os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
 
 
 def test_the_first_key_encodes_and_all_decode(ring: dict[str, str]) -> None:
