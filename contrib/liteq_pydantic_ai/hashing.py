@@ -7,6 +7,7 @@ later version adds changes no hash.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any
@@ -39,7 +40,11 @@ def _stranger(value: Any) -> Any:
 
 def digest_of(*values: Any) -> str:
     """A digest of JSON values."""
-    return blake2b(orjson.dumps(values, option=SAME), digest_size=16).hexdigest()
+    try:
+        data = orjson.dumps(values, option=SAME)
+    except TypeError:  # for a whole number of more than 64 bits
+        data = json.dumps(values, sort_keys=True).encode()
+    return blake2b(data, digest_size=16).hexdigest()
 
 
 class Messages:

@@ -29,6 +29,26 @@ def steps_of(run: Any) -> list[str]:
     return sorted(step.name for step in run.steps() if step.kind == "step")
 
 
+def test_a_whole_number_may_be_of_any_size(app: LiteQ, bench: WorkflowTest) -> None:
+    """JSON has them, models say them, and tools return them: amounts of a chain, say."""
+    script = Script([call("double", wei=10**20)], lambda messages: str(results(messages)))
+    agent = Agent(script.model, name="bank", capabilities=[LiteQDurability()])
+
+    @agent.tool_plain
+    def double(wei: int) -> int:
+        return 2 * wei
+
+    @app.workflow(name="asks")
+    async def asks() -> str:
+        answer = (await agent.run("?")).output
+        await actx.sleep("1h")
+        return answer
+
+    run = bench.start(asks)
+    bench.advance("1h")
+    assert str(2 * 10**20) in run.result(0)
+
+
 def test_requests_and_tools_are_steps_with_the_frameworks_names(app: LiteQ, bench: WorkflowTest) -> None:
     script = Script([call("look", x=1), call("look", x=2)], "seen")
     agent = Agent(script.model, name="support", capabilities=[LiteQDurability()])
