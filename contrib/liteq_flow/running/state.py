@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import orjson
-
+from liteq.serialization import decode, encode
 from liteq.storage.kept import flow_state
 from liteq.workflow import Step as Called
 from liteq.workflow import actx, ctx
@@ -64,7 +63,7 @@ def _get(scope: str, given: dict[str, Any], _now_ms: int) -> dict[str, Any]:
         raise Refused(f"there is no value {given['key']!r}")
     if kept is None:
         return {"key": given["key"], "found": False, "value": given.get("default"), "version": 0}
-    return {"key": kept.key, "found": True, "value": orjson.loads(kept.value), "version": kept.version}
+    return {"key": kept.key, "found": True, "value": decode(kept.value), "version": kept.version}
 
 
 def _set(scope: str, given: dict[str, Any], now_ms: int) -> dict[str, Any]:
@@ -76,7 +75,7 @@ def _set(scope: str, given: dict[str, Any], now_ms: int) -> dict[str, Any]:
     wanted = given.get("expected_version")
     if wanted is not None and int(wanted) != version:
         raise Refused(f"the value {key!r} has the version {version}, not {wanted}")
-    flow_state.put(ctx.tx, scope, key, orjson.dumps(given["value"]), now_ms=now_ms)
+    flow_state.put(ctx.tx, scope, key, encode(given["value"], what=f"the value {key!r}"), now_ms=now_ms)
     return {"key": key, "value": given["value"], "version": version + 1, "created": kept is None}
 
 
@@ -89,14 +88,14 @@ def _delete(scope: str, given: dict[str, Any], _now_ms: int) -> dict[str, Any]:
 def _list(scope: str, given: dict[str, Any], _now_ms: int) -> dict[str, Any]:
     entries = []
     for kept in flow_state.listed(ctx.tx, scope, given.get("prefix") or "", int(given.get("limit") or 0)):
-        value = {"value": orjson.loads(kept.value)} if given.get("include_values") else {}
+        value = {"value": decode(kept.value)} if given.get("include_values") else {}
         entries.append({"key": kept.key, "version": kept.version, **value})
     return {"entries": entries, "count": len(entries)}
 
 
 def _diff(scope: str, given: dict[str, Any], now_ms: int) -> dict[str, Any]:
     kept = flow_state.find(ctx.tx, scope, given["key"])
-    before = None if kept is None else orjson.loads(kept.value)
+    before = None if kept is None else decode(kept.value)
     changed = kept is None or before != given["value"]
     found = {"key": given["key"], "changed": changed, "previous": before, "current": given["value"]}
     if changed and given.get("update", True):

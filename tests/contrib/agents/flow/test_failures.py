@@ -76,6 +76,20 @@ def test_no_attempt_is_waited_for_that_would_begin_behind_the_timeout_around_it(
     assert "the timeout of the step that runs it is over" in document["error"]
 
 
+def test_a_flow_remembers_a_whole_number_of_any_size(shared: Flows):
+    document = shared.run(
+        """
+        type: chain
+        steps:
+          - {id: put, action: state.set, with: {key: wei, value: 100000000000000000000}}
+          - {id: look, action: state.get, with: {key: wei}}
+          - {id: tell, action: outputs.write, with: {values: {wei: "${look.outputs.value}"}}}
+        """,
+        "chain_of_blocks",
+    )
+    assert document["outputs"] == {"wei": 10**20}
+
+
 def test_here_takes_the_queue_of_what_undoes_a_step(flows: Flows):
     file = flows.write("steps: [{id: pay, run: echo, compensate: {run: echo back, queue: undoing}}]")
     assert "undoing" in queues_of(flows.app, flows.start(file))
