@@ -9,10 +9,10 @@ from typing import Any
 import orjson
 from langgraph.types import interrupt
 
-from liteq.serialization import encode
+from liteq.serialization import decode, encode
 from liteq.serialization.models import data_of
 
-__all__ = ["CALL", "driven", "node", "plain"]
+__all__ = ["CALL", "driven", "node", "plain", "real"]
 
 CALL = "liteq.call"  # the one key of an interrupt's value that asks for a task: its name and its arguments
 # Whether the graph runs in a step of `run`: its body then does the calls that its nodes ask for.
@@ -47,5 +47,10 @@ TARGETS: dict[str, Any] = {}  # what `node` was made of, by its name
 
 
 def plain(value: Any, what: str) -> Any:
-    """`value` as JSON has it. Raises NotSerializable, which says `what` it is."""
+    """`value` as liteq's JSON has it: a checkpoint can hold it. Raises NotSerializable, which says `what` it is."""
     return orjson.loads(encode(data_of(value), what=what))
+
+
+def real(document: Any) -> Any:
+    """The value that `plain` made a document of: a datetime is one again."""
+    return decode(orjson.dumps(document))

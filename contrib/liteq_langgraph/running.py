@@ -14,12 +14,13 @@ from langgraph.constants import START
 from langgraph.types import Command, Interrupt, StateSnapshot
 
 from liteq.exceptions import StorageError, WorkflowError
+from liteq.serialization import encode
 from liteq.workflow import actx, ctx
 from liteq.workflow.calling import children, waits
 from liteq.workflow.calling.scope import Scope
 from liteq.workflow.history.frames import here
 from liteq_langgraph.declared import declared_in
-from liteq_langgraph.nodes import CALL, TARGETS, driven, plain
+from liteq_langgraph.nodes import CALL, TARGETS, driven, plain, real
 from liteq_langgraph.saver import LiteQSaver
 from liteq_langgraph.serde import StrictSerializer
 
@@ -85,7 +86,7 @@ class Ask:
         self.key = f"{key} {self.id}"
         self.value = value = wait["value"]
         self.schema = wait.get("schema")
-        self.call: Mapping[str, Any] | None = value[CALL] if isinstance(value, dict) and CALL in value else None
+        self.call: Mapping[str, Any] | None = real(value)[CALL] if isinstance(value, dict) and CALL in value else None
         named = value.get(EVENT) if isinstance(value, dict) and value.keys() <= {EVENT, "timeout"} else None
         self.event: str | None = named if isinstance(named, str) else None
 
@@ -97,7 +98,7 @@ class Ask:
     def plain(self, scope: Scope) -> Callable[[], Any]:
         """The call of a plain body that asks for it."""
         if self.call is not None:
-            given = self.call["args"]
+            given = real(self.call["args"])
             return lambda: children.call(scope, self.target, *given)
         if self.event is not None:
             name, timeout = self.event, self.value.get("timeout")
@@ -107,16 +108,16 @@ class Ask:
     def awaited(self) -> Any:
         """The same of an async body, to be awaited."""
         if self.call is not None:
-            return actx.call(self.target, *self.call["args"])
+            return actx.call(self.target, *real(self.call["args"]))
         if self.event is not None:
             return actx.wait_event(self.event, timeout=self.value.get("timeout"), key=self.key)
         return actx.approval(self.id, details=self.value, form=self.schema, key=self.key)
 
     def answer(self, found: Any) -> Any:
-        """The value that the graph gets, as JSON has it."""
+        """The value that the graph gets, as JSON carries it."""
         if isinstance(found, waits.Approval):
             found = found.ok if found.data is None else found.data
-        return plain(found, f"the answer to the interrupt {self.id}")
+        return real(plain(found, f"the answer to the interrupt {self.id}"))
 
 
 class Call:
@@ -197,7 +198,10 @@ class Call:
 
     def _round(self) -> str:
         """The mark of this round in a checkpoint's metadata: its place in the run, and the answers that it brings."""
-        given = b"" if self.given is None else orjson.dumps(self.given.by_id, option=orjson.OPT_SORT_KEYS)
+        given = b""
+        if self.given is not None:
+            plainly = orjson.loads(encode(self.given.by_id, what="the answers to interrupts"))
+            given = orjson.dumps(plainly, option=orjson.OPT_SORT_KEYS)
         return f"{self.mark} {self.rounds} {blake2b(given, digest_size=8).hexdigest()}"
 
     def _next(self) -> Any:

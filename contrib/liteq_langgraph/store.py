@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from operator import mul
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import orjson
 from langgraph.store.base import (
     BaseStore,
     GetOp,
@@ -28,7 +27,7 @@ from langgraph.store.base import (
 )
 
 from liteq.clock import from_ms
-from liteq.serialization import encode
+from liteq.serialization import decode, encode
 from liteq_langgraph.place import Home
 
 if TYPE_CHECKING:
@@ -149,7 +148,7 @@ class LiteQStore(BaseStore):
         if op.refresh_ttl and row.ttl_ms is not None:
             graphs.touch([place])
         return Item(
-            value=orjson.loads(row.value), key=row.key, namespace=_namespace(row.prefix),
+            value=decode(row.value), key=row.key, namespace=_namespace(row.prefix),
             created_at=from_ms(row.created_ms), updated_at=from_ms(row.updated_ms),
         )  # fmt: skip
 
@@ -164,7 +163,7 @@ class LiteQStore(BaseStore):
                 f"more than {MOST:,} items below {op.namespace_prefix!r}: a search by meaning compares them one by one;"
                 " name a narrower namespace, or keep the vectors in a store for them"
             )
-        found = [_Found(row, orjson.loads(row.value)) for row in rows]
+        found = [_Found(row, decode(row.value)) for row in rows]
         found = [
             one for one in found if all(_fits(one.value.get(name), want) for name, want in (op.filter or {}).items())
         ]

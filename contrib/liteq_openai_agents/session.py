@@ -6,12 +6,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import orjson
 from agents.memory import Session, SessionABC, SessionSettings
 
 from liteq import LiteQ
 from liteq.exceptions import WorkflowError
-from liteq.serialization import encode
+from liteq.serialization import decode, encode
 from liteq.storage.facades.keeping.sessions import Sessions
 from liteq.utils.async_threads import reading, writing
 from liteq.workflow import actx
@@ -59,7 +58,7 @@ class LiteQSession(SessionABC):
         if limit is not None and limit <= 0:
             return []
         found = await reading(self._app, lambda: self._sessions.items(self.session_id, limit=limit))
-        return [orjson.loads(item) for item in found]
+        return [decode(item) for item in found]
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
         """Add items at the end."""
@@ -70,7 +69,7 @@ class LiteQSession(SessionABC):
     async def pop_item(self) -> TResponseInputItem | None:
         """Take the last item back; None where there is none."""
         item = await self._write(lambda step: self._sessions.take(self.session_id, step=step))
-        found: TResponseInputItem | None = None if item is None else orjson.loads(item)
+        found: TResponseInputItem | None = None if item is None else decode(item)
         return found
 
     async def clear_session(self) -> None:

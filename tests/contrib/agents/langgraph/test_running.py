@@ -6,6 +6,7 @@ import dataclasses
 import enum
 import operator
 import os
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -99,6 +100,23 @@ def test_interrupts_are_approvals_and_the_graph_gets_their_data(app: LiteQ, kind
         assert asked.details == "and?"
         started.approve(asked.title, ok=False)
         assert started.result() == [{"answer": 1}, False]
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_a_node_that_is_a_task_gets_its_arguments_as_elsewhere(app: LiteQ, worker: Worker, kind: str) -> None:
+    """What JSON has no word for, too; so has the graph the result."""
+    day, given = datetime(2026, 11, 30, tzinfo=UTC), []
+
+    @app.task(name="shop.next_day")
+    def next_day(at: datetime, wei: int) -> datetime:
+        given.append((at, wei))
+        return at + timedelta(days=1)
+
+    graph = line(node(next_day, lambda state: (day, 10**20), lambda found: {"seen": [found]}))
+    started = flow_of(app, kind, graph).start("x")
+    worker.run()
+    assert given == [(day, 10**20)]
+    assert started.result(0) == [day + timedelta(days=1)]
 
 
 @pytest.mark.parametrize("kind", BODIES)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,18 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 def found(items: list[Any]) -> set[tuple[str, ...]]:
     return {(*one.namespace, one.key) for one in items}
+
+
+def test_a_value_comes_back_as_it_was_put(store: Any) -> None:
+    value = {
+        "at": datetime(2026, 11, 30, tzinfo=UTC),
+        "price": Decimal("1.50"),
+        "wei": 10**20,
+        "in": {"__type__": "int"},
+    }
+    store.put(("users",), "rich", value)
+    assert store.get(("users",), "rich").value == value
+    assert [one.value for one in store.search(("users",), filter={"wei": 10**20})] == [value]
 
 
 def test_items_are_put_got_and_deleted(store: Any) -> None:
