@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-
-import orjson
 
 from liteq.monitor.schedules import queue_of_call
 from liteq.utils.async_threads import looking, writing
@@ -46,7 +45,7 @@ async def send_task(call: Call) -> dict[str, Any]:
     if known is not None and known.typing:  # else a person would be asked for what can only fail
         await tried(call, lambda: known.check_arguments(args, kwargs))
     text = f"Send {name} to the queue {queue} with {_shown(args, kwargs)}? A worker runs it, and all that it does."
-    by_hand = ["call", name, "--args", orjson.dumps(args).decode(), "--kwargs", orjson.dumps(kwargs).decode()]
+    by_hand = ["call", name, "--args", json.dumps(args), "--kwargs", json.dumps(kwargs)]
     await confirmed(call, "send_task", text, by_hand)
 
     def send() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import typing
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
@@ -48,7 +49,7 @@ class Signature:
         if not _has_text(parameter.annotation) or parameter.name not in self._adapters:
             return value
         try:
-            return self._adapters[parameter.name].validate_json(orjson.dumps(value))
+            return self._adapters[parameter.name].validate_json(json.dumps(value))
         except ValidationError as exc:
             first = exc.errors(include_input=False, include_url=False)[0]
             raise ValueError(f"{parameter.name}: {first['msg']}") from None
