@@ -104,7 +104,7 @@ def test_interrupts_are_approvals_and_the_graph_gets_their_data(app: LiteQ, kind
 
 @pytest.mark.parametrize("kind", BODIES)
 def test_a_node_that_is_a_task_gets_its_arguments_as_elsewhere(app: LiteQ, worker: Worker, kind: str) -> None:
-    """What JSON has no word for, too; so has the graph the result."""
+    """Values for which JSON has no word, too; and so the graph gets the result."""
     day, given = datetime(2026, 11, 30, tzinfo=UTC), []
 
     @app.task(name="shop.next_day")

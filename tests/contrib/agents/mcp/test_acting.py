@@ -69,6 +69,14 @@ def test_a_client_that_cannot_ask_is_told_the_command(agent, app, mode):
     assert app.Run(run.id).status == "waiting"
 
 
+def test_a_whole_number_of_any_size_is_sent(agent, app):
+    with pytest.raises(Failed, match=r"a person has to confirm this.*--args '.100000000000000000000.'"):
+        agent("admin").call("send_task", name="shop.add", args=[10**20])
+    sent = agent("admin", yes=["send_task"]).call("send_task", name="shop.add", args=[10**20])
+    drain(app)
+    assert app.AsyncResult(sent["id"]).get(timeout=5) == 10**20 + 2
+
+
 def test_yes_turns_the_question_off_for_one_action_alone(agent, app):
     mine = agent("admin", yes=["delete"])
     sent = app.tasks["shop.add"].delay(1)
