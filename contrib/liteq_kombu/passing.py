@@ -100,7 +100,7 @@ class PassingQueues:
     def bind(self, exchange: str, queue: str) -> None:
         """Have `queue` hear the fanout exchange `exchange`, too."""
         self.declare(queue, only=True)
-        if is_control(exchange) and queue not in self._control:
+        if is_control(self._file, exchange) and queue not in self._control:
             self._control[queue] = (exchange, self._file.storage.commands.last_seen())
             know_revokes(self._file)
         if all(ear.channel != LOG + exchange for ear in self._ears[queue]):

@@ -21,12 +21,14 @@ import orjson
 from liteq.serialization import decode, encode
 from liteq.storage.operating.commands import REVOKES_KEPT_S, Command
 from liteq_kombu.envelope import JSON
+from liteq_kombu.files import app_here
 
 if TYPE_CHECKING:
     from liteq_kombu.files import File
 
 __all__ = ["ANSWER", "Asked", "answer", "answers", "ask", "is_answers", "is_control", "know_revokes", "requests"]
 
+NAME: Final = "celery"  # of the mailbox of the workers, where the app gives it no other one
 CONTROL: Final = ".pidbox"  # the end of the name of an exchange for control
 REPLY: Final = "reply."  # in front of it: the exchange of the answers
 ANSWER: Final = "liteq-command."  # in front of the number of a request of liteq's, as a routing key
@@ -46,9 +48,10 @@ class Asked:
         self.seen: set[int] = set()
 
 
-def is_control(exchange: str) -> bool:
-    """Whether requests to workers go to the exchange of this name."""
-    return exchange.endswith(CONTROL) and not exchange.startswith(REPLY)
+def is_control(file: File, exchange: str) -> bool:
+    """Whether requests to workers go to the exchange of this name: a program may have mailboxes of its own."""
+    app = file.app or app_here()
+    return exchange == (NAME if app is None else app.conf.control_exchange) + CONTROL
 
 
 def is_answers(exchange: str) -> bool:
@@ -61,7 +64,7 @@ def is_answers(exchange: str) -> bool:
 
 def ask(file: File, exchange: str, message: Mapping[str, Any]) -> None:
     """Ask liteq's workers, too, what `message` asks Celery's; cancel what it revokes."""
-    request = _request(message) if is_control(exchange) else None
+    request = _request(message) if is_control(file, exchange) else None
     if request is None:
         return
     arguments = request.get("arguments") or {}

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from liteq.context.identity import me
+
 from .shop import NEEDS_CELERY, Shop
 
 pytestmark = NEEDS_CELERY
@@ -111,6 +113,22 @@ def test_events_and_answers_pass_to_durable_queues_too(shop: Shop, connect: Any)
         assert connection.transport.deliver() == 2
     assert sorted(body.get("type", body.get("w")) for body in got) == ["pong", "shop-opened"]
     assert shop.liteq.storage.reader.workers() == []  # who only listens is none
+
+
+def test_a_mailbox_of_one_s_own_reaches_no_worker_and_hears_none(shop: Shop, connect: Any) -> None:
+    """kombu's `pidbox.Mailbox` names its exchange as Celery's is named: only that of the app is the workers'."""
+    from kombu import pidbox
+
+    shop.liteq.storage.register_worker(me("one@here"), b"{}")  # of liteq's
+    listener, mailbox, said = connect(), pidbox.Mailbox("doors", type="fanout"), []
+    handlers = {"shutdown": lambda state, **_: said.append("mine")}
+    node = mailbox(listener).Node("front", channel=listener.channel(), handlers=handlers)
+    node.listen(callback=node.handle_message)
+    mailbox(connect())._broadcast("shutdown", {})
+    shop.liteq.control.broadcast("shutdown")  # the workers', not the doors'
+    listener.transport.deliver()
+    assert said == ["mine"]
+    assert [command.name for command in shop.liteq.storage.commands.after(0)] == ["shutdown"]
 
 
 def test_numbers_that_json_has_no_form_for_reach_what_comes_after_a_task(shop: Shop, connect: Any) -> None:
