@@ -114,7 +114,8 @@ class Task(TaskOptions, SendingMany, Telling, Generic[P, R]):
         or PayloadTooLarge for arguments that cannot be written, and StorageError.
         """
         own = self._app is not None and getattr(self.apply_async, "__func__", None) is _APPLY_ASYNC
-        sent = self._app.sender.send_plain(self.name, args, kwargs) if own else None
+        own = own and not (sender := self._app.sender).goes_through_app
+        sent = sender.send_plain(self.name, args, kwargs) if own else None
         return self.apply_async(args, kwargs) if sent is None else sent
 
     @overload
@@ -154,9 +155,11 @@ class Task(TaskOptions, SendingMany, Telling, Generic[P, R]):
         if link is not None or link_error is not None or shadow is not None:
             given = {"link": link, "link_error": link_error, "shadow": shadow}
             options |= {key: value for key, value in given.items() if value is not None}
+        if (sender := self.app.sender).goes_through_app:
+            return cast("AsyncResult[R]", sender.through_app(self, positional, kwargs, task_id, options))
         if self.overrides_sending:
             return self._pass_on(positional, kwargs or {}, task_id, options)
-        result: AsyncResult[R] = self.app.sender.send_call(self, self.name, positional, kwargs or {}, task_id, options)
+        result: AsyncResult[R] = sender.send_call(self, self.name, positional, kwargs or {}, task_id, options)
         return result
 
     def _pass_on(
@@ -177,8 +180,8 @@ class Task(TaskOptions, SendingMany, Telling, Generic[P, R]):
 
     @property
     def overrides_sending(self) -> bool:
-        """Whether its class has an `apply_async` of its own, which is asked how parts of a canvas are sent."""
-        return type(self).apply_async is not _APPLY_ASYNC or self.has_own_result
+        """Whether its class has an `apply_async`, or its app a `send_task`, that is asked how parts of canvases go."""
+        return type(self).apply_async is not _APPLY_ASYNC or self.has_own_result or self.app.sender.goes_through_app
 
     @property
     def has_own_result(self) -> bool:

@@ -23,6 +23,16 @@ __all__ = ["App", "Sender"]
 class Sender(Protocol):
     """The part of an app that sends calls and canvases. `sig` is a `Signature`, `node` a `Node` of `liteq.canvas`."""
 
+    @property
+    def goes_through_app(self) -> bool:
+        """Whether the calls of tasks go through a `send_task` that is not liteq's own."""
+
+    def through_app(
+        self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None, task_id: str | None,
+        options: dict[str, Any],
+    ) -> Any:  # fmt: skip
+        """Send a call of `task` by that `send_task`; what it returns."""
+
     def send_call(
         self, task: Any, name: str | None, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str | None,
         options: dict[str, Any],
@@ -187,6 +197,9 @@ class App(Protocol):
     @property
     def publisher(self) -> Any:
         """Makes the rows of calls."""
+
+    def send_task(self, name: str, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """Send a task by its name."""
 
     def revoke(self, ids: Sequence[str], *, terminate: bool = False, signal: str | None = None) -> None:
         """Have messages not run."""

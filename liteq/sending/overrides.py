@@ -3,7 +3,7 @@
 Such a method adds what its program needs: a header with the tenant, an argument, an errback, a line in a journal. The
 parts of a canvas are compiled to rows and not sent one by one; yet each is to go out as its class wants it. So the
 method is called as for a message, and the call that it passes on to `Task.apply_async` is captured: its row is made of
-that.
+that. So is a `send_task` of the app's class, which Celery's tasks go through.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def call_as_sent(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], opti
         _capture.reset(token)
     if capture.call is None:
         raise TypeError(
-            f"the apply_async of {task.name!r} did not call super().apply_async: nothing was sent that the rest of "
-            "this canvas could wait for"
+            f"the apply_async of {task.name!r} did not call super().apply_async, or the send_task of its app did not "
+            "pass the call on: nothing was sent that the rest of this canvas could wait for"
         )
     return capture.call
 

@@ -68,8 +68,10 @@ def _keep(batch: Batch) -> None:
 class Sender:
     """Sends the calls and canvases of one app."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, send_task: Any) -> None:
+        """`send_task`: the method of liteq's own class of apps."""
         self.app = app
+        self._send_task = send_task
         self.renew()
         self._unconfirmed = UnconfirmedIds()
 
@@ -78,6 +80,22 @@ class Sender:
         self._maker = Publisher(self.app)
         self.publisher = Passing(self.app, self._maker) if self.app.middleware.publishes else self._maker
         """Makes the rows."""
+
+    @property
+    def goes_through_app(self) -> bool:
+        """Whether the calls of tasks go through the app's `send_task`: its class has one of its own, or a test has put
+        something in its place.
+        """
+        own = getattr(self.app.send_task, "__func__", None) is not self._send_task
+        return own and not self.app.conf.task_always_eager
+
+    def through_app(
+        self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None, task_id: str | None,
+        options: dict[str, Any],
+    ) -> Any:  # fmt: skip
+        """Send a call of `task` by that, which passes it on to liteq's own `send_task`; what it returns."""
+        known = {"result_cls": task.AsyncResult, "task_type": task}  # as Celery's `apply_async`
+        return self.app.send_task(task.name, args, kwargs, task_id=task_id, **known, **options)
 
     # -- one call
 
@@ -201,17 +219,17 @@ class Sender:
         return publish_through_producer(self.app, message, args, kwargs, options, write) or message.id
 
     def send_task(
-        self,
-        name: str,
-        args: Iterable[Any] | None = None,
-        kwargs: Mapping[str, Any] | None = None,
-        task_id: str | None = None,
-        options: Mapping[str, Any] = NO_OPTIONS,
-    ) -> Any:
+        self, name: str, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None,
+        task_id: str | None = None, options: Mapping[str, Any] = NO_OPTIONS,
+    ) -> Any:  # fmt: skip
         """Send a task by its name, whether or not this process knows it. Options as `Task.apply_async`."""
-        options = {key: value for key, value in options.items() if value is not None}
+        options = {key: value for key, value in options.items() if value is not None and key != "result_cls"}
+        given = tuple(args or ())
+        sent = options.pop("task_type", None)
+        if sent is not None and sent.name == name:  # by `Task.apply_async`, through a `send_task` of the app's class
+            return sent._pass_on(given, kwargs or {}, task_id, options)
         task = self.app.tasks.get(name) if self.app.conf.task_always_eager else None
-        return self.send_call(task, name, tuple(args or ()), kwargs or {}, task_id, options)
+        return self.send_call(task, name, given, kwargs or {}, task_id, options)
 
     # -- a signature
 

@@ -171,3 +171,54 @@ def test_a_class_makes_the_results_of_its_calls(app, worker):
     assert job.apply_async((1,), ignore_result=True).ignored
     assert chain(job.s(1), job.s(2)).delay().get(timeout=WAIT_S) == [[1], 2]
     assert group(job.s(1), job.s(2)).delay().get(timeout=WAIT_S) == [[1], [2]]
+
+
+class TenantsApp(LiteQ):
+    """Sends the tenant along with each task, by the method that Celery's tasks go through."""
+
+    def send_task(self, name, args=None, kwargs=None, **options):
+        headers = {"tenant": "east", **(options.pop("headers", None) or {})}
+        return super().send_task(name, args, kwargs, headers=headers, **options)
+
+
+def test_a_send_task_of_the_app_s_class_has_its_say_wherever_a_task_is_sent(tmp_path):
+    app = TenantsApp("app", broker=f"sqlite:///{tmp_path}/q.db", durability="relaxed")
+
+    @app.task(bind=True, name="tenant", ignore_result=False)
+    def tenant(self, *args):
+        return [self.request.get("tenant"), *args]
+
+    class Result(AsyncResult): ...
+
+    class Own(Task):
+        abstract = True
+
+        def AsyncResult(self, task_id, **kwargs):
+            return Result(task_id, app=self.app, **kwargs)
+
+    of_own = app.task(name="of_own", bind=True, base=Own)(lambda self: self.request.get("tenant"))
+    with start_worker(app, pool="threads", concurrency=2):
+        assert tenant.delay(1).get(timeout=WAIT_S) == ["east", 1]
+        assert tenant.apply_async((1,), headers={"tenant": "west"}).get(timeout=WAIT_S) == ["west", 1]
+        assert tenant.s(1).apply_async(task_id="mine").id == "mine"
+        assert chain(tenant.s(1), tenant.si(2)).apply_async().get(timeout=WAIT_S) == ["east", 2]
+        assert group(tenant.s(1), tenant.s(2)).apply_async().get(timeout=WAIT_S) == [["east", 1], ["east", 2]]
+        assert chord([tenant.s(1)], tenant.s()).apply_async().get(timeout=WAIT_S) == ["east", [["east", 1]]]
+        assert app.send_task("tenant", (3,)).get(timeout=WAIT_S) == ["east", 3]
+        own = of_own.delay()
+        assert (type(own), own.get(timeout=WAIT_S)) == (Result, "east")
+    app.conf.task_always_eager = True  # as in Celery, where nothing is sent then
+    assert tenant.delay(1).get() == [None, 1]
+    app.close()
+
+
+def test_a_send_task_that_a_test_has_put_in_its_place_is_called(app, tenant_of, monkeypatch):
+    plain = app.task(name="plain")(lambda x: x)
+    plain.delay(1)
+    called = []
+    monkeypatch.setattr(app, "send_task", lambda name, args, kwargs, **options: called.append((name, args, kwargs)))
+    plain.delay(2)
+    plain.apply_async((3,), countdown=5)
+    tenant_of.delay(4)
+    assert called == [("plain", (2,), {}), ("plain", (3,), None), ("tenant_of", (4,), {})]
+    assert app.storage.reader.waiting(["celery"], limit=9) == 1
