@@ -104,7 +104,10 @@ class TaskOptions:
     track_started: Any = _Setting("task_track_started")
     acks_late: Any = _Setting("task_acks_late")
     reject_on_worker_lost: Any = _Setting("task_reject_on_worker_lost")
+    acks_on_failure: Any = _Setting("task_acks_on_failure")
     acks_on_failure_or_timeout: Any = _Setting("task_acks_on_failure_or_timeout")
+    acks_on_timeout: Any = _Setting("task_acks_on_timeout")
+    retry_on_worker_lost: Any = _Setting("task_retry_on_worker_lost")
     store_errors_even_if_ignored: Any = _Setting("task_store_errors_even_if_ignored")
     store_eager_result: Any = _Setting("task_store_eager_result")
     send_events: bool = True

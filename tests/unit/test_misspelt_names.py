@@ -261,6 +261,12 @@ def test_a_misspelt_option_of_a_shared_task_is_refused(app):
         shared_task(name="shop.g", ack_late=True)(lambda: None)
 
 
+@pytest.mark.parametrize("name", ["acks_on_failure", "acks_on_timeout", "retry_on_worker_lost"])
+def test_options_of_a_task_that_celery_takes_pass(app, name):
+    assert getattr(app.task(**{name: True})(lambda: None), name) is True
+    assert getattr(app.task(name="plain")(lambda: None), name) == app.conf[f"task_{name}"]
+
+
 def test_an_attribute_of_one_s_own_is_kept_on_the_task(app):
     @app.task(owner="billing", iterations=0)
     def f() -> None: ...
