@@ -310,9 +310,7 @@ class Publisher(RowMaker):
         vault = None if d.unique is None and UNIQUE.isdisjoint(options) else self._app.content.vault
         flags, rule = exclude(d.unique, d.name, d.task, args, kwargs, options, flags, vault)
         due_ms, delay_ms = due(options, clock, blocked=awaits is not None)
-        expires = options.get("expires")
-        if expires is None:
-            expires = d.expires
+        expires = options.get("expires", d.expires)  # a None is said by the caller: this one does not expire
         priority = options.get("priority")
         if priority is None and d.inherits and (running := context.worker_request()) is not None:
             priority = (running.delivery_info or {}).get("priority")

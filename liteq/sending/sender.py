@@ -223,7 +223,8 @@ class Sender:
         task_id: str | None = None, options: Mapping[str, Any] = NO_OPTIONS,
     ) -> Any:  # fmt: skip
         """Send a task by its name, whether or not this process knows it. Options as `Task.apply_async`."""
-        options = {key: value for key, value in options.items() if value is not None and key != "result_cls"}
+        said = {key: value for key, value in options.items() if value is not None or key == "expires"}
+        options = {key: value for key, value in said.items() if key != "result_cls"}
         given = tuple(args or ())
         sent = options.pop("task_type", None)
         if sent is not None and sent.name == name:  # by `Task.apply_async`, through a `send_task` of the app's class

@@ -122,3 +122,13 @@ def test_a_uuid_is_an_id(app):
 def test_arguments_that_are_none(app, arguments):
     with pytest.raises(TypeError, match="args are a list or a tuple, and kwargs a dict"):
         app.task(lambda *_: None, name="n").apply_async(**arguments)
+
+
+def test_a_call_may_say_that_it_does_not_expire(app):
+    """As in Celery: a None that is given is no absence of `expires`, and stands over that of the task."""
+    soon = app.task(expires=60, name="soon")(lambda: None)
+    never = {"expires": None}
+    said = [soon.apply_async(**never), soon.s().set(**never).delay(), app.send_task("soon", **never)]
+    unsaid = [soon.delay(), soon.apply_async(priority=1), soon.s().delay(), app.send_task("soon")]
+    expire = [app.storage.reader.find(sent.id).expires_ms is not None for sent in (*said, *unsaid)]
+    assert expire == [False] * len(said) + [True] * len(unsaid)
