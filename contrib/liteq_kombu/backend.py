@@ -330,9 +330,8 @@ class LiteqBackend(SyncBackendMixin, Backend):
 
     def _restore_group(self, group_id: str) -> dict[str, Any] | None:
         saved = self.storage.saved_groups.load(group_id)
-        if saved is None:
-            return None
-        return {"result": result_from_tuple(decode(saved), self.app), "task_id": group_id}
+        described = None if saved is None else decode(saved)  # None also where liteq's GroupResult was deleted
+        return described and {"result": result_from_tuple(described, self.app), "task_id": group_id}
 
     def _delete_group(self, group_id: str) -> None:
         self.storage.saved_groups.delete(group_id)

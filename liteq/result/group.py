@@ -277,18 +277,21 @@ class GroupResult(ResultSet):
     def children(self) -> list[Any]:
         return self.results
 
-    def save(self, backend: Any = None) -> None:
+    def save(self, backend: Any = None) -> GroupResult:
         """Keep under its id which results it consists of, for `restore` in any process; as long as results are kept.
 
-        Not needed for a group that was sent as one: it is in the file.
+        Not needed for a group that was sent as one: it is in the file. Returns itself.
         """
-        app = self.app_of(backend) or self.app
-        app.storage.saved_groups.save(self.id, encode(self.as_tuple(), what=f"the group {self.id}"))
+        self._keep(self.as_tuple(), backend)
+        return self
 
     def delete(self, backend: Any = None) -> None:
-        """Forget that it was saved; and the results of its members that have finished."""
-        (self.app_of(backend) or self.app).storage.saved_groups.delete(self.id)
-        self.forget()
+        """Have `restore` find it no more. The results of its members stay: `forget` deletes those."""
+        self._keep(None, backend)  # one that was sent would be found without being saved
+
+    def _keep(self, described: Any, backend: Any) -> None:
+        app = self.app_of(backend) or self.app
+        app.storage.saved_groups.save(self.id, encode(described, what=f"the group {self.id}"))
 
     @classmethod
     def restore(cls, id: str, backend: Any = None, app: App | None = None) -> GroupResult | None:
@@ -296,7 +299,8 @@ class GroupResult(ResultSet):
         app = app if app is not None else (cls.app_of(backend) or get_current_app())
         saved = app.storage.saved_groups.load(id)
         if saved is not None:
-            restored: GroupResult = result_from_tuple(decode(saved), app)
+            described = decode(saved)
+            restored: GroupResult | None = None if described is None else result_from_tuple(described, app)
             return restored
         sent = app.storage.reader.find_group(id)
         members = [] if sent is None else app.storage.reader.group_members(id)

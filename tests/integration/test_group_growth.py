@@ -129,6 +129,24 @@ def test_a_group_put_together_by_hand_can_be_saved_and_restored(app):
     assert restored.get(timeout=1) == [0, 2, 4]
     restored.delete()
     assert GroupResult.restore("by-hand", app=app) is None
+    assert [app.AsyncResult(result.id).get(timeout=1) for result in results] == [0, 2, 4]  # they stay
+
+
+def test_a_group_that_was_sent_and_deleted_is_none_of_its_sender_s_children(app):
+    @app.task(name="sender")
+    def sender():
+        return group(app.tasks["double"].s(n) for n in range(2)).apply_async().save().id
+
+    sent = sender.delay()
+    drain(app)
+    made = GroupResult.restore(sent.get(timeout=1), app=app)
+    assert sent.children == [made]
+    made.delete()
+    assert sent.children == []
+    assert GroupResult.restore(made.id, app=app) is None
+    assert [app.AsyncResult(result.id).get(timeout=1) for result in made] == [0, 2]
+    made.save()
+    assert GroupResult.restore(made.id, app=app) == made
 
 
 def test_a_group_that_was_sent_needs_no_saving(app):

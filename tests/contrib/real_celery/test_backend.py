@@ -264,6 +264,14 @@ def test_a_state_that_somebody_stores_is_what_a_group_waits_for(shop: Shop) -> N
     assert {id_: meta["result"] for id_, meta in found.items()} == {"by-hand": 7}
 
 
+def test_a_group_that_liteq_has_deleted_is_no_longer_found(shop: Shop) -> None:
+    shop.app.GroupResult("by-hand", [shop.app.AsyncResult("one")]).save()
+    shop.liteq.GroupResult.restore("by-hand").delete()
+    assert shop.app.GroupResult.restore("by-hand") is None
+    shop.app.GroupResult("by-hand", [shop.app.AsyncResult("two")]).save()
+    assert [one.id for one in shop.liteq.GroupResult.restore("by-hand")] == ["two"]
+
+
 def test_waiting_ends_with_its_time(shop: Shop) -> None:
     from celery.exceptions import TimeoutError as TooLong
 
