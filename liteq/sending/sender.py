@@ -65,6 +65,12 @@ def _keep(batch: Batch) -> None:
             message.flags |= Flag.KEPT
 
 
+def note_child(task: Any, request: context.Request | None, result: Any, options: Mapping[str, Any]) -> None:
+    """Note `result` as sent by the running `task`, unless that, or the call, says that nobody will ask for it."""
+    if request is not None and getattr(task, "trail", True) and options.get("add_to_parent", True):
+        request.children.append(result)
+
+
 class Sender:
     """Sends the calls and canvases of one app."""
 
@@ -164,7 +170,7 @@ class Sender:
         batch = Batch([message])
         general = chosen or message.flags & Flag.REPLICATED
         stands = self._enqueue(batch, chosen) if general else app.storage.enqueue(batch)
-        return self._result_of_sent(message, stands[0])
+        return self._result_of_sent(message, stands[0], options)
 
     def _enqueue(self, batch: Batch, chosen: Collection[str] = ()) -> list[str]:
         """Write `batch`; `chosen`: the ids in it that callers chose, under which a finished message runs again."""
@@ -174,15 +180,13 @@ class Sender:
         with self._unconfirmed.sending(chosen) as again:
             return written(self.app, batch, again)
 
-    def _result_of_sent(self, message: Message, stands: str) -> AsyncResult[Any]:
+    def _result_of_sent(self, message: Message, stands: str, options: Mapping[str, Any]) -> AsyncResult[Any]:
         result: AsyncResult[Any] = AsyncResult(stands, task_name=message.task, app=self.app)
         if message.unique_key is not None and (stands != message.id or self.app.storage.takes_parts()):
             result._duplicate = stands != message.id  # else it is on its way, and its row will tell
         if message.flags & Flag.IGNORE_RESULT:
             result.ignored = True
-        running = context.current_request()
-        if running is not None:
-            running.children.append(result)
+        note_child(context.get_current_task(), context.current_request(), result, options)
         return result
 
     def _send_with_signals(
@@ -198,7 +202,7 @@ class Sender:
         stands = (
             self._publish(message, args, kwargs, options, chosen) if is_replaced() else self._write(message, chosen)
         )
-        result = self._result_of_sent(message, stands)
+        result = self._result_of_sent(message, stands, options)
         announce_sent(self.app, [message])
         return result
 
@@ -223,11 +227,10 @@ class Sender:
         task_id: str | None = None, options: Mapping[str, Any] = NO_OPTIONS,
     ) -> Any:  # fmt: skip
         """Send a task by its name, whether or not this process knows it. Options as `Task.apply_async`."""
-        said = {key: value for key, value in options.items() if value is not None or key == "expires"}
-        options = {key: value for key, value in said.items() if key != "result_cls"}
-        given = tuple(args or ())
-        sent = options.pop("task_type", None)
+        options = {key: value for key, value in options.items() if value is not None or key == "expires"}
+        given, sent = tuple(args or ()), options.pop("task_type", None)
         if sent is not None and sent.name == name:  # by `Task.apply_async`, through a `send_task` of the app's class
+            options.pop("result_cls", None)
             return sent._pass_on(given, kwargs or {}, task_id, options)
         task = self.app.tasks.get(name) if self.app.conf.task_always_eager else None
         return self.send_call(task, name, given, kwargs or {}, task_id, options)
@@ -283,8 +286,7 @@ class Sender:
             raise
         announce_sent(self.app, stream.messages or compiled.batch.messages)
         result = self.result_of(compiled.node, stands)
-        if running is not None:
-            running.children.append(result)
+        note_child(context.worker_task(), running, result, {**sig.options, **options})
         return result
 
     def _send_compiled(self, compiled: Compiled, stream: GroupStream, chosen: Collection[str]) -> Mapping[str, str]:

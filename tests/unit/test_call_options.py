@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from liteq import LiteQ, chain
+from liteq import LiteQ, chain, group
 from liteq.execution.execute import retry_due_ms
 from liteq.policy.retry import RetryPolicy
 from liteq.schedules import maybe_schedule
@@ -132,3 +132,19 @@ def test_a_call_may_say_that_it_does_not_expire(app):
     unsaid = [soon.delay(), soon.apply_async(priority=1), soon.s().delay(), app.send_task("soon")]
     expire = [app.storage.reader.find(sent.id).expires_ms is not None for sent in (*said, *unsaid)]
     assert expire == [False] * len(said) + [True] * len(unsaid)
+
+
+def test_a_task_keeps_no_result_that_nobody_will_ask_for(app):
+    """One that sends a million calls would have as many of them in memory."""
+    sub = app.task(name="sub")(lambda: None)
+
+    def body(self):
+        sub.delay()
+        (sub.s() | sub.si()).delay()
+        sub.apply_async(add_to_parent=False)
+        sub.s().set(add_to_parent=False).delay()
+        group(sub.s(), sub.s()).apply_async(add_to_parent=False)
+        return len(self.request.children)
+
+    assert app.task(name="asked", bind=True)(body).apply().get() == 2
+    assert app.task(name="not asked", bind=True, trail=False)(body).apply().get() == 0
