@@ -203,7 +203,7 @@ class Registrar:
         """Import the module `related_name` of `packages`: with `force` at once, else by `import_modules`."""
 
         def discover() -> list[Any]:
-            return autodiscover(self._app.integrations.packages if packages is None else packages, related_name)
+            return autodiscover(packages or self._app.integrations.packages, related_name)
 
         if force:
             discover()

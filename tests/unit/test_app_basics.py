@@ -357,6 +357,14 @@ def test_autodiscovery_waits_until_tasks_are_imported(app, monkeypatch):
     assert asked
 
 
+def test_autodiscovery_that_is_given_no_package_looks_in_those_of_the_framework(app, monkeypatch):
+    asked = []
+    monkeypatch.setattr(type(app.integrations), "packages", lambda self: asked.append(1) or [])
+    for none in (None, [], ()):  # as in Celery: an empty list is none given
+        app.autodiscover_tasks(none, force=True)
+    assert len(asked) == 3
+
+
 def test_a_package_that_there_is_not_is_told_when_its_tasks_are_looked_for(app):
     with pytest.raises(ModuleNotFoundError, match="no package 'not_there'"):
         app.autodiscover_tasks(["not_there"], force=True)
