@@ -51,11 +51,9 @@ class LiteqBackend(SyncBackendMixin, Backend):
         own = {name: given[name] for name in ("durability",) if name in given}
         self.file: File = open_file(url or "", options_of({**broker, **own}))
         self.file.results = True
-        self.file.result_expires_s = (
-            self.expires.total_seconds() if hasattr(self.expires, "total_seconds") else self.expires
-        )
+        self.file.result_expires_s = self.prepare_expires(self.expires, float)  # also of text, as on Redis
         if (failures := app.conf.get("result_failure_expires")) is not None:
-            self.file.dead_expires_s = self.prepare_expires(failures)
+            self.file.dead_expires_s = self.prepare_expires(failures, float)
         watch(app.loader)
         add_tell(app)
         self.file.app = app

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -192,6 +193,18 @@ def test_failures_have_a_time_of_their_own(shop: Shop) -> None:
 
     assert kept(result_expires=0.001) == ("PENDING", "FAILURE")  # a dead letter
     assert kept(result_expires=3600, result_failure_expires=0.001) == ("SUCCESS", "PENDING")
+
+
+@pytest.mark.parametrize(("said", "seconds"), [("3600", 3600), (timedelta(hours=1), 3600), (0, 0), (None, None)])
+def test_the_time_of_results_is_said_in_any_form_that_celery_takes(
+    shop: Shop, said: Any, seconds: float | None
+) -> None:
+    """A number from the environment is a text."""
+    shop.app.conf.update(result_expires=said, result_failure_expires=said)
+    backend = shop.app._get_backend()
+    backend.cleanup()
+    assert backend.file.result_expires_s == seconds
+    assert backend.file.dead_expires_s == (30 * 86_400 if said is None else seconds)
 
 
 def test_a_caller_is_told_of_each_state_while_it_waits(shop: Shop) -> None:
