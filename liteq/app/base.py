@@ -94,7 +94,7 @@ class LiteQ(Hooks, Workflows, Limiting, InFiles, CeleryApp):
         self.on_after_fork = Signal("on_after_fork")
         self._lock = threading.RLock()  # one for all parts: settings, registry and storage ask each other
         self.integrations = Integrations(ClassHooks(self), changed=self._settings_changed)
-        self.sender = Sender(self, LiteQ.send_task)
+        self.sender = Sender(self, LiteQ)
         self.registrar = Registrar(self, tasks, autofinalize=autofinalize, lock=self._lock, modelled=modelled)
         given = {"broker_url": broker, "result_backend": backend, "include": tuple(include) if include else None}
         check_keywords(type(self).__name__, settings)

@@ -74,10 +74,10 @@ def note_child(task: Any, request: context.Request | None, result: Any, options:
 class Sender:
     """Sends the calls and canvases of one app."""
 
-    def __init__(self, app: App, send_task: Any) -> None:
-        """`send_task`: the method of liteq's own class of apps."""
+    def __init__(self, app: App, base: Any) -> None:
+        """`base`: liteq's own class of apps."""
         self.app = app
-        self._send_task = send_task
+        self._base = base
         self.renew()
         self._unconfirmed = UnconfirmedIds()
 
@@ -90,10 +90,10 @@ class Sender:
     @property
     def goes_through_app(self) -> bool:
         """Whether the calls of tasks go through the app's `send_task`: its class has one of its own, or a test has put
-        something in its place.
+        something in its place. Not through what a library wraps around liteq's own: that wraps `apply_async` as well.
         """
-        own = getattr(self.app.send_task, "__func__", None) is not self._send_task
-        return own and not self.app.conf.task_always_eager
+        own = type(app := self.app).send_task is not self._base.send_task or "send_task" in vars(app)
+        return own and not app.conf.task_always_eager
 
     def through_app(
         self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None, task_id: str | None,

@@ -222,3 +222,16 @@ def test_a_send_task_that_a_test_has_put_in_its_place_is_called(app, tenant_of, 
     tenant_of.delay(4)
     assert called == [("plain", (2,), {}), ("plain", (3,), None), ("tenant_of", (4,), {})]
     assert app.storage.reader.waiting(["celery"], limit=9) == 1
+
+
+def test_what_a_library_wraps_around_liteq_s_own_is_not_gone_through(app, monkeypatch):
+    """Sentry's integration wraps `apply_async` too: a call that went through both would have two spans."""
+    wrapped = []
+    own = LiteQ.send_task
+    monkeypatch.setattr(LiteQ, "send_task", lambda *args, **options: wrapped.append(args[1]) or own(*args, **options))
+    plain = app.task(name="plain")(lambda x: x)
+    plain.delay(1)
+    assert not wrapped
+    app.send_task("plain", (2,))
+    assert wrapped == ["plain"]
+    assert app.storage.reader.waiting(["celery"], limit=9) == 2
