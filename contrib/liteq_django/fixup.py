@@ -10,13 +10,16 @@ import importlib.util
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from liteq import context, signals
 from liteq.app import Task
 from liteq.context import App, Integration, RunCoroutine
 from liteq.settings import KNOWN, canonical, read_object
 from liteq_django.processes import Connections
+
+if TYPE_CHECKING:
+    from liteq.app import LiteQ
 
 __all__ = ["DjangoIntegration", "fixup"]
 
@@ -34,13 +37,16 @@ def fixup(app: App) -> None:
         return
     if app.task_cls is Task:
         app.task_cls = "liteq_django.task:DjangoTask"
-    app.integrations.add(DjangoIntegration())
+    app.integrations.add(DjangoIntegration(app))
     app.middleware.add(Connections())
     _connect()
 
 
 class DjangoIntegration(Integration):
     """Settings, storage, threads and tasks of a Django project."""
+
+    def __init__(self, app: App) -> None:
+        self._app = cast("LiteQ", app)
 
     def settings(self, *, is_bare: bool) -> dict[str, Any]:
         """Django's settings. `LITEQ` counts over `CELERY_*`, which may be there for a Celery that still runs."""
@@ -62,7 +68,7 @@ class DjangoIntegration(Integration):
         """The queue; where it is in a database of Django's, over Django's connection."""
         from liteq_django.storage import open_storage
 
-        return open_storage(url, **options)
+        return open_storage(self._app, url, **options)
 
     def find_task(self, name: str) -> Any:
         """A function that is a task of Django's."""

@@ -4,13 +4,15 @@ A row is written by the transaction itself, so it is there when that has been co
 back. Its messages are put into the queue right after the commit, by the process that sent them; should that have died,
 by a worker's relay. Taking the row away and putting its messages in are one transaction of the models' database, and
 the putting in is idempotent by the messages' ids: a process may die at any point of it.
+
+The table is one for the app's own queue and for all files of `app.using()`: a row for one of these says so.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -22,7 +24,7 @@ from django.utils import timezone
 from liteq.clock import to_ms
 from liteq.exceptions import BadMessage, CodecError, LiteqError, StorageUnavailable
 from liteq.message import Batch, Message
-from liteq.serialization.batch import again_in, dump_batch, load_batch
+from liteq.serialization.batch import again_in, dump_batch, load_batch, queue_in
 from liteq.storage.driver import Driver
 from liteq.storage.sealed import vault_of
 from liteq.storage.sqlite.disk.ownership import open_sidecar
@@ -30,7 +32,7 @@ from liteq.storage.storage import Storage
 from liteq_django.conf import OUTBOX_INTERVAL_S, option
 from liteq_django.transaction import inside_atomic
 
-__all__ = ["OutboxStorage", "Relay"]
+__all__ = ["Elsewhere", "OutboxStorage", "Relay"]
 
 logger = logging.getLogger("liteq.django")
 
@@ -55,12 +57,27 @@ def _chunks(messages: Iterable[Message]) -> Iterator[list[Message]]:
         yield chunk
 
 
-class OutboxStorage(Storage):
-    """A queue whose messages, when they are sent inside `atomic()` on the database `using`, go by way of the outbox."""
+class Elsewhere(LiteqError):
+    """Raised for a row that another queue than the app's own cannot take now: `queue` says which."""
 
-    def __init__(self, driver: Driver, *, using: str, **options: Any) -> None:
+    def __init__(self, queue: str, why: object) -> None:
+        super().__init__(str(why))
+        self.queue = queue
+
+
+class OutboxStorage(Storage):
+    """A queue whose messages, when they are sent inside `atomic()` on the database `using`, go by way of the outbox.
+
+    `queue`: its URL where it is not the app's own. `others`: the storage of another queue, by that URL.
+    """
+
+    def __init__(
+        self, driver: Driver, *, using: str, others: Callable[[str], Storage], queue: str = "", **options: Any
+    ) -> None:
         super().__init__(driver, **options)
         self.using = using
+        self._others = others
+        self._queue = queue
 
     def enqueue(self, batch: Batch, **options: Any) -> list[str]:
         """As `Storage.enqueue`. Inside `atomic()` a `unique_key` decides when the messages reach the queue, not now."""
@@ -85,7 +102,7 @@ class OutboxStorage(Storage):
         return not inside_atomic(self.using)
 
     def _put(self, batch: Batch, again: Collection[str] = ()) -> None:
-        data, vault = dump_batch(batch, again=again), vault_of(self.driver)
+        data, vault = dump_batch(batch, again=again, queue=self._queue), vault_of(self.driver)
         if vault is not None:  # at rest as in the queue
             data = vault.seal(data)
         try:
@@ -104,27 +121,29 @@ class OutboxStorage(Storage):
 
     # -- from the outbox to the queue
 
-    def deliver(self, key: int) -> bool:
-        """Take the row `key` away and put its messages into the queue; False when somebody else has."""
+    def deliver(self, key: int, *, but: Collection[str] = ()) -> bool:
+        """Take the row `key` away and put its messages into their queue; False when somebody else has.
+
+        One for a queue in `but` stays, and is False too. Raises Elsewhere.
+        """
         with transaction.atomic(using=self.using):
             # The row is locked until the commit: of two that come for it, one finds it gone.
             entry = self._entries().select_for_update().filter(pk=key).first() if self._locks() else self._find(key)
-            if entry is None or not self._entries().filter(pk=key).delete()[0]:
+            if entry is None:
                 return False
             data, vault = bytes(entry.batch), vault_of(self.driver)
             data = data if vault is None else vault.open(data)
-            batch = load_batch(data)
-            super().enqueue(batch, again=self._ended_before(again_in(data), entry.created_at), told=True)
+            batch, queue = load_batch(data), queue_in(data)
+            if queue in but or not self._entries().filter(pk=key).delete()[0]:
+                return False
+            if queue in {"", self._queue}:
+                _take(self, batch, again_in(data), entry.created_at)
+            else:
+                try:
+                    _take(self._others(queue), batch, again_in(data), entry.created_at)
+                except LiteqError as exc:
+                    raise Elsewhere(queue, exc) from exc
         return True
-
-    def _ended_before(self, ids: Sequence[str], sent_at: datetime) -> list[str]:
-        """Those of `ids` under which a message had finished when they were sent.
-
-        One that has finished since is perhaps this very one: its row is here again, where a process has died meanwhile.
-        """
-        records = self.reader.find_many(ids) if ids else {}
-        sent_ms = to_ms(timezone.make_aware(sent_at) if timezone.is_naive(sent_at) else sent_at)
-        return [id_ for id_, one in records.items() if one.finished_ms is not None and one.finished_ms <= sent_ms]
 
     def _find(self, key: int) -> Any:
         return self._entries().filter(pk=key).first()
@@ -144,6 +163,21 @@ class OutboxStorage(Storage):
     def undelivered(self, limit: int = CHUNK) -> list[int]:
         """The keys of rows that have not been delivered, the oldest first."""
         return list(self._entries().order_by("pk").values_list("pk", flat=True)[:limit])
+
+
+def _take(queue: Storage, batch: Batch, again: Sequence[str], sent_at: datetime) -> None:
+    """Put `batch` into `queue` itself, inside of a transaction as outside."""
+    Storage.enqueue(queue, batch, again=_ended_before(queue, again, sent_at), told=True)
+
+
+def _ended_before(queue: Storage, ids: Sequence[str], sent_at: datetime) -> list[str]:
+    """Those of `ids` under which a message had finished when they were sent.
+
+    One that has finished since is perhaps this very one: its row is here again, where a process has died meanwhile.
+    """
+    records = queue.reader.find_many(ids) if ids else {}
+    sent_ms = to_ms(timezone.make_aware(sent_at) if timezone.is_naive(sent_at) else sent_at)
+    return [id_ for id_, one in records.items() if one.finished_ms is not None and one.finished_ms <= sent_ms]
 
 
 class Relay:
@@ -180,11 +214,11 @@ class Relay:
 
     def turn(self) -> int:
         """Deliver what waits; how many rows. What goes wrong is logged, and tried again at the next turn."""
-        done = 0
+        done, aside = 0, set[str]()
         try:
             close_old_connections()
             for key in self.storage.undelivered():
-                done += self._deliver(key)
+                done += self._deliver(key, aside)
             self._in_trouble = False
         except (LiteqError, DatabaseError) as exc:
             if not self._in_trouble:
@@ -192,15 +226,22 @@ class Relay:
             self._in_trouble = True
         return done
 
-    def _deliver(self, key: int) -> bool:
+    def _deliver(self, key: int, aside: set[str]) -> bool:
+        """Deliver one; `aside` are the queues that are not tried once more in this turn."""
         try:
-            return self.storage.deliver(key)
+            return self.storage.deliver(key, but=aside)
+        except Elsewhere as exc:
+            aside.add(exc.queue)
+            self._say(key, "waits for a queue that cannot take it now", exc)
         except (BadMessage, CodecError) as exc:
             # Written by a newer liteq, by nothing of its, or under a key that is not here: others go on.
-            if key not in self._refused:
-                self._refused.add(key)
-                logger.error("outbox entry %s cannot be read and stays where it is: %s", key, exc)  # noqa: TRY400
-            return False
+            self._say(key, "cannot be read and stays where it is", exc)
+        return False
+
+    def _say(self, key: int, what: str, exc: LiteqError) -> None:
+        if key not in self._refused:
+            self._refused.add(key)
+            logger.error("outbox entry %s %s: %s", key, what, exc)
 
 
 @contextmanager

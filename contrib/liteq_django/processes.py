@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from liteq.context import current_frame, get_current_app
+from liteq.context import current_frame
 from liteq.middleware import Execution, Middleware
 
 __all__ = ["Connections", "before_fork", "in_child", "set_up", "worker_ends", "worker_is_ready"]
@@ -102,9 +102,10 @@ def worker_ends(**_named: Any) -> None:
 
 
 def _start_relay() -> None:
+    from liteq_django.project import default_app
     from liteq_django.storage import relay_for
 
-    relay = relay_for(get_current_app())
+    relay = relay_for(default_app())
     if relay is not None:
         relay.start()
         _relays.append(relay)

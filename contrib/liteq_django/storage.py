@@ -8,9 +8,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
-from liteq.context import App
+from liteq.app import LiteQ
 from liteq.exceptions import ImproperlyConfigured
 from liteq.storage import describe_url
 from liteq.storage.driver import Driver, Durability
@@ -22,6 +24,7 @@ __all__ = ["open_storage", "outbox_alias", "relay_for", "transaction_alias"]
 
 
 def open_storage(
+    app: LiteQ,
     url: str,
     *,
     driver: str | None = None,
@@ -33,7 +36,10 @@ def open_storage(
     max_crashes: int = 3,
     max_reaps: int = 10,
 ) -> Storage:
-    """As `liteq.storage.storage.open_storage`. Raises ImproperlyConfigured where it would need two SQLite libraries."""
+    """As `liteq.storage.storage.open_storage`, for `app`.
+
+    Raises ImproperlyConfigured where it would need two SQLite libraries.
+    """
     from liteq_django import sharing
 
     alias = sharing.alias_of(url)
@@ -55,7 +61,23 @@ def open_storage(
         return Storage(engine, **counts)
     from liteq_django.outbox import OutboxStorage
 
-    return OutboxStorage(engine, using=using, **counts)
+    return OutboxStorage(engine, using=using, others=partial(_other, app), queue=_queue_of(app, url), **counts)
+
+
+def _queue_of(app: LiteQ, url: str) -> str:
+    """The name of the queue at `url` in rows of the outbox: "" for the app's own; a server's has no password in it."""
+    with suppress(ImproperlyConfigured):  # it has none of its own
+        if url == app.settings.broker_url:
+            return ""
+    place = describe_url(url)
+    return url if place.kind == "file" else place.where
+
+
+def _other(app: LiteQ, queue: str) -> Storage:
+    """The storage of a file of `using`. Raises ImproperlyConfigured for a server: its password is not in the row."""
+    if "://" not in queue:
+        raise ImproperlyConfigured(f"only the process that sent it knows how {queue} is opened")
+    return app.in_files().view(queue).storage
 
 
 def _own(url: str, driver: str | None, options: dict[str, Any]) -> Driver:
@@ -108,14 +130,20 @@ def transaction_alias() -> str:
     return outbox_alias(alias) or alias or "default"
 
 
-def relay_for(app: App) -> Any:
-    """The relay of `app`'s outbox to its queue; None where it has none."""
+def relay_for(app: LiteQ, *, asked: bool = False) -> Any:
+    """The relay of `app`'s outbox to its queue and to the files of `using`; None where it has none.
+
+    A queue beside the models needs none itself: where it is `asked` for, there is one for these files.
+    """
     from liteq_django import sharing
 
     # A look at the settings alone: a child opens the queue when its tasks send something.
-    if outbox_alias(sharing.alias_of(app.broker_url)) is None:
+    using = outbox_alias(sharing.alias_of(app.broker_url)) or (outbox_alias(None) if asked else None)
+    if using is None or app.storage.driver.read_only:
         return None
     from liteq_django.outbox import OutboxStorage, Relay
 
     storage = app.storage
-    return Relay(storage) if isinstance(storage, OutboxStorage) else None
+    if not isinstance(storage, OutboxStorage):
+        storage = OutboxStorage(storage.driver, using=using, others=partial(_other, app))
+    return Relay(storage)

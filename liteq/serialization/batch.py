@@ -22,7 +22,7 @@ from liteq.exceptions import BadMessage
 from liteq.message import Batch, Exclusion, Group, Message, RunSpec
 from liteq.utils.records import fields_of
 
-__all__ = ["VERSION", "again_in", "dump_batch", "load_batch"]
+__all__ = ["VERSION", "again_in", "dump_batch", "load_batch", "queue_in"]
 
 VERSION: Final = 1
 READABLE = (0, VERSION)
@@ -83,16 +83,27 @@ class _Form:
 MESSAGE, GROUP = _Form(Message), _Form(Group)
 
 
-def dump_batch(batch: Batch, *, again: Collection[str] = ()) -> bytes:
-    """`batch` as bytes, for `load_batch`; `again`: ids in it under which a finished message runs again (`again_in`)."""
+def dump_batch(batch: Batch, *, again: Collection[str] = (), queue: str = "") -> bytes:
+    """`batch` as bytes, for `load_batch`; `again`: ids in it under which a finished message runs again (`again_in`).
+
+    `queue`: where it is to go, in place of the app's own (`queue_in`).
+    """
     messages, groups = [MESSAGE.dump(one) for one in batch.messages], [GROUP.dump(one) for one in batch.groups]
-    more = {"again": sorted(again)} if again else {}
+    more: dict[str, Any] = {"again": sorted(again)} if again else {}
+    if queue:
+        more["queue"] = queue
     return orjson.dumps({"version": VERSION, "messages": messages, "groups": groups, **more})
 
 
 def again_in(data: bytes) -> list[str]:
     """The ids under which a finished message runs again, of a batch that `load_batch` can read."""
     found: list[str] = orjson.loads(data).get("again", [])
+    return found
+
+
+def queue_in(data: bytes) -> str:
+    """The queue to which a batch is to go that `load_batch` can read; "" for the app's own."""
+    found: str = orjson.loads(data).get("queue", "")
     return found
 
 

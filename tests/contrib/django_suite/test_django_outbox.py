@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -198,6 +200,55 @@ def test_a_run_that_is_started_in_a_transaction_goes_with_it(shop):
         with pytest.raises(WorkflowError, match="of another database"), transaction.atomic():
             flow.options(id="order-7", on_conflict="existing").start(3)
         shop.close()
+
+
+def test_a_row_for_another_file_goes_there_by_the_relay_of_the_own_queue(shop, caplog):
+    """`app.using()` inside a transaction: the table is one for all files, and each message belongs to its own."""
+    from django.db import connection, transaction
+    from django.test import override_settings
+
+    from liteq_django.models import OutboxEntry
+    from liteq_django.outbox import Relay
+
+    base = connection.settings_dict["NAME"]
+
+    def send_and_die(*files):
+        sent = []
+        for file in files:
+            with shop.using(file):
+                shop.storage.deliver_own = lambda key: None  # a process that dies right after the commit
+                with transaction.atomic():
+                    sent.append(shop.send_task("shop.bill"))
+        return sent
+
+    with override_settings(LITEQ={"BROKER_URL": f"sqlite:///{base}-own"}):
+        folder = Path(f"{base}-folder")
+        folder.mkdir()
+        ill, *well = send_and_die(folder / "ill.db", f"{base}-a", f"{base}-b")
+        shop.close()
+        shutil.rmtree(folder)
+        relay = Relay(shop.storage)
+        assert [relay.turn(), relay.turn()] == [2, 0]
+        assert [one.exists() for one in well] == [True, True]
+        assert [shop.storage.reader.find(one.id) for one in (ill, *well)] == [None] * 3
+        assert [OutboxEntry.objects.count(), caplog.text.count("cannot take it now")] == [1, 1]
+        OutboxEntry.objects.all().delete()
+        shop.close()
+
+
+def test_the_relay_that_is_asked_for_serves_other_files_beside_a_queue_among_the_models(shop):
+    from django.core.management import call_command
+    from django.db import connection, transaction
+
+    from liteq_django.storage import relay_for
+
+    with shop.using(f"{connection.settings_dict['NAME']}-beside"):
+        shop.storage.deliver_own = lambda key: None  # a process that dies right after the commit
+        with transaction.atomic():
+            sent = shop.send_task("shop.bill")
+    assert [relay_for(shop), sent.exists()] == [None, False]  # no worker looks at the table each second for this
+    call_command("liteq", "relay", "--", "--once")
+    assert sent.exists()
 
 
 def test_a_missing_table_is_a_clear_error(shop):

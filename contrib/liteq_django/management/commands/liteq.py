@@ -59,7 +59,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--once", action="store_true", help="What is there now, and no more.")
         once = parser.parse_args(args).once
-        relay = relay_for(default_app())
+        relay = relay_for(default_app(), asked=True)
         if relay is None:
             self.stderr.write("there is no outbox: what is sent in a transaction is in the queue with its commit")
             return
