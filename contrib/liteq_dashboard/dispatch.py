@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
-import orjson
-
 from liteq.exceptions import ImproperlyConfigured, LiteqError
 from liteq.monitor import documents
 from liteq.storage import describe_url
+from liteq.utils.json_text import from_json
 from liteq.utils.text import printable
 from liteq_dashboard.access import ANYBODY, Viewer
 from liteq_dashboard.freshness.behind import notes_on_age, wait_for_header
@@ -83,7 +82,7 @@ def with_body(
     kind = asked.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         if kind == "application/json":
-            return replace(asked, json=orjson.loads(body()))
+            return replace(asked, json=from_json(body()))
         if kind in forms:
             return replace(asked, form=form())
     except ValueError as exc:

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from liteq.utils.json_text import from_json
+
 __all__ = ["Field", "Wrong", "data_of", "fields"]
 
 MOST = 100  # fields
@@ -180,8 +182,8 @@ def _value(field: Field, text: str, zone: tzinfo) -> Any:
                 raise Wrong(field.name, f"{field.label} is to be a number, not {text!r:.80}") from None
         case "json":
             try:
-                return orjson.loads(text)
-            except orjson.JSONDecodeError as exc:
+                return from_json(text.encode("utf-8", "replace"))
+            except ValueError as exc:
                 raise Wrong(field.name, f"{field.label} is to be JSON: {exc}") from None
         case _ if field.input == FORMATS["date-time"]:
             try:

@@ -14,6 +14,7 @@ from liteq.monitor.schedules import queue_of_call
 from liteq.monitor.tasks.search import quoted
 from liteq.monitor.tasks.tasks import tasks
 from liteq.monitor.tasks.types import task_type as document_of
+from liteq.utils.json_text import from_json
 from liteq_dashboard.acts.asking import carry_out
 from liteq_dashboard.drawn.charts import RANGES, charts_of, range_of
 from liteq_dashboard.http import Reader, Request, Response, Route
@@ -151,7 +152,7 @@ def _value(text: str) -> Any:
     if len(text) > LONGEST:
         raise ValueError(f"a value may have {LONGEST:,} characters")
     try:
-        return orjson.loads(text)
+        return from_json(text.encode("utf-8", "replace"))
     except ValueError:
         return text
 

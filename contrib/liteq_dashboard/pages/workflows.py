@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from markupsafe import Markup
 
 from liteq.exceptions import LiteqError, StorageError
@@ -15,6 +14,7 @@ from liteq.monitor.runs.workflow_list import workflows
 from liteq.monitor.runs.workflows import ROWS, Workflow, look, workflow_document
 from liteq.operating import act
 from liteq.states import State
+from liteq.utils.json_text import from_json
 from liteq.utils.text import place_of
 from liteq_dashboard.acts.acting import actor, note, tried
 from liteq_dashboard.acts.hands import RIGHTS_OF_RUNS as RIGHTS
@@ -198,8 +198,8 @@ def _sent(request: Request, run: Any, said: Mapping[str, str]) -> str:
     if not event:
         raise _Wrong("an event has a name: fill in the field")
     try:
-        payload = orjson.loads(text) if text else None
-    except orjson.JSONDecodeError as exc:
+        payload = from_json(text.encode("utf-8", "replace")) if text else None
+    except ValueError as exc:
         raise _Wrong(f'the payload is to be JSON ({exc}); write a text as "text"') from None
     # The same form sent twice is one event.
     run.send(event, payload, dedup=request.posted("nonce") or None)

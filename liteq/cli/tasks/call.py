@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
-import orjson
 
 from liteq.cli.group import Command
 from liteq.cli.parts.exits import Exit
@@ -16,6 +15,7 @@ from liteq.cli.parts.spans import SPAN
 from liteq.cli.tasks.result import needs_wait, show_result
 from liteq.exceptions import NotRegistered
 from liteq.utils.durations import seconds
+from liteq.utils.json_text import from_json
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -31,8 +31,8 @@ def _json(kind: type, word: str, example: str) -> Callback:
 
     def read(_ctx: click.Context, _param: click.Parameter, text: str) -> Any:
         try:
-            found = orjson.loads(text)
-        except orjson.JSONDecodeError as exc:
+            found = from_json(text.encode())
+        except ValueError as exc:
             raise click.BadParameter(f"not JSON: {exc}; write for example {example}") from None
         if not isinstance(found, kind):
             raise click.BadParameter(f"not a JSON {word}; write for example {example}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import click
-import orjson
 
 from liteq.cli.group import Command
 from liteq.cli.parts.asking import acting, by_option
@@ -14,6 +13,7 @@ from liteq.cli.parts.output import emit, say
 from liteq.cli.parts.session import Session, pass_session
 from liteq.cli.workflow.choosing import found
 from liteq.operating import act
+from liteq.utils import json_text
 
 __all__ = ["ACTING"]
 
@@ -23,8 +23,8 @@ def from_json(_ctx: click.Context, _param: click.Parameter, text: str | None) ->
     if text is None:
         return None
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as exc:
+        return json_text.from_json(text.encode())
+    except ValueError as exc:
         raise click.BadParameter(f"{text!r:.200} is not JSON ({exc}); write a text as '\"text\"'") from None
 
 

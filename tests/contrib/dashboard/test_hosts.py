@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 import re
 
 import pytest
@@ -23,6 +24,7 @@ import liteq_fastapi
 import liteq_flask
 from liteq import LiteQ
 from liteq.context import swap_apps
+from liteq.serialization import decode
 
 SAME = {"Sec-Fetch-Site": "same-origin"}
 
@@ -187,6 +189,14 @@ def test_a_flask_app_with_csrf_tokens_of_its_own_gets_them_in_every_form(tmp_pat
     with flask.test_request_context("/ops/"):
         assert board._csrf() == '<input type="hidden" name="csrf_token" value="tok&#34;en">'
     queue.close()
+
+
+def test_a_number_of_many_digits_in_a_body_is_what_is_sent(host):
+    url = f"/in/liteq/api/v1/tasks/{host.queue.send_task('pay', (1,)).id}/resend"
+    name, body = "content" if isinstance(host, InStarlette) else "data", f'{{"args": [{10**30}]}}'
+    status, _, text = host.ask("POST", url, headers={**SAME, "content-type": "application/json"}, **{name: body})
+    assert status == 200, text
+    assert decode(host.queue.storage.reader.find(json.loads(text)["id"]).payload) == [[10**30], {}]
 
 
 @pytest.mark.parametrize(("kind_of_body", "status"), [("application/json", 400), ("text/plain", 415)])

@@ -10,6 +10,7 @@ import pytest
 from liteq import LiteQ
 from liteq.message import WorkerIdentity, new_id
 from liteq.schedules import crontab, solar
+from liteq.serialization import decode
 from liteq.storage.statistics.batches import Began
 from liteq.storage.statistics.stats import Tally
 from liteq.testing import drain
@@ -190,6 +191,12 @@ def test_one_is_sent_with_the_values_of_the_form(client, app):
     drain(app)
     assert audited(app, "write") == [("ann", "send", "a test")]
     assert any(b"again" in (one.result or b"") for one in app.storage.reader.messages("succeeded", limit=100))
+
+
+def test_a_number_of_many_digits_is_sent_as_it_is_written(client, app):
+    assert client(app).post("types/write/send", {"arg.to": f"{10**30}", "arg.subject": "x"}).status == 303
+    (sent,) = (one for one in app.storage.reader.messages("pending", limit=9) if one.task == "write")
+    assert decode(sent.payload)[1]["to"] == 10**30
 
 
 def test_a_rate_is_set_for_all_workers_and_taken_away(client, app):

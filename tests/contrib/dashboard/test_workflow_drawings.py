@@ -195,6 +195,7 @@ def test_a_time_has_a_zone(text, at):
 def test_a_schema_that_is_no_object_is_one_field():
     assert data_of({"type": "integer"}, lambda name: ["7"] if name == "data" else []) == 7
     assert data_of(None, lambda _: []) is None
+    assert data_of({"type": "array"}, lambda _: [f"[{10**30}]"]) == [10**30]
     one = {"type": "object", "properties": {"data": {"type": "string"}}}
     assert data_of(one, lambda _: ["x"]) == {"data": "x"}
 

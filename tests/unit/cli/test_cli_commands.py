@@ -54,6 +54,13 @@ def test_named_arguments_and_options(shop, call):
     assert (by_eta["due"], by_eta["expires"]) == ("2100-01-01T00:00:00.000+00:00", "2101-01-01T00:00:00.000+00:00")
 
 
+def test_a_number_of_many_digits_is_sent_as_it_is_written(shop, call, work):
+    id_ = call("shop.add", f"[{10**30}, 1]")
+    again = shop("act", "resend", id_, "--args", f"[{10**30}, 2]", "--json").json
+    work()
+    assert [shop("result", one).out for one in (id_, again[0]["id"])] == [f'"{10**30 + 1}"\n', f'"{10**30 + 2}"\n']
+
+
 def test_without_an_app_any_name_may_be_sent(liteq):
     assert liteq("-b", "sqlite:///shop.db", "call", "elsewhere.task").code == 0
 
