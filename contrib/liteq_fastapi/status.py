@@ -14,7 +14,7 @@ that is everybody's, so take a token there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from starlette.applications import Starlette
@@ -35,12 +35,13 @@ def status_app(queue: LiteQ, *, token: str | None = None, local: bool = False) -
         raise ValueError("the token is empty: give one; or leave it out and say local=True for this machine alone")
     guard = documents.Guard(token, "status_app(queue, token=...)", local, "status_app(queue, local=True)")
 
-    def told(tell: Callable[..., documents.Answer], *known: str) -> Callable[[Request], Any]:
+    def told(tell: Callable[..., documents.Answer], *known: str, named: Iterable[str] = ()) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
             answer = _refusal(request, guard) or documents.misasked(request.query_params, known)
             if answer is None:
                 # In the reading thread: neither the file nor the look at the workers holds the event loop up.
-                given = [*request.path_params.values(), *map(request.query_params.get, known)]
+                # By name: the path below which this is mounted may have parameters of its own.
+                given = [*map(request.path_params.get, named), *map(request.query_params.get, known)]
                 answer = await reading(queue, tell, queue, *given)
             return Response(answer.body, answer.code, answer.headers, media_type="application/json")
 
@@ -50,7 +51,7 @@ def status_app(queue: LiteQ, *, token: str | None = None, local: bool = False) -
         routes=[
             Route("/health", told(documents.health, *documents.HEALTH)),
             Route("/status", told(documents.status)),
-            Route("/tasks/{id}", told(documents.task)),
+            Route("/tasks/{id}", told(documents.task, named=["id"])),
         ]
     )
 

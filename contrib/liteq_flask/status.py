@@ -64,17 +64,20 @@ def server_address(environ: Mapping[str, Any]) -> str | None:
     return environ.get("SERVER_NAME")
 
 
-def _health() -> Response:
+# `_named`: the parameters of the prefix below which the blueprint is registered, such as /<tenant>/liteq.
+
+
+def _health(**_named: str) -> Response:
     _check(*documents.HEALTH)
     return _response(documents.health(queue_of_app(), request.args.get("workers"), request.args.get("strict")))
 
 
-def _status() -> Response:
+def _status(**_named: str) -> Response:
     _check()
     return _response(documents.status(queue_of_app()))
 
 
-def _task(task_id: str) -> Response:
+def _task(task_id: str, **_named: str) -> Response:
     _check()
     return _response(documents.task(queue_of_app(), task_id))
 

@@ -77,6 +77,13 @@ def test_status_tells_what_waits_and_who_works(queue, client):
     assert client.get("/liteq/health?workers=1").status_code == 503
 
 
+@pytest.mark.parametrize("path", ["health", "status", "tasks/{id}"])
+def test_the_path_below_which_it_is_mounted_may_have_parameters(queue, client, path):
+    client.app.mount("/{tenant}/liteq", status_app(queue, local=True))
+    id_ = queue.tasks["double"].delay(1).id
+    assert client.get("/acme/liteq/" + path.format(id=id_)).status_code == 200
+
+
 @pytest.mark.parametrize("workers", ["two", 10**22, -1, "1e300", "NaN", "9" * 5000, "\x00", "x" * 10_000])
 def test_a_number_of_workers_that_is_none_is_a_clear_400(client, workers):
     answer = client.get("/liteq/health", params={"workers": workers})

@@ -373,6 +373,14 @@ def client(queue, flask_app):
     return flask_app.test_client()
 
 
+@pytest.mark.parametrize("path", ["health", "status", "tasks/{id}"])
+def test_the_prefix_of_the_blueprint_may_have_parameters(queue, flask_app, path):
+    flask_app.config["LITEQ_STATUS_LOCAL"] = True
+    flask_app.register_blueprint(status_blueprint(), url_prefix="/<tenant>/liteq")
+    id_ = queue.send_task("x").id
+    assert flask_app.test_client().get("/acme/liteq/" + path.format(id=id_)).status_code == 200
+
+
 def test_status_tells_what_waits_and_who_works(queue, client):
     @queue.task(name="fails")
     def fails() -> None:
