@@ -1,8 +1,8 @@
 """The attempts to run a task of Django's, read from its message's row, and the TaskResult made of them.
 
-A worker notes each attempt before it begins it, with the errors of those before, as the state that the task says of
-itself. That ends with the attempt: for one that is to be retried they go on among the message's headers. The error of
-the last one is the row's own.
+A worker notes each attempt before it begins it, with the errors of those before, beside the state that the task says
+of itself. That ends with the attempt: for one that is to be retried they go on among the message's headers. The error
+of the last one is the row's own.
 """
 
 from __future__ import annotations
@@ -56,11 +56,10 @@ class Attempts:
         """Those that `record` knows of."""
         if record is None:
             return cls()
-        meta = default_app().result_content.read(record.progress).get("meta") if record.progress else None
-        if meta is None and record.retries and record.options:  # none: it was replayed, and is as if new
-            meta = (decode(record.options).get("headers") or {}).get(ATTEMPTS)
-        known = meta if isinstance(meta, dict) and meta.keys() == {"workers", "started_ms", "errors"} else {}
-        return cls(**known)
+        found = default_app().result_content.read(record.progress).get("attempts") if record.progress else None
+        if found is None and record.retries and record.options:  # none: it was replayed, and is as if new
+            found = (decode(record.options).get("headers") or {}).get(ATTEMPTS)
+        return cls(**found) if isinstance(found, dict) else cls()
 
     def begin(self, record: Record | None, worker: str, now_ms: int) -> None:
         """Add one, and keep the error that the row still has of the one before."""

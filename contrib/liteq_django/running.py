@@ -94,7 +94,8 @@ class RunsDjangoTask(DjangoTask[..., Any]):
         eager = self._eager()
         attempts = Attempts.of(record) if eager is None else eager.attempts
         attempts.begin(record, request.hostname or "eager", now_ms)
-        self.update_state(state=states.STARTED, meta=asdict(attempts))
+        request._beside = {"attempts": asdict(attempts)}  # with each state that the task tells of itself, too
+        self.update_state(state=states.STARTED)
         result = self._result(args, kwargs, attempts, now_ms if record is None else record.created_ms)
         request.update(django_result=result, **{ATTEMPTS: asdict(attempts)})
         return result

@@ -110,8 +110,16 @@ def replacement(task: Any, sig: Any) -> Any:
     return sig
 
 
-def progress_document(task: Any, state: str | None, meta: Any) -> bytes:
-    """`state` as plain JSON, so that a reader of states alone can read it; `meta` in the form of results."""
+def progress_document(task: Any, state: str | None, meta: Any, beside: Mapping[str, Any] | None = None) -> bytes:
+    """`state` as plain JSON, so that a reader of states alone can read it; `meta` in the form of results.
+
+    `beside`: more of the document, plain JSON too.
+    """
+    written = _state_and_meta(task, state, meta)
+    return written[:-1] + b"," + encode(beside, what="its attempts")[1:] if beside else written
+
+
+def _state_and_meta(task: Any, state: str | None, meta: Any) -> bytes:
     form, what = task.plan.form, f"meta of {task.name}"
     meta = meta_of_exception(meta) if isinstance(meta, BaseException) else meta
     if form is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar, Self, cast
 
@@ -66,6 +67,7 @@ class Request:
     _task: Any = None  # the task that runs under it
     _workflow: Any = None  # the body of a workflow that runs under it
     _telling: Any = None  # what it tells while it runs, once it has told something (execution/telling.py)
+    _beside: Mapping[str, Any] | None = None  # what stands beside each state that it tells of itself
     _started: float | None = None  # when its body began, by the app's monotonic clock
     _in_front: tuple[int, int] = (0, 0)  # arguments that come before `args` when it is executed
     _batch: list[Request] | None = None  # the requests of the messages that are executed under it, of a batch

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
@@ -86,13 +86,17 @@ class Emitter:
 class Reports:
     """The progress that one execution reports; the last report takes the place of those that are not written yet.
 
-    `write` writes a document as the execution's state; False where its lease is over.
+    `write` writes a document as the execution's state; False where its lease is over. `beside`: more of each document.
     """
 
-    def __init__(self, write: Callable[[bytes], bool], clock: Clock, id_: str, loop: Loop | None = None) -> None:
+    def __init__(
+        self, write: Callable[[bytes], bool], clock: Clock, id_: str, loop: Loop | None = None,
+        beside: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         self._id = id_
         self._write = write
         self._clock = clock
+        self._beside = beside or {}
         self._held: tuple[float, float | None, str, int] | None = None
         self._first: tuple[float, int] | None = None
         self._lost = False
@@ -119,7 +123,8 @@ class Reports:
         if held is None:
             return
         try:
-            self._lost = not self._write(encode(document_of(*held, self._first), what="a report of progress"))
+            document = document_of(*held, self._first) | self._beside
+            self._lost = not self._write(encode(document, what="a report of progress"))
         except LiteqError as exc:  # the work counts, not what is shown of it
             logger.warning("progress was not shown: %s", exc)
 
@@ -144,7 +149,8 @@ class Telling:
         self._is_batch = request._batch is not None
         self._app = app
         self._request = request
-        self._reports = Reports(partial(streams.report, leases), app.clock, str(request.id), request._loop)
+        write = partial(streams.report, leases)
+        self._reports = Reports(write, app.clock, str(request.id), request._loop, request._beside)
         self._emitter = Emitter(partial(streams.emit, leases[0]), app.clock, _raise, request._loop)
 
     def progress(self, done: float, total: float | None, note: str) -> None:

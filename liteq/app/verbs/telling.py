@@ -79,8 +79,8 @@ class Telling:
         request = self.request if request is None else request
         if request.is_eager:
             return
-        data = progress_document(self, state, meta)
         own = task_id is None or task_id == request.id
+        data = progress_document(self, state, meta, request._beside if own else None)
         target = request.id if task_id is None else task_id
         if target is None:
             raise ValueError("update_state() outside of a running task needs a task_id")

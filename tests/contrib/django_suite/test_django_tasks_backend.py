@@ -74,8 +74,9 @@ def test_context_tells_attempt_and_id(shop):
     assert result.return_value == [1, result.id, "word"]
 
 
-def test_errors_and_workers_are_kept_for_each_attempt(shop, wait_for):
-    result = jobs.flaky.enqueue()
+@pytest.mark.parametrize("name", ["flaky", "flaky_that_tells"])
+def test_errors_and_workers_are_kept_for_each_attempt(shop, name, wait_for):
+    result = getattr(jobs, name).enqueue()
 
     def finished():
         drain()
@@ -86,6 +87,7 @@ def test_errors_and_workers_are_kept_for_each_attempt(shop, wait_for):
     assert (result.status, result.return_value, result.attempts) == (SUCCESSFUL, 3, 3)
     assert [error.traceback.splitlines()[-1] for error in result.errors] == ["OSError: attempt 1", "OSError: attempt 2"]
     assert len(result.worker_ids) == 3
+    assert result.started_at <= result.last_attempted_at
 
 
 def test_the_attempts_before_a_replay_do_not_count(shop, wait_for):

@@ -3,6 +3,8 @@
 import os
 import time
 
+import liteq
+
 try:
     from django.tasks import task
     from django.tasks.signals import task_finished, task_started
@@ -46,6 +48,12 @@ def flaky(context):
     if context.attempt < 3:
         raise OSError(f"attempt {context.attempt}")
     return context.attempt
+
+
+@task(takes_context=True)
+def flaky_that_tells(context):
+    liteq.progress(context.attempt, 3)
+    return flaky.func(context)
 
 
 @task(takes_context=True)

@@ -93,7 +93,7 @@ TASKS = {
         "QUEUES": ["default", "letters"],
         "OPTIONS": {
             "TASKS": {
-                "shop.jobs.flaky": {"max_retries": 3, "retry_backoff": 0.01},
+                "shop.jobs.flaky*": {"max_retries": 3, "retry_backoff": 0.01},
                 "shop.jobs.unlucky": {"max_retries": 1, "retry_backoff": 0.01},
                 "shop.jobs.only_os_errors": {
                     "max_retries": 1,
