@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -37,35 +38,53 @@ class Connections(Middleware):
 
     It finds connections that are alive and not older than CONN_MAX_AGE; without CONN_MAX_AGE they are closed behind it,
     its hooks and the receivers of its signals.
+
+    The ORM's calls of all coroutines of a process run in asgiref's one thread, and so on connections that these have in
+    common: as long as one of them runs, which may be amidst the rows of a query, none is closed for its age.
     """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._coroutines = 0  # tasks that run now
 
     def on_execute(self, execution: Execution, run: Callable[[Execution], Any]) -> Any:
         frame = current_frame()
         if execution.kind != "task" or frame is None or frame[1].is_eager:
             return run(execution)
-        _close_old(frame[0])
+        is_async = inspect.iscoroutinefunction(frame[0].run)
+        _close_old()
+        if is_async:
+            self._count(1)
         try:
             return run(execution)
         finally:
-            _close_old(frame[0])
+            _close_old()
+            if is_async:
+                self._count(-1)
             _reset_queries()
 
-
-def _close_old(task: Any) -> None:
-    _close_old_of_this_thread()
-    if inspect.iscoroutinefunction(task.run):
-        # A coroutine's calls of the ORM run in asgiref's one thread, which has connections of its own.
+    def _count(self, more: int) -> None:
+        """A coroutine begins, or ends: look at the connections of asgiref's thread."""
         from asgiref.sync import SyncToAsync
 
-        SyncToAsync.single_thread_executor.submit(_close_old_of_this_thread).result()
+        with self._lock:
+            self._coroutines += more
+        # The number is read in that thread: another may have begun by then.
+        SyncToAsync.single_thread_executor.submit(lambda: _close_old(young=self._coroutines > max(0, more))).result()
 
 
-def _close_old_of_this_thread() -> None:
+def _close_old(*, young: bool = False) -> None:
+    """Close this thread's connections that do not work or are too old; `young`: none is too old."""
     from django.db import connections
 
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:  # it is a test's own, whose transaction `drain()` runs tasks in
+            close_at = connection.close_at
+            if young:
+                connection.close_at = None
             connection.close_if_unusable_or_obsolete()
+            if connection.connection is not None:
+                connection.close_at = close_at
 
 
 def _reset_queries() -> None:

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 from shop.orders.models import Order
-from shop.orders.tasks import begin_and_fail, count, had_connection, pay, pay_slowly
+from shop.orders.tasks import begin_and_fail, count, go_on, had_connection, pay, pay_slowly, walk
 
 from liteq.states import State
 
@@ -33,6 +33,19 @@ def test_manage_py_starts_a_worker_that_finds_the_tasks_of_all_apps(shop, site):
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(timeout=60) == 0
     assert site.manage("liteq", "status").returncode == 69  # as Celery's: health checks use it
+
+
+@pytest.mark.parametrize("pool", [("asyncio", "-c", "1"), ("threads", "-c", "3")])
+def test_a_coroutine_amidst_its_rows_keeps_its_connection_when_another_ends(shop, site, tmp_path, wait_for, pool):
+    site.worker("-P", *pool)
+    Order.objects.bulk_create([Order() for _ in range(3)])
+    note = tmp_path / "note"
+    sent = walk.delay(str(note))
+    wait_for(note.exists)
+    assert count.delay().get(timeout=60) == 3
+    go_on.delay()
+    assert sent.get(timeout=60) == 3
+    assert had_connection.delay().get(timeout=60) is False
 
 
 def test_a_task_whose_process_is_killed_is_run_again(shop, site, tmp_path, wait_for):
