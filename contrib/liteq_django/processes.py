@@ -10,6 +10,7 @@ import inspect
 import logging
 import threading
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from liteq.context import current_frame
@@ -20,6 +21,7 @@ __all__ = ["Connections", "before_fork", "in_child", "set_up", "worker_ends", "w
 logger = logging.getLogger("liteq.django")
 
 _relays: list[Any] = []
+_inside: ContextVar[bool] = ContextVar("liteq_django_inside", default=False)
 
 
 def set_up(sender: Any, **_named: Any) -> None:
@@ -34,7 +36,7 @@ def set_up(sender: Any, **_named: Any) -> None:
 
 
 class Connections(Middleware):
-    """Around each task of a worker: it begins and ends as a request does.
+    """Around each task of a worker, each run and each step that was sent: it begins and ends as a request does.
 
     It finds connections that are alive and not older than CONN_MAX_AGE; without CONN_MAX_AGE they are closed behind it,
     its hooks and the receivers of its signals.
@@ -49,15 +51,17 @@ class Connections(Middleware):
 
     def on_execute(self, execution: Execution, run: Callable[[Execution], Any]) -> Any:
         frame = current_frame()
-        if execution.kind != "task" or frame is None or frame[1].is_eager:
+        if frame is None or frame[1].is_eager or _inside.get():  # in a run: its steps have what it has
             return run(execution)
-        is_async = inspect.iscoroutinefunction(frame[0].run)
+        is_async = inspect.iscoroutinefunction(frame[0].run) if execution.kind == "task" else frame[0].is_async
         _close_old()
         if is_async:
             self._count(1)
+        token = _inside.set(True)
         try:
             return run(execution)
         finally:
+            _inside.reset(token)
             _close_old()
             if is_async:
                 self._count(-1)

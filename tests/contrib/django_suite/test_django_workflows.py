@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.db import IntegrityError, connection
 from shop.orders.models import Order
 
@@ -44,6 +45,30 @@ def test_a_failing_step_leaves_no_row_and_a_good_one_leaves_one(shop, flow, kill
     drain()
     assert run.result(0) == Order.objects.get().pk
     assert len(flow.ran) == 1 + kill
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_run_opens_its_own_connection_as_a_task_does(shop, is_async):
+    """Without CONN_MAX_AGE; one that has been cut, too, would else be met by all runs of a process."""
+
+    def was_open() -> bool:
+        found = connection.connection is not None
+        Order.objects.count()
+        return found
+
+    async def was_open_there() -> bool:
+        return await sync_to_async(was_open)()
+
+    async def body() -> list[bool]:
+        return [await step(), await step()]
+
+    step = shop.step(name=f"was_open_{is_async}")(was_open_there if is_async else was_open)
+    flow = shop.workflow(name=f"looking_{is_async}")(body if is_async else lambda: [step(), step()])
+    runs = []
+    for _ in range(2):
+        runs.append(flow.start())
+        drain()
+    assert [run.result(0) for run in runs] == [[False, True]] * 2
 
 
 def test_a_kill_after_the_commit_repeats_nothing(shop, flow, monkeypatch):
