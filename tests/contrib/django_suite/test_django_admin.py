@@ -70,11 +70,11 @@ def test_text_is_never_html_and_sensitive_arguments_are_not_shown(shop, admin):
     assert "***" in html
 
 
-def test_a_waiting_task_is_revoked(shop, admin):
-    sent = pay.delay(1)
-    response = admin.post(f"{BASE}taskmessage/", {"action": "revoke", "_selected": [sent.id]}, follow=True)
+def test_a_waiting_task_is_revoked_and_one_that_has_ended_is_not_counted(shop, admin):
+    (ended,), sent = die(1), pay.delay(1)
+    response = admin.post(f"{BASE}taskmessage/", {"action": "revoke", "_selected": [sent.id, ended]}, follow=True)
     assert "1 revoked" in response.content.decode()
-    assert sent.state == "REVOKED"
+    assert [sent.state, shop.AsyncResult(ended).state] == ["REVOKED", "FAILURE"]
 
 
 def test_dead_letters_are_replayed_and_dropped(shop, admin):
