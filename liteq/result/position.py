@@ -6,6 +6,7 @@ and the id of what was sent. So it costs the sender nothing until somebody asks 
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,11 +16,13 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 from liteq.context import App
-from liteq.exceptions import NotYetThere
+from liteq.exceptions import NotYetThere, StorageError
 from liteq.storage.sent import Sent, watched
 from liteq.utils.records import NamedTuple
 
 __all__ = ["COOKIE", "HEADER", "Exchange", "Position", "await_for", "carried", "exchange", "position_of", "wait_for"]
+
+logger = logging.getLogger("liteq.result")
 
 HEADER: Final = "Liteq-Position"
 COOKIE: Final = "liteq_position"
@@ -57,14 +60,14 @@ class Exchange:
         self._sent = sent
 
     def position(self, app: App) -> str | None:
-        """The position for the answer; None where nothing was sent."""
-        return None if self._sent.id is None else position_of(app, self._sent.id)
+        """The position for the answer; None where nothing was sent, and where it cannot be read now."""
+        return None if self._sent.id is None else _if_readable(app, self._sent.id)
 
     async def aposition(self, app: App) -> str | None:
         """As `position`, for async code."""
         from liteq.utils.async_threads import reading
 
-        return None if self._sent.id is None else await reading(app, position_of, app, self._sent.id)
+        return None if self._sent.id is None else await reading(app, _if_readable, app, self._sent.id)
 
 
 _here: ContextVar[Exchange | None] = ContextVar("liteq_exchange", default=None)
@@ -99,6 +102,15 @@ def position_of(app: App, id_: str) -> str:
     """The position of the message, or group, `id_`, which has been sent. Reads its row."""
     now_ms = app.clock.now_ms()
     return str(Position(now_ms, app.storage.reader.created_ms(id_), id_))
+
+
+def _if_readable(app: App, id_: str) -> str | None:
+    """As `position_of`. What was sent is sent: an answer that fails for its position would have it sent once more."""
+    try:
+        return position_of(app, id_)
+    except StorageError as exc:
+        logger.warning("an answer goes without the position of %s: %s", id_, exc)
+        return None
 
 
 def carried(app: App, timeout: float | None) -> float | None:

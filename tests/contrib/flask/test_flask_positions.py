@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 
 from liteq.context import swap_apps
-from liteq.exceptions import NotYetThere
+from liteq.exceptions import NotYetThere, StorageUnavailable
 from liteq.testing import drain
 from liteq_flask import LiteQ
 from tests.followers import copy_to
@@ -37,6 +37,21 @@ def site(name: str, url: str) -> tuple[Flask, LiteQ]:
             return f"behind: {exc.position}"
 
     return flask, queue
+
+
+def test_what_was_sent_is_answered_though_its_position_cannot_be_read(tmp_path, monkeypatch, caplog):
+    writer, queue = site("writer", f"sqlite:///{tmp_path}/q.db")
+    with queue:
+        queue.storage.migrate()
+
+        def away(_id: str) -> int:
+            raise StorageUnavailable("the server has gone")
+
+        monkeypatch.setattr(queue.storage.reader, "created_ms", away, raising=False)
+        sent = writer.test_client().post("/send")
+        assert (sent.status_code, "Liteq-Position" in sent.headers) == (200, False), "a client would send it once more"
+        assert "the server has gone" in caplog.text
+        assert queue.storage.reader.find(sent.text) is not None
 
 
 @pytest.mark.parametrize("carrier", ["header", "cookie"])
