@@ -27,7 +27,7 @@ def monitor_config(name: str, when: BaseSchedule) -> dict[str, Any] | None:
     """The schedule of an entry in Sentry's words; None, which is logged once, for one that it does not know."""
     if isinstance(when, crontab):
         fields = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
-        text = " ".join(str(getattr(when, f"_orig_{field}")) for field in fields)
+        text = " ".join(_text(getattr(when, f"_orig_{field}")) for field in fields)
         return {"schedule": {"type": "crontab", "value": text}, "timezone": str(when.tz)}
     if isinstance(when, schedule):
         for unit, seconds in UNITS:
@@ -38,6 +38,11 @@ def monitor_config(name: str, when: BaseSchedule) -> dict[str, Any] | None:
         _told.add(name)
         logger.warning("the entry %s is no cron monitor: Sentry takes whole minutes and crontabs, not %r", name, when)
     return None
+
+
+def _text(field: Any) -> str:
+    """A field of a crontab, which may be several numbers, as cron has it."""
+    return ",".join(map(str, field)) if isinstance(field, list) else str(field)
 
 
 def headers_of_run(name: str, when: BaseSchedule, now_s: float) -> dict[str, Any]:

@@ -246,6 +246,8 @@ def test_schedules_in_the_words_of_sentry(app):
     assert monitor_config("nightly", when) == {
         "schedule": {"type": "crontab", "value": "*/15 3 * * mon-fri"}, "timezone": "UTC",
     }  # fmt: skip
+    several = monitor_config("several", crontab(minute=0, hour={15, 3}, day_of_week=[1, 5], app=app))
+    assert several["schedule"]["value"] == "0 3,15 * * 1,5"
     assert monitor_config("daily", schedule(86_400, app=app))["schedule"]["unit"] == "day"
     assert monitor_config("odd", schedule(90, app=app)) is None
 
