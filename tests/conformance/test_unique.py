@@ -254,6 +254,18 @@ def test_what_waits_for_its_retry_begins_anew_with_the_new_arguments(
     assert (argument_of(lease), lease.retries) == ("b", 0)
 
 
+def test_the_new_arguments_are_not_begun_at_the_cursor_of_the_old_ones(
+    storage: Storage, call: Call, worker: FakeWorker
+) -> None:
+    first = call("a", unique=LAST_COUNTS)
+    lease = worker.claim_one()
+    assert storage.kept.save_cursor((lease.seq, lease.token), b"17")
+    storage.settle([(lease, Release())])
+    assert call("b", unique=LAST_COUNTS) == first
+    again = worker.claim_one()
+    assert (argument_of(again), again.flags & Flag.CURSOR, storage.kept.cursor(again.seq)) == ("b", 0, None)
+
+
 def test_a_result_that_somebody_may_wait_for_is_kept(call: Call, worker: FakeWorker) -> None:
     call("a", unique=LAST_COUNTS)
     call("b", unique=LAST_COUNTS, flags=Flag.UNSTARTED | Flag.IGNORE_RESULT)

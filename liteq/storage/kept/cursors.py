@@ -37,5 +37,5 @@ def find(tx: Transaction, seq: int) -> bytes | None:
 
 
 def forget(tx: Transaction, seqs: Iterable[int]) -> None:
-    """Delete the cursors of these messages: they have succeeded."""
+    """Delete the cursors of these messages: they have succeeded, or are about something else now."""
     tx.executemany(FORGET, [(seq,) for seq in seqs])

@@ -24,6 +24,7 @@ from liteq.storage.canvases.cancel import cancel
 from liteq.storage.canvases.continuation import catch_up
 from liteq.storage.canvases.follow import BECOME_ALIAS, holder_of, link, take_key, waits_for, with_late_key
 from liteq.storage.driver import LOCK, SKIP_LOCKED, Row, Transaction
+from liteq.storage.kept import cursors
 from liteq.storage.limits import lines
 from liteq.storage.limits.ledger import parsed
 from liteq.storage.rows import payloads
@@ -92,7 +93,7 @@ SEQ, ID, OPTIONS, FLAGS = 0, 2, 5, 12  # of the rows of a claim
 NOT_STARTED = UNFINISHED - {State.LEASED}
 OF_THE_CALL = Flag.TRACK_STARTED | Flag.EARLY_ACK | Flag.IGNORE_RESULT  # flags that a call's options decide
 MARKS = Flag.KEPT | Flag.LOGS | Flag.TAGGED  # that a call adds
-OF_ATTEMPTS = Flag.BEGUN | Flag.REDELIVERED | Flag.TAKES_INPUT  # its arguments are complete
+OF_ATTEMPTS = Flag.BEGUN | Flag.REDELIVERED | Flag.CURSOR | Flag.TAKES_INPUT  # its arguments are complete
 UNDONE = frozenset({State.CANCELLED, State.UPSTREAM_FAILED})  # what ended so has not run
 KEPT_BY_ALL = Exclusion()
 EXPIRED: Final = "expired"  # as a worker says it that meets such a one
@@ -237,6 +238,8 @@ def _overwrite(tx: Transaction, holder: _Holder, message: Message, times: _Times
         "due_ms": times.due_ms, "delay_ms": times.delay_ms, "created_ms": times.created_ms, "keys": message.keys,
     }  # fmt: skip
     tx.executemany(OVERWRITE, [row])
+    if holder.flags & Flag.CURSOR:  # it is how far the old arguments were done
+        cursors.forget(tx, [holder.seq])
     if holder.flags & Flag.RUN:
         change_run(tx, holder.seq, message)
     elif (holder.flags | message.flags) & Flag.TAGGED:
