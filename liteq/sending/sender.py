@@ -160,11 +160,8 @@ class Sender:
     ) -> AsyncResult[Any]:  # fmt: skip
         """Send one message, through no middleware."""
         app = self.app
-        idempotent = bool(options) and options.pop("idempotent", False)
-        chosen = () if task_id is None or idempotent else (task_id,)
+        chosen = () if task_id is None or (options and options.get("idempotent")) else (task_id,)
         message = self._maker.message(name, args, kwargs, options, message_id=task_id or new_id())
-        if idempotent:
-            message.flags |= Flag.KEPT
         if signals.before_task_publish.receivers or signals.after_task_publish.receivers:
             return self._send_with_signals(message, args, kwargs, options, chosen)
         batch = Batch([message])

@@ -11,6 +11,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from liteq.exceptions import BadMessage
+
 __all__ = ["UnconfirmedIds"]
 
 KEPT = 10_000
@@ -28,6 +30,8 @@ class UnconfirmedIds:
         ids = list(ids)
         try:
             yield {id_ for id_ in ids if id_ not in self._ids}
+        except BadMessage:  # nothing was written: the next call under such an id is no repetition
+            raise
         except BaseException:
             self._add(ids)
             raise

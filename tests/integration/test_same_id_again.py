@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from liteq import LiteQ, chord
-from liteq.exceptions import StorageUnavailable
+from liteq.exceptions import CanvasConflict, StorageUnavailable
+from liteq.signals import before_task_publish
 from liteq.states import State
 from liteq.testing import drain
 
@@ -99,6 +100,16 @@ def test_a_call_that_raised_is_the_same_call_when_it_is_repeated(app, monkeypatc
     assert app.seen == [1, 2]
 
 
+def test_a_call_that_was_refused_is_repeated_by_none(app):
+    sent(app, 1)
+    with pytest.raises(CanvasConflict):
+        sent(app, 2, link=app.tasks["total"].si([]))
+    drain(app)
+    sent(app, 3)
+    drain(app)
+    assert app.seen == [1, 3]
+
+
 def test_a_frozen_canvas_runs_as_often_as_it_is_sent(app):
     canvas = chord([app.tasks["note"].s(n) for n in (1, 2)], app.tasks["total"].s())
     canvas.freeze()
@@ -155,6 +166,32 @@ def test_idempotent_runs_once_where_its_result_is_ignored(app, second):
     for n in (1, 2):
         sent(app if n == 1 else second, n, idempotent=True, ignore_result=True)
         drain(app)
+    assert app.seen == [1]
+
+
+def test_idempotent_runs_once_where_a_receiver_adds_a_header(app, second):
+    def add(sender=None, headers=None, **_):
+        headers["trace"] = "1"
+
+    before_task_publish.connect(add)
+    try:
+        for n in (1, 2):
+            sent(app if n == 1 else second, n, idempotent=True, ignore_result=True)
+            drain(app)
+    finally:
+        before_task_publish.disconnect(add)
+    assert app.seen == [1]
+
+
+def test_idempotent_runs_once_where_a_body_sends_it(app):
+    @app.workflow
+    def flow():
+        sent(app, 1, idempotent=True, ignore_result=True)
+
+    flow.start()
+    drain(app)
+    sent(app, 2, idempotent=True, ignore_result=True)
+    drain(app)
     assert app.seen == [1]
 
 

@@ -106,9 +106,8 @@ def send_call(
     place, row = scope.place("send", name, arghash, None, given)
     if not _recorded(scope, row):
         _refuse_waiting(options)
-        idempotent = bool(options) and options.pop("idempotent", False)
         message = app.publisher.message(name, args, kwargs, options, message_id=task_id or new_id(), **machine.family)
-        again = (message.id,) if task_id and not idempotent else ()
+        again = (message.id,) if task_id and not options.get("idempotent") else ()
         new = StepRow(*place, "send", name, None, arghash, child=message.id)
         row = _record(scope, place, new, batch=Batch([message]), again=again)
     assert row is not None
