@@ -278,6 +278,26 @@ def test_an_event_is_sent_once_by_its_mark(flow: Flow) -> None:
         flow.storage.runs.send("r", "go", b"1")
 
 
+@pytest.mark.parametrize("gone", ["cancelled", "purged"])
+def test_a_later_run_of_the_id_gets_no_event_of_one_that_never_began(flow: Flow, gone: str) -> None:
+    flow.start()
+    flow.storage.runs.send("r", "paid", b"1")
+    _ = flow.storage.cancel(["r"]) if gone == "cancelled" else flow.storage.purge()
+    assert flow.storage.runs.inbox("r") == []
+    flow.start(on_conflict="renew")
+    flow.claim()
+    flow.suspend(flow.wait(1, "event", "paid"))
+    assert flow.worker.claim() == []
+
+
+def test_a_paused_run_that_is_cancelled_is_not_paused_any_more(flow: Flow) -> None:
+    flow.start()
+    flow.storage.runs.pause("r")
+    flow.storage.cancel(["r"])
+    assert (flow.status(), flow.storage.runs.waiting().paused) == ("cancelled", 0)
+    assert not flow.storage.runs.resume("r")
+
+
 def test_an_event_to_a_run_that_could_not_begin_is_told_its_status(flow: Flow) -> None:
     run = Message("r", "flow", PAYLOAD, flags=Flag.RUN | Flag.LINKED, awaits="a")
     flow.storage.enqueue(Batch([Message("a", "t", PAYLOAD, flags=Flag.LINKED), run]))

@@ -13,6 +13,7 @@ from liteq.storage.canvases.continuation import End, propagate
 from liteq.storage.driver import LOCK, SKIP_LOCKED, Transaction
 from liteq.storage.statistics import stats
 from liteq.storage.steps.asking import ask
+from liteq.storage.steps.closing import close
 from liteq.utils.records import NamedTuple
 
 __all__ = ["Revoked", "cancel", "purge", "revoke", "revoke_stamps", "revoked_ids", "revoked_stamps"]
@@ -80,6 +81,7 @@ def cancel(tx: Transaction, ids: Sequence[str], *, now_ms: int, reason: str = "r
             told = run_error if flags & Flag.RUN else error
             if told is run_error:
                 tx.executemany(RUN_ERROR, [(run_error, id_)])
+                close(tx, alive[0][0], id_)
             if flags & Flag.LINKED:
                 ends.append(End(id_, False, group_id, told, child=bool(flags & Flag.CHILD)))
             if flags & Flag.ALIAS and not flags & Flag.FOLLOWS:
@@ -138,6 +140,8 @@ def purge(tx: Transaction, queue: str | None, *, now_ms: int, limit: int) -> int
         params = {"state": state.value, "queue": queue, "limit": limit - len(gone)}
         for seq, id_, flags, group_id, awaits in tx.execute(PURGEABLE, params):
             gone.append((seq,))
+            if flags & Flag.RUN:
+                close(tx, seq, id_)
             if flags & Flag.LINKED:
                 ends.append(End(id_, False, group_id, error, child=bool(flags & Flag.CHILD), slot=awaits))
     tx.executemany(DELETE, gone)

@@ -10,29 +10,25 @@ from liteq.serialization import encode_error
 from liteq.storage.canvases.cancel import cancel
 from liteq.storage.driver import Transaction
 from liteq.storage.steps import rows
+from liteq.storage.steps.closing import close
 from liteq.storage.steps.wake import free_memo, lock_memo
 
 __all__ = ["CANCELLED", "LEFT_ALONE", "cancel_children", "end_run"]
 
 GEN = "SELECT gen, spawned FROM liteq_runs WHERE run = ?"
-CLOSE = "UPDATE liteq_runs SET asked = NULL, parked = NULL, now = NULL, need = NULL WHERE run = ?"
 CLAIMS = "SELECT key FROM liteq_memo WHERE run = ? AND output IS NULL"
 DROP_CLAIM = "DELETE FROM liteq_memo WHERE key = ? AND output IS NULL"
 # It runs to its end, and is not run again (settle.py, reap.py).
 LET_END = f"""
 UPDATE liteq_messages SET flags = flags | {Flag.ASKED} WHERE id = ? AND state = 'leased' AND flags & {Flag.RUN} = 0
 """
-DROP_EVENTS = "DELETE FROM liteq_inbox WHERE run_id = ?"
 LEFT = "the run that had started it has ended"
 CANCELLED = "the run that had started it has cancelled it"
 LEFT_ALONE = encode_error(TaskRevokedError("the run that had started it has ended, or has cancelled it"))
 
 
 def end_run(tx: Transaction, run: int, id_: str, *, now_ms: int) -> bool:
-    """Cancel the children of a run that has just ended, give up what it computes for others; whether something woke.
-
-    Events that nobody has taken are gone: a later run of this id does not get them.
-    """
+    """Cancel the children of a run that has just ended, give up what it computes for others; whether something woke."""
     woke = False
     for gen, spawned in tx.execute(GEN, (run,)):
         if spawned:
@@ -41,8 +37,7 @@ def end_run(tx: Transaction, run: int, id_: str, *, now_ms: int) -> bool:
         lock_memo(tx, key)
         tx.executemany(DROP_CLAIM, [(key,)])
         woke |= free_memo(tx, key, first=True, now_ms=now_ms)
-    tx.executemany(DROP_EVENTS, [(id_,)])
-    tx.executemany(CLOSE, [(run,)])
+    close(tx, run, id_)
     return woke
 
 
