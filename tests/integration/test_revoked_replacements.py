@@ -9,6 +9,7 @@ from liteq.exceptions import PayloadTooLarge, TaskRevokedError
 from liteq.message import WorkerIdentity, new_id
 from liteq.testing import drain
 from liteq.testing.worker import start_worker
+from tests.integration.runs import Worker
 
 
 @pytest.fixture
@@ -51,6 +52,16 @@ def test_the_worker_is_told_which_replacement_runs(app):
     (running,) = app.storage.claim(["celery"], worker=worker, limit=1, visibility_s=60)
     result.revoke()
     assert running.id in app.storage.commands.revoked_ids()
+
+
+def test_a_task_that_is_revoked_while_it_runs_does_not_replace_itself(app):
+    result, worker = app.tasks["become"].delay(), Worker(app)
+    lease = worker.claim()
+    result.revoke()
+    app.storage.settle([(lease, worker.execute(lease))])
+    with pytest.raises(TaskRevokedError):
+        result.get(timeout=1)
+    assert app.storage.reader.next_due_ms() is None
 
 
 def test_what_has_told_its_progress_and_is_cancelled_is_revoked(app):

@@ -48,6 +48,34 @@ def test_a_child_that_executes_when_its_run_ends_does_not_run_again(app: LiteQ, 
 
 
 @on_both_engines
+def test_a_child_that_executes_when_its_run_ends_does_not_replace_itself(app: LiteQ) -> None:
+    ran: list[str] = []
+
+    @app.task
+    def note() -> None:
+        ran.append("note")
+
+    @app.task(bind=True)
+    def becomes(self: Any) -> None:
+        raise self.replace(note.si())
+
+    @app.workflow
+    def parent() -> None:
+        ctx.call(becomes)
+
+    run = parent.start()
+    worker = Worker(app)
+    worker.turn()
+    lease = worker.claim()
+    assert lease is not None
+    run.terminate()
+    app.storage.settle([(lease, worker.execute(lease))])
+    worker.run()
+    assert app.AsyncResult(lease.id).state == "REVOKED"
+    assert ran == []
+
+
+@on_both_engines
 def test_a_dead_letter_of_such_a_child_that_is_requeued_retries_as_any(app: LiteQ) -> None:
     ran: list[int] = []
 

@@ -16,7 +16,7 @@ from liteq.storage.steps.asking import ask
 from liteq.storage.steps.closing import close
 from liteq.utils.records import NamedTuple
 
-__all__ = ["Revoked", "cancel", "purge", "revoke", "revoke_stamps", "revoked_ids", "revoked_stamps"]
+__all__ = ["Revoked", "cancel", "is_revoked", "purge", "revoke", "revoke_stamps", "revoked_ids", "revoked_stamps"]
 
 CANCEL = f"""
 UPDATE liteq_messages SET state = 'cancelled', finished_ms = :now_ms, error = :error
@@ -38,6 +38,7 @@ REMEMBER = """
 INSERT INTO liteq_revoked (id, expires_ms) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET expires_ms = excluded.expires_ms
 """
 CLEAR_REVOKED = "DELETE FROM liteq_revoked WHERE expires_ms < ?"
+IS_REVOKED = "SELECT 1 FROM liteq_revoked WHERE id = ? AND expires_ms >= ?"
 REVOKED_IDS = "SELECT id FROM liteq_revoked WHERE expires_ms >= ?"
 REMEMBER_STAMP = """
 INSERT INTO liteq_revoked_stamps (header, stamp, expires_ms) VALUES (?, ?, ?)
@@ -109,6 +110,11 @@ def revoke(tx: Transaction, ids: Sequence[str], *, now_ms: int, keep_ms: int) ->
     tx.execute(CLEAR_REVOKED, (now_ms,))
     tx.executemany(REMEMBER, [(id_, now_ms + keep_ms) for id_ in (*running, *unknown)])
     return Revoked(running, unknown)
+
+
+def is_revoked(tx: Transaction, id_: str, *, now_ms: int) -> bool:
+    """Whether this id is kept as revoked."""
+    return bool(tx.execute(IS_REVOKED, (id_, now_ms)))
 
 
 def revoked_ids(tx: Transaction, *, now_ms: int) -> list[str]:

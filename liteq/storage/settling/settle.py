@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from operator import itemgetter
 from typing import Protocol
 
-from liteq.exceptions import CanvasConflict
+from liteq.exceptions import CanvasConflict, TaskRevokedError
 from liteq.message import (
     Ack,
     Cancel,
@@ -23,10 +23,12 @@ from liteq.message import (
     Outcome,
     Park,
     Release,
+    Replace,
     RetryAt,
     Suspend,
 )
 from liteq.serialization import encode_error
+from liteq.storage.canvases.cancel import is_revoked
 from liteq.storage.canvases.continuation import propagate
 from liteq.storage.canvases.follow import waits_for
 from liteq.storage.driver import Bell, Driver, Params, Promise, Transaction
@@ -56,7 +58,8 @@ from liteq.storage.steps.wake import give_back
 __all__ = ["NOTHING", "Settle", "Settled", "StaleBatch", "acknowledge", "one_wakes", "settle", "settle_current"]
 
 
-AGAIN = frozenset({RetryAt, Release, Limited})
+AGAIN = frozenset({RetryAt, Release, Limited, Replace})
+REVOKED = encode_error(TaskRevokedError("revoked"))
 
 
 class Settle(Protocol):
@@ -132,8 +135,8 @@ def settle(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], terms: Ter
         _write(tx, writes, exact)
         return ENDED
     for n, (lease, outcome) in enumerate(others):
-        if type(outcome) in AGAIN and _is_a_part(lease):
-            others[n] = lease, _last(tx, lease, outcome)
+        if type(outcome) in AGAIN and not lease.flags & Flag.RUN:
+            others[n] = lease, _last(tx, lease, outcome, terms.now_ms)
     plan = Plan(terms, note_causes(tx, others, terms), writes)
     for lease, outcome in others:
         if type(outcome) is Release and outcome.crashed and not lease.flags & Flag.RUN and terms.gives_up(lease):
@@ -152,17 +155,16 @@ def settle(tx: Transaction, settled: Sequence[tuple[Lease, Outcome]], terms: Ter
     return _finish(tx, plan, leases, woken)
 
 
-def _is_a_part(lease: Lease) -> bool:
-    """Whether it is a task that a run may have started, or a part of a canvas that one has."""
-    return lease.flags & (Flag.LINKED | Flag.RUN) == Flag.LINKED
+def _last(tx: Transaction, lease: Lease, outcome: Outcome, now_ms: int) -> Outcome:
+    """The outcome of a task that was to go on: the end, where its run has let go of it meanwhile, or it was revoked.
 
-
-def _last(tx: Transaction, lease: Lease, outcome: Outcome) -> Outcome:
-    """The outcome of a task that was to run again: the end, where its run has let go of it meanwhile."""
-    for (flags,) in tx.execute(FLAGS, (lease.seq, lease.token)):
-        if flags & Flag.ASKED:
-            return Cancel(LEFT_ALONE)
-    return outcome
+    A worker sees that a task which is retried was revoked, and not that its replacement was, which has other ids.
+    """
+    if lease.flags & Flag.LINKED:  # a run may have started it, or the canvas that it is a part of
+        for (flags,) in tx.execute(FLAGS, (lease.seq, lease.token)):
+            if flags & Flag.ASKED:
+                return Cancel(LEFT_ALONE)
+    return Cancel(REVOKED) if type(outcome) is Replace and is_revoked(tx, lease.id, now_ms=now_ms) else outcome
 
 
 def _write(tx: Transaction, writes: Mapping[str, list[Params]], exact: bool) -> None:
