@@ -14,7 +14,7 @@ from liteq.storage.rows.results import Ending
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
-from .conftest import ERROR, FakeWorker, Run, chain_of, chord_of, row
+from .conftest import ERROR, FakeWorker, Run, StateOf, chain_of, chord_of, row
 
 LINKED, INPUT, ERRBACK = Flag.LINKED, Flag.TAKES_INPUT, Flag.ON_FAILURE
 A_DAY_S = 86_400
@@ -278,6 +278,24 @@ def test_the_error_of_a_group_is_stored_once_too(storage: Storage, run: Run) -> 
     errors = {record.error for record in storage.reader.find_many([*[m.id for m in bodies], "last"]).values()}
     assert len(errors) == 1
     assert b"x" * 16_000 in (errors.pop() or b"")
+
+
+@pytest.mark.parametrize("how", ["purged", "dropped", "old"])
+def test_what_ended_because_of_what_has_gone_is_not_behind_the_next_of_its_id(
+    storage: Storage, worker: FakeWorker, state: StateOf, clock: FakeClock, how: str
+) -> None:
+    storage.enqueue(Batch(chain_of("a", "b")))
+    if how == "purged":
+        assert storage.purge() == 1
+    else:
+        storage.settle([(worker.claim_one(), DeadLetter(ERROR))])
+        clock.advance(seconds=A_DAY_S)
+        storage.dead.drop(["a"]) if how == "dropped" else storage.expire(result_expires_s=None, dead_expires_s=60)
+    assert state("a") is None
+    storage.enqueue(Batch(chain_of("a", "c")), again=["a"])
+    storage.settle([(worker.claim_one(), DeadLetter(ERROR))])
+    assert storage.dead.requeue(["a"]) == ["a"]
+    assert (state("b"), state("c")) == (State.UPSTREAM_FAILED, State.BLOCKED)
 
 
 def test_where_the_error_is_gone_its_head_is_left(storage: Storage, run: Run) -> None:

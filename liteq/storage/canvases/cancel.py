@@ -11,6 +11,7 @@ from liteq.serialization import encode_error
 from liteq.states import UNFINISHED, UNSTARTED, State, sql_list
 from liteq.storage.canvases.continuation import End, propagate
 from liteq.storage.driver import LOCK, SKIP_LOCKED, Transaction
+from liteq.storage.rows.aside import let_go
 from liteq.storage.statistics import stats
 from liteq.storage.steps.asking import ask
 from liteq.storage.steps.closing import close
@@ -152,4 +153,5 @@ def purge(tx: Transaction, queue: str | None, *, now_ms: int, limit: int) -> int
                 ends.append(End(id_, False, group_id, error, child=bool(flags & Flag.CHILD), slot=awaits))
     tx.executemany(DELETE, gone)
     propagate(tx, ends, now_ms=now_ms)
+    let_go(tx, [end.id for end in ends])
     return len(gone)

@@ -10,6 +10,7 @@ from liteq.message import Flag
 from liteq.states import State, sql_list
 from liteq.storage.driver import SKIP_LOCKED, Row, Transaction
 from liteq.storage.kept import task_logs
+from liteq.storage.rows.aside import let_go
 from liteq.storage.rows.needed import TAKERS_OF_THE_DEAD, excludes, needed
 from liteq.storage.sending import sends, unique
 
@@ -71,7 +72,9 @@ SELECT m.seq FROM liteq_messages AS m
 # Once more, of rows that are locked by now: something may have been sent behind one until then.
 GO_GROUP = f"DELETE FROM liteq_groups WHERE id = ? AND NOT {needed('liteq_groups')}"
 GO = f"DELETE FROM liteq_messages WHERE seq = ? AND NOT {needed('liteq_messages')}"
-GO_DEAD = f"DELETE FROM liteq_messages WHERE seq = ? AND NOT {needed('liteq_messages', TAKERS_OF_THE_DEAD)}"
+GO_DEAD = f"""
+DELETE FROM liteq_messages WHERE seq = ? AND NOT {needed("liteq_messages", TAKERS_OF_THE_DEAD)} RETURNING id
+"""
 
 
 class Walk:
@@ -116,5 +119,8 @@ def expire(
         tx.execute(SAVED_GROUPS, {"before_ms": before_ms})
         tx.executemany(PLACES, [{"before_ms": before_ms, "limit": limit}])
     if dead_before_ms is not None:
-        deleted += tx.executemany(GO_DEAD, of_dead.step(tx, DEAD, before_ms=dead_before_ms, limit=limit))
+        dead = of_dead.step(tx, DEAD, before_ms=dead_before_ms, limit=limit)
+        gone = [id_ for row in dead for (id_,) in tx.execute(GO_DEAD, row)]
+        let_go(tx, gone)
+        deleted += len(gone)
     return deleted

@@ -6,7 +6,7 @@ notes (Flag.ASIDE), and gets its own back where the errback vanishes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import orjson
@@ -14,7 +14,7 @@ import orjson
 from liteq.message import Flag, Message
 from liteq.storage.driver import Transaction
 
-__all__ = ["come_back", "refer", "rename", "with_note"]
+__all__ = ["come_back", "let_go", "refer", "rename", "with_note"]
 
 KEY = "aside"  # in the document of a row with Flag.ASIDE
 RENAME = "UPDATE liteq_messages SET id = :to WHERE id = :id"
@@ -24,11 +24,18 @@ REFERENCES = {
     "an inner group": "UPDATE liteq_groups SET group_id = :to WHERE group_id = :id",
 }
 
+LET_GO = "UPDATE liteq_messages SET awaits = NULL WHERE awaits = ? AND finished_ms IS NOT NULL"
+
 
 def refer(tx: Transaction, changes: Sequence[Mapping[str, str | None]]) -> None:
     """Let what refers to each `id` refer to its `to`; to nothing where that is None."""
     for sql in REFERENCES.values():
         tx.executemany(sql, changes)
+
+
+def let_go(tx: Transaction, ids: Iterable[str]) -> None:
+    """Let what ended because of messages that have gone refer to nothing: it is none of what gets such an id next."""
+    tx.executemany(LET_GO, [(id_,) for id_ in ids])
 
 
 def rename(tx: Transaction, changes: Sequence[Mapping[str, str | None]]) -> None:

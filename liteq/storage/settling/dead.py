@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from liteq.flags import Flag
 from liteq.storage.canvases.revive import ERROR_STILL_TAKEN, revive
 from liteq.storage.driver import Transaction
+from liteq.storage.rows.aside import let_go
 from liteq.storage.rows.needed import TAKERS_OF_THE_DEAD, hold, needed
 from liteq.storage.sending import unique
 
@@ -28,6 +29,7 @@ QUEUE = "SELECT queue FROM liteq_messages WHERE id = ? AND state = 'dead'"
 DROP = f"""
 DELETE FROM liteq_messages
  WHERE id = ? AND state = 'dead' AND NOT {needed("liteq_messages", TAKERS_OF_THE_DEAD)}
+RETURNING id
 """
 
 
@@ -53,4 +55,6 @@ def queue_of(tx: Transaction, id_: str) -> str | None:
 def drop(tx: Transaction, ids: Sequence[str]) -> int:
     """Delete dead letters; how many. One whose error is still needed, by an errback or an unfinished group, stays."""
     hold(tx, ids)
-    return tx.executemany(DROP, [(id_,) for id_ in ids])
+    gone = [id_ for one in ids for (id_,) in tx.execute(DROP, (one,))]
+    let_go(tx, gone)
+    return len(gone)
