@@ -15,6 +15,7 @@ from liteq.message import (
     DeadLetter,
     Exclusion,
     Flag,
+    Group,
     Hold,
     Lease,
     Message,
@@ -907,6 +908,18 @@ def test_an_exported_run_comes_back_stuck(flow: Flow) -> None:
     assert runs.export("r")["steps"] == document["steps"]
     assert runs.state("r") == {"k": b"1"}
     assert [run.id for run in runs.list(tags=["x"])] == ["r"]
+
+
+def test_a_run_whose_result_is_asked_for_is_not_deleted(flow: Flow) -> None:
+    run = Message("r", "flow", PAYLOAD, flags=Flag.RUN | Flag.LINKED, group_id="g")
+    other = Message("o", "t", PAYLOAD, flags=Flag.LINKED, group_id="g", position=1)
+    body = Message("b", "t", PAYLOAD, flags=Flag.TAKES_INPUT, awaits="g")
+    flow.storage.enqueue(Batch([run, other, body], [Group("g", 2)]))
+    first, second = flow.worker.claim()
+    flow.storage.settle([(first, Ack(b"1"))])
+    assert flow.storage.runs.delete(["r"]) == 0
+    flow.storage.settle([(second, Ack(b"2"))])
+    assert flow.worker.claim_one().input == b"[1,2]"
 
 
 # -- the memo --------------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ from liteq.message import Flag
 from liteq.states import FINISHED, UNFINISHED, sql_list
 from liteq.storage.driver import SKIP_LOCKED, Transaction
 from liteq.storage.housekeeping.retention import Walk
-from liteq.storage.rows.needed import excludes, needed
+from liteq.storage.rows.aside import let_go
+from liteq.storage.rows.needed import TAKERS_OF_THE_DEAD, excludes, hold, needed
 from liteq.storage.runs import memo
 from liteq.storage.spending import usage
 
@@ -46,7 +47,9 @@ SELECT m.seq FROM liteq_messages AS m
 # Once more, of one that is locked by now: something may have been sent behind it until then.
 FREE = f"SELECT 1 FROM liteq_messages AS m WHERE m.seq = ? AND NOT {needed('m')}"
 NUMBERS = f"""
-SELECT seq FROM liteq_messages WHERE id = ? AND flags & {Flag.RUN} <> 0 AND state IN {sql_list(FINISHED)}
+SELECT m.seq FROM liteq_messages AS m
+ WHERE m.id = ? AND m.flags & {Flag.RUN} <> 0 AND m.state IN {sql_list(FINISHED)}
+   AND NOT {needed("m", TAKERS_OF_THE_DEAD)}
 """
 DELETE = "DELETE FROM liteq_messages WHERE seq = ?"
 # Events for which no run waits. One that is kept for its `dedup` goes at its run's end.
@@ -113,8 +116,12 @@ def _sweep(tx: Transaction, run: int, gen: int, limit: int, *, stream: bool) -> 
 
 
 def empty(tx: Transaction, ids: Sequence[str], *, limit: int) -> tuple[int, int]:
-    """Delete up to `limit` rows of ended runs: how many rows, and how many runs have gone."""
+    """Delete up to `limit` rows of ended runs: how many rows, and how many runs have gone.
+
+    One whose end something unfinished may still ask for stays.
+    """
     gone = runs = 0
+    hold(tx, ids)
     for id_ in ids:
         for (run,) in tx.execute(NUMBERS, (id_,)):
             if gone >= limit:
@@ -123,5 +130,6 @@ def empty(tx: Transaction, ids: Sequence[str], *, limit: int) -> tuple[int, int]
             gone += swept
             if gone < limit:
                 runs += tx.executemany(DELETE, [(run,)])
+                let_go(tx, [id_])
                 gone += 1
     return gone, runs
