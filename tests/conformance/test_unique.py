@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -211,6 +212,19 @@ def test_a_dead_letter_runs_again_beside_the_one_that_has_its_key(
     assert storage.dead.requeue([first]) == [first]
     assert call() == second
     assert {lease.id for lease in worker.claim()} == {first, second}
+
+
+def test_a_dead_letter_that_stepped_aside_has_its_own_mark(
+    storage: Storage, call: Call, worker: FakeWorker, clock: WallClock
+) -> None:
+    first = Message("a", "t", PAYLOAD, unique_key="k", flags=Flag.UNSTARTED | Flag.LINKED)
+    storage.enqueue(Batch([first, row("b", awaits="a")]))
+    storage.settle([(worker.claim_one(), DeadLetter(ERROR))])
+    storage.enqueue(Batch([replace(first, flags=Flag.UNSTARTED)]), again=["a"])
+    clock.advance(seconds=1)
+    (aside,) = storage.dead.matching()
+    assert storage.dead.requeue([aside]) == [aside]
+    assert [lease.id for lease in worker.claim()] == ["a", aside]
 
 
 # -- what stands gets the new arguments ------------------------------------------------------------------------------

@@ -17,7 +17,13 @@ from liteq.storage.driver import Transaction
 __all__ = ["come_back", "let_go", "refer", "rename", "with_note"]
 
 KEY = "aside"  # in the document of a row with Flag.ASIDE
-RENAME = "UPDATE liteq_messages SET id = :to WHERE id = :id"
+# The mark behind the unique key of one that has started names it too (sending/unique.py).
+RENAME = """
+UPDATE liteq_messages SET id = :to, unique_key = replace(
+       replace(unique_key, '\x1f' || CAST(:id AS TEXT), '\x1f' || CAST(:to AS TEXT)),
+       '\x1e' || CAST(:id AS TEXT) || '\x1e', '\x1e' || CAST(:to AS TEXT) || '\x1e')
+ WHERE id = :id
+"""
 REFERENCES = {
     "a follower": "UPDATE liteq_messages SET awaits = :to WHERE awaits = :id",
     "a member": "UPDATE liteq_messages SET group_id = :to WHERE group_id = :id",

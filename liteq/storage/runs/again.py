@@ -11,6 +11,7 @@ from liteq.message import Flag, StepRow, new_id
 from liteq.serialization import decode_error
 from liteq.states import FINISHED, State, sql_list
 from liteq.storage.driver import Transaction
+from liteq.storage.rows.aside import rename
 from liteq.storage.runs.asks import Found, find_run
 from liteq.storage.runs.records import CANCEL, DONE, doubt_scope
 from liteq.storage.runs.records import FORK as FORK_OF
@@ -28,8 +29,6 @@ UPDATE liteq_runs SET deadline_ms = :now_ms + timeout_ms, asked = NULL, parked =
 REWOUND = "UPDATE liteq_runs SET compensated = 0 WHERE run = ?"
 FORGET = "DELETE FROM liteq_steps WHERE run = ? AND gen = ? AND scope = ? AND pos = ?"
 FORGET_BODY = "DELETE FROM liteq_step_bodies WHERE run = ? AND gen = ? AND scope = ? AND pos = ?"
-# The child of a call that is made again has the same id.
-RENAME = "UPDATE liteq_messages SET id = ? WHERE id = ?"
 # A run that is to end yet stays the same one under another id: so do its keys, and what it has given to its calls.
 RENAMED = """
 SELECT r.run, r.marks FROM liteq_messages AS m JOIN liteq_runs AS r ON r.run = m.seq
@@ -173,7 +172,7 @@ def _forget(tx: Transaction, run: Found, steps: Sequence[StepRow], *, now_ms: in
     for child in children:
         for number, marks in tx.execute(RENAMED, (child,)):
             tx.executemany(STAY_THE_SAME, [(child, _with_kin(marks, child), number)])
-    tx.executemany(RENAME, [(new_id(), child) for child in children])
+    rename(tx, [{"id": child, "to": new_id()} for child in children])  # that of a call made again has the same id
     if events:
         taken = [step for step in steps if step.kind == "event" and step.output is not None]
         tx.executemany(BACK_IN_INBOX, [(run.id, step.name, step.output, now_ms) for step in taken])
