@@ -298,6 +298,20 @@ def test_what_ended_because_of_what_has_gone_is_not_behind_the_next_of_its_id(
     assert (state("b"), state("c")) == (State.UPSTREAM_FAILED, State.BLOCKED)
 
 
+def test_the_errback_of_what_is_forgotten_is_not_called_for_the_next_of_its_id(
+    storage: Storage, worker: FakeWorker
+) -> None:
+    storage.enqueue(Batch([row("a", LINKED), row("err", ERRBACK, awaits="a")]))
+    for outcome in (DeadLetter(ERROR), Ack(b"1")):
+        storage.settle([(worker.claim_one(), outcome)])
+    assert storage.forget(["a"]) == 1
+    storage.enqueue(Batch([row("a", LINKED)]), again=["a"])
+    for _ in range(2):
+        storage.settle([(worker.claim_one(), DeadLetter(ERROR))])
+        assert storage.dead.requeue(["a"]) == ["a"]
+    assert [lease.id for lease in worker.claim()] == ["a"]
+
+
 def test_where_the_error_is_gone_its_head_is_left(storage: Storage, run: Run) -> None:
     storage.enqueue(Batch(chain_of("a", "b")))
     run(a=DeadLetter(encode_error(ValueError("x" * 16_000))))

@@ -21,6 +21,7 @@ from liteq.storage.driver import LOCK, Transaction
 from liteq.storage.operating import commands as _commands
 from liteq.storage.reading.browse import Line
 from liteq.storage.reading.inspect import Record
+from liteq.storage.rows.aside import let_go
 from liteq.storage.rows.needed import needed
 from liteq.storage.runs import again as _again
 from liteq.storage.runs import asks as _asks
@@ -266,6 +267,7 @@ def _delete(tx: Transaction, target: Target, _arguments: Arguments, _now_ms: int
         gone = bool(_retention.empty(tx, [target.id], limit=ROWS_AT_ONCE)[1])
     else:
         gone = bool(tx.executemany(DELETE, [(target.seq,)]))
+        let_go(tx, [target.id])
     if not gone:
         _refuse("delete", target, "something unfinished may still ask for its end")
 

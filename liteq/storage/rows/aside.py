@@ -30,7 +30,11 @@ REFERENCES = {
     "an inner group": "UPDATE liteq_groups SET group_id = :to WHERE group_id = :id",
 }
 
-LET_GO = "UPDATE liteq_messages SET awaits = NULL WHERE awaits = ? AND finished_ms IS NOT NULL"
+LET_GO = """
+UPDATE liteq_messages SET awaits = NULL
+ WHERE awaits = :id AND finished_ms IS NOT NULL
+   AND NOT EXISTS (SELECT 1 FROM liteq_messages AS m WHERE m.id = :id)
+"""
 
 
 def refer(tx: Transaction, changes: Sequence[Mapping[str, str | None]]) -> None:
@@ -40,8 +44,8 @@ def refer(tx: Transaction, changes: Sequence[Mapping[str, str | None]]) -> None:
 
 
 def let_go(tx: Transaction, ids: Iterable[str]) -> None:
-    """Let what ended because of messages that have gone refer to nothing: it is none of what gets such an id next."""
-    tx.executemany(LET_GO, [(id_,) for id_ in ids])
+    """Let what ended behind those of these messages that have gone refer to nothing: another one may get such an id."""
+    tx.executemany(LET_GO, [{"id": id_} for id_ in ids])
 
 
 def rename(tx: Transaction, changes: Sequence[Mapping[str, str | None]]) -> None:

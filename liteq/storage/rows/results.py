@@ -11,6 +11,7 @@ from liteq.serialization import as_json, decode, decode_error, encode, encode_er
 from liteq.serialization.errors import shorten
 from liteq.states import FINISHED, State, sql_list
 from liteq.storage.driver import Transaction
+from liteq.storage.rows.aside import let_go
 from liteq.storage.rows.needed import excludes, hold, needed
 from liteq.storage.rows.payloads import BESIDE, INLINE_BYTES, NO_ARGUMENTS, RESULT_COLUMN, result_ref
 from liteq.storage.rows.payloads import store as store_bodies
@@ -189,4 +190,6 @@ def forget(tx: Transaction, ids: Iterable[str]) -> int:
     """Delete finished messages; those that a later row may still ask for stay. The number deleted."""
     ids = list(ids)
     hold(tx, ids)
-    return tx.executemany(FORGET, [(id_,) for id_ in ids])
+    gone = tx.executemany(FORGET, [(id_,) for id_ in ids])
+    let_go(tx, ids)
+    return gone
