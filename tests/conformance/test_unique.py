@@ -726,6 +726,19 @@ def test_what_is_replaced_by_a_call_that_is_excluded_ends_as_the_one_that_stands
     assert [lease.id for lease in worker.claim()] == (["behind"] if type(end) is Ack else [])
 
 
+def test_a_part_that_ends_with_a_late_holder_of_another_ends_those_behind_it(
+    storage: Storage, state: StateOf, clock: WallClock
+) -> None:
+    late = Message("late", "t", PAYLOAD, unique_key="k", flags=Flag.LINKED)
+    late.due_ms, late.expires_ms = clock.now_ms() + 9_000, clock.now_ms() + 1
+    storage.enqueue(Batch([late, row("behind", Flag.LINKED, awaits="late", unique_key="other")]))
+    clock.advance(seconds=1)
+    first = Message("a", "t", PAYLOAD, unique_key="other", flags=Flag.LINKED)
+    second = row("b", Flag.LINKED, awaits="a", unique_key="k")
+    storage.enqueue(Batch([first, second, row("c", awaits="b")]))
+    assert [state(id_) for id_ in "abc"] == [State.UPSTREAM_FAILED] * 3
+
+
 def test_a_part_runs_where_what_excludes_it_has_left_the_file(storage: Storage, call: Call, worker: FakeWorker) -> None:
     call(flags=Flag.IGNORE_RESULT, unique=WITHIN)
     storage.settle([(worker.claim_one(), Ack())])

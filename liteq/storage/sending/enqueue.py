@@ -281,6 +281,9 @@ def _write_canvas(tx: Transaction, part: Batch, now_ms: int, waiter: Waiter | No
                 followed.add(holder)
     for holder in sorted(followed):  # it may have finished
         continuation.catch_up(tx, holder, now_ms=now_ms)
+    # A holder that was too late has ended, and with it perhaps a part before the next one was written behind that.
+    for awaited in sorted({m.awaits for m in part.messages if m.awaits is not None}):
+        continuation.catch_up(tx, awaited, now_ms=now_ms)
 
 
 def _write_one(tx: Transaction, message: Message, now_ms: int) -> bool:
