@@ -66,7 +66,7 @@ def print_of(element: Any) -> list[Any] | None:
 
 
 def _walk(value: Any, leaves: list[Any], depth: int) -> bool:
-    kind = type(value)
+    kind: Any = type(value)
     leaves.append(kind)
     if kind in ATOMS or isinstance(value, enum.Enum):
         leaves.append(value)

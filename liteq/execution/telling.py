@@ -123,7 +123,7 @@ class Reports:
         if held is None:
             return
         try:
-            document = document_of(*held, self._first) | self._beside
+            document = {**document_of(*held, self._first), **self._beside}
             self._lost = not self._write(encode(document, what="a report of progress"))
         except LiteqError as exc:  # the work counts, not what is shown of it
             logger.warning("progress was not shown: %s", exc)

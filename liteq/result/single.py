@@ -298,7 +298,7 @@ class AsyncResult(RecordResult, Generic[R]):
             self.app.GroupResult.restore(id_) if is_group else AsyncResult(id_, app=self.app)
             for id_, is_group in storage.reader.sent_by(self.id)
         ]
-        behind = [AsyncResult(id_, app=self.app) for id_ in storage.reader.followers(self.id)]
+        behind: list[Any] = [AsyncResult(id_, app=self.app) for id_ in storage.reader.followers(self.id)]
         return [result for result in sent if result is not None] + behind  # a group may have been deleted
 
     def iterdeps(self, intermediate: bool = False) -> Iterator[tuple[Any, Any]]:

@@ -88,8 +88,8 @@ class BaseSchedule:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        own = next((vars(one) for one in cls.__mro__ if not vars(one).keys().isdisjoint(QUESTIONS)), {})
-        cls.is_asked = "next_after" not in own
+        own = next((one for one in cls.__mro__ if not vars(one).keys().isdisjoint(QUESTIONS)), object)
+        cls.is_asked = "next_after" not in vars(own)
 
     def __init__(self, nowfun: Callable[[], datetime] | None = None, app: ClockAndSettings | None = None) -> None:
         self.nowfun = nowfun

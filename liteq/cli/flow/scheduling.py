@@ -58,8 +58,8 @@ def schedule(session: Session, /, files: tuple[Path, ...], lists: bool, remove: 
             raise click.UsageError(f"{n} of the files are the flow {name!r}: give each a `name` of its own")
         app.storage.migrate()
         for snapshot, file in snapshots:
-            if (name := scheduling.foreign(app, snapshot)) is not None:
-                raise click.UsageError(f"{name!r} is an entry of beat that is no flow: give {file} another `name`")
+            if (taken := scheduling.foreign(app, snapshot)) is not None:
+                raise click.UsageError(f"{taken!r} is an entry of beat that is no flow: give {file} another `name`")
         names = [scheduling.add(app, snapshot) for snapshot, _ in snapshots]
         session.note(f"scheduled: {', '.join(names)}; `liteq beat` starts them, or a worker with -B")
     found = scheduling.listed(app)
