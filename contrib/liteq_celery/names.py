@@ -112,7 +112,7 @@ MODULES: dict[str, Alias] = {
     "celery.registry": Alias(names={"tasks": "liteq_celery.additions:registered_tasks"}),
     "celery.local": Alias(
         names=_from("liteq.utils.proxy", "Proxy maybe_evaluate")
-        | {"PromiseProxy": "liteq.utils.proxy:Proxy", "class_property": "liteq_celery.utils.objects:class_property"}
+        | _from("liteq_celery.utils.objects", "PromiseProxy class_property")
     ),
     "celery.platforms": Alias("liteq_celery.platforms"),
     # -- what people write

@@ -95,11 +95,14 @@ class LiteQ(Hooks, Workflows, Limiting, InFiles, CeleryApp):
         self._lock = threading.RLock()  # one for all parts: settings, registry and storage ask each other
         self.integrations = Integrations(ClassHooks(self), changed=self._settings_changed)
         self.sender = Sender(self, LiteQ)
+        before: Registrar | None = self.__dict__.get("registrar")
         self.registrar = Registrar(self, tasks, autofinalize=autofinalize, lock=self._lock, modelled=modelled)
         given = {"broker_url": broker, "result_backend": backend, "include": tuple(include) if include else None}
         check_keywords(type(self).__name__, settings)
         noted = {**settings, **(changes or {}), **{key: value for key, value in given.items() if value is not None}}
         self.settings = Settings(self, config_source, namespace, noted, changed=self._settings_changed, lock=self._lock)
+        if before is not None:  # the init_app() of a class of apps: `app = Shop()` stood above the tasks' modules
+            self.registrar.take_over(before)
         apply_fixups(self, fixups)
         if set_as_current:
             self.set_current()
@@ -228,11 +231,13 @@ class LiteQ(Hooks, Workflows, Limiting, InFiles, CeleryApp):
     @property
     def Task(self) -> Any:  # noqa: N802 - Celery's name
         """The base class of this app's tasks. One that is assigned is also that of tasks decorated before."""
+        if "registrar" not in self.__dict__:  # in the __init__ of a class of apps, before it calls this one's
+            return self.create_task_cls()
         return self.registrar.base
 
     @Task.setter
     def Task(self, base: Any) -> None:  # noqa: N802 - Celery's name
-        if "registrar" not in self.__dict__:  # in the __init__ of a class of apps, before it calls this one's
+        if "registrar" not in self.__dict__:
             self.task_cls = base
             return
         self.registrar.rebase(base)

@@ -83,6 +83,14 @@ class Registrar:
         self.forget_plans()
         self._app.publisher.forget()
 
+    def take_over(self, before: Registrar) -> None:
+        """Have the tasks of `before`, of the same app when it was made the first time, with the base class of now."""
+        self.registry.update(before.registry)
+        self._made |= before._made
+        self._discoveries += before._discoveries
+        if self._made:
+            self.rebase(self.base)
+
     def task_from_function(
         self, function: Callable[..., Any], name: str | None, base: Any, options: dict[str, Any], *, bind: bool
     ) -> Any:

@@ -87,4 +87,4 @@ class Proxy:
 
 def maybe_evaluate(value: Any) -> Any:
     """`value`, or the object that it stands in for."""
-    return value._get_current_object() if type(value) is Proxy else value
+    return value._get_current_object() if issubclass(type(value), Proxy) else value

@@ -65,6 +65,22 @@ def test_the_objects_are_those_that_liteq_has():
     assert importlib.import_module("liteq.app.base").Celery is liteq.Celery
 
 
+def test_a_task_is_known_by_the_proxy_that_celery_makes_of_it(tmp_path):
+    local = importlib.import_module("liteq.local")
+    app = liteq.Celery("app", broker=f"sqlite:///{tmp_path}/q.db", set_as_current=False)
+
+    @app.task
+    def add(x, y): ...
+
+    shared = liteq.shared_task(name="deep.shared")(lambda: 1)
+    assert [isinstance(one, local.PromiseProxy) for one in (add, shared, len)] == [True, False, False]
+    made = []
+    promise = local.PromiseProxy(lambda *args, **more: made.append(args) or [args, more], (1,), {"y": 2}, name="pair")
+    assert not made
+    assert (promise[0], promise[1], local.maybe_evaluate(promise), made) == ((1,), {"y": 2}, [(1,), {"y": 2}], [(1,)])
+    assert isinstance(promise, local.PromiseProxy)
+
+
 @pytest.mark.parametrize(("line", "reason"), ABSENT.items())
 def test_a_module_that_liteq_has_not_is_explained(line, reason):
     with pytest.raises(ImportError, match=reason):

@@ -134,6 +134,45 @@ def test_a_base_class_that_is_assigned_is_that_of_tasks_decorated_before(app):
     assert isinstance(app.task(name="later")(lambda: 1), ContextTask)
 
 
+def test_an_app_may_be_made_once_more_by_its_init_app(app):
+    """As classes of apps do it for Flask: the app stands at the top of a module, and is given its settings later."""
+
+    class Shop(Celery):
+        def init_app(self, queue):
+            before = self.Task
+
+            class ContextTask(before):
+                def __call__(self, *args, **kwargs):
+                    return ["in context", before.__call__(self, *args, **kwargs)]
+
+            super().__init__("shop", broker="sqlite:///shop.db", task_cls=ContextTask, task_default_queue=queue)
+
+    shop = Shop()
+
+    @shop.task(name="add")
+    def add(x, y):
+        return x + y
+
+    class Import(Task):
+        name = "import"
+
+    shop.register_task(Import())
+    shop.init_app("mail")
+    assert (shop.main, shop.conf.task_default_queue) == ("shop", "mail")
+    assert shop.tasks["add"] is add
+    assert add.apply((2, 3)).get() == ["in context", 5]
+    assert "import" in shop.tasks
+
+
+def test_a_class_of_apps_may_ask_for_the_base_of_tasks_before_it_makes_itself(app):
+    class Late(Celery):
+        def __init__(self, name):
+            self.base_before = self.Task
+            super().__init__(name, broker="sqlite:///late.db")
+
+    assert issubclass(Late("late").base_before, Task)
+
+
 def test_an_unknown_task_names_its_nearest(app):
     @app.task(name="mail.send")
     def send(): ...

@@ -1,12 +1,16 @@
-"""`celery.utils.objects`, and a descriptor of `celery.local`: small classes that programs name, or add to."""
+"""`celery.utils.objects`, and two classes of `celery.local`: small classes that programs name, or add to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from types import TracebackType
 from typing import Any
 
-__all__ = ["Bunch", "FallbackContext", "class_property", "mro_lookup"]
+from liteq.app import Task
+from liteq.utils.proxy import Proxy
+
+__all__ = ["Bunch", "FallbackContext", "PromiseProxy", "class_property", "mro_lookup"]
 
 
 class Bunch:
@@ -33,6 +37,31 @@ class FallbackContext:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> Any:
         return None if self._made is None else self._made.__exit__(kind, error, traceback)
+
+
+class _OrTask(type(Proxy)):  # type: ignore[misc]
+    """The type of `PromiseProxy`."""
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return issubclass(type(instance), (cls, Task))
+
+
+class PromiseProxy(Proxy, metaclass=_OrTask):
+    """A stand-in for what `local(*args, **kwargs)` returns, called once, when that is first asked for.
+
+    Celery's `@app.task` returns one, and programs know a task by it; so a task of an app is an instance.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        local: Callable[..., Any],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(cache(partial(local, *args, **(kwargs or {}))), name=name or "promise")
 
 
 class class_property:  # noqa: N801 - Celery's name
