@@ -119,6 +119,7 @@ class TaskOptions:
 
     _app: Any = None
     _is_plain_function: ClassVar[bool] = False  # decorated, and without `bind`
+    _is_shared: ClassVar[bool] = False  # decorated, and other apps of the process may run it
     __wrapped__: Callable[..., Any]
 
     # -- derived from them, once

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from types import MethodType
 from typing import Any
@@ -30,6 +31,8 @@ __all__ = ["Modelled", "Registrar"]
 
 FLOW = "liteq.flow"
 
+_registrars: weakref.WeakSet[Registrar] = weakref.WeakSet()
+
 Modelled = Callable[..., dict[str, Any]]
 """Makes the attributes of a task with `pydantic=True`, from `(function, app, name, bind=, strict=, ...)`."""
 
@@ -39,7 +42,7 @@ class Registrar:
 
     def __init__(self, app: App, tasks: Any, *, autofinalize: bool, lock: threading.RLock, modelled: Modelled) -> None:
         self.registry = tasks if isinstance(tasks, TaskRegistry) else TaskRegistry(tasks or {})
-        self.registry.finders += [app.integrations.find_task, self._find_flow]
+        self.registry.finders += [app.integrations.find_task, self._find_flow, self._find_at_others]
         self.autofinalize = autofinalize
         self.finalized = False
         self.on_after_finalize = Signal("on_after_finalize")
@@ -50,6 +53,7 @@ class Registrar:
         self._discoveries: list[Callable[[], list[Any]]] = []
         self._base: Any = None
         self._made: dict[str, Callable[[Any], Any]] = {}  # of decorated tasks without a `base=`: makes their class
+        _registrars.add(self)
 
     def _find_flow(self, name: str) -> Any:
         """The workflow of declared flows, which is registered when its first run is met."""
@@ -59,6 +63,18 @@ class Registrar:
             return upward("flows")(self._app)
         except ImproperlyConfigured:  # the extra is not installed: the run waits for a worker that has it
             return None
+
+    def _find_at_others(self, name: str) -> Any:
+        """The task that another app of this process was decorated with: Celery shares such tasks between all apps.
+
+        With the base class of this app, where it was given none. `shared=False` keeps a task to its app.
+        """
+        for other in tuple(_registrars):
+            found = other.registry.get(name)
+            if other is not self and found is not None and getattr(found, "_is_shared", False):
+                make_class = other._made.get(name)
+                return self.register((type(found) if make_class is None else make_class(self.base))())
+        return None
 
     # -- making and registering
 
@@ -114,7 +130,7 @@ class Registrar:
         if options:
             check_attributes(app, f"task {name!r}", cls, options)
         options.pop("lazy", None)
-        options.pop("shared", None)
+        options["_is_shared"] = options.pop("shared", True)
         options |= self._pydantic(function, name, options, bind=bind)
         _check_batch(name, function, options, bind=bind)
         if options.get("batch") is None:  # the arguments of a batch's calls are no parameters of its function

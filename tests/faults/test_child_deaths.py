@@ -187,7 +187,7 @@ def test_a_task_that_a_worker_does_not_know_waits_for_one_that_does(tmp_path: Pa
     url = f"sqlite:///{tmp_path}/q.db"
     old = LiteQ("old", broker=url, clock=clock, set_as_current=False)
     new = LiteQ("new", broker=url, clock=clock, set_as_current=False)
-    new.task(name="fresh")(lambda n: n)
+    new.task(name="fresh", shared=False)(lambda n: n)
     storage, told = new.storage, []
     storage.migrate()
 

@@ -19,14 +19,40 @@ W = 60  # for one result, on a busy machine
 # -- the app ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.celery("Application", "Several apps live in one process, each with its own tasks and settings")
+@pytest.mark.celery("Application", "Several apps live in one process, each with its own settings")
 def test_apps():
     one = Celery("one", broker="sqlite:///a.db", set_as_current=False)
     two = Celery("two", broker="sqlite:///b.db", set_as_current=False)
-    one.task(name="only.one")(lambda: 1)
-    assert "only.one" in one.tasks
-    assert "only.one" not in two.tasks
     assert one.conf.broker_url != two.conf.broker_url
+
+
+@pytest.mark.celery(
+    "Application", "The workers of an app run the tasks of other apps in their process, but for `shared=False`"
+)
+def test_tasks_of_another_app(tmp_path):
+    """As where a module makes an app for its tasks, and the factory of a web framework one for the workers."""
+    broker = f"sqlite:///{tmp_path}/q.db"
+
+    class InContext(Task):
+        def __call__(self, *args, **kwargs):
+            return ["in context", self.run(*args, **kwargs)]
+
+    class Twice(Task):
+        def __call__(self, *args, **kwargs):
+            return self.run(*args, **kwargs) * 2
+
+    modules = Celery("modules", broker=broker, set_as_current=False)
+    factorys = Celery("factorys", broker=broker, set_as_current=False, task_cls=InContext)
+    add = modules.task(name="theirs.add")(lambda x, y: x + y)
+    twice = modules.task(name="theirs.twice", base=Twice, bind=True)(lambda self, x: x + self.max_retries)
+    modules.task(name="theirs.own", shared=False)(lambda: 1)
+    sent = add.delay(2, 3), twice.delay(1)
+    drain(factorys)
+    assert [one.get(timeout=W) for one in sent] == [["in context", 5], 8]
+    assert factorys.tasks["theirs.add"].app is factorys
+    assert add.app is modules
+    with pytest.raises(NotRegistered):
+        factorys.tasks["theirs.own"]
 
 
 @pytest.mark.celery("Application", "`main` names tasks of a module that is run as a script")
