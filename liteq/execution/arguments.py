@@ -7,6 +7,7 @@ from typing import Any
 from liteq.context import App, Request
 from liteq.exceptions import LiteqError
 from liteq.execution.plan import Plan
+from liteq.execution.shown import lease_of
 from liteq.message import LATER, Flag, Lease
 from liteq.serialization import decode
 from liteq.serialization.content import ENVELOPE, Owner
@@ -51,12 +52,7 @@ def _failed(app: App, lease: Lease, id_: str) -> Request:
     if record is None:
         return Request(id=id_, root_id=lease.root_id)
     args, kwargs = _arguments_of(app, record)
-    failed = Lease(
-        seq=lease.seq, token=lease.token, id=record.id, task=record.task, payload=record.payload,
-        options=record.options, queue=record.queue, priority=record.priority, due_ms=record.due_ms,
-        expires_ms=record.expires_ms, retries=record.retries, crashes=record.crashes, flags=record.flags,
-        root_id=record.root_id, parent_id=record.parent_id, group_id=record.group_id, awaits=record.awaits,
-    )  # fmt: skip
+    failed = lease_of(record, seq=lease.seq, token=lease.token)
     request = Request.from_lease(failed, args, kwargs, record.worker)
     request.update(token=None, seq=None)  # nobody holds it any more
     return request

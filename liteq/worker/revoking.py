@@ -10,12 +10,11 @@ from collections.abc import Set as AbstractSet
 from itertools import takewhile
 from typing import Any
 
-from liteq import signals as announce
 from liteq.app.control.replies import stamps_of
-from liteq.context import App, Request
+from liteq.context import App
 from liteq.exceptions import TaskRevokedError
 from liteq.execution.lines import about, about_end
-from liteq.execution.shown import arguments_of, noun_of, with_arguments
+from liteq.execution.shown import announce_revoked, noun_of
 from liteq.message import Cancel, Lease
 from liteq.serialization import decode, encode_error
 
@@ -92,14 +91,5 @@ def revoked_outcome(
     reason = "terminated" if terminated else "expired" if expired else "revoked"
     extra = {**about(lease, "task.cancelled"), **about_end("cancelled")}
     logger.info("%s %s[%s] %s", noun_of(lease), lease.task, lease.id, reason, extra=extra)
-    if announce.task_revoked.receivers:
-        lease = with_arguments(app, lease)
-        args, kwargs = arguments_of(app, lease)
-        announce.task_revoked.send(
-            sender=app.tasks.find(lease.task),
-            request=Request.to_be_shown(app, lease, args, kwargs, hostname),
-            terminated=terminated,
-            signum=signum,
-            expired=expired,
-        )
+    announce_revoked(app, lease, hostname, terminated=terminated, signum=signum, expired=expired)
     return Cancel(encode_error(TaskRevokedError(reason)))

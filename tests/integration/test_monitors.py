@@ -233,6 +233,17 @@ def test_what_has_expired_is_told_as_revoked(app, noop, heard, eventually):
     assert (revoked[0]["sender"].name, revoked[0]["request"].id, revoked[0]["expired"]) == ("noop", sent.id, True)
 
 
+def test_what_is_revoked_before_a_worker_has_it_is_told_where_it_was_revoked(app, noop, heard):
+    revoked = heard(signals.task_revoked)
+    waits = noop.apply_async((1,), countdown=600)
+    waits.revoke()
+    app.control.revoke([waits.id, "to-come"])
+    [told] = revoked
+    request = told["request"]
+    assert (told["sender"].name, request.id, request.args, request.task) == ("noop", waits.id, [1], "noop")
+    assert (told["terminated"], told["signum"], told["expired"]) == (False, None, False)
+
+
 def test_what_was_received_can_be_shown(app, noop, heard, eventually):
     received = heard(signals.task_received)
     sent = noop.delay(1)

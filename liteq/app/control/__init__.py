@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, overload
 
+from liteq import signals
 from liteq.app.control.inspect import Inspect
 from liteq.app.control.pausing import PausedQueue, Until, end_s, pause_asked, paused_queue
 from liteq.app.control.replies import Reply, check_extra, flatten_reply, ids_of, name_of_celery, stamps_of
 from liteq.context import App
 from liteq.context.living import living
+from liteq.execution.shown import announce_revoked, lease_of
 from liteq.serialization import decode, encode
 from liteq.storage.claiming.workers import WorkerRecord
 from liteq.storage.operating.audit import Actor
@@ -137,19 +139,27 @@ class Control:
     ) -> Any:
         """Have a message, or several, not run. `by`: who asks for it, for the audit.
 
-        One that waits is cancelled in the file at once. The id of one that runs, or that is unknown yet, is kept for
-        a day: it is not started when it comes, a retry included, and that survives a restart of all workers. With
-        `terminate`, the process that runs it gets `signal`, and it ends as REVOKED (prefork pool). With a message
-        that has replaced itself, its replacement is revoked.
+        One that waits is cancelled in the file at once, and `task_revoked` is sent here. The id of one that runs, or
+        that is unknown yet, is kept for a day: it is not started when it comes, a retry included, and that survives a
+        restart of all workers. With `terminate`, the process that runs it gets `signal`, and it ends as REVOKED
+        (prefork pool). With a message that has replaced itself, its replacement is revoked.
         """
         check_extra("revoke", kwargs)
         ids = ids_of(task_id)
         revoked = self.app.storage.commands.revoke(ids, keep_s=REVOKES_KEPT_S, by=by)
+        self._announce_cancelled(revoked.cancelled)
         if not revoked.running and not revoked.unknown and not kwargs.get("reply"):
             return None
         replacements = [id_ for id_ in revoked.running if id_ not in ids]  # of those that have replaced themselves
         arguments = {"task_id": ids + replacements, "terminate": terminate, "signal": signal}
         return self.broadcast("revoke", arguments, destination, **kwargs)
+
+    def _announce_cancelled(self, ids: Sequence[str]) -> None:
+        """Send `task_revoked` for messages that waited: no worker has had them, nor will it come to know of them."""
+        for id_ in ids if signals.task_revoked.receivers else ():
+            record = self.app.storage.reader.find(id_)
+            if record is not None:
+                announce_revoked(self.app, lease_of(record), None, terminated=False)
 
     def revoke_by_stamped_headers(
         self,

@@ -95,10 +95,11 @@ def cancel(tx: Transaction, ids: Sequence[str], *, now_ms: int, reason: str = "r
 
 
 class Revoked(NamedTuple):
-    """The ids that a revoke met beside waiting messages: `running` now, or `unknown`."""
+    """The ids that a revoke met: `running` now, `unknown`, and those that waited and were `cancelled`."""
 
     running: list[str]
     unknown: list[str]
+    cancelled: list[str]
 
 
 def revoke(tx: Transaction, ids: Sequence[str], *, now_ms: int, keep_ms: int) -> Revoked:
@@ -106,11 +107,14 @@ def revoke(tx: Transaction, ids: Sequence[str], *, now_ms: int, keep_ms: int) ->
 
     A worker does not start a message whose id is kept: one that is sent later, or a retry of one that runs now.
     """
-    unknown = [id_ for id_ in ids if not tx.execute(STATE, (id_,))]
+    states = {id_: tx.execute(STATE, (id_,)) for id_ in ids}
+    unknown = [id_ for id_, rows in states.items() if not rows]
     running = cancel(tx, ids, now_ms=now_ms)
+    waited = [id_ for id_, rows in states.items() if rows and rows[0][0] in UNSTARTED]
+    cancelled = [id_ for id_ in waited if tx.execute(STATE, (id_,)) == [(State.CANCELLED,)]]
     tx.execute(CLEAR_REVOKED, (now_ms,))
     tx.executemany(REMEMBER, [(id_, now_ms + keep_ms) for id_ in (*running, *unknown)])
-    return Revoked(running, unknown)
+    return Revoked(running, unknown, cancelled)
 
 
 def is_revoked(tx: Transaction, id_: str, *, now_ms: int) -> bool:
