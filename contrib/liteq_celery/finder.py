@@ -53,9 +53,18 @@ class AliasModule(ModuleType):
             return
         alias = self._alias
         if alias.is_replaceable and alias.path_of(name) == f"{alias.whole}:{name}":
-            setattr(importlib.import_module(str(alias.whole)), name, value)
+            whole = importlib.import_module(str(alias.whole))
+            self.__dict__.setdefault("_replaced", {}).setdefault(name, []).append(getattr(whole, name))
+            setattr(whole, name, value)
             return
         super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        """Put back what was replaced last: so end patches of tests, as the module had the name by `__getattr__`."""
+        if replaced := self.__dict__.get("_replaced", {}).get(name):
+            setattr(importlib.import_module(str(self._alias.whole)), name, replaced.pop())
+            return
+        super().__delattr__(name)
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self._alias.public_names()})

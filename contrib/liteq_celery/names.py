@@ -97,7 +97,9 @@ MODULES: dict[str, Alias] = {
         names={"Backend": "liteq.app.compat.backend:Backend", "BaseBackend": "liteq.app.compat.backend:Backend"}
         | _from("liteq_celery.additions", "DisabledBackend")
     ),
-    "celery.app.trace": Alias("liteq.execution.tracing", is_replaceable=True),
+    "celery.app.trace": Alias(
+        "liteq.execution.tracing", names=_from("liteq.execution.execute", "logger"), is_replaceable=True
+    ),
     "celery.app.utils": Alias(
         names=_from("liteq_celery.additions", "bugreport") | _from("liteq.cli.parts.find_app", "find_app")
         | {"Settings": "liteq.settings:Conf"}

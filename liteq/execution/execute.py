@@ -33,7 +33,7 @@ from liteq.exceptions import Ignore, Reject, Replaced, Retry
 from liteq.execution.enclosing import Whole, enclosed
 from liteq.execution.hushed import quoted
 from liteq.execution.limited import held_back
-from liteq.execution.lines import LINES, about_end, tell_started
+from liteq.execution.lines import LINES, about_end, tell_started, tell_succeeded
 from liteq.execution.plan import ExceptionInfo, Executed, Plan, is_awaited
 from liteq.message import Ack, Cancel, DeadLetter, Flag, Release, Replace, RetryAt
 from liteq.policy.retry import decide, exhausted, is_retried, retry_options
@@ -220,9 +220,7 @@ def _returned(task: Any, plan: Plan, request: Request, retval: Any, keep: bool, 
     if signals.task_success.receivers:
         signals.task_success.send(sender=task, result=retval, runtime=runtime_s)
     if logger.isEnabledFor(logging.INFO) and LINES.may():
-        text = "Task %s[%s] succeeded in %.6fs: %.200s"
-        extra = {"runtime": runtime_s, **about_end("succeeded", runtime_s)}
-        logger.info(text, task.name, request.id, runtime_s, quoted(retval), extra=extra)
+        tell_succeeded(task.name, request, retval, runtime_s)
     return Executed(Ack(result), states.SUCCESS, retval)
 
 

@@ -10,10 +10,13 @@ import logging
 import time
 from typing import Any
 
+from liteq.context import Request
 from liteq.context.observing import headers_of, trace_id_of
+from liteq.execution.hushed import quoted
+from liteq.execution.tracing import own_line
 from liteq.message import Lease
 
-__all__ = ["LINES", "TaskLines", "about", "about_end", "tell_started"]
+__all__ = ["LINES", "TaskLines", "about", "about_end", "tell_started", "tell_succeeded"]
 
 logger = logging.getLogger("liteq.execution")
 
@@ -90,3 +93,18 @@ def about_end(outcome: str, run_s: float | None = None, exc: BaseException | Non
 def tell_started(name: str, id_: str | None) -> None:
     """Say that a task begins."""
     logger.info("Task %s[%s] started", name, id_, extra={"event": "task.started"})
+
+
+def tell_succeeded(name: str, request: Request, retval: Any, runtime_s: float) -> None:
+    """Say that a task has succeeded, in the words of the program where it has its own (`tracing.LOG_SUCCESS`)."""
+    extra = {"runtime": runtime_s, **about_end("succeeded", runtime_s)}
+    own = own_line()
+    if own is None:
+        text = "Task %s[%s] succeeded in %.6fs: %.200s"
+        logger.info(text, name, request.id, runtime_s, quoted(retval), extra=extra)
+        return
+    values = {
+        "name": name, "id": request.id, "runtime": runtime_s, "return_value": quoted(retval),
+        "args": request.argsrepr, "kwargs": request.kwargsrepr,
+    }  # fmt: skip
+    logger.info(own, values, extra=extra)

@@ -14,7 +14,10 @@ from typing import Any, Protocol
 
 from liteq.utils.records import NamedTuple
 
-__all__ = ["Tracer", "as_traced", "build_tracer", "is_stale", "task_has_custom", "trace_ok_t", "tracer_of"]
+__all__ = [
+    "LOG_SUCCESS", "Tracer", "as_traced", "build_tracer", "is_stale", "own_line", "task_has_custom", "trace_ok_t",
+    "tracer_of",
+]  # fmt: skip
 
 
 class Tracer(Protocol):
@@ -33,6 +36,12 @@ class trace_ok_t(NamedTuple):  # noqa: N801 - Celery's name
     retstr: str
 
 
+LOG_SUCCESS = "Task %(name)s[%(id)s] succeeded in %(runtime)ss: %(return_value)s"
+"""The line about a task that succeeded. A program puts another text in its place, to keep results out of its log.
+
+Its names are `name`, `id`, `runtime`, `return_value`, `args` and `kwargs`.
+"""
+_LINE = LOG_SUCCESS
 _run: ContextVar[Callable[[], trace_ok_t] | None] = ContextVar("liteq_traced_run", default=None)
 
 
@@ -62,6 +71,11 @@ def task_has_custom(task: Any, attr: str) -> bool:
     if attr == "__call__":
         return bool(task.has_custom_call())
     return any(attr in vars(cls) for cls in type(task).__mro__ if not cls.__module__.startswith("liteq."))
+
+
+def own_line() -> str | None:
+    """The text that a program has put in the place of `LOG_SUCCESS`; None where nobody has."""
+    return None if LOG_SUCCESS is _LINE else str(LOG_SUCCESS)
 
 
 # -- for plans -------------------------------------------------------------------------------------------------------

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
+import re
 from datetime import timedelta
 
 import pytest
@@ -51,6 +53,32 @@ def traced(monkeypatch, steps, change=None):
 
 
 BOTH = pytest.mark.parametrize("send", [lambda task, *args: task.delay(*args), lambda task, *args: task.apply(args)])
+
+
+# -- the line about a success ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.celery("Libraries", "a text in place of `celery.app.trace.LOG_SUCCESS` is the line about a success")
+def test_the_line_of_a_success_is_the_programs_own(app, monkeypatch, caplog):
+    """As programs do it that want no results in their log."""
+
+    @app.task(name="add")
+    def add(x, y=0):
+        return x + y
+
+    trace = importlib.import_module("liteq.app.trace")
+    caplog.set_level("INFO", trace.logger.name)
+    monkeypatch.setattr(trace, "LOG_SUCCESS", "%(name)s[%(id)s] done in %(runtime)ss")
+    sent = add.delay(2)
+    drain(app)
+    assert re.fullmatch(rf"add\[{sent.id}\] done in [\d.e-]+s", caplog.messages[-1])
+    monkeypatch.setattr(trace, "LOG_SUCCESS", "%(args)s%(kwargs)s: %(return_value)s")
+    add.apply((2,), {"y": 3})
+    assert caplog.messages[-1] == "(2,){'y': 3}: 5"
+    monkeypatch.undo()
+    add.delay(4)
+    drain(app)
+    assert caplog.messages[-1].endswith("s: 4")
 
 
 # -- build_tracer ----------------------------------------------------------------------------------------------------
