@@ -45,7 +45,7 @@ from liteq.worker.space import Space
 
 __all__ = ["Consumer"]
 
-logger = logging.getLogger("liteq.worker")
+logger, received = logging.getLogger("liteq.worker"), logging.getLogger("liteq.worker.received")
 
 SAFETY_POLL_S = 0.5  # a lost ring costs this latency at most, and so long a worker that has died keeps its places
 GATHER_S = 1e-3  # outcomes wait this long for others to share their commit, while every executor has work
@@ -343,9 +343,9 @@ class Consumer:
         What this worker gave back before it began was received then: it is not reported again, nor a run that goes on.
         """
         fresh = self._given_back.fresh(leases)
-        if logger.isEnabledFor(logging.INFO):
+        if received.isEnabledFor(logging.INFO):
             for one in fresh:
-                logger.info("%s %s[%s] received", noun_of(one), one.task, one.id, extra=about(one, "task.received"))
+                received.info("%s %s[%s] received", noun_of(one), one.task, one.id, extra=about(one, "task.received"))
         if self._events is not None:
             self._events.received(fresh)
         self._counting.claimed(fresh, again)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -33,8 +34,8 @@ from liteq.utils import cached_property, uuid
 from liteq.utils.functional import maybe_list
 from liteq.utils.nodenames import nodesplit
 from liteq.utils.serialization import strtobool
-from liteq.utils.time import rate
-from liteq.worker import WorkController
+from liteq.utils.time import rate, remaining
+from liteq.worker import WorkController, strategy
 from liteq.worker.control import Panel, inspect_command, revoke
 from liteq.worker.request import Request
 """.strip().splitlines()
@@ -79,6 +80,13 @@ def test_a_task_is_known_by_the_proxy_that_celery_makes_of_it(tmp_path):
     assert not made
     assert (promise[0], promise[1], local.maybe_evaluate(promise), made) == ((1,), {"y": 2}, [(1,), {"y": 2}], [(1,)])
     assert isinstance(promise, local.PromiseProxy)
+
+
+def test_a_schedule_of_ones_own_counts_what_remains():
+    now = datetime(2026, 1, 1, 12, 0, 50, tzinfo=UTC)
+    remaining = importlib.import_module("liteq.utils.time").remaining
+    assert remaining(now - timedelta(seconds=100), timedelta(seconds=60), now) == timedelta(seconds=-40)
+    assert remaining(now, timedelta(minutes=1), now, relative=True) == timedelta(seconds=10)
 
 
 @pytest.mark.parametrize(("line", "reason"), ABSENT.items())

@@ -247,7 +247,8 @@ def test_what_is_revoked_before_a_worker_has_it_is_told_where_it_was_revoked(app
 def test_what_was_received_can_be_shown(app, noop, heard, eventually):
     received = heard(signals.task_received)
     sent = noop.delay(1)
-    with start_worker(app):
+    with start_worker(app) as worker:
         eventually(lambda: received)
+    assert received[0]["sender"].hostname == worker.hostname
     info = received[0]["request"].info(safe=True)
     assert (info["id"], info["name"], info["args"], info["kwargs"]) == (sent.id, "noop", "(1,)", "{}")

@@ -9,6 +9,7 @@ from typing import Any
 
 from liteq.clock import SystemClock, from_ms
 from liteq.policy.retry import backoff_s
+from liteq.schedules import schedule
 from liteq.schedules.base import zone_of
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "maybe_timedelta",
     "parse_iso8601",
     "rate",
+    "remaining",
     "timezone",
     "to_utc",
     "utcoffset",
@@ -144,3 +146,13 @@ def utcoffset(time: Any = time, localtime: Callable[[], Any] | None = None) -> i
 def adjust_timestamp(ts: float, offset: int, here: Callable[[], int] = utcoffset) -> float:
     """The timestamp `ts` of a machine that is `offset` hours from UTC, by the clock of this one."""
     return ts - (offset - here()) * 3600
+
+
+def remaining(start: datetime, ends_in: timedelta, now: datetime | None = None, relative: bool = False) -> timedelta:
+    """How long until `ends_in` from `start`, negative when it is over; `relative`: rounded to the unit of `ends_in`.
+
+    For the `remaining_estimate()` of a program's own schedules.
+    """
+    begin = start.astimezone(UTC)  # spans of real time, summer time or not
+    end = schedule(ends_in, relative=True).next_after(start).astimezone(UTC) if relative else begin + ends_in
+    return end - (now or from_ms(SystemClock().now_ms())).astimezone(UTC)

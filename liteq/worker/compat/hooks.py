@@ -56,7 +56,7 @@ class CeleryHooks(Hooks):
 
     def received(self, leases: Sequence[Lease]) -> None:
         if signals.task_received.receivers:
-            announce_received(self._app, leases, self._worker.hostname)
+            announce_received(self._worker, leases)
 
     def refused(self, lease: Lease, exc: Exception) -> None:
         announce_refused(self._app, lease, exc)

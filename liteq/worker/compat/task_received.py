@@ -26,8 +26,13 @@ class Received(Request):
         }  # fmt: skip
 
 
-def announce_received(app: App, leases: Sequence[Lease], hostname: str | None) -> None:
-    """Send task_received for each of `leases`. Arguments that only the executing process may read are not in it."""
+def announce_received(worker: Any, leases: Sequence[Lease]) -> None:
+    """Send task_received for each of `leases`; the sender is `worker`, as Celery's has a `hostname` and an `app`.
+
+    Arguments that only the executing process may read are not in it.
+    """
+    app: App = worker.app
     for lease in (with_arguments(app, lease) for lease in leases):
         args, kwargs = arguments_of(app, lease)
-        signals.task_received.send(sender=app, request=Received.to_be_shown(app, lease, args, kwargs, hostname))
+        request = Received.to_be_shown(app, lease, args, kwargs, worker.hostname)
+        signals.task_received.send(sender=worker, request=request)
