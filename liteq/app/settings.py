@@ -186,13 +186,9 @@ class Settings:
         A function is called when the settings are gathered.
         """
         if self._gathered is not None:
-            self._apply_default(self._gathered, fun)
+            self._gathered.add_defaults(fun)
         else:
             self._defaults.append(fun)
-
-    @staticmethod
-    def _apply_default(conf: Conf, fun: Any) -> None:
-        conf.apply(fun() if callable(fun) else fun, Source.DEFAULT, "the app's defaults")
 
     @property
     def configured(self) -> bool:
@@ -210,7 +206,7 @@ class Settings:
                 told()
             conf = AppConf(self._forget, lambda: self._source)
             for fun in self._defaults:
-                self._apply_default(conf, fun)
+                conf.add_defaults(fun)
             self._apply_read(conf, self._read_sources())
             if self._source is None:  # as in Celery: names given in code are compared among themselves alone
                 names = [name for name in self._noted if name not in OF_THE_CONSTRUCTOR]

@@ -84,6 +84,10 @@ class Conf(MutableMapping[str, Any]):
         """Set all of `values`, or none when one of them is bad."""
         self.apply_given({canonical(name): Given(value, source, origin) for name, value in values.items()})
 
+    def add_defaults(self, defaults: Any) -> None:
+        """Set values that count where nothing else says otherwise: a mapping, or a function that returns one."""
+        self.apply(defaults() if callable(defaults) else defaults, Source.DEFAULT, "the app's defaults")
+
     def apply_given(self, values: Mapping[str, Given]) -> None:
         """Set values that know where they came from, as `settings.sources.load` returns them."""
         checked = {}

@@ -232,6 +232,8 @@ def test_defaults_count_where_nothing_else_is_said(app, monkeypatch):
     assert app.conf.result_expires == 60
     app.config_from_object({"task_default_queue": "said"}, force=True)
     assert app.conf.task_default_queue == "said"
+    app.conf.add_defaults({"worker_concurrency": 9, "result_expires": 90, "SQLALCHEMY_URI": "sqlite://"})  # Flask's
+    assert (app.conf.result_expires, app.conf.get("SQLALCHEMY_URI")) == (90, "sqlite://")
 
 
 def test_whether_schedules_go_by_utc(app):
