@@ -73,6 +73,14 @@ class Task(TaskOptions, SendingMany, Telling, Generic[P, R]):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an option. Values that were derived from the options are derived anew."""
         object.__setattr__(self, name, value)
+        self._forget_derived()
+
+    def __delattr__(self, name: str) -> None:
+        """Let the class's attribute count again, as a patch of a test does at its end."""
+        object.__delattr__(self, name)
+        self._forget_derived()
+
+    def _forget_derived(self) -> None:
         self.forget_plan()
         if self._app is not None and self.name is not None:
             self._app.publisher.forget(self.name)

@@ -7,6 +7,7 @@ import inspect
 import json
 import sys
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 
@@ -634,3 +635,24 @@ def test_a_class_with_a_call_of_its_own_runs_under_the_worker_s_request(app):
 
     assert run(f).outcome == Ack(b'"id-1"')
     assert type(f).calls == 1
+
+
+def test_what_a_test_has_patched_is_forgotten_at_its_end(app):
+    told = []
+
+    class Told(Task):
+        abstract = True
+
+        def on_success(self, retval, *args):
+            told.append(retval)
+
+    @app.task(base=Told, name="add")
+    def add(x, y):
+        return x + y
+
+    with mock.patch.object(add, "run", return_value=99), mock.patch.object(add, "on_success") as on_success:
+        assert add.apply((2, 3)).get() == 99
+    assert on_success.called
+    assert told == []
+    assert add.apply((2, 3)).get() == 5
+    assert told == [5]
