@@ -26,6 +26,7 @@ __all__ = [
     "__version__",
     "app_or_default",
     "bugreport",
+    "received_logger",
     "registered_tasks",
     "uuid",
     "version_info_t",
@@ -95,6 +96,9 @@ def app_or_default(app: App | None = None) -> Any:
     """`app`, or the current one where it is None."""
     return context.get_current_app() if app is None else app
 
+
+received_logger = logging.getLogger("liteq.worker.received")
+"""The logger of the lines about what a worker received, alone: `celery.worker.strategy.logger`."""
 
 registered_tasks: Any = Proxy(lambda: context.get_current_app().tasks, name="tasks")
 """The tasks of the current app, for `celery.registry`."""

@@ -172,7 +172,7 @@ MODULES: dict[str, Alias] = {
     "celery.bin.worker": Alias(names=_from("liteq.cli.processes.worker", "worker")),
     "celery.worker": Alias(names={"WorkController": "liteq.worker:Worker"}),
     "celery.worker.request": Alias(names=_from("liteq.context", "Request")),
-    "celery.worker.strategy": Alias(names={"logger": "liteq.worker.loop:received"}),
+    "celery.worker.strategy": Alias(names={"logger": "liteq_celery.additions:received_logger"}),
     "celery.worker.worker": Alias(names={"WorkController": "liteq.worker:Worker"}),
     "celery.worker.control": Alias(
         "liteq.worker.control.panel",
