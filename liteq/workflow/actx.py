@@ -43,10 +43,7 @@ class AsyncContext(Common):
     def run(self, fn: Any, *args: Any, **kwargs: Any) -> Call[Any]:
         """Run any function as a step: `await actx.run(fetch, url)`."""
         scope = self._body("run()")
-        step = as_step(scope.machine.app, fn)
-        if step.is_async:
-            return scope.call_step(step, args, kwargs)  # type: ignore[no-any-return]
-        return called(scope.machine, scope.call_step, step, args, kwargs)
+        return scope.awaited_step(as_step(scope.machine.app, fn), args, kwargs)
 
     @overload
     def step(
@@ -65,9 +62,7 @@ class AsyncContext(Common):
         """Run `fn(*args)` as the step `name`, as `ctx.step`; `fn` may be a plain function or return an awaitable."""
         scope = self._body("step()")
         step = named_step(scope.machine.app, name, fn, key, args, options, is_async=True)
-        if step.is_async:
-            return scope.call_step(step, args, {})  # type: ignore[no-any-return]
-        return called(scope.machine, scope.call_step, step, args, {})
+        return scope.awaited_step(step, args, {})
 
     @overload
     def call(self, target: Signature) -> Call[Any]: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import Any
+from typing import Any, NoReturn
 from weakref import WeakSet
 
 from liteq.exceptions import StepTimeout, WorkflowCancelled
@@ -93,6 +93,10 @@ class Pending:
         if isinstance(self.machine.outcome, (BaseException, Release)) and is_lost(self.machine):
             for step in self.steps:
                 step.cancel()
+
+    def leave_for(self, wait: Wait) -> NoReturn:
+        """Leave the body until `wait` is over, or another one: a plain step holds the loop, and nobody awaits it."""
+        self.machine.suspend([*(one for one, _ in self.waits.values()), wait])
 
     @staticmethod
     def _end(future: asyncio.Future[Any], exc: BaseException) -> None:

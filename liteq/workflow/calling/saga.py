@@ -9,6 +9,7 @@ from typing import Any, Self
 from liteq.exceptions import LeaseLost, RateLimited, StorageError, WorkflowCancelled
 from liteq.workflow.calling.scope import Scope
 from liteq.workflow.declared.adhoc import as_step
+from liteq.workflow.history.codec import hash_of
 from liteq.workflow.history.frames import Leave
 
 __all__ = ["AsyncSaga", "AsyncShield", "Saga", "Shield"]
@@ -44,7 +45,7 @@ class Saga:
             scope.shields += 1
             try:
                 while self._added:
-                    fn, args, kwargs = self._added.pop()
+                    fn, args, kwargs = self._next()
                     self._compensate(fn, args, kwargs)
             finally:
                 scope.shields -= 1
@@ -74,6 +75,16 @@ class Saga:
         if isinstance(exc, RateLimited) and not machine.is_cancelled:
             return False  # the run goes on later
         return isinstance(exc, (Exception, WorkflowCancelled)) or machine.is_cancelled
+
+    def _next(self) -> Compensation:
+        """The compensation whose turn it is: the last one that was added, unless history holds another one here.
+
+        Branches that run side by side may have added theirs in another order when the run was here first.
+        """
+        scope = self._scope
+        row = scope.machine.rows.get((scope.name, scope.pos + 1))
+        known = range(len(self._added) - 1, -1, -1) if row is not None else ()
+        return self._added.pop(next((i for i in known if _is_of(scope, row, *self._added[i])), -1))
 
     def _note(self) -> None:
         machine = self._scope.machine
@@ -120,13 +131,10 @@ class AsyncSaga(Saga):
         scope.shields += 1
         try:
             while self._added:
-                fn, args, kwargs = self._added.pop()
+                fn, args, kwargs = self._next()
                 self._note()
                 try:
-                    step = step_of(scope, fn)
-                    value = scope.call_step(step, args, kwargs)
-                    if step.is_async:
-                        await value
+                    await scope.awaited_step(step_of(scope, fn), args, kwargs)
                 except Exception:  # noqa: BLE001, S112 - it is recorded, and the others still run
                     continue
         finally:
@@ -154,6 +162,15 @@ class AsyncShield(Shield):
 
     async def __aexit__(self, *_: object) -> None:
         self.__exit__()
+
+
+def _is_of(scope: Scope, row: Any, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether `row` is that of this compensation."""
+    try:
+        step = step_of(scope, fn)
+        return bool(row.name == step.name and row.arghash == hash_of(args, kwargs, step.what))
+    except Exception:  # noqa: BLE001 - of one that cannot be called
+        return False
 
 
 def step_of(scope: Scope, fn: Any) -> Any:

@@ -14,7 +14,7 @@ from liteq.clock import from_ms
 from liteq.exceptions import WorkflowError
 from liteq.message import StepRow
 from liteq.workflow.declared.step import Step
-from liteq.workflow.history.calls import Call, Pend
+from liteq.workflow.history.calls import Call, Pend, called
 from liteq.workflow.history.codec import Form, hash_of
 from liteq.workflow.history.errors import raised_of
 from liteq.workflow.history.machine import Machine, key_of
@@ -148,8 +148,13 @@ class Scope:
     def refuse(self, what: str) -> NoReturn:
         raise WorkflowError(f"{what} is for a step: call it in one (`@app.step`, `ctx.run`)")
 
-    def call_step(self, step: Step[Any, Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """A step called in the body: answered from history, else run here and now."""
+    def call_step(
+        self, step: Step[Any, Any], args: Sequence[Any], kwargs: Mapping[str, Any], *, awaited: bool = False
+    ) -> Any:
+        """A step called in the body: answered from history, else run here and now.
+
+        `awaited`: in an async body, by what waits where the step has to (`called`).
+        """
         machine = self.machine
         if step.is_async and not machine.is_async:
             machine.check()
@@ -163,10 +168,21 @@ class Scope:
         if row is not None and row.ended_ms is not None:
             value = self.answer(row, step.form)
         else:
-            value = attempted(self, step, place, row, arghash, args, kwargs)
+            try:
+                value = attempted(self, step, place, row, arghash, args, kwargs)
+            except Pend as pend:
+                if awaited or not machine.is_async:
+                    raise
+                machine.pending.leave_for(pend.wait)
         if step.compensate is not None:
             self.compensate(step, value)
         return value
+
+    def awaited_step(self, step: Step[Any, Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call[Any]:
+        """A step called in an async body, to be awaited whatever its function is."""
+        if step.is_async:
+            return self.call_step(step, args, kwargs)  # type: ignore[no-any-return]
+        return called(self.machine, self.call_step, step, args, kwargs, awaited=True)
 
     def compensate(self, step: Step[Any, Any], value: Any) -> None:
         """Add the compensation of a step to the innermost saga, if there is one."""

@@ -72,6 +72,9 @@ class Awaiting(Protocol):
     async def wait(self, wait: Wait) -> Any:
         """Wait for something that another activation will bring: until this one is left."""
 
+    def leave_for(self, wait: Wait) -> NoReturn:
+        """Leave the body until `wait`, of a plain step, or another one is over."""
+
     async def attempt(self, call: Any, row: StepRow | None) -> Any:
         """Run an `async def` step until it has returned, has failed for good, or waits for its next attempt."""
 
