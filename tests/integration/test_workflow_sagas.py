@@ -127,6 +127,49 @@ def test_a_step_brings_its_own_compensation(app, worker):
     assert undone == [{"n": 2}, {"n": 1}]
 
 
+def test_a_step_that_was_sent_brings_its_compensation_with_its_result(app, worker):
+    undone = []
+
+    @app.step(name="book", compensate=undone.append)
+    def book(n: int) -> int:
+        return n
+
+    @app.workflow(name="books")
+    def books() -> None:
+        with ctx.saga():
+            ctx.call(book, 1)
+            handle = ctx.spawn(book, 2)
+            assert handle.result() == handle.result() == 2
+            ctx.map(book, [3, 4])
+            ctx.race([ctx.spawn(book, 5), ctx.timer("1h")])
+            raise ValueError
+
+    books.start()
+    worker.run()
+    assert undone == [5, 4, 3, 2, 1]
+
+
+@pytest.mark.parametrize("on_error", ["raise", "wait"])
+def test_what_has_succeeded_beside_a_failure_is_undone(app, worker, on_error):
+    undone = []
+
+    @app.step(name="book", compensate=undone.append)
+    def book(n: int) -> int:
+        if n == 2:
+            raise ValueError("no room")
+        return n
+
+    @app.workflow(name="books")
+    def books() -> None:
+        with ctx.saga():
+            ctx.map(book, [1, 2, 3], limit=1, on_error=on_error)
+
+    run = books.start()
+    worker.run()
+    assert undone == ([1] if on_error == "raise" else [3, 1])
+    assert run.status == "failed"
+
+
 # -- cancel ----------------------------------------------------------------------------------------------------------
 
 

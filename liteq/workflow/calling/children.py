@@ -26,7 +26,9 @@ ON_ERROR = frozenset({"raise", "wait", "collect"})
 
 def _handle(scope: Scope, place: Place, target: Target, id_: str | None) -> Handle[Any]:
     kind = AsyncHandle if scope.machine.is_async else Handle
-    return kind(scope.machine, place, id_, target.form, target.name)
+    handle = kind(scope.machine, place, id_, target.form, target.name)
+    handle._step = target.step
+    return handle
 
 
 def _sent(scope: Scope, kind: str, target: Target, args: Sequence[Any], kwargs: dict[str, Any]) -> Handle[Any]:
@@ -73,7 +75,7 @@ def call(scope: Scope, target: Any, *args: Any, **kwargs: Any) -> Any:
     if row is None or row.ended_ms is None:
         scope.wait(Wait(handle._place, need=1))
     scope.reach(row)
-    return handle.outcome(row)
+    return value_of(scope, handle, row)
 
 
 def _order(row: StepRow) -> int:
@@ -95,12 +97,26 @@ def _results(scope: Scope, place: Place, handles: Sequence[Handle[Any]], on_erro
     if failed and on_error == "raise":
         cancel(scope, handles)
     if failed and on_error != "collect":
+        _undo_the_others(scope, handles, before=_order(failed[0]) if on_error == "raise" else None)
         scope.reach(failed[0])
         raise _failure(failed[0])
     for row in rows:
         scope.reach(row)
-    take: Callable[[Any, Any], Any] = _collected if on_error == "collect" else value_of
-    return [take(handle, row) for handle, row in zip(handles, rows, strict=True)]
+    take: Callable[[Any, Any, Any], Any] = _collected if on_error == "collect" else value_of
+    return [take(scope, handle, row) for handle, row in zip(handles, rows, strict=True)]
+
+
+def _undo_the_others(scope: Scope, handles: Sequence[Handle[Any]], *, before: int | None) -> None:
+    """Have the saga undo what has succeeded, though the body gets no result of it.
+
+    `before`: the first failure; what ends behind it is not known to each replay.
+    """
+    for handle in handles:
+        row = handle.row
+        if handle._step is None or row is None or row.ended_ms is None or row.error is not None:
+            continue
+        if before is None or _order(row) < before:
+            value_of(scope, handle, row)
 
 
 def _failure(row: StepRow) -> Exception:
@@ -108,9 +124,9 @@ def _failure(row: StepRow) -> Exception:
     return raised_of(row.error)
 
 
-def _collected(handle: Handle[Any], row: StepRow) -> Any:
+def _collected(scope: Scope, handle: Handle[Any], row: StepRow) -> Any:
     try:
-        return value_of(handle, row)
+        return value_of(scope, handle, row)
     except Exception as exc:  # noqa: BLE001 - it is what the caller asked for
         return Failure(exc)
 
@@ -144,7 +160,7 @@ def race(scope: Scope, handles: Iterable[Handle[Any]], *, cancel: bool = True) -
     if cancel:
         won = handles[winner]._place  # which may be named twice
         cancel_open(scope, [one for one in handles if one._place != won], events=True)
-    return winner, value_of(handles[winner], row)
+    return winner, value_of(scope, handles[winner], row)
 
 
 def _first(scope: Scope, place: Place, handles: Sequence[Handle[Any]]) -> int:

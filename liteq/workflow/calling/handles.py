@@ -11,6 +11,7 @@ from liteq.message import StepRow
 from liteq.storage.runs.records import DONE
 from liteq.workflow.calling.scope import Scope
 from liteq.workflow.calling.waits import payload_of
+from liteq.workflow.declared.step import Step
 from liteq.workflow.history.calls import Call, called
 from liteq.workflow.history.codec import Form
 from liteq.workflow.history.errors import raised_of
@@ -34,6 +35,8 @@ class Failure:
 
 class Handle(Generic[R_co]):
     """A call that runs in the pool, or something else that is awaited. Of the run that made it, in this activation."""
+
+    _step: Step[Any, Any] | None = None  # that it is, until the saga has its compensation
 
     def __init__(self, machine: Machine, place: Place, id: str | None, form: Form | None, what: str) -> None:
         self._machine = machine
@@ -101,12 +104,18 @@ def result_of(scope: Scope, handle: Handle[Any]) -> Any:
     place, _ = scope.place("result", handle._what)
     row = ended(scope, place, [handle])[0]
     scope.reach(row)
-    return value_of(handle, row)
+    return value_of(scope, handle, row)
 
 
-def value_of(handle: Handle[Any], row: StepRow) -> Any:
-    """The result of a handle whose `row` has ended. Raises its exception."""
-    return payload_of(row, row.name, handle._form) if row.kind == "event" else handle.outcome(row)
+def value_of(scope: Scope, handle: Handle[Any], row: StepRow) -> Any:
+    """The result of a handle whose `row` has ended; a saga undoes it from now on. Raises its exception."""
+    if row.kind == "event":
+        return payload_of(row, row.name, handle._form)
+    value = handle.outcome(row)
+    step, handle._step = handle._step, None
+    if step is not None and step.compensate is not None:
+        scope.compensate(step, value)
+    return value
 
 
 def ended(scope: Scope, place: Place, handles: Sequence[Handle[Any]], *, fragile: bool = False) -> list[StepRow]:

@@ -31,6 +31,8 @@ class Target(Protocol):
     """Of a canvas, which has its arguments already: they, as a replay compares them."""
     id: str | None
     """That of its run, where one was asked for."""
+    step: Step[Any, Any] | None
+    """The step that is sent: its compensation is its caller's."""
 
     def batch(self, machine: Machine, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Batch, str]:
         """The rows of one call, and the id of the one whose end is its end."""
@@ -60,6 +62,7 @@ class _Task:
     key: str | None = None
     given: Sequence[Any] | None = None
     id: str | None = None
+    step: Step[Any, Any] | None = None
 
     def __init__(self, task: Any) -> None:
         self.task = task
@@ -76,6 +79,7 @@ class _Task:
 class _Flow:
     key: str | None = None
     given: Sequence[Any] | None = None
+    step: Step[Any, Any] | None = None
 
     def __init__(self, flow: Declaration[Any, Any]) -> None:
         self.flow = flow
@@ -99,13 +103,14 @@ class _Step:
     id: str | None = None
 
     def __init__(self, step: Step[Any, Any]) -> None:
-        self.step = step
+        self.step: Step[Any, Any] | None = step
+        self._step = step
         self.name = step.name
         self.key = step.key
         self.form: Form | None = step.form
 
     def batch(self, machine: Machine, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Batch, str]:
-        step, app, lease = self.step, machine.app, machine.lease
+        step, app, lease = self._step, machine.app, machine.lease
         step.codec.parameters.check(args, kwargs)
         payload = app.content.write(
             list(step.codec.dump(args, kwargs)), None, None, what=f"the arguments of {step.what}"
@@ -125,6 +130,7 @@ class Canvas:
 
     key: str | None = None
     id: str | None = None
+    step: Step[Any, Any] | None = None
 
     def __init__(self, sig: Signature) -> None:
         self.sig = sig
