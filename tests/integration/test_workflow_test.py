@@ -226,6 +226,41 @@ def test_a_step_that_waits_for_a_run_of_its_own_test_is_told_that_nothing_runs_i
         assert t.run(pays_later) is None
 
 
+def test_a_run_that_the_program_starts_forks_or_finds_is_executed_as_the_tests_own():
+    """Nothing else executes it: a wait for its end would never be over."""
+    with WorkflowTest(app) as t:
+        run = asks.options(id="a1").start()
+        assert run.info().waiting_for == ["approval Go?"]
+        with pytest.raises(TimeoutError, match="waits"):
+            run.result()
+        assert app.Run("a1").approve("Go?")
+        fork = run.fork(2)
+        fork.send("how", "so")
+        assert fork.result() == "so"
+        run.send("how", "thus")
+        assert [one.result() for one in app.runs()] == ["so", "thus"]
+        assert asyncio.run(asks.Run("a1").aresult()) == "thus"
+        later = slowly.delay(3)
+        t.advance("365d")
+        assert later.get() == 3
+
+
+def test_an_eager_run_that_a_step_asks_about_leaves_the_app_as_it_was():
+    app.conf.task_always_eager = True
+    try:
+        run = slowly.start(4)
+
+        @app.workflow(name="looks")
+        def looks() -> str:
+            return ctx.run(lambda: f"{run.status} {slowly.start(5).status}")
+
+        assert looks.start().result() == "succeeded queued"
+    finally:
+        app.conf.task_always_eager = False
+        del app.tasks["looks"]
+    assert "storage" not in app.__dict__
+
+
 # -- limits ----------------------------------------------------------------------------------------------------------
 
 

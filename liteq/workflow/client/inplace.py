@@ -33,14 +33,16 @@ __all__ = ["Bench", "BenchRun", "apply_eagerly", "start_eagerly"]
 
 R = TypeVar("R")
 
-OF_A_BENCH = ("storage", "workflow_mocks", "workflow_recording")  # attributes of an app that is on one
+# Attributes of an app that is on one.
+OF_A_BENCH = ("storage", "workflow_mocks", "workflow_recording", "workflow_bench", "workflow_runs")
 
 
 class Bench:
-    """An app on a file of its own, and on a FakeClock, between `open` and `close`."""
+    """An app on a file of its own, and on a FakeClock, between `open` and `close`. `runs`: the class of its runs."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, runs: type[BenchRun[Any]] | None = None) -> None:
         self.app = app
+        self.runs = BenchRun if runs is None else runs
         self.clock = FakeClock()
         self.mocks: dict[str, Any] = {}
         self.recording: Recording | None = None
@@ -65,6 +67,8 @@ class Bench:
         app.clock = self.clock
         app.__dict__["workflow_mocks"] = self.mocks
         app.__dict__["workflow_recording"] = self.recording
+        app.__dict__["workflow_bench"] = self
+        app.__dict__["workflow_runs"] = self.runs
         if eager:
             app.conf["task_always_eager"] = False
 
@@ -171,9 +175,9 @@ class Bench:
 class BenchRun(Run[R]):
     """A run on a bench: what is due is executed before it is asked anything."""
 
-    def __init__(self, bench: Bench, id: str, flow: Any) -> None:
-        super().__init__(bench.app, id, flow)
-        self._bench = bench
+    def __init__(self, app: App, id: str, flow: Declaration[Any, Any] | None = None) -> None:
+        super().__init__(app, id, flow)
+        self._bench: Bench = getattr(app, "workflow_bench")  # noqa: B009 - an app knows nothing of it
 
     def _runs(self, what: str, instead: str = "do it in a step") -> Any:
         runs = super()._runs(what, instead)
@@ -191,6 +195,14 @@ class BenchRun(Run[R]):
         return self._value(record)
 
     get = result
+
+    async def aresult(self, timeout: float | None = None) -> R:
+        """`result()` for async code."""
+        from liteq.utils.async_threads import reading
+
+        return await reading(self.app, self.result)
+
+    aget = aresult
 
     def stream(self, name: str, after: int = 0) -> Iterator[Chunk]:
         """The chunks of a stream. Raises TimeoutError behind the last one, where the run has not ended."""
@@ -223,6 +235,8 @@ class EagerRun(BenchRun[R]):
     """A run that was executed in place: it has ended, or waits for what its caller will send."""
 
     def _runs(self, what: str, instead: str = "do it in a step") -> Any:
+        if self._bench._busy:  # by a step that is executed there
+            return super()._runs(what, instead)
         self._bench.open()
         try:
             self._bench.drain()
@@ -235,13 +249,13 @@ def start_eagerly(flow: Declaration[Any, Any], args: Sequence[Any], kwargs: Mapp
     """Run `flow` here and now, as `WorkflowTest` does: on a file of its own, with a clock that waits for nothing."""
     bench = _benches.get(flow.app)
     if bench is None:
-        bench = _benches[flow.app] = Bench(flow.app)
+        bench = _benches[flow.app] = Bench(flow.app, EagerRun)
     bench.open()
     try:
         message = flow.message(args, kwargs, id_=flow.new_id())
         runs = flow.app.storage.runs
         started = runs.start(message, on_conflict=flow.asked.on_conflict, event=flow.event_of())
-        run: EagerRun[Any] = EagerRun(bench, started.id, flow)
+        run: EagerRun[Any] = EagerRun(flow.app, started.id, flow)
         while True:
             bench.drain()
             record = runs.find(started.id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from liteq.exceptions import RunCancelled, RunNotFound, TimeoutError, WorkflowError
 from liteq.message import new_id
@@ -42,6 +42,11 @@ class Run(Generic[R]):
 
     Methods raise RunNotFound for an id under which no run is known, and WorkflowError inside a body.
     """
+
+    def __new__(cls, app: App | None = None, *_: object, **__: object) -> Self:
+        """One of an app that is on a bench (inplace.py), where no worker will execute it, is executed when asked."""
+        kind = getattr(app, "workflow_runs", cls)
+        return super().__new__(kind if issubclass(kind, cls) else cls)
 
     def __init__(self, app: App, id: str, flow: Declaration[Any, Any] | None = None) -> None:
         self.app = app if app.files is None else app.here
