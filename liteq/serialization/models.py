@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from enum import Enum
 from typing import Any
 
 import orjson
@@ -16,4 +17,6 @@ def data_of(data: Any) -> Any:
         return data.model_dump(mode="json")
     if dataclasses.is_dataclass(data) and not isinstance(data, type):
         return orjson.loads(orjson.dumps(data, default=str))
+    if isinstance(data, Enum):
+        return data.value
     return data

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 import orjson
 
@@ -165,7 +165,7 @@ def payload_of(row: StepRow, name: str, type: Any) -> Any:
         return None
     if type is None:
         return decode(row.output)
-    return Form(type, f"the event {name!r}").decode(row.output)
+    return Form(type, f"the event {name!r}", checked=True).received(row.output)
 
 
 # -- approvals -------------------------------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ def approval(
     decision = decode(row.output)
     data = decision.get("data")
     if form is not None and data is not None and not isinstance(form, dict):
-        data = Form(form, f"the data of the approval {title!r}").load(data)
+        data = Form(form, f"the data of the approval {title!r}", checked=True).load(data)
     at = decision.get("at")
     return Approval(
         bool(decision["ok"]), decision.get("by"), decision.get("comment") or "", data,
@@ -237,7 +237,8 @@ def _request(title: str, details: Any, form: Any) -> bytes:
         from pydantic import TypeAdapter
 
         schema = TypeAdapter(form).json_schema()
-        form_name = f"{getattr(form, '__module__', '')}:{getattr(form, '__qualname__', '')}"
+        if isinstance(form, type) and get_origin(form) is None:  # `list[int]` bears the name of `list`
+            form_name = f"{form.__module__}:{form.__qualname__}"
     what = f"the details of the approval {title!r}"
     plain = orjson.loads(encode(details, what=what))
     return orjson.dumps({"details": plain, "schema": schema, "form": form_name})

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
 import re
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from liteq.serialization import decode
 from liteq.serialization.models import data_of
 
 __all__ = ["checked_data"]
 
+TEXTS = (str, bytes, dt.date, dt.time, UUID, Decimal)  # what JSON has a text for
 KINDS: dict[str, tuple[type, ...]] = {
-    "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "object": (dict,),
+    "string": TEXTS, "integer": (int,), "number": (int, float), "boolean": (bool,), "object": (dict,),
     "array": (list,), "null": (type(None),),
 }  # fmt: skip
 
@@ -84,15 +88,19 @@ def _of_object(title: str, data: dict[str, Any], schema: dict[str, Any], root: d
     for name in schema.get("required", ()):
         if name not in data:
             raise _unfit(title, name if where == "data" else f"{where}.{name}", "it is missing")
-    for name, inner in schema.get("properties", {}).items():
-        if name in data:
-            _by_schema(title, data[name], inner, root, name if where == "data" else f"{where}.{name}")
+    known, others = schema.get("properties", {}), schema.get("additionalProperties")
+    for name, value in data.items():
+        inner = known.get(name, others)
+        if isinstance(inner, dict):
+            _by_schema(title, value, inner, root, name if where == "data" else f"{where}.{name}")
 
 
 def _in_choices(title: str, data: Any, schema: dict[str, Any], where: str) -> None:
     choices = schema.get("enum")
     if choices is None and all("const" in one for one in schema.get("oneOf", ())):
         choices = [one["const"] for one in schema.get("oneOf", ())] or None
+    if "const" in schema:
+        choices = [schema["const"]]
     if choices is not None and data not in choices:
         raise _unfit(title, where, f"it is one of {choices}, not {data!r:.80}")
 
@@ -120,6 +128,10 @@ def _in_bounds(title: str, data: Any, schema: dict[str, Any], where: str) -> Non
             raise _unfit(title, where, f"it is at least {schema['minimum']}, not {data}")
         if "maximum" in schema and data > schema["maximum"]:
             raise _unfit(title, where, f"it is at most {schema['maximum']}, not {data}")
+        if "exclusiveMinimum" in schema and data <= schema["exclusiveMinimum"]:
+            raise _unfit(title, where, f"it is more than {schema['exclusiveMinimum']}, not {data}")
+        if "exclusiveMaximum" in schema and data >= schema["exclusiveMaximum"]:
+            raise _unfit(title, where, f"it is less than {schema['exclusiveMaximum']}, not {data}")
 
 
 def _any_of(title: str, data: Any, choices: list[dict[str, Any]], root: dict[str, Any], where: str) -> None:

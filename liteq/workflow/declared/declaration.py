@@ -15,6 +15,7 @@ from liteq.message import Flag, Message, RunSpec, new_id
 from liteq.policy.arguments import check_sensitive
 from liteq.policy.keyed import Spec
 from liteq.serialization import encode
+from liteq.serialization.models import data_of
 from liteq.storage.runs.starting import check_conflict
 from liteq.utils.durations import Duration, limit_ms, seconds
 from liteq.utils.misspelt import suggesting
@@ -220,4 +221,5 @@ class Declaration(AsATask, Generic[P, R]):
         if event is None:
             return None
         name = checked_name(event[0], "an event's name")
-        return name, encode(event[1], what=f"the payload of the event {name!r}", limit=self.app.conf.max_payload_bytes)
+        limit = self.app.conf.max_payload_bytes
+        return name, encode(data_of(event[1]), what=f"the payload of the event {name!r}", limit=limit)

@@ -37,6 +37,7 @@ PLAIN = frozenset(
     {Any, object, None, inspect.Parameter.empty, int, str, float, bool, type(None), dict, list, bytes}
     | {dt.datetime, dt.date, dt.time, decimal.Decimal, uuid.UUID, Secret, typing.NoReturn, typing.Never}
 )
+ANYTHING = frozenset({Any, object, None, inspect.Parameter.empty})
 OF_PLAIN = frozenset(
     {list, dict, typing.Union, types.UnionType, collections.abc.Sequence, collections.abc.Mapping}
     | {collections.abc.Iterable, collections.abc.MutableMapping, collections.abc.MutableSequence}
@@ -64,13 +65,17 @@ def is_plain(annotation: Any) -> bool:
 
 
 class Form:
-    """How values of one annotation are written and read. `what` names them in errors ("the result of step 'x'")."""
+    """How values of one annotation are written and read. `what` names them in errors ("the result of step 'x'").
+
+    `checked`: they come from people and other programs, so a plain annotation is looked at as well.
+    """
 
     __slots__ = ("_adapter", "_annotation", "what")
 
-    def __init__(self, annotation: Any, what: str) -> None:
+    def __init__(self, annotation: Any, what: str, *, checked: bool = False) -> None:
         self.what = what
-        self._annotation = None if is_plain(annotation) else annotation
+        plain = is_plain(annotation) and (not checked or annotation in ANYTHING)
+        self._annotation = None if plain else annotation
         self._adapter: Any = None
 
     @property
@@ -125,6 +130,11 @@ class Form:
         if self._annotation is None:
             return decode(data)
         return self._guarded(None, lambda: self.adapter.validate_json(data))
+
+    def received(self, data: bytes) -> Any:
+        """The value of JSON that was written without a look at the annotation: there may be tagged values in it."""
+        value = decode(data)
+        return self.decode(data) if value == orjson.loads(data) else self.load(value)
 
     def load(self, value: Any) -> Any:
         """The value that `dump` was given."""
