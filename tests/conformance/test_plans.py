@@ -105,6 +105,7 @@ BOUNDED_OTHERWISE = {
     "runs.listing.GENS": "the steps of one run",
     "runs.showing.INBOX": "the events of one run",
     "runs.backlog.WAITING": "1,000 open waits of each kind",
+    "runs.backlog.APPROVALS": "the open approvals",
     "statistics.causes.COUNT": "1,000 causes",
     "statistics.causes.NEWEST": "1,000 causes",
     "statistics.causes.DEAD_OF": "what one cause killed in one millisecond",

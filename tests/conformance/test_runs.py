@@ -665,6 +665,17 @@ def test_an_approval_is_decided_once(flow: Flow) -> None:
     assert flow.storage.runs.approvals() == []
 
 
+def test_an_approval_that_nobody_can_decide_any_more_is_not_counted(flow: Flow) -> None:
+    runs = flow.storage.runs
+    flow.start()
+    flow.claim()
+    flow.suspend(flow.wait(1, "approval", "Go?", details=b"{}"))
+    assert runs.waiting().approvals == 1
+    runs.terminate(["r"])
+    assert runs.waiting().approvals == 0
+    assert runs.waiting().since_ms is None
+
+
 # -- the verbs of messages -------------------------------------------------------------------------------------------
 
 

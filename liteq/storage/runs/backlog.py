@@ -55,10 +55,13 @@ SELECT outcome, memo, count(*) FROM (
 PARKED: Final = """
 SELECT count(*) FROM (SELECT 1 FROM liteq_runs WHERE parked IS NOT NULL AND parked = :parked LIMIT :limit) AS found
 """
+# A wait stays open where its run has ended: nobody can decide it any more.
 APPROVALS: Final = """
 SELECT count(*), min(started_ms) FROM (
-    SELECT started_ms FROM liteq_steps
-     WHERE waited IS NOT NULL AND ended_ms IS NULL AND waited >= 'approval ' AND waited < 'approval!'
+    SELECT s.started_ms
+      FROM liteq_steps AS s JOIN liteq_messages AS m ON m.seq = s.run JOIN liteq_runs AS r ON r.run = s.run
+     WHERE s.waited IS NOT NULL AND s.ended_ms IS NULL AND s.waited >= 'approval ' AND s.waited < 'approval!'
+       AND s.gen = r.gen AND m.finished_ms IS NULL
      LIMIT :limit) AS found
 """
 
