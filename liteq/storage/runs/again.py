@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import orjson
 
@@ -13,6 +13,7 @@ from liteq.states import FINISHED, State, sql_list
 from liteq.storage.driver import Transaction
 from liteq.storage.rows.aside import rename
 from liteq.storage.runs.asks import Found, find_run
+from liteq.storage.runs.failing import failed
 from liteq.storage.runs.records import CANCEL, DONE, doubt_scope
 from liteq.storage.runs.records import FORK as FORK_OF
 from liteq.storage.runs.records import REWOUND as REWOUND_OF
@@ -41,7 +42,6 @@ UPDATE liteq_messages SET state = 'pending', due_ms = :now_ms, delay_ms = NULL, 
  WHERE seq = :run AND state IN {sql_list({*FINISHED, State.BLOCKED, State.SCHEDULED, State.PENDING, State.HELD})}
 """
 ERROR = "SELECT error FROM liteq_messages WHERE seq = ? AND error IS NOT NULL"
-OUT_OF_TIME = frozenset({"EventTimeout", "ApprovalTimeout"})
 EARLIER = "SELECT count(*) FROM liteq_steps WHERE run = ? AND gen < ?"
 CLEAR_BODY = "DELETE FROM liteq_bodies WHERE ref = ?"
 BACK_IN_INBOX = "INSERT INTO liteq_inbox (run_id, name, payload, taken, created_ms) VALUES (?, ?, ?, 0, ?)"
@@ -115,7 +115,10 @@ def retry(tx: Transaction, run_id: str, *, now_ms: int) -> bool:
     marks = rows.marks_of([*(marks for (marks,) in tx.execute(MARKS, (run.seq,))), *(step.marks for step in steps)])
     if any(mark.startswith(CANCEL) for mark in marks):  # a replay would be cut off there, too
         raise Undone(f"run {run_id!r} has cleaned up when its time was over: rewind it to a step before that")
-    _forget(tx, run, _failed(steps, _out_of_time(tx, run, steps)), now_ms=now_ms, events=False)
+    gone = _failed(tx, run, steps)
+    _forget(tx, run, gone, now_ms=now_ms)
+    kept = {*steps}.difference(gone)
+    _keep_marks(tx, run, kept, [step for step in gone if step.error is None])
     if not requeue(tx, [run_id], now_ms=now_ms):
         return False
     tx.executemany(RETRY, [{"run": run.seq, "now_ms": now_ms}])
@@ -139,32 +142,18 @@ def requeue_all(tx: Transaction, ids: Sequence[str], *, now_ms: int) -> list[str
     return back
 
 
-def _out_of_time(tx: Transaction, run: Found, steps: Sequence[StepRow]) -> list[StepRow]:
-    """The waits of which one made the run fail when its time was over: such a row bears no error."""
-    for (error,) in tx.execute(ERROR, (run.seq,)):
-        doc = decode_error(error)
-        if doc.type in OUT_OF_TIME:
-            over = [step for step in steps if step.kind in {"event", "approval"} and step.ended_ms is not None]
-            return [step for step in over if step.output is step.error is None and repr(step.name) in doc.message]
-    return []
-
-
-def _failed(steps: Sequence[StepRow], out_of_time: Sequence[StepRow]) -> list[StepRow]:
-    """The step that failed last, and those that were cut off because of it. `out_of_time`: waits that failed."""
-    failed = [step for step in steps if step.error is not None and step.ended_ms is not None] + [*out_of_time]
-    own = [step for step in failed if not rows.was_cut_off(step)]
-    if not own:
-        return failed
-    last = max(own, key=lambda step: (step.ended_ms or 0, step.ended or 0, step.started_ms, step.pos))
-    gone = [last, *(step for step in failed if step not in own and (step.ended_ms or 0) >= (last.ended_ms or 0))]
+def _failed(tx: Transaction, run: Found, steps: Sequence[StepRow]) -> list[StepRow]:
+    """The step at which the run failed, what was cut off because of it, and what the body did behind it."""
+    found = tx.execute(ERROR, (run.seq,))
+    gone = failed(steps, decode_error(found[0][0]) if found else None)
     asked = {doubt_scope((step.scope, step.pos)) for step in gone}  # whether a step was done is asked anew
     return [*gone, *(step for step in steps if step.scope in asked)]
 
 
-def _forget(tx: Transaction, run: Found, steps: Sequence[StepRow], *, now_ms: int, events: bool) -> None:
+def _forget(tx: Transaction, run: Found, steps: Sequence[StepRow], *, now_ms: int) -> None:
     """Delete step rows; their children that have not ended are cancelled, and give their ids up.
 
-    `events`: what such a row has taken is in the inbox again.
+    The event that such a row has taken is in the inbox again.
     """
     # What `ctx.send` has sent is no child, and keeps its id: it may be another run, that had the id before.
     children = [step.child for step in steps if step.child is not None and step.kind != "send"]
@@ -173,9 +162,8 @@ def _forget(tx: Transaction, run: Found, steps: Sequence[StepRow], *, now_ms: in
         for number, marks in tx.execute(RENAMED, (child,)):
             tx.executemany(STAY_THE_SAME, [(child, _with_kin(marks, child), number)])
     rename(tx, [{"id": child, "to": new_id()} for child in children])  # that of a call made again has the same id
-    if events:
-        taken = [step for step in steps if step.kind == "event" and step.output is not None]
-        tx.executemany(BACK_IN_INBOX, [(run.id, step.name, step.output, now_ms) for step in taken])
+    taken = [step for step in steps if step.kind == "event" and step.output is not None]
+    tx.executemany(BACK_IN_INBOX, [(run.id, step.name, step.output, now_ms) for step in taken])
     places = [(run.seq, run.gen, step.scope, step.pos) for step in steps]
     tx.executemany(FORGET, places)
     tx.executemany(FORGET_BODY, places)
@@ -189,19 +177,24 @@ def rewind(tx: Transaction, run_id: str, before: int, *, now_ms: int) -> None:
     if run.ended and run.flags & Flag.LINKED:
         raise WorkflowError(f"run {run_id!r} has ended, and what follows has taken its end: fork() it")
     kept, gone = _behind(tx, run, before)
-    _forget(tx, run, gone, now_ms=now_ms, events=True)
-    marks = _marks_of(tx, run, kept)
-    if any(step.kind == "step" and step.ended_ms is not None for step in gone):
-        times = [int(mark.removeprefix(REWOUND_OF)) for mark in marks if mark.startswith(REWOUND_OF)]
-        marks.add(f"{REWOUND_OF}{max(times, default=0) + 1}")
-    tx.executemany(SET_MARKS, [(orjson.dumps(sorted(marks)), run.seq)])
+    _forget(tx, run, gone, now_ms=now_ms)
+    _keep_marks(tx, run, kept, gone)
     tx.executemany(CLEAR_BODY, [(2 * run.seq + 1,)])
     tx.executemany(AGAIN, [{"run": run.seq, "now_ms": now_ms}])
     tx.executemany(RETRY, [{"run": run.seq, "now_ms": now_ms}])
     tx.executemany(REWOUND, [(run.seq,)])
 
 
-def _marks_of(tx: Transaction, run: Found, kept: Sequence[StepRow]) -> set[str]:
+def _keep_marks(tx: Transaction, run: Found, kept: Iterable[StepRow], gone: Iterable[StepRow]) -> None:
+    """Keep the marks that still hold without the steps `gone`, and note that those of them that are done come again."""
+    marks = _marks_of(tx, run, kept)
+    if any(step.kind == "step" and step.ended_ms is not None for step in gone):
+        times = [int(mark.removeprefix(REWOUND_OF)) for mark in marks if mark.startswith(REWOUND_OF)]
+        marks.add(f"{REWOUND_OF}{max(times, default=0) + 1}")
+    tx.executemany(SET_MARKS, [(orjson.dumps(sorted(marks)), run.seq)])
+
+
+def _marks_of(tx: Transaction, run: Found, kept: Iterable[StepRow]) -> set[str]:
     """The marks of a run that still hold when the steps `kept` alone are left."""
     last = dict[str, int]()
     for step in kept:

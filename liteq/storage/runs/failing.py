@@ -1,0 +1,85 @@
+"""The step at which a run failed, and all that its body did because of that: what a retry forgets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from liteq.message import StepRow
+from liteq.serialization import ErrorDoc, decode_error
+from liteq.storage.steps.rows import was_cut_off
+
+__all__ = ["failed"]
+
+OUT_OF_TIME = frozenset({"EventTimeout", "ApprovalTimeout"})
+
+
+def failed(steps: Sequence[StepRow], error: ErrorDoc | None) -> list[StepRow]:
+    """The step of which a run has failed by `error`, those that were cut off because of it, and those behind it.
+
+    A wait that is over counts among the failed steps. Nothing where the body has dealt with each failure, and has
+    raised an error of its own later on.
+    """
+    over = _out_of_time(steps, error)
+    ended = [step for step in steps if step.error is not None and step.ended_ms is not None] + over
+    cut_off = dict.fromkeys(step for step in ended if was_cut_off(step))
+    own = [step for step in ended if step not in cut_off]
+    if not own:
+        return ended
+    waited = {*over}
+    told = [step for step in own if step in waited or _is_told(step, error)]
+    last = max(told or own, key=lambda step: (step.ended_ms or 0, step.ended or 0, step.started_ms, step.pos))
+    behind = _behind(last, steps)
+    if behind and not told:
+        return []
+    because = [step for step in cut_off if (step.ended_ms or 0) >= (last.ended_ms or 0)]
+    return [*dict.fromkeys([last, *because, *behind])]
+
+
+def _out_of_time(steps: Sequence[StepRow], error: ErrorDoc | None) -> list[StepRow]:
+    """The waits of which one made the run fail when its time was over: such a row bears no error."""
+    if error is None or error.type not in OUT_OF_TIME:
+        return []
+    ended = [step for step in steps if step.kind in {"event", "approval"} and step.ended_ms is not None]
+    return [step for step in ended if step.output is step.error is None and repr(step.name) in error.message]
+
+
+def _chain(error: ErrorDoc | None) -> Iterator[ErrorDoc]:
+    """An error, those of its group, and those that it was raised from."""
+    while error is not None:
+        yield error
+        for member in error.members:
+            yield from _chain(member)
+        error = error.cause
+
+
+def _is_told(step: StepRow, error: ErrorDoc | None) -> bool:
+    """Whether the failure of `step` is that of the run, or what that was raised from."""
+    own = decode_error(step.error or b"")
+    return any(one.message == own.message and one.type == own.type for one in _chain(error))
+
+
+def _behind(last: StepRow, steps: Sequence[StepRow]) -> list[StepRow]:
+    """The calls that the code which called `last` has made when it knew how that had ended.
+
+    Another path may be taken now, for which history is to hold nothing.
+    """
+    scope, pos = last.scope, last.pos
+    if last.kind == "map":  # an item: the map stands where its body called it
+        scope, _, number = scope.rpartition("#")
+        pos = int(number)
+    later = [(at, step) for step in steps if (at := _position(step, scope)) is not None and at > pos]
+    if last.kind == "spawn":  # its end is told by a call without a row: gather, race, handle.result
+        taken = {at for at, _ in later}
+        end = max(taken, default=pos)
+        pos = max((at for at in range(pos + 1, end) if at not in taken), default=end)
+    return [step for at, step in later if at > pos]
+
+
+def _position(step: StepRow, scope: str) -> int | None:
+    """The position in `scope` of a call, of the map that it is an item of, or of the step that it asks about."""
+    if step.scope == scope:
+        return step.pos
+    inner = step.scope.removeprefix(scope)
+    if not step.scope.startswith(scope) or inner[:1] not in {"#", "?"} or not inner[1:].isdecimal():
+        return None
+    return int(inner[1:])

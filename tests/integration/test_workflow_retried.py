@@ -1,0 +1,149 @@
+"""A retry of a run that has failed: it goes on at the step that failed, whatever the body did because of that."""
+
+from __future__ import annotations
+
+import pytest
+
+from liteq.workflow import ctx
+
+
+@pytest.fixture
+def did(app):
+    """What was done: `charge` fails until `did.well` is set."""
+
+    class Did(list):
+        well = False
+
+    did = Did()
+
+    @app.step(name="charge")
+    def charge(n: int) -> int:
+        did.append(f"charge {n}")
+        if not did.well:
+            raise ConnectionError(f"declined {n}")
+        return n
+
+    @app.step(name="notify")
+    def notify(what: str) -> str:
+        did.append(what)
+        return what
+
+    return did
+
+
+def of(app, body):
+    charge, notify = app.steps_of_workflows["charge"], app.steps_of_workflows["notify"]
+    return app.workflow(name="flow")(lambda: body(charge, notify))
+
+
+def retried(app, worker, did, body):
+    """The run of `body`, which has failed and was retried; `did` then has what it did since."""
+    run = of(app, body).start()
+    worker.run()
+    assert run.status == "failed"
+    did.clear()
+    did.well = True
+    assert run.retry()
+    worker.run()
+    return run
+
+
+def test_the_clean_up_behind_the_failed_step_is_forgotten_with_it(app, worker, did):
+    def body(charge, notify):
+        notify("begin")
+        try:
+            charge(1)
+        except ConnectionError:
+            notify("sorry")
+            raise
+        return notify("end")
+
+    run = retried(app, worker, did, body)
+    assert run.result(0) == "end"
+    assert did == ["charge 1", "end"]
+
+
+def test_a_failure_that_the_body_wraps_is_that_of_its_step(app, worker, did):
+    def body(charge, notify):
+        try:
+            charge(1)
+        except ConnectionError as exc:
+            notify("sorry")
+            raise ValueError("no order") from exc
+        return notify("end")
+
+    run = retried(app, worker, did, body)
+    assert run.result(0) == "end"
+    assert did == ["charge 1", "end"]
+
+
+def test_a_failure_that_the_body_has_dealt_with_is_kept(app, worker, did):
+    def body(charge, notify):
+        try:
+            charge(1)
+        except ConnectionError:
+            notify("by invoice")
+        if not did.well:
+            raise ValueError("a bug")
+        return notify("end")
+
+    run = retried(app, worker, did, body)
+    assert run.result(0) == "end"
+    assert did == ["end"]
+
+
+@pytest.mark.parametrize("way", ["call", "map", "spawn"])
+def test_what_was_sent_and_has_failed_is_sent_again_and_the_rest_is_kept(app, worker, did, way):
+    def body(charge, notify):
+        handles = [ctx.spawn(notify, "beside"), ctx.spawn(charge, 1)] if way == "spawn" else []
+        notify("meanwhile")
+        try:
+            match way:
+                case "call":
+                    ctx.call(charge, 1)
+                case "map":
+                    ctx.map(charge, [1])
+                case "spawn":
+                    ctx.gather(handles)
+        except ConnectionError:
+            notify("sorry")
+            ctx.map(notify, ["both", "of us"])
+            raise
+        return notify("end")
+
+    run = retried(app, worker, did, body)
+    assert run.result(0) == "end"
+    assert did == ["charge 1", "end"]
+
+
+def test_an_event_that_the_clean_up_has_taken_comes_again(app, worker, did):
+    def body(charge, notify):
+        try:
+            charge(1)
+        except ConnectionError:
+            ctx.wait_event("seen")
+            raise
+        return ctx.wait_event("seen")
+
+    run = of(app, body).start()
+    run.send("seen", "by bob")
+    worker.run()
+    assert run.status == "failed"
+    did.well = True
+    assert run.retry()
+    worker.run()
+    assert run.result(0) == "by bob"
+
+
+def test_the_last_of_several_failures_alone_is_made_again(app, worker, did):
+    def body(charge, notify):
+        for n in (1, 2):
+            try:
+                charge(n)
+            except ConnectionError:
+                notify(f"not by {n}")
+        return charge(3)
+
+    run = retried(app, worker, did, body)
+    assert run.result(0) == 3
+    assert did == ["charge 3"]
