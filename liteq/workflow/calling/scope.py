@@ -11,10 +11,10 @@ from typing import Any, NoReturn
 from uuid import UUID
 
 from liteq.clock import from_ms
-from liteq.exceptions import WorkflowError
+from liteq.exceptions import WorkflowCancelled, WorkflowError
 from liteq.message import StepRow
 from liteq.workflow.declared.step import Step
-from liteq.workflow.history.calls import Call, Pend, called
+from liteq.workflow.history.calls import Call, Pend, called, raising
 from liteq.workflow.history.codec import Form, hash_of
 from liteq.workflow.history.errors import raised_of
 from liteq.workflow.history.machine import Machine, key_of
@@ -162,7 +162,12 @@ class Scope:
                 f"{step.what} is `async def`, and this body is not: make the body `async def`, or ctx.call() the step"
             )
         arghash = hash_of(args, kwargs, step.what) if args or kwargs else None
-        place, row = self.place("step", step.name, arghash, step.key, args, kwargs)
+        try:
+            place, row = self.place("step", step.name, arghash, step.key, args, kwargs)
+        except WorkflowCancelled as exc:
+            if step.is_async:
+                return raising(machine, step.what, exc)
+            raise
         if step.is_async:
             return Call(machine, step.what, attempted_async(self, step, place, row, arghash, args, kwargs))
         if row is not None and row.ended_ms is not None:

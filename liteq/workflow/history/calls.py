@@ -6,11 +6,13 @@ import warnings
 from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from liteq.exceptions import WorkflowCancelled
+
 if TYPE_CHECKING:
     from liteq.workflow.history.machine import Machine
     from liteq.workflow.history.places import Wait
 
-__all__ = ["Call", "Pend", "called"]
+__all__ = ["Call", "Pend", "called", "raising"]
 
 R = TypeVar("R")
 
@@ -74,17 +76,24 @@ def called(machine: Machine, function: Callable[..., R], *args: Any, **kwargs: A
     except Pend as pend:
         wait = pend.wait
         return Call(machine, name_of(function), lambda: _waited(machine, wait))
-    except Exception as exc:  # noqa: BLE001 - raised where it is awaited
-        failure = exc
-        return Call(machine, name_of(function), lambda: _raised(failure))
+    except (Exception, WorkflowCancelled) as exc:  # noqa: BLE001 - raised where it is awaited
+        return raising(machine, name_of(function), exc)
     return Call(machine, name_of(function), lambda: _value(value))
+
+
+def raising(machine: Machine, what: str, exc: BaseException) -> Call[Any]:
+    """A call that raises `exc` where it is awaited.
+
+    A cancel, too: the calls beside it are made as they were before it was asked for, and keep their places.
+    """
+    return Call(machine, what, lambda: _raised(exc))
 
 
 async def _value(value: R) -> R:
     return value
 
 
-async def _raised(exc: Exception) -> Any:
+async def _raised(exc: BaseException) -> Any:
     raise exc
 
 
