@@ -342,3 +342,45 @@ def test_a_branch_that_is_left_is_no_failed_task_in_the_log(app, worker, caplog)
     gc.collect()
     assert run.result(0) == 6
     assert "never retrieved" not in caplog.text
+
+
+def test_a_gather_that_returns_exceptions_waits_as_another_one(app, worker, ran):
+    """It hands on what its branches were left by as if that were a result of theirs."""
+    slow = app.steps_of_workflows["slow"]
+
+    @app.workflow(name="gathers")
+    async def gathers() -> list[object]:
+        async def fails() -> None:
+            await actx.sleep(2)
+            raise ValueError("no")
+
+        found = await asyncio.gather(actx.sleep(1), fails(), actx.wait_event("go"), return_exceptions=True)
+        return [*(repr(one) for one in found), await slow(found[2] + 1)]
+
+    run = gathers.start()
+    for _ in range(2):
+        worker.run()
+        assert run.status == "waiting"
+        app.clock.advance(1)
+    worker.run()
+    run.send("go", 1)
+    worker.run()
+    assert run.result(0) == ["None", "ValueError('no')", "1", 3]
+
+
+def test_a_branch_that_swallows_what_it_is_left_by_parks_the_run(app, worker):
+    async def swallows() -> str:
+        try:
+            await actx.sleep(1)
+        except BaseException:
+            return "swallowed"
+        return "slept"
+
+    @app.workflow(name="gathers")
+    async def gathers() -> list[str]:
+        return list(await asyncio.gather(swallows(), swallows(), return_exceptions=True))
+
+    run = gathers.start()
+    worker.run()
+    assert run.status == "stuck"
+    assert "caught the exception that ends the activation" in run.info().error

@@ -1,4 +1,4 @@
-"""A cancel of an async body that has made several calls at once: each keeps its place, and the clean-up finds its own."""
+"""A cancel of an async body that has made several calls at once: each keeps its place, and the clean-up its own."""
 
 from __future__ import annotations
 

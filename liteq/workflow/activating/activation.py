@@ -206,7 +206,7 @@ def _ended(machine: Machine, exc: BaseException | None) -> Outcome:
 def _swallowed(machine: Machine, exc: BaseException | None) -> Outcome:
     """The body has caught the exception by which it was to be left: what came after is not to be trusted."""
     outcome = machine.outcome
-    if isinstance(outcome, (BaseException, Release)) or isinstance(machine.leaving, Diverged):
+    if machine.is_collected or isinstance(outcome, (BaseException, Release)) or isinstance(machine.leaving, Diverged):
         return _left(machine)
     how = "returned" if exc is None else f"raised {type(exc).__name__}: {exc}"
     error = WorkflowError(

@@ -174,6 +174,7 @@ async def _finish(pending: Pending, main: asyncio.Task[Any]) -> None:
                     task.exception()
         if pending.sessions:
             await close_all(pending)
+        machine.is_collected = pending.is_collected(main)
     finally:
         if left:
             machine.leaving = None

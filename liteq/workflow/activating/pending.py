@@ -35,6 +35,7 @@ class Pending:
         self.machine = machine
         self.loop = loop
         self.waits: dict[asyncio.Future[Any], tuple[Wait, Scope]] = {}
+        self.left: set[asyncio.Task[Any] | None] = set()  # those that waited when the body was left
         self.steps: set[asyncio.Task[Any]] = set()
         self.tasks: WeakSet[asyncio.Task[Any]] | None = WeakSet() if shared else None
         self.sessions: dict[Any, Any] = {}
@@ -73,6 +74,17 @@ class Pending:
         tasks -= {main, asyncio.current_task(self.loop), *(session.task for session in self.sessions.values())}
         return [task for task in tasks if not task.done()]
 
+    def is_collected(self, main: asyncio.Task[Any]) -> bool:
+        """Whether no code has caught what the body was left by: it was handed on, among the results of a gather."""
+        return (
+            bool(self.left)
+            and main not in self.left
+            and all(
+                task is not None and task.done() and (task.cancelled() or isinstance(task.exception(), Leave))
+                for task in self.left
+            )
+        )
+
     def _obeyed(self) -> bool:
         """Whether something was asked of the run, and has been told to the branches that wait."""
         machine, told = self.machine, False
@@ -110,6 +122,9 @@ class Pending:
         self.waits[future] = (wait, frame)
         try:
             return await future
+        except Leave:
+            self.left.add(asyncio.current_task(self.loop))
+            raise
         finally:
             self.waits.pop(future, None)
 

@@ -40,6 +40,7 @@ class Machine:
     rewound = 0  # the number of rewinds that have forgotten a finished step
     recorded: Any = None  # of a test with a recording: the answers to its calls (recording.py)
     pending: Awaiting | None = None  # of an async body that runs: its waits and its steps
+    is_collected = False  # of an async body: what it was left by is caught by no code of it, and is in a result
     is_step = False  # of a step that was sent as a message
     has_begun = False  # of a step that was sent and is limited: the token of its claim is spent
 
