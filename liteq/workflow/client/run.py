@@ -43,10 +43,13 @@ class Run(Generic[R]):
     Methods raise RunNotFound for an id under which no run is known, and WorkflowError inside a body.
     """
 
-    def __new__(cls, app: App | None = None, *_: object, **__: object) -> Self:
+    def __new__(cls, app: App, id: str, flow: Declaration[Any, Any] | None = None) -> Self:  # noqa: ARG004 - of __init__
         """One of an app that is on a bench (inplace.py), where no worker will execute it, is executed when asked."""
         kind = getattr(app, "workflow_runs", cls)
         return super().__new__(kind if issubclass(kind, cls) else cls)
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return self.app, self.id, self._flow
 
     def __init__(self, app: App, id: str, flow: Declaration[Any, Any] | None = None) -> None:
         self.app = app if app.files is None else app.here
