@@ -12,7 +12,7 @@ from tests.integration.runs import Killed
 
 @pytest.fixture
 def undone(app):
-    """What was undone; the first attempt at the second one kills the process."""
+    """A list of what was undone; the first attempt at the second one kills the process."""
     undone = []
 
     @app.step(name="undo")

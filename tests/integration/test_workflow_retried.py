@@ -9,7 +9,7 @@ from liteq.workflow import ctx
 
 @pytest.fixture
 def did(app):
-    """What was done: `charge` fails until `did.well` is set."""
+    """A list of what was done: `charge` fails until `did.well` is set."""
 
     class Did(list):
         well = False

@@ -13,13 +13,13 @@ from liteq.states import FINISHED, State, sql_list
 from liteq.storage.driver import Transaction
 from liteq.storage.rows.aside import rename
 from liteq.storage.runs.asks import Found, find_run
-from liteq.storage.runs.failing import failed
 from liteq.storage.runs.records import CANCEL, DONE, doubt_scope
 from liteq.storage.runs.records import FORK as FORK_OF
 from liteq.storage.runs.records import REWOUND as REWOUND_OF
 from liteq.storage.settling.dead import requeue
 from liteq.storage.settling.endings import cancel_children
 from liteq.storage.steps import rows
+from liteq.storage.steps.failing import failed
 
 __all__ = ["fork", "requeue_all", "retry", "rewind"]
 
