@@ -181,6 +181,7 @@ class TenantsApp(LiteQ):
         return super().send_task(name, args, kwargs, headers=headers, **options)
 
 
+@pytest.mark.celery("Calling", "The `send_task` of a class of apps has its say when a task of the app is sent")
 def test_a_send_task_of_the_app_s_class_has_its_say_wherever_a_task_is_sent(tmp_path):
     app = TenantsApp("app", broker=f"sqlite:///{tmp_path}/q.db", durability="relaxed")
 

@@ -26,7 +26,7 @@ ON_ERROR = frozenset({"raise", "wait", "collect"})
 
 def _handle(scope: Scope, place: Place, target: Target, id_: str | None) -> Handle[Any]:
     kind = AsyncHandle if scope.machine.is_async else Handle
-    handle = kind(scope.machine, place, id_, target.form, target.name)
+    handle: Handle[Any] = kind(scope.machine, place, id_, target.form, target.name)
     handle._step = target.step
     return handle
 

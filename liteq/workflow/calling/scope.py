@@ -176,7 +176,7 @@ class Scope:
             try:
                 value = attempted(self, step, place, row, arghash, args, kwargs)
             except Pend as pend:
-                if awaited or not machine.is_async:
+                if awaited or machine.pending is None:  # a plain body has none
                     raise
                 machine.pending.leave_for(pend.wait)
         if step.compensate is not None:

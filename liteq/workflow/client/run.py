@@ -45,7 +45,7 @@ class Run(Generic[R]):
 
     def __new__(cls, app: App, id: str, flow: Declaration[Any, Any] | None = None) -> Self:  # noqa: ARG004 - of __init__
         """One of an app that is on a bench (inplace.py), where no worker will execute it, is executed when asked."""
-        kind = getattr(app, "workflow_runs", cls)
+        kind: type[Self] = getattr(app, "workflow_runs", cls)
         return super().__new__(kind if issubclass(kind, cls) else cls)
 
     def __getnewargs__(self) -> tuple[Any, ...]:
