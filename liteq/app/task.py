@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from types import NoneType
@@ -19,11 +19,11 @@ from liteq.context import App, Request
 from liteq.exceptions import Replaced, Retry
 from liteq.execution.eager import run_eagerly
 from liteq.execution.plan import default_hook
-from liteq.message import Replace, new_id
+from liteq.message import Replace
 from liteq.result import AsyncResult, EagerResult
 from liteq.sending.compile import compile_signature
 from liteq.sending.options import eager_options
-from liteq.sending.overrides import Call, captured, sent_by_its_class
+from liteq.sending.overrides import pass_on
 from liteq.utils.misspelt import suggesting
 
 __all__ = ["Context", "Task"]
@@ -166,25 +166,9 @@ class Task(TaskOptions, SendingMany, Telling, Generic[P, R]):
         if (sender := self.app.sender).goes_through_app:
             return cast("AsyncResult[R]", sender.through_app(self, positional, kwargs, task_id, options))
         if self.overrides_sending:
-            return self._pass_on(positional, kwargs or {}, task_id, options)
+            return cast("AsyncResult[R]", pass_on(self, positional, kwargs or {}, task_id, options))
         result: AsyncResult[R] = sender.send_call(self, self.name, positional, kwargs or {}, task_id, options)
         return result
-
-    def _pass_on(
-        self, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str | None, options: dict[str, Any]
-    ) -> AsyncResult[R]:
-        """Send a call that an `apply_async` of its class has passed on; where that is only captured, keep it."""
-        call = Call(args, kwargs, options if task_id is None else {**options, "task_id": task_id})
-        result: AsyncResult[R] | None = captured(self, call, lambda id_: self.AsyncResult(id_ or new_id()))
-        if result is None:
-            with sent_by_its_class(self):
-                result = self.app.sender.send_call(self, self.name, args, kwargs, task_id, options)
-        assert result is not None, "a call has a result"
-        if not self.has_own_result or type(result) is not AsyncResult:
-            return result
-        made: AsyncResult[R] = self.AsyncResult(result.id)
-        made.ignored, made.parent, made._duplicate = result.ignored, result.parent, result._duplicate
-        return made
 
     @property
     def overrides_sending(self) -> bool:

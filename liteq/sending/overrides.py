@@ -8,14 +8,16 @@ that. So is a `send_task` of the app's class, which Celery's tasks go through.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from liteq.message import new_id
+from liteq.result import AsyncResult
 from liteq.utils.records import NamedTuple
 
-__all__ = ["Call", "call_as_sent", "captured", "has_been_through", "sent_by_its_class"]
+__all__ = ["call_as_sent", "has_been_through", "pass_on"]
 
 
 class Call(NamedTuple):
@@ -60,16 +62,29 @@ def call_as_sent(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], opti
     return capture.call
 
 
-def captured(task: Any, call: Call, result: Callable[[str | None], Any]) -> Any:
-    """Keep `call` where one of `task` is being captured; None where none is: it is to be sent.
+def pass_on(
+    task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str | None, options: dict[str, Any]
+) -> Any:
+    """Send a call that the task's class, and the app's, have passed on; where it is only captured, keep it."""
+    call = Call(args, kwargs, options if task_id is None else {**options, "task_id": task_id})
+    result = _captured(task, call)
+    if result is None:
+        with _sent_by_its_class(task):
+            result = task.app.sender.send_call(task, task.name, args, kwargs, task_id, options)
+    if not task.has_own_result or type(result) is not AsyncResult:
+        return result
+    made = task.AsyncResult(result.id)
+    made.ignored, made.parent, made._duplicate = result.ignored, result.parent, result._duplicate
+    return made
 
-    `result` makes the value for the caller from the call's id.
-    """
+
+def _captured(task: Any, call: Call) -> Any:
+    """Keep `call` where one of `task` is being captured; None where none is: it is to be sent."""
     capture = _capture.get()
     if capture is None or capture.task is not task or capture.call is not None:
         return None
     capture.call = call
-    return result(call.options.get("task_id"))
+    return task.AsyncResult(call.options.get("task_id") or new_id())
 
 
 def has_been_through(task: Any) -> bool:
@@ -78,7 +93,7 @@ def has_been_through(task: Any) -> bool:
 
 
 @contextmanager
-def sent_by_its_class(task: Any) -> Iterator[None]:
+def _sent_by_its_class(task: Any) -> Iterator[None]:
     """The next call of `task` that is sent in this block has been through its class's `apply_async`."""
     token = _passing.set(task)
     try:

@@ -17,7 +17,7 @@ from liteq.sending import many
 from liteq.sending.compile import Compiled, compile_signature
 from liteq.sending.here import runner, send_here
 from liteq.sending.options import GRAPH
-from liteq.sending.overrides import has_been_through
+from liteq.sending.overrides import has_been_through, pass_on
 from liteq.sending.parts import GroupStream
 from liteq.sending.passing import Passing
 from liteq.sending.plain import Send, plain_sender
@@ -228,7 +228,7 @@ class Sender:
         given, sent = tuple(args or ()), options.pop("task_type", None)
         if sent is not None and sent.name == name:  # by `Task.apply_async`, through a `send_task` of the app's class
             options.pop("result_cls", None)
-            return sent._pass_on(given, kwargs or {}, task_id, options)
+            return pass_on(sent, given, kwargs or {}, task_id, options)
         task = self.app.tasks.get(name) if self.app.conf.task_always_eager else None
         return self.send_call(task, name, given, kwargs or {}, task_id, options)
 

@@ -1795,8 +1795,7 @@ MUTANTS = [
     ),
     without(
         'compensations run last in, first out', "liteq/workflow/calling/saga.py",
-        '                    fn, args, kwargs = self._added.pop()\n                    self._compensate',
-        '                    fn, args, kwargs = self._added.pop(0)\n                    self._compensate',
+        "*self._added[i])), -1))", "*self._added[i])), 0))",
         "test_workflow_kills.py::test_compensations_run_last_in_first_out_also_when_they_are_killed",
     ),
     without(
@@ -1923,8 +1922,7 @@ MUTANTS = [
     ),
     without(
         "compensations run last in first out", "liteq/workflow/calling/saga.py",
-        "                    fn, args, kwargs = self._added.pop()\n                    self._compensate",
-        "                    fn, args, kwargs = self._added.pop(0)\n                    self._compensate",
+        "*self._added[i])), -1))", "*self._added[i])), 0))",
         "../integration/test_workflow_sagas.py::test_compensations_run_last_in_first_out_once_each",
     ),
     without(
