@@ -28,7 +28,7 @@ app = LiteQ("vault", broker="sqlite:///vault.db", durability="relaxed", set_as_c
 app.conf.task_send_sent_event = True
 app.gate, app.entered, app.seen = threading.Event(), threading.Event(), []
 
-@app.task(name="login", bind=True, sensitive=("password",), max_retries=0)
+@app.task(name="login", bind=True, shared=False, sensitive=("password",), max_retries=0)
 def login(self, user, password, then="return"):
     app.seen.append((repr(self.request), self.request.argsrepr, self.request.kwargsrepr))
     if then == "hold":
