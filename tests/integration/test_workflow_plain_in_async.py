@@ -144,3 +144,28 @@ def test_compensations_of_branches_are_found_again_in_whatever_order_they_were_a
     worker.run()
     assert undone == [1, 2, 2]
     assert run.status == "failed"
+
+
+def test_a_plain_step_waits_in_a_gather_that_returns_exceptions(app, worker):
+    ran = []
+
+    @app.step(name="charge", retries=1, backoff=5)
+    def charge() -> str:
+        ran.append(1)
+        if len(ran) == 1:
+            raise ConnectionError("away")
+        return "paid"
+
+    @app.workflow(name="collects")
+    async def collects() -> list[object]:
+        async def pay() -> str:
+            return charge()
+
+        return list(await asyncio.gather(pay(), return_exceptions=True))
+
+    run = collects.start()
+    worker.run()
+    assert run.status == "waiting"
+    app.clock.advance(5)
+    worker.run()
+    assert run.result(0) == ["paid"]

@@ -108,6 +108,7 @@ class Pending:
 
     def leave_for(self, wait: Wait) -> NoReturn:
         """Leave the body until `wait` is over, or another one: a plain step holds the loop, and nobody awaits it."""
+        self.left.add(asyncio.current_task(self.loop))
         self.machine.suspend([*(one for one, _ in self.waits.values()), wait])
 
     @staticmethod
