@@ -147,3 +147,29 @@ def test_the_last_of_several_failures_alone_is_made_again(app, worker, did):
     run = retried(app, worker, did, body)
     assert run.result(0) == 3
     assert did == ["charge 3"]
+
+
+def test_a_run_whose_unique_key_another_one_has_keeps_its_history(app, worker, did):
+    charge, notify = app.steps_of_workflows["charge"], app.steps_of_workflows["notify"]
+
+    @app.workflow(name="flow", unique=True)
+    def flow() -> str:
+        try:
+            charge(1)
+        except ConnectionError:
+            notify("sorry")
+            raise
+        return "end"
+
+    run = flow.start()
+    worker.run()
+    other = flow.start()
+    assert not run.retry()
+    assert [step.name for step in run.steps()] == ["charge", "notify"]
+    other.cancel()
+    did.clear()
+    did.well = True
+    assert run.retry()
+    worker.run()
+    assert run.result(0) == "end"
+    assert did == ["charge 1"]

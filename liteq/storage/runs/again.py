@@ -116,11 +116,11 @@ def retry(tx: Transaction, run_id: str, *, now_ms: int) -> bool:
     if any(mark.startswith(CANCEL) for mark in marks):  # a replay would be cut off there, too
         raise Undone(f"run {run_id!r} has cleaned up when its time was over: rewind it to a step before that")
     gone = _failed(tx, run, steps)
+    if not requeue(tx, [run_id], now_ms=now_ms):
+        return False  # another one has its unique key: it keeps its history
     _forget(tx, run, gone, now_ms=now_ms)
     kept = {*steps}.difference(gone)
     _keep_marks(tx, run, kept, [step for step in gone if step.error is None])
-    if not requeue(tx, [run_id], now_ms=now_ms):
-        return False
     tx.executemany(RETRY, [{"run": run.seq, "now_ms": now_ms}])
     return True
 
