@@ -799,6 +799,28 @@ def test_a_look_for_old_runs_goes_through_all_that_stays_a_piece_at_a_time(
     assert sum(one.n for one in storage.reader.counts()) == 5
 
 
+def test_a_look_for_old_runs_that_may_stay_now_is_one_look(
+    flow: Flow, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow.start()
+    flow.claim()
+    flow.settle(Ack(b"1"))
+    for n in range(3):
+        flow.clock.advance(seconds=1)
+        storage.enqueue(Batch([Message(f"stays{n}", "t", PAYLOAD)]))
+        storage.settle([(flow.worker.claim_one(), Ack(b"1"))])
+    flow.clock.advance(seconds=100)
+    monkeypatch.setattr(clearing, "LOOKED_AT", 2)
+    assert storage.runs.expire(10) == 1
+    looks = [storage.driver.write]
+
+    def once(*args: Any, **options: Any) -> Any:
+        return looks.pop()(*args, **options)
+
+    monkeypatch.setattr(storage.driver, "write", once)
+    assert storage.runs.expire(None) == 0
+
+
 @pytest.mark.parametrize("wake", ["event", "time"])
 def test_a_reaped_run_goes_on(flow: Flow, storage: Storage, other: FakeWorker, wake: str) -> None:
     flow.start()

@@ -121,7 +121,7 @@ class RunAsks(Facade):
         while not gone and len(round_) < len(self._walks):  # a look at some thousand messages is one transaction
             with self._driver.write(Promise.PROGRESS) as tx:
                 gone = _retention.expire(tx, *self._walks, before_ms=before_ms, now_ms=now_ms, limit=limit)
-            round_.update(walk for walk in self._walks if walk.after_ms == BEGINNING)
+            round_.update(walk for walk in self._walks if before_ms is None or walk.after_ms == BEGINNING)
         return gone
 
     @cached_property
