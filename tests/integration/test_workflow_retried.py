@@ -77,6 +77,30 @@ def test_a_failure_that_the_body_wraps_is_that_of_its_step(app, worker, did):
     assert did == ["charge 1", "end"]
 
 
+@pytest.mark.parametrize("named", ["of a class that nobody can find", "that tells less when it is read"])
+def test_a_failure_is_known_again_in_that_of_the_run(app, worker, did, named, tmp_path):
+    class Declined(Exception):
+        pass
+
+    @app.step(name="pay")
+    def pay() -> str:
+        did.append("pay")
+        if did.well:
+            return "paid"
+        raise Declined("no") if "class" in named else FileNotFoundError(2, "No such file", str(tmp_path))
+
+    def body(charge, notify):
+        try:
+            return pay()
+        except Exception:
+            notify("sorry")
+            raise
+
+    run = retried(app, worker, did, body)
+    assert run.result(0) == "paid"
+    assert did == ["pay"]
+
+
 def test_a_failure_that_the_body_has_dealt_with_is_kept(app, worker, did):
     def body(charge, notify):
         try:

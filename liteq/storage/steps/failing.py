@@ -53,9 +53,15 @@ def _chain(error: ErrorDoc | None) -> Iterator[ErrorDoc]:
 
 
 def _is_told(step: StepRow, error: ErrorDoc | None) -> bool:
-    """Whether the failure of `step` is that of the run, or what that was raised from."""
+    """Whether the failure of `step` is that of the run, or what that was raised from.
+
+    The body has got it from its document, and that of the run was made of this: the text may be another by then, as an
+    OSError's without its file, and a class that is not loaded has its outer one's name in that of the module.
+    """
     own = decode_error(step.error or b"")
-    return any(one.message == own.message and one.type == own.type for one in _chain(error))
+    return any(
+        one.type_name == own.type_name and (one.message == own.message or one.args == own.args) for one in _chain(error)
+    )
 
 
 def _behind(last: StepRow, steps: Sequence[StepRow]) -> list[StepRow]:
