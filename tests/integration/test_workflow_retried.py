@@ -159,6 +159,24 @@ def test_an_event_that_the_clean_up_has_taken_comes_again(app, worker, did):
     assert run.result(0) == "by bob"
 
 
+def test_what_has_succeeded_behind_a_gathered_failure_is_not_repeated(app, worker, did):
+    def body(charge, notify):
+        failures, bad = [], () if did.well else (2,)
+        for n in (1, 2, 3, 4):
+            did.well = n not in bad
+            try:
+                charge(n)
+            except ConnectionError as exc:
+                failures.append(exc)
+        if failures:
+            raise failures[0]
+        return notify("end")
+
+    run = retried(app, worker, did, body)
+    assert run.result(0) == "end"
+    assert did == ["charge 2", "end"]
+
+
 def test_the_last_of_several_failures_alone_is_made_again(app, worker, did):
     def body(charge, notify):
         for n in (1, 2):

@@ -31,6 +31,8 @@ def failed(steps: Sequence[StepRow], error: ErrorDoc | None) -> list[StepRow]:
     behind = _behind(last, steps)
     if behind and not told:
         return []
+    if any((step.kind, step.name) == (last.kind, last.name) for step in behind):
+        behind = []  # no clean-up, but the rest of its work: a loop that gathers failures, to raise them at its end
     because = [step for step in cut_off if (step.ended_ms or 0) >= (last.ended_ms or 0)]
     return [*dict.fromkeys([last, *because, *behind])]
 
