@@ -31,7 +31,7 @@ __all__ = ["Modelled", "Registrar"]
 
 FLOW = "liteq.flow"
 
-_registrars: weakref.WeakSet[Registrar] = weakref.WeakSet()
+_registrars: weakref.WeakValueDictionary[int, Registrar] = weakref.WeakValueDictionary()  # of all apps, in order
 
 Modelled = Callable[..., dict[str, Any]]
 """Makes the attributes of a task with `pydantic=True`, from `(function, app, name, bind=, strict=, ...)`."""
@@ -53,7 +53,7 @@ class Registrar:
         self._discoveries: list[Callable[[], list[Any]]] = []
         self._base: Any = None
         self._made: dict[str, Callable[[Any], Any]] = {}  # of decorated tasks without a `base=`: makes their class
-        _registrars.add(self)
+        _registrars[id(self)] = self
 
     def _find_flow(self, name: str) -> Any:
         """The workflow of declared flows, which is registered when its first run is met."""
@@ -67,14 +67,24 @@ class Registrar:
     def _find_at_others(self, name: str) -> Any:
         """The task that another app of this process was decorated with: Celery shares such tasks between all apps.
 
-        With the base class of this app, where it was given none. `shared=False` keeps a task to its app.
+        With the base class of this app, where it was given none. `shared=False` keeps a task to its app; so does what a
+        worker must know when it begins, or it would run the task without: its limits, and `isolate`.
         """
-        for other in tuple(_registrars):
-            found = other.registry.get(name)
-            if other is not self and found is not None and getattr(found, "_is_shared", False):
-                make_class = other._made.get(name)
-                return self.register((type(found) if make_class is None else make_class(self.base))())
+        for one in _registrars.valuerefs():  # a copy: another thread may make an app meanwhile
+            other = one()
+            found = None if other is None or other is self else other.registry.get(name)
+            if other is None or not getattr(found, "_is_shared", False) or self._is_limited(found):
+                continue
+            make_class = other._made.get(name)
+            task = self.register((type(found) if make_class is None else make_class(self.base))())
+            if make_class is not None:  # another app may find it here
+                self._made[name] = make_class
+            return task
         return None
+
+    def _is_limited(self, task: Any) -> bool:
+        rate = task.rate_limit or self._app.conf.task_default_rate_limit
+        return bool(rate) or task.isolate or keyed_task(task) is not None
 
     # -- making and registering
 

@@ -224,6 +224,20 @@ def test_shared_tasks_belong_to_every_app_those_made_later_too():
     assert isinstance(everybody_s, Task)
 
 
+def test_a_task_that_one_app_has_of_another_is_found_there_by_a_third_as_it_was_decorated(tmp_path):
+    class InContext(Task):
+        pass
+
+    url = f"sqlite:///{tmp_path}/q.db"
+    factorys, modules, third = (LiteQ(name, broker=url, set_as_current=False) for name in "fmt")
+    factorys.Task = InContext
+    modules.task(name="of.modules")(lambda: 1)
+    assert isinstance(factorys.tasks["of.modules"], InContext)
+    assert not isinstance(third.tasks["of.modules"], InContext)
+    factorys.Task = Task
+    assert not isinstance(factorys.tasks["of.modules"], InContext)
+
+
 def test_the_current_app_is_the_last_one_made_in_this_thread(app):
     assert current_app.main == "proj"
     assert context.get_current_app() is app

@@ -27,8 +27,9 @@ def test_apps():
 
 
 @pytest.mark.celery(
-    "Application", "The workers of an app run the tasks of other apps in their process, but for `shared=False`"
-)
+    "Application", "The workers of an app run the tasks of other apps in their process, but for `shared=False`",
+    differs="one that has limits, or `isolate`, waits for a worker of its own app",
+)  # fmt: skip
 def test_tasks_of_another_app(tmp_path):
     """As where a module makes an app for its tasks, and the factory of a web framework one for the workers."""
     broker = f"sqlite:///{tmp_path}/q.db"
@@ -46,13 +47,15 @@ def test_tasks_of_another_app(tmp_path):
     add = modules.task(name="theirs.add")(lambda x, y: x + y)
     twice = modules.task(name="theirs.twice", base=Twice, bind=True)(lambda self, x: x + self.max_retries)
     modules.task(name="theirs.own", shared=False)(lambda: 1)
+    modules.task(name="theirs.alone", max_concurrency=1)(lambda: 1)
     sent = add.delay(2, 3), twice.delay(1)
     drain(factorys)
     assert [one.get(timeout=W) for one in sent] == [["in context", 5], 8]
     assert factorys.tasks["theirs.add"].app is factorys
     assert add.app is modules
-    with pytest.raises(NotRegistered):
-        factorys.tasks["theirs.own"]
+    for name in ("theirs.own", "theirs.alone"):
+        with pytest.raises(NotRegistered):
+            factorys.tasks[name]
 
 
 @pytest.mark.celery("Application", "`main` names tasks of a module that is run as a script")
