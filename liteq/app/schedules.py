@@ -213,13 +213,14 @@ class Periodic:
         self.app.storage.schedules.enable(name, enabled=False, next_due_ms=record.next_due_ms, by=by, queue=queue)
 
     def resume(self, name: str, *, by: Actor | None = None, queue: str | None = None) -> None:
-        """Let `name` run again, from its next time on; missed runs are not made up.
+        """Let `name` run again, from its next time on (by its own `is_due`, if any); missed runs are not made up.
 
         Raises KeyError, and ImproperlyConfigured where its next time is only known to another program.
         """
         record = self._find(name)
         if not record.enabled:
-            next_ms = due_ms(self._schedule(record), self._now())
+            schedule, now = self._schedule(record), self._now()
+            next_ms = in_ms(BaseSchedule.next_after(schedule, now)) if schedule.is_asked else due_ms(schedule, now)
             self.app.storage.schedules.enable(name, enabled=True, next_due_ms=next_ms, by=by, queue=queue)
 
     def run_now(self, name: str, *, by: Actor | None = None, queue: str | None = None) -> Any:
@@ -328,8 +329,7 @@ class Periodic:
         document = encode(described, what=f"the schedule of {name!r}")
         signature = encode(self._signature(config), what=f"the entry {name!r} of beat_schedule")
         source = hashlib.sha256(document + b"\n" + signature).hexdigest()[:32]
-        now = self._now()
-        first_ms = to_ms(now) if schedule.is_asked else due_ms(schedule, now)
+        first_ms = to_ms(self._now()) if schedule.is_asked else due_ms(schedule, self._now())
         return Entry(name, source, document, signature, first_ms), schedule
 
     @staticmethod

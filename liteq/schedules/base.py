@@ -89,7 +89,7 @@ class BaseSchedule:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         own = next((one for one in cls.__mro__ if not vars(one).keys().isdisjoint(QUESTIONS)), object)
-        cls.is_asked = "next_after" not in vars(own)
+        cls.is_asked = "next_after" not in vars(own) and cls.is_due is not BaseSchedule.is_due
 
     def __init__(self, nowfun: Callable[[], datetime] | None = None, app: ClockAndSettings | None = None) -> None:
         self.nowfun = nowfun

@@ -459,6 +459,16 @@ def test_a_schedule_that_says_itself_whether_it_is_due_is_asked(make, clock, giv
     assert runs_of(beat, clock, step_s, 104) == [3600 * n for n in hours]
 
 
+def test_a_schedule_that_is_asked_is_resumed_at_the_time_that_it_says(make, clock):
+    app = make(beat_schedule={"own": every(Often(86_400))})
+    beat = Beat(app)
+    beat.start()
+    app.schedules.pause("own")
+    clock.advance(60)
+    app.schedules.resume("own")
+    assert runs_of(beat, clock, 1, 12) == [5, 10]
+
+
 def test_schedules_are_in_the_app_s_time_zone(make, clock):
     app = make(beat_schedule={"nine": {"task": "note", "schedule": crontab(0, 9)}}, timezone="Asia/Tokyo")
     Beat(app).start()

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from liteq import schedules
+from liteq.beat.catch_up import decide
 from liteq.clock import from_ms, to_ms
 from liteq.schedules import NeverDue, ParseException, crontab, crontab_parser, maybe_schedule, schedule, solar
 
@@ -205,6 +206,20 @@ def test_schedules_can_be_pickled_and_written_down(one):
 def test_a_schedule_that_is_written_down_keeps_its_time_zone():
     again = schedules.from_document(schedules.to_document(in_zone(crontab(0, 9), PARIS)))
     assert again.next_after(at("2026-07-01T00:00")) == at("2026-07-01T07:00")
+
+
+def test_a_class_below_one_that_defines_next_after_is_not_asked_what_it_cannot_answer():
+    class Hourly(schedules.BaseSchedule):
+        def next_after(self, moment):
+            return moment + timedelta(hours=1)
+
+    class Shown(Hourly):
+        def remaining_estimate(self, last_run_at):
+            return abs(super().remaining_estimate(last_run_at))
+
+    assert not Shown.is_asked
+    now = at("2026-01-01")
+    assert decide(Shown(), now, now) == ([now], now + timedelta(hours=1), False)
 
 
 @pytest.mark.parametrize("answer", [schedules.schedstate(False, 7.0), (False, 7)])
