@@ -84,7 +84,7 @@ class Registrar:
 
     def _is_limited(self, task: Any) -> bool:
         rate = task.rate_limit or self._app.conf.task_default_rate_limit
-        return bool(rate) or task.isolate or keyed_task(task) is not None
+        return bool(rate or task.isolate or keyed_task(task) is not None)
 
     # -- making and registering
 

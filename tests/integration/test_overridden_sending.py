@@ -225,6 +225,35 @@ def test_a_send_task_that_a_test_has_put_in_its_place_is_called(app, tenant_of, 
     assert app.storage.reader.waiting(["celery"], limit=9) == 1
 
 
+def test_a_send_task_that_is_put_back_is_liteq_s_own(app):
+    own = app.send_task
+    app.send_task = print
+    assert app.sender.goes_through_app
+    app.send_task = own
+    assert not app.sender.goes_through_app
+
+
+class Wrapper:
+    """As those of the library wrapt: a method that is another object at each look."""
+
+    def __init__(self, own, told):
+        self.own, self.told = own, told
+
+    def __get__(self, app, cls):
+        return lambda *args, **options: self.told.append(args[0]) or self.own(app, *args, **options)
+
+
+@pytest.mark.parametrize("kind", [LiteQ, type("Shop", (LiteQ,), {})])
+def test_nor_is_a_wrapper_that_is_a_descriptor_of_its_own(kind, tmp_path, monkeypatch):
+    wrapped = []
+    monkeypatch.setattr(LiteQ, "send_task", Wrapper(LiteQ.send_task, wrapped))
+    with kind("shop", broker=f"sqlite:///{tmp_path}/q.db", set_as_current=False) as app:
+        app.task(name="plain")(lambda x: x).delay(1)
+        assert not wrapped
+        app.send_task("plain", (2,))
+        assert wrapped == ["plain"]
+
+
 def test_what_a_library_wraps_around_liteq_s_own_is_not_gone_through(app, monkeypatch):
     """Sentry's integration wraps `apply_async` too: a call that went through both would have two spans."""
     wrapped = []
