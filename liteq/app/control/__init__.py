@@ -147,12 +147,13 @@ class Control:
         check_extra("revoke", kwargs)
         ids = ids_of(task_id)
         revoked = self.app.storage.commands.revoke(ids, keep_s=REVOKES_KEPT_S, by=by)
-        self._announce_cancelled(revoked.cancelled)
-        if not revoked.running and not revoked.unknown and not kwargs.get("reply"):
-            return None
-        replacements = [id_ for id_ in revoked.running if id_ not in ids]  # of those that have replaced themselves
-        arguments = {"task_id": ids + replacements, "terminate": terminate, "signal": signal}
-        return self.broadcast("revoke", arguments, destination, **kwargs)
+        answers = None
+        if revoked.running or revoked.unknown or kwargs.get("reply"):
+            replacements = [id_ for id_ in revoked.running if id_ not in ids]  # of those that have replaced themselves
+            arguments = {"task_id": ids + replacements, "terminate": terminate, "signal": signal}
+            answers = self.broadcast("revoke", arguments, destination, **kwargs)
+        self._announce_cancelled(revoked.cancelled)  # last: receivers may take their time, and the file be away
+        return answers
 
     def _announce_cancelled(self, ids: Sequence[str]) -> None:
         """Send `task_revoked` for messages that waited: no worker has had them, nor will it come to know of them."""
