@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from liteq import LiteQ, chain
+from liteq.edge.http import Problem
+from liteq.edge.lending import Lender
 from liteq.exceptions import RemoteError, StorageBusy
 from liteq.message import Ack
 
@@ -85,3 +87,28 @@ def test_a_task_that_is_done_is_no_failure_because_the_gateway_was_busy(
     with at_work(served, command):
         assert app.send_task("shop.add", (1, 2)).get(timeout=60) == 3
     assert not busy
+
+
+@pytest.mark.parametrize("command", [COMMANDS["node"]], ids=["node"])
+@pytest.mark.parametrize("status", [400, 413])
+def test_a_result_that_the_gateway_refuses_is_a_failure(
+    app: LiteQ, served: Running, command: list[str], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be refused after each further execution, too."""
+
+    def refuse(*_: Any) -> Any:
+        raise Problem(status, "half a character")
+
+    monkeypatch.setattr(Lender, "acknowledged", refuse)
+    with at_work(served, command), pytest.raises(RemoteError, match="half a character"):
+        app.send_task("shop.add", (1, 2)).get(timeout=60)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_a_task_that_throws_nothing_has_failed(app: LiteQ, served: Running, tmp_path: Path) -> None:
+    """As a promise that is rejected without a reason; its lease would be extended for ever."""
+    worker = tmp_path / "worker.mjs"
+    text = (WORKERS / "worker.mjs").read_text()
+    worker.write_text(text.replace('throw new TypeError("out of stock")', "throw undefined"))
+    with at_work(served, ["node", str(worker)]), pytest.raises(Exception, match="undefined"):
+        app.send_task("shop.fail").get(timeout=60)

@@ -46,13 +46,13 @@ async function execute(lease) {
     body = { result: (await task(...lease.args, ...(Object.keys(lease.kwargs).length ? [lease.kwargs] : []))) ?? null };
     JSON.stringify(body); // what has no form in JSON raises here
   } catch (error) {
-    [end, body] = ["fail", { type: error.name, message: error.message }];
+    [end, body] = ["fail", { type: error?.name, message: error?.message ?? String(error) }]; // anything may be thrown
   }
   try {
     await settle(`${path}/${end}`, body);
   } catch (error) {
-    if (error.status !== 413) throw error;
-    await settle(`${path}/fail`, { type: "Refused", message: error.message }); // the result is too large
+    if (![400, 413].includes(error.status)) throw error;
+    await settle(`${path}/fail`, { type: "Refused", message: error.message }); // too large, or half a character
   } finally {
     clearInterval(beat);
   }
