@@ -55,8 +55,8 @@ def test_no_attempt_is_waited_for_that_would_begin_behind_the_timeout_around_it(
     document = shared.run(
         """
         steps:
-          - {id: tries, action: dag.run, timeout_sec: 5, with: {dag: again}}
-          - {id: turns, action: dag.run, timeout_sec: 5, with: {dag: on}}
+          - {id: tries, action: dag.run, timeout_sec: 200, with: {dag: again}}
+          - {id: turns, action: dag.run, timeout_sec: 200, with: {dag: on}}
         ---
         name: again
         steps: [{id: fails, run: exit 3, retry_policy: {limit: 3, interval_sec: 600}}]
