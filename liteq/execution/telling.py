@@ -86,17 +86,18 @@ class Emitter:
 class Reports:
     """The progress that one execution reports; the last report takes the place of those that are not written yet.
 
-    `write` writes a document as the execution's state; False where its lease is over. `beside`: more of each document.
+    `write` writes a document as the execution's state; False where its lease is over. `beside`: more of each document,
+    which an execution may know later than its log is kept.
     """
 
     def __init__(
         self, write: Callable[[bytes], bool], clock: Clock, id_: str, loop: Loop | None = None,
-        beside: Mapping[str, Any] | None = None,
+        beside: Callable[[], Mapping[str, Any] | None] = lambda: None,
     ) -> None:  # fmt: skip
         self._id = id_
         self._write = write
         self._clock = clock
-        self._beside = beside or {}
+        self._beside = beside
         self._held: tuple[float, float | None, str, int] | None = None
         self._first: tuple[float, int] | None = None
         self._lost = False
@@ -123,7 +124,7 @@ class Reports:
         if held is None:
             return
         try:
-            document = {**document_of(*held, self._first), **self._beside}
+            document = {**document_of(*held, self._first), **(self._beside() or {})}
             self._lost = not self._write(encode(document, what="a report of progress"))
         except LiteqError as exc:  # the work counts, not what is shown of it
             logger.warning("progress was not shown: %s", exc)
@@ -150,7 +151,7 @@ class Telling:
         self._app = app
         self._request = request
         write = partial(streams.report, leases)
-        self._reports = Reports(write, app.clock, str(request.id), request._loop, request._beside)
+        self._reports = Reports(write, app.clock, str(request.id), request._loop, lambda: request._beside)
         self._emitter = Emitter(partial(streams.emit, leases[0]), app.clock, _raise, request._loop)
 
     def progress(self, done: float, total: float | None, note: str) -> None:

@@ -74,8 +74,10 @@ def test_context_tells_attempt_and_id(shop):
     assert result.return_value == [1, result.id, "word"]
 
 
+@pytest.mark.parametrize("log_keep", [None, 60])
 @pytest.mark.parametrize("name", ["flaky", "flaky_that_tells"])
-def test_errors_and_workers_are_kept_for_each_attempt(shop, name, wait_for):
+def test_errors_and_workers_are_kept_for_each_attempt(shop, name, log_keep, wait_for, monkeypatch):
+    monkeypatch.setattr(shop.conf, "task_log_keep", log_keep)
     result = getattr(jobs, name).enqueue()
 
     def finished():
