@@ -69,16 +69,22 @@ class _Part(NamedTuple):
 
 
 def _parts(value: Any, path: str, many: int) -> list[_Part]:
-    """Lists that are large by their own length, maps of more than `many` entries, and long texts, outer ones first."""
+    """Lists that are large by their own length, maps of more than `many` entries, and long texts, outer ones first.
+
+    No map of which one part has a tenth or more: that part is cut, and the other entries stay.
+    """
     entries: list[tuple[str | int, Any]] = (
         list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
     )
     found: list[_Part] = []
     for key, inner in entries:
         at = f"{path}.{key}" if path else str(key)
+        inside = _parts(inner, at, many)
         if _can_be_shorter(inner, many):
-            found.append(_Part(at, value, key, inner, size_of(inner)))
-        found += _parts(inner, at, many)
+            size = size_of(inner)
+            if not isinstance(inner, dict) or all(one.size * 10 < size for one in inside):
+                found.append(_Part(at, value, key, inner, size))
+        found += inside
     return found
 
 

@@ -69,6 +69,16 @@ def test_a_map_of_long_texts_is_cut_to_what_an_agent_is_given(entries):
     assert flat.get("left_out") == ({"result": entries - len(flat["result"])} if entries > 30 else None)
 
 
+def test_a_map_keeps_its_entries_where_one_list_in_it_is_too_long():
+    rows = [{"n": n, "text": "x" * 150} for n in range(400)]
+    given = {**{f"k{n}": n for n in range(25)}, "rows": rows, "last": "here"}
+    found = bounded({"id": "a", "result": given})
+    kept = found["result"].pop("rows")
+    assert found["result"] == {name: value for name, value in given.items() if name != "rows"}
+    assert found["left_out"] == {"result.rows": 400 - len(kept)}
+    assert len(kept) > 200
+
+
 def test_what_a_caller_sends_is_quoted_in_errors_and_does_nothing(agent, app):
     mine = agent("admin", person=True)
     for text in CORPUS[:-1]:
