@@ -160,9 +160,9 @@ class OutboxStorage(Storage):
         except (LiteqError, DatabaseError) as exc:
             logger.warning("the tasks of a transaction wait in the outbox for a worker to relay them: %s", exc)
 
-    def undelivered(self, limit: int = CHUNK) -> list[int]:
-        """The keys of rows that have not been delivered, the oldest first."""
-        return list(self._entries().order_by("pk").values_list("pk", flat=True)[:limit])
+    def undelivered(self, *, after: int = 0) -> list[int]:
+        """The keys of up to CHUNK rows that have not been delivered, behind the key `after`, the oldest first."""
+        return list(self._entries().filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:CHUNK])
 
 
 def _take(queue: Storage, batch: Batch, again: Sequence[str], sent_at: datetime) -> None:
@@ -192,6 +192,7 @@ class Relay:
         self.interval_s = float(option("outbox_interval", OUTBOX_INTERVAL_S)) if interval_s is None else interval_s
         self._stop = threading.Event()
         self._refused: set[int] = set()
+        self._after = 0  # the last row of the look before: many that cannot be delivered hold up none behind them
         self._in_trouble = False  # said once, however long it lasts
         self._thread: threading.Thread | None = None
 
@@ -217,8 +218,10 @@ class Relay:
         done, aside = 0, set[str]()
         try:
             close_old_connections()
-            for key in self.storage.undelivered():
+            keys = self.storage.undelivered(after=self._after)
+            for key in keys:
                 done += self._deliver(key, aside)
+            self._after = keys[-1] if len(keys) == CHUNK else 0
             self._in_trouble = False
         except (LiteqError, DatabaseError) as exc:
             if not self._in_trouble:

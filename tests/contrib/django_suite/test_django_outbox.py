@@ -202,11 +202,13 @@ def test_a_run_that_is_started_in_a_transaction_goes_with_it(shop):
         shop.close()
 
 
-def test_a_row_for_another_file_goes_there_by_the_relay_of_the_own_queue(shop, caplog):
+@pytest.mark.parametrize(("chunk", "turns"), [(500, [2, 0]), (1, [0, 1, 1])])
+def test_a_row_for_another_file_goes_there_by_the_relay_of_the_own_queue(shop, caplog, monkeypatch, chunk, turns):
     """`app.using()` inside a transaction: the table is one for all files, and each message belongs to its own."""
     from django.db import connection, transaction
     from django.test import override_settings
 
+    from liteq_django import outbox
     from liteq_django.models import OutboxEntry
     from liteq_django.outbox import Relay
 
@@ -228,7 +230,8 @@ def test_a_row_for_another_file_goes_there_by_the_relay_of_the_own_queue(shop, c
         shop.close()
         shutil.rmtree(folder)
         relay = Relay(shop.storage)
-        assert [relay.turn(), relay.turn()] == [2, 0]
+        monkeypatch.setattr(outbox, "CHUNK", chunk)
+        assert [relay.turn() for _ in turns] == turns
         assert [one.exists() for one in well] == [True, True]
         assert [shop.storage.reader.find(one.id) for one in (ill, *well)] == [None] * 3
         assert [OutboxEntry.objects.count(), caplog.text.count("cannot take it now")] == [1, 1]
