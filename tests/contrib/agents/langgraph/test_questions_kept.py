@@ -74,18 +74,34 @@ def test_a_breakpoint(app: LiteQ, worker: Worker, kills: Any, kind: str, number:
     assert run_.result(0) == log == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 4])
-def test_a_breakpoint_of_a_subgraph(app: LiteQ, worker: Worker, kills: Any, number: int) -> None:
-    log: list[str] = []
+def nested(log: list[str]) -> StateGraph[Any]:
+    """A graph of a node `a` and a subgraph `in` of `x`, `y` and `z`, which stands before `y` and `z`."""
     builder = StateGraph(Seen)
     builder.add_node("a", noting("a", log))
     builder.add_node("in", line(*[noting(name, log) for name in "xyz"]).compile(interrupt_before=["y", "z"]))
     builder.add_edge(START, "a")
     builder.add_edge("a", "in")
     builder.add_edge("in", END)
+    return builder
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_a_breakpoint_of_a_subgraph(app: LiteQ, worker: Worker, kills: Any, number: int) -> None:
+    log: list[str] = []
     kills(number)
-    run_ = flow_of(app, "plain", builder.compile(checkpointer=LiteQSaver(app), interrupt_before=["in"])).start("x")
+    run_ = flow_of(app, "plain", nested(log).compile(checkpointer=LiteQSaver(app), interrupt_before=["in"])).start("x")
     assert asked_of(app, worker, run_, log) == [({"next": ["in"]}, n) for n in (1, 2, 3)]
+    assert log == ["a", "x", "y", "z"]
+
+
+def test_a_question_of_an_older_liteq_is_not_asked_anew(
+    app: LiteQ, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It told the checkpoint of the graph alone."""
+    told, log = running.Call._told, list[str]()
+    monkeypatch.setattr(running.Call, "_told", lambda call: {k: v for k, v in told(call).items() if k != "at"})
+    run_ = flow_of(app, "plain", nested(log).compile(checkpointer=LiteQSaver(app))).start("x")
+    assert asked_of(app, worker, run_, log) == [({"next": ["in"]}, n) for n in (2, 3)]
     assert log == ["a", "x", "y", "z"]
 
 
