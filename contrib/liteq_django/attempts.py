@@ -40,6 +40,7 @@ __all__ = [
 
 HEADER = "django_task"
 ATTEMPTS = "django_attempts"
+KEPT = {"workers", "started_ms", "errors"}  # the fields of `Attempts`, by which they are known
 TRACEBACK_BYTES = 16 * 1024  # of each attempt before the last
 
 
@@ -56,7 +57,9 @@ class Attempts:
         """Those that `record` knows of."""
         if record is None:
             return cls()
-        found = default_app().result_content.read(record.progress).get("attempts") if record.progress else None
+        told = default_app().result_content.read(record.progress) if record.progress else {}
+        both = (told.get("attempts"), told.get("meta"))  # an older liteq's were the state itself
+        found = next((one for one in both if isinstance(one, dict) and one.keys() == KEPT), None)
         if found is None and record.retries and record.options:  # none: it was replayed, and is as if new
             found = (decode(record.options).get("headers") or {}).get(ATTEMPTS)
         return cls(**found) if isinstance(found, dict) else cls()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import timedelta
 
 import pytest
@@ -10,8 +11,10 @@ from django.test import override_settings
 from django.utils import timezone
 from shop import jobs
 
+from liteq.serialization import encode
 from liteq.states import State
 from liteq_django import drain
+from liteq_django.attempts import Attempts
 from liteq_django.tasks_api import (
     InvalidTask,
     TaskResultDoesNotExist,
@@ -90,6 +93,14 @@ def test_errors_and_workers_are_kept_for_each_attempt(shop, name, log_keep, wait
     assert [error.traceback.splitlines()[-1] for error in result.errors] == ["OSError: attempt 1", "OSError: attempt 2"]
     assert len(result.worker_ids) == 3
     assert result.started_at <= result.last_attempted_at
+
+
+def test_the_attempts_of_a_result_of_an_older_liteq_are_told(shop):
+    """They were the state that the task told of itself."""
+    result = jobs.flaky.enqueue()
+    kept = {"workers": ["a", "b"], "started_ms": [1_000, 2_000], "errors": [["builtins.OSError", "OSError: 1"]]}
+    shop.storage.progress(result.id, encode({"state": "STARTED", "meta": kept}, what="a state"))
+    assert asdict(Attempts.of(shop.storage.reader.find(result.id))) == kept
 
 
 def test_the_attempts_before_a_replay_do_not_count(shop, wait_for):
