@@ -55,16 +55,16 @@ class Connections(Middleware):
             return run(execution)
         is_async = inspect.iscoroutinefunction(frame[0].run) if execution.kind == "task" else frame[0].is_async
         _close_old()
-        if is_async:
-            self._count(1)
         token = _inside.set(True)
         try:
+            if is_async:  # in here: a soft limit may end its wait for that thread
+                self._count(1)
             return run(execution)
         finally:
             _inside.reset(token)
-            _close_old()
             if is_async:
                 self._count(-1)
+            _close_old()
             _reset_queries()
 
     def _count(self, more: int) -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+from concurrent.futures import Future
+from types import SimpleNamespace
 
 import pytest
+from asgiref.sync import SyncToAsync
 from shop.orders.models import Order
 from shop.orders.tasks import begin_and_fail, count, go_on, had_connection, pay, pay_slowly, walk
 
+from liteq.exceptions import SoftTimeLimitExceeded
 from liteq.states import State
+from liteq_django import processes
 
 
 def test_manage_py_starts_a_worker_that_finds_the_tasks_of_all_apps(shop, site):
@@ -110,6 +115,27 @@ def test_a_project_with_an_app_of_its_own(shop, new_site, tmp_path, wait_for):
         "print(sent.get(timeout=60), sent.queue)"
     )
     assert done.stdout.split() == ["1", "mail"], done.stderr
+
+
+def test_a_limit_that_ends_the_wait_for_the_orm_s_thread_leaves_no_coroutine_counted(monkeypatch):
+    """With one too many, no connection of that thread would grow too old in this process any more."""
+    looks = []
+
+    class Busy:
+        def submit(self, look):
+            looks.append(Future())
+            if len(looks) == 1:
+                looks[0].set_exception(SoftTimeLimitExceeded())
+            else:
+                looks[-1].set_result(look())
+            return looks[-1]
+
+    monkeypatch.setattr(SyncToAsync, "single_thread_executor", Busy())
+    monkeypatch.setattr(processes, "current_frame", lambda: (walk, SimpleNamespace(is_eager=False)))
+    connections = processes.Connections()
+    with pytest.raises(SoftTimeLimitExceeded):
+        connections.on_execute(SimpleNamespace(kind="task"), lambda _: None)
+    assert connections._coroutines == 0
 
 
 def test_what_is_wrong_with_the_settings_keeps_a_worker_from_starting(shop, new_site, tmp_path):
