@@ -72,7 +72,7 @@ class Registrar:
         """
         for one in _registrars.valuerefs():  # a copy: another thread may make an app meanwhile
             other = one()
-            found = None if other is None or other is self else other.registry.get(name)
+            found: Any = None if other is None or other is self else other.registry.get(name)
             if other is None or not getattr(found, "_is_shared", False) or self._is_limited(found):
                 continue
             make_class = other._made.get(name)
