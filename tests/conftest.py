@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from liteq.app import registrar
 from liteq.storage.facades.reading import views
 
 from . import servers
@@ -41,11 +42,15 @@ def pytest_xdist_auto_num_workers() -> int | None:
 
 @pytest.fixture(autouse=True)
 def _clean_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees the settings of whoever runs it: not by the environment, not by a file in the working directory."""
+    """No test sees the settings of whoever runs it: not by the environment, not by a file in the working directory.
+
+    Nor do the apps of earlier tests, which may not have been collected yet, share their tasks with its own.
+    """
     for name in os.environ:
         if name.startswith(("LITEQ_", "CELERY_")) and not name.startswith("LITEQ_TEST_"):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+    registrar._registrars.clear()
 
 
 @pytest.fixture(scope="session")
