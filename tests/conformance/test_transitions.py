@@ -32,7 +32,7 @@ from liteq.storage.rows.results import Ending
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
-from .conftest import ERROR, PAYLOAD, FakeWorker, Transition
+from .conftest import ERROR, PAYLOAD, FakeWorker, Transition, row
 
 
 @dataclass
@@ -216,3 +216,24 @@ def test_a_stored_end_takes_the_place_of_one_and_of_nothing_else(
     assert not storage.store_result("a", Ending(State.SUCCEEDED))
     scene.end(DeadLetter(ERROR))
     assert storage.store_result("a", Ending(State.SUCCEEDED, result=b"1"))
+
+
+def test_a_lease_holds_until_it_has_ended_or_another_has_it(storage: Storage, worker: FakeWorker) -> None:
+    storage.enqueue(Batch([row("a")]))
+    first = worker.claim_one()
+    assert storage.leases.holds(first.seq, first.token)
+    assert not storage.leases.holds(first.seq, first.token + 1)
+    storage.settle([(first, Release())])
+    second = worker.claim_one()
+    assert [storage.leases.holds(one.seq, one.token) for one in (first, second)] == [False, True]
+    storage.settle([(second, Ack(b"1"))])
+    assert not storage.leases.holds(second.seq, second.token)
+
+
+def test_messages_that_are_there_tell_whether_they_have_ended(storage: Storage, worker: FakeWorker) -> None:
+    storage.enqueue(Batch([row("a")]))
+    storage.settle([(worker.claim_one(), Ack(b"1"))])
+    storage.enqueue(Batch([row("b")]))
+    storage.progress("shown", b"{}")  # a state for an id that nobody has sent
+    assert storage.reader.have_ended(["a", "b", "shown", "nobody"]) == {"a": True, "b": False, "shown": False}
+    assert storage.reader.have_ended(["a"]) == {"a": True}
