@@ -1,9 +1,11 @@
 """Which way of taking turns at the write lock is best? Prints the table of docs/adr/0006-write-gate.md.
 
-    python benchmarks/gate_experiment.py [--seconds 3] [--dir DIR]
+    python benchmarks/gate_experiment.py [--seconds 3] [--work 0] [--dir DIR]
 
-Each contestant commits one small row at a time from N processes to one file. "wait" is the time from wanting the
-write lock to having it. Ways: `poll` = flock(LOCK_NB) with jittered sleeps that get shorter the longer one has waited;
+Each contestant commits one small row at a time from N processes to one file; between two it is busy with other things
+for `--work` microseconds. "wait" is the time from wanting the
+write lock to having it. Ways: `moment` = as liteq does, flock(LOCK_NB) again and again for 0.1 ms, then as `thread`;
+`poll` = flock(LOCK_NB) with jittered sleeps that get shorter the longer one has waited;
 `thread` = flock(LOCK_NB), then a blocking flock in a helper thread that is joined with a timeout; `none` = no gate,
 BEGIN IMMEDIATE with timeout 0 and sleeps of 0.2 - 1.2 ms; `blocking` = a plain flock, which cannot time out (the
 reference); `busy` = SQLite's own busy_timeout.
@@ -47,6 +49,15 @@ def poll(connection: apsw.Connection, fd: int) -> None:
     connection.execute("BEGIN IMMEDIATE")
 
 
+def moment(connection: apsw.Connection, fd: int) -> None:
+    end = time.monotonic() + 100e-6
+    while not try_lock(fd):
+        if time.monotonic() >= end:
+            thread(connection, fd)
+            return
+    connection.execute("BEGIN IMMEDIATE")
+
+
 def thread(connection: apsw.Connection, fd: int) -> None:
     if not try_lock(fd):
         helper = threading.Thread(target=fcntl.flock, args=(fd, fcntl.LOCK_EX), daemon=True)
@@ -73,11 +84,18 @@ def busy(connection: apsw.Connection, fd: int) -> None:
     connection.execute("BEGIN IMMEDIATE")
 
 
-WAYS: dict[str, Enter] = {"poll": poll, "thread": thread, "none": none, "blocking": blocking, "busy": busy}
-GATED = {"poll", "thread", "blocking"}
+WAYS: dict[str, Enter] = {
+    "moment": moment,
+    "thread": thread,
+    "poll": poll,
+    "none": none,
+    "busy": busy,
+    "blocking": blocking,
+}
+GATED = {"moment", "thread", "poll", "blocking"}
 
 
-def writer(path: str, way: str, sync: str, seconds: float, barrier: Barrier, results: Any) -> None:
+def writer(path: str, way: str, sync: str, seconds: float, work_s: float, barrier: Barrier, results: Any) -> None:
     connection = apsw.Connection(path)
     connection.set_busy_timeout(0 if way == "none" else int(TIMEOUT_S * 1000))
     connection.execute(f"PRAGMA synchronous={sync}; PRAGMA wal_autocheckpoint=0").fetchall()
@@ -92,6 +110,9 @@ def writer(path: str, way: str, sync: str, seconds: float, barrier: Barrier, res
         connection.execute("COMMIT")
         if gated:
             fcntl.flock(fd, fcntl.LOCK_UN)
+        busy_until = time.monotonic() + work_s
+        while time.monotonic() < busy_until:
+            pass
     usage = resource.getrusage(resource.RUSAGE_SELF)
     results.put((waits, usage.ru_utime + usage.ru_stime))
     results.close()
@@ -99,14 +120,14 @@ def writer(path: str, way: str, sync: str, seconds: float, barrier: Barrier, res
     os._exit(0)  # a last close would checkpoint
 
 
-def measure(folder: Path, way: str, processes: int, sync: str, seconds: float) -> str:
+def measure(folder: Path, way: str, processes: int, sync: str, seconds: float, work_s: float) -> str:
     path = str(folder / f"{way}-{processes}-{sync}.db")
     connection = apsw.Connection(path)
     connection.execute("PRAGMA journal_mode=WAL; CREATE TABLE t (seq INTEGER PRIMARY KEY, body BLOB)").fetchall()
     connection.close()
     context = multiprocessing.get_context("fork")
     barrier, results = context.Barrier(processes), context.Queue()
-    arguments = (path, way, sync, seconds, barrier, results)
+    arguments = (path, way, sync, seconds, work_s, barrier, results)
     children = [context.Process(target=writer, args=arguments) for _ in range(processes)]
     for child in children:
         child.start()
@@ -124,14 +145,15 @@ def measure(folder: Path, way: str, processes: int, sync: str, seconds: float) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--work", type=float, default=0.0, help="microseconds between two transactions")
     parser.add_argument("--dir", type=Path, default=None)
     parser.add_argument("--ways", default=",".join(WAYS))
     options = parser.parse_args()
     print(f"{'writers':14} {'way':9} {'txn/s':>9} {'p99 ms':>9} {'worst ms':>9} {'least share':>11} {'CPU us/txn':>12}")
     with tempfile.TemporaryDirectory(dir=options.dir) as folder:
-        for processes, sync in ((64, "FULL"), (4, "NORMAL"), (1, "NORMAL")):
+        for processes, sync in ((64, "FULL"), (64, "NORMAL"), (4, "NORMAL"), (2, "NORMAL"), (1, "NORMAL")):
             for way in options.ways.split(","):
-                figures = measure(Path(folder), way, processes, sync, options.seconds)
+                figures = measure(Path(folder), way, processes, sync, options.seconds, options.work * 1e-6)
                 print(f"{processes:3} {sync:10} {way:9} {figures}", flush=True)
 
 

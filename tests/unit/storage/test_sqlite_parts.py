@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from liteq.storage.sqlite.disk import files, mounts
 from liteq.storage.sqlite.doctor.describe import has_wal_reset_bug
 from liteq.storage.sqlite.errors import translate
 from liteq.storage.sqlite.migrate import migrations, statements
+from liteq.storage.sqlite.turns import gate
 from liteq.storage.sqlite.url import parse
 
 
@@ -189,3 +191,27 @@ def test_a_file_that_another_user_planted_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(StorageUnavailable, match="belongs to another user"):
         files.check(str(path), str(path), allow_network=False)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no gate")
+def test_a_turn_that_comes_in_a_moment_costs_no_place_in_the_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, place = (gate.open_gate(str(tmp_path / "queue.db")) for _ in range(2))
+    assert held.acquire(1.0)
+    asked: list[int] = []
+    real = gate.flock
+
+    def flock(fd: int, how: int) -> None:
+        asked.append(how)
+        if len(asked) == 3:  # the others' transaction has ended meanwhile
+            held.release()
+        real(fd, how)
+
+    monkeypatch.setattr(gate, "MOMENT_S", 60.0)
+    monkeypatch.setattr(gate, "flock", flock)
+    assert place.acquire(1.0)
+    assert gate.EXCLUSIVE not in asked, "it waited in the kernel's queue"
+    assert len(gate.waited(str(tmp_path / "queue.db-gate"))) == 1  # a wait all the same, for the metrics
+    place.leave()
+    held.close()

@@ -30,6 +30,7 @@ if sys.platform != "win32":
 
 __all__ = ["Gate", "NoGate", "after_fork", "before_fork", "open_gate", "pause_s", "waited"]
 
+MOMENT_S = 100e-6  # in which several short transactions end; the queue costs a thread and two changes of process
 PATIENCE_S = 1.0  # longer than 64 producers wait for each other, on a slow disk
 
 
@@ -58,7 +59,7 @@ class Gate:
             flock(self._fd, AT_ONCE)
         except BlockingIOError:
             since = time.monotonic()
-            came = self._wait(min(timeout_s, PATIENCE_S))
+            came = self._ask_again(since + MOMENT_S) or self._wait(min(timeout_s, PATIENCE_S))
             _waits.append((self._path, time.monotonic() - since))
             return came
         return True
@@ -84,6 +85,16 @@ class Gate:
             fd, self._fd = self._fd, -1
             os.close(fd)
 
+    def _ask_again(self, end: float) -> bool:
+        """Ask again and again until the monotonic time `end`, without a rest; whether the turn came."""
+        while time.monotonic() < end:
+            try:
+                flock(self._fd, AT_ONCE)
+            except BlockingIOError:
+                continue
+            return True
+        return False
+
     def _wait(self, timeout_s: float) -> bool:
         if self._path in _left.values():
             return False
@@ -108,11 +119,8 @@ class Gate:
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
             time.sleep(pause_s())
-            try:
-                flock(self._fd, AT_ONCE)
-            except BlockingIOError:
-                continue
-            return True
+            if self._ask_again(time.monotonic() + MOMENT_S):
+                return True
         return False
 
 
