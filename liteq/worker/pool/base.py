@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Protocol
 
@@ -38,6 +38,7 @@ __all__ = [
     "note",
     "over_limit",
     "refuse_nested",
+    "worth_a_turn",
 ]
 
 logger = logging.getLogger("liteq.worker")
@@ -118,6 +119,15 @@ class Estimates:
             return 0
         room = min(int((BUDGET_S - load_s) / max(self.typical_s, 1e-6)), MAX_WINDOW - leases)
         return max(room, 2 - leases if load_s < LONG_S else 1 - leases, 0)
+
+
+def worth_a_turn(rooms: Iterable[tuple[int, int]]) -> bool:
+    """Whether an executor has begun the second half of its leases. `rooms`: how many more it may have, and has.
+
+    To fill up each place that becomes free would cost a turn of the loop for each; a turn for ten costs three times as
+    much as one for one.
+    """
+    return any(room and room >= leases for room, leases in rooms)
 
 
 class RunningLease(NamedTuple):

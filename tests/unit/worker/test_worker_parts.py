@@ -34,7 +34,7 @@ from liteq.message import (
 from liteq.testing import FakeClock
 from liteq.worker.chores.soft_shutdown import SoftShutdown
 from liteq.worker.loop import Consumer
-from liteq.worker.pool.base import LONG_S, MAX_WINDOW, Estimates
+from liteq.worker.pool.base import LONG_S, MAX_WINDOW, Estimates, worth_a_turn
 from liteq.worker.pool.limits import limits_of
 from liteq.worker.pool.prefork import wire
 from liteq.worker.revoking import Remembered, has_stamp
@@ -88,6 +88,21 @@ def test_nothing_is_given_in_advance_behind_a_long_task():
         estimates.add("slow", 1.0)
     assert estimates.window(0.0, 0, 0.0) == 2
     assert estimates.window(1.0, 1, 0.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("rooms", "worth_it"),
+    [
+        ([(2, 0), (0, 2)], True),  # one is idle
+        ([(1, 1)], True),  # a long task has one behind it, no more
+        ([(1, 5), (2, 4)], False),
+        ([(1, 5), (3, 3)], True),
+        ([(0, 0), (0, 1)], False),  # none may be given anything
+        ([], False),
+    ],
+)
+def test_places_are_filled_up_when_an_executor_has_begun_its_second_half(rooms, worth_it):
+    assert worth_a_turn(rooms) == worth_it
 
 
 def test_the_nearest_limit_counts():

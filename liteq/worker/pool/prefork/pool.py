@@ -11,7 +11,7 @@ from typing import Any
 from liteq import signals as announce
 from liteq.context import App
 from liteq.message import Ack, Lease, Outcome, Ran, Release
-from liteq.worker.pool.base import LONG_S, Estimates, Loop, RunningLease, given_back, note
+from liteq.worker.pool.base import LONG_S, Estimates, Loop, RunningLease, given_back, note, worth_a_turn
 from liteq.worker.pool.page import StepNow
 from liteq.worker.pool.prefork import wire
 from liteq.worker.pool.prefork.child import ChildSettings
@@ -64,7 +64,9 @@ class PreforkPool:
     def capacity(self) -> int:
         if self._stopping or (self._isolation is not None and self._again and self._isolation.waits):
             return 0
-        return max(0, sum(map(self._window, self._children)) - len(self._again))
+        rooms = [(self._window(child), len(child.leases)) for child in self._children]
+        worth_it = self.width > 1 or worth_a_turn(rooms)
+        return max(0, sum(room for room, _ in rooms) - len(self._again)) if worth_it else 0
 
     def _window(self, child: Handle) -> int:
         now = time.monotonic()
