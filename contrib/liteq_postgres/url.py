@@ -25,6 +25,10 @@ DEFAULT_SCHEMA = "liteq"
 LONGEST_NAME = 63  # bytes: NAMEDATALEN - 1 of the server
 EXAMPLE = "write postgresql://user@host/database, or postgresql://user@/database?host=/var/run/postgresql for a socket"
 MODES = ("rw", "ro")
+UNESCAPED = (
+    "in the name of the user and in the password write @ as %40, / as %2F, [ as %5B, ] as %5D, % as %25 and a space as "
+    "%20"
+)
 ESCAPED = re.compile(r"(?:[^%\s]|%(?!00)[0-9A-Fa-f]{2})*")  # as libpq takes it
 
 
@@ -49,8 +53,8 @@ def parse(url: str) -> Location:
     try:
         parts = urlsplit(url)
         scheme = parts.scheme
-    except ValueError as error:
-        raise ImproperlyConfigured(f"the broker URL cannot be read ({error}): {EXAMPLE}") from error
+    except ValueError:  # its text has a part of the URL, which may be that of a password
+        raise ImproperlyConfigured(f"the broker URL cannot be read: {UNESCAPED}; {EXAMPLE}") from None
     if scheme not in ("postgresql", "postgres", "postgresql+psycopg", "postgres+psycopg"):
         raise ImproperlyConfigured(f"broker URL: the scheme {scheme!r} is none of PostgreSQL's: {EXAMPLE}")
     if parts.fragment:
@@ -77,10 +81,7 @@ def _refuse_unescaped(parts: SplitResult) -> None:
     """Refuse a user or password of which a part would be taken for another, and shown with it, or by libpq's error."""
     who, _, _ = parts.netloc.rpartition("@")
     if "@" in who or "@" in parts.path or not ESCAPED.fullmatch(who):
-        raise ImproperlyConfigured(
-            "broker URL: in the name of the user and in the password write @ as %40, / as %2F, % as %25 and a space as "
-            "%20"
-        )
+        raise ImproperlyConfigured(f"broker URL: {UNESCAPED}")
 
 
 def _refuse_misspelt(options: dict[str, str]) -> None:
