@@ -11,7 +11,7 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple, Protocol, cast
 
-from liteq.exceptions import SchemaTooNew, StorageUnavailable
+from liteq.exceptions import SchemaTooNew, StorageError, StorageUnavailable
 from liteq.storage.driver import Transaction
 from liteq_postgres.names import advisory_key, quoted
 from liteq_postgres.session import LOCK_NAME, Session
@@ -27,6 +27,8 @@ SELECT has_schema_privilege(n.oid, 'USAGE')
 """
 VERSIONS = "SELECT key, value FROM liteq_meta WHERE key IN ('version', 'min_reader', 'min_writer')"
 SET_VERSION = "UPDATE liteq_meta SET value = ? WHERE key = 'version'"
+ENCODING = "SELECT current_setting('server_encoding')"
+ENCODINGS = ("UTF8", "SQL_ASCII")  # the second one keeps bytes as they come, and UTF-8 is what comes (session.py)
 NAME = r"\d{4}_.+\.sql"
 
 
@@ -82,6 +84,7 @@ def migrate(driver: Migrated) -> int:
     if _is_current(found, driver.where()):
         return found.version
     with driver.write() as tx:
+        _take_any_text(tx, driver.where())
         tx.execute(LOCK_NAME, (advisory_key(schema, "migrate"),))
         if not tx.execute(HAS_SCHEMA, (schema,)):  # to ask CREATE SCHEMA itself takes a right that one there needs not
             tx.execute(f"CREATE SCHEMA {quoted(schema)}")
@@ -93,6 +96,16 @@ def migrate(driver: Migrated) -> int:
                 _session(tx).control(sql)
                 tx.execute(SET_VERSION, (number,))
     return known
+
+
+def _take_any_text(tx: Transaction, where: str) -> None:
+    """Raises StorageError for a database that has not all characters: the end of a task could not be written then."""
+    ((encoding,),) = tx.execute(ENCODING)
+    if encoding not in ENCODINGS:
+        raise StorageError(
+            f"{where}: the database's encoding {encoding} has not all characters: make one with ENCODING 'UTF8' "
+            "(CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0)"
+        )
 
 
 def look(driver: Migrated) -> int:

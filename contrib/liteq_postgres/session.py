@@ -38,6 +38,9 @@ DEFAULTS: Final[dict[str, Any]] = {
     "connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4,
     "tcp_user_timeout": 30_000,
 }  # fmt: skip
+# Whatever the database's encoding and the environment's: the names of queues and the texts of errors are any text.
+# A pooler keeps it apart for each of its clients.
+ALWAYS: Final[dict[str, Any]] = {"client_encoding": "UTF8"}
 NOT_FOR_WRITES: Final = "25006"  # SQLSTATE: a standby, also where it was none before
 
 NEXT_TOKENS = "SELECT nextval('liteq_tokens'), pg_backend_pid()"
@@ -99,7 +102,7 @@ class Session:
         self._unsafe: set[int] = set()  # the same as soon as this transaction is on the disk
         self.unfit = False  # whether it leads to a server that cannot be written: another may be there by now
         try:
-            options = {**DEFAULTS, **conninfo_to_dict(self._location.conninfo), **self._other}
+            options = {**DEFAULTS, **conninfo_to_dict(self._location.conninfo), **self._other, **ALWAYS}
             with making():
                 self.connection: Connection[Any] = Connection.connect(
                     autocommit=True, prepare_threshold=None, **options

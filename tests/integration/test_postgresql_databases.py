@@ -1,0 +1,72 @@
+"""Databases and roles as others have set them up: their encodings, and what their roles bring along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from liteq.exceptions import StorageError
+from liteq.message import Batch, Message, new_id
+from liteq.storage.driver import Options
+from liteq.storage.storage import Storage
+
+from .. import postgresql
+
+psycopg = pytest.importorskip("psycopg")
+
+from liteq_postgres import ENGINE  # noqa: E402 - without psycopg there is none
+
+TEXT = "Grüße → 日本 😀"
+
+
+@pytest.fixture
+def server(postgresql_server: str) -> Iterator[Any]:
+    with psycopg.connect(host=postgresql_server, user="postgres", autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def encoded(server: Any, postgresql_server: str) -> Iterator[Callable[[str], Storage]]:
+    """Gives a queue in a database of its own, of the encoding that is asked for."""
+    opened: list[Storage] = []
+
+    def open_(encoding: str) -> Storage:
+        server.execute(f"CREATE DATABASE encoded ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+        url = postgresql.url(postgresql_server).replace("/postgres?", "/encoded?")
+        opened.append(Storage(ENGINE.open(url, Options())))
+        return opened[-1]
+
+    yield open_
+    for one in opened:
+        one.close()
+    server.execute("DROP DATABASE IF EXISTS encoded")
+
+
+def kept_as_sent(storage: Storage) -> bool:
+    storage.migrate()
+    # Two go as arrays, and one goes as it is.
+    storage.enqueue(Batch([Message(id=new_id(), task=TEXT, queue=TEXT, payload=b"[[],{}]") for _ in range(2)]))
+    storage.enqueue(Batch([Message(id=new_id(), task=TEXT, queue=TEXT, payload=b"[[],{}]")]))
+    with storage.driver.read() as tx:
+        return tx.execute("SELECT DISTINCT task, queue FROM liteq_messages") == [(TEXT, TEXT)]
+
+
+def test_a_database_that_knows_no_encoding_has_any_text(encoded: Callable[[str], Storage]) -> None:
+    assert kept_as_sent(encoded("SQL_ASCII"))
+
+
+def test_the_environments_encoding_changes_no_text(
+    encoded: Callable[[str], Storage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    assert kept_as_sent(encoded("UTF8"))
+
+
+def test_a_database_that_has_not_all_characters_is_refused(encoded: Callable[[str], Storage]) -> None:
+    queue = encoded("LATIN1")
+    with pytest.raises(StorageError, match="ENCODING 'UTF8'"):
+        queue.migrate()
+    with queue.driver.read() as tx:
+        assert tx.execute("SELECT 1 FROM pg_namespace WHERE nspname = 'liteq'") == []
