@@ -13,7 +13,7 @@ from liteq.storage.driver import Params, Row
 from liteq_postgres.errors import translate
 from liteq_postgres.names import advisory_key, quoted
 from liteq_postgres.session import LOCK_NAME
-from liteq_postgres.translate import statement, values
+from liteq_postgres.translate import sought, statement, values
 from liteq_postgres.types import adapt
 from liteq_postgres.url import Location
 
@@ -59,8 +59,9 @@ class Borrowed:
 
     def execute(self, sql: str, params: Params = ()) -> list[Row]:
         found = statement(sql)
+        given = values(found.names, params)
         with self._translated():
-            self._cursor.execute(found.look if self.looks else found.sql, values(found.names, params))
+            self._cursor.execute(*((found.look, sought(given)) if self.looks else (found.sql, given)))
             return self._cursor.fetchall() if self._cursor.description is not None else []
 
     def executemany(self, sql: str, rows: Iterable[Params]) -> int:

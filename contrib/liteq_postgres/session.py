@@ -21,7 +21,7 @@ from liteq_postgres.batch import arrays, at_once
 from liteq_postgres.errors import translate
 from liteq_postgres.fork import making
 from liteq_postgres.names import advisory_key, channel, quoted
-from liteq_postgres.translate import statement, values
+from liteq_postgres.translate import sought, statement, values
 from liteq_postgres.types import adapt
 from liteq_postgres.url import Location
 from liteq_postgres.wire import Command, Wire
@@ -139,7 +139,8 @@ class Session:
 
     def execute(self, sql: str, params: Params = ()) -> list[Row]:
         found = statement(sql)
-        command = (found.look if self.looks else found.sql, values(found.names, params))
+        given = values(found.names, params)
+        command = (found.look, sought(given)) if self.looks else (found.sql, given)
         if found.later:
             self._later.append(command)
             return []

@@ -8,16 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
+from uuid import uuid4
 
 from liteq.exceptions import StorageError
 from liteq.storage.driver import AT_ONCE, GLOB, LATER, LOCK, SKIP_LOCKED, WITH_TOKENS, Params
 
-__all__ = ["GLOB_OPERATOR", "Statement", "statement", "values"]
+__all__ = ["GLOB_OPERATOR", "Statement", "sought", "statement", "values"]
 
 GLOB_OPERATOR = "~*~"  # made by the migration
 CLAUSES = {SKIP_LOCKED: "FOR UPDATE SKIP LOCKED", LOCK: "FOR UPDATE", GLOB: GLOB_OPERATOR}
 LOCKS = (SKIP_LOCKED, LOCK)
+NOWHERE: Final = f"\uffff{uuid4().hex}"  # in no row, and behind every text that is
 # Around a SELECT in brackets that locks: it is run once, whatever the plan. A nested loop would run it again for each
 # row, and it would then pass over those that the statement has changed already: a LIMIT would be one for each row.
 ONCE, OF_ONCE = "WITH locked AS MATERIALIZED (", ") SELECT * FROM locked"
@@ -102,3 +104,8 @@ def values(names: tuple[str, ...] | None, params: Params) -> list[object]:
         return [params[name] for name in names]
     except KeyError as error:
         raise StorageError(f"the statement's parameter :{error.args[0]} was not given") from error
+
+
+def sought(given: list[object]) -> list[object]:
+    """`given` for a look: the server keeps no text with a NUL, so one that is looked for is found nowhere."""
+    return [NOWHERE if isinstance(value, str) and "\0" in value else value for value in given]

@@ -24,7 +24,7 @@ from liteq.storage.driver import Bell
 from liteq.storage.reading.inspect import Record
 from liteq.utils.ids import ids_of
 from liteq.utils.misspelt import unknown_name
-from liteq.utils.names import checked_name
+from liteq.utils.names import checked_name, is_name
 
 __all__ = ["MOST_WAIT_S", "V1", "document_of", "row_of"]
 
@@ -161,7 +161,7 @@ class V1:
     def lease(self, key: Key, request: Request) -> Answer:
         asked = self._object(request, {"queues", "max", "visibility", "wait"})
         queues = asked.get("queues")
-        if not isinstance(queues, list) or not queues or not all(isinstance(queue, str) for queue in queues):
+        if not isinstance(queues, list) or not queues or not all(map(is_name, queues)):
             raise Problem(400, 'queues is a list of names, as ["celery"]')
         for queue in queues:
             if not key.sees(queue):

@@ -14,6 +14,7 @@ __all__ = [
     "checked_name",
     "checked_priority",
     "is_built_in",
+    "is_name",
 ]
 
 LONGEST = 255  # characters; AMQP's limit, which names that come from Celery keep to
@@ -36,6 +37,11 @@ def checked_name(name: Any, what: str, longest: int = LONGEST) -> str:
     if "\0" in name or not _encodable(name):
         raise ValueError(f"{what} is text without NUL and lone surrogates, not {name!a}")
     return name
+
+
+def is_name(value: Any) -> bool:
+    """Whether `value` can be a name: what came from outside may be none, and not each engine can look for that."""
+    return isinstance(value, str) and 0 < len(value) <= LONGEST and "\0" not in value and _encodable(value)
 
 
 def checked_id(id_: str | UUID) -> str:

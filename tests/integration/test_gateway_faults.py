@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -145,6 +146,13 @@ def test_an_id_that_is_there_as_another_canvas_is_the_senders_fault(app: LiteQ, 
     reply = sqs(ask, "SendMessageBatch", Entries=entries(other, "2"))
     assert failed(reply) == [("0", "InvalidMessageContents", True)]
     assert n_messages(app) == 2
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a" * 256])
+def test_what_can_be_no_queue_s_name_is_the_callers_fault(ask: Client, name: str) -> None:
+    assert ask("POST", "/v1/leases", {"queues": [name]}).status == 400
+    assert code(sqs(ask, "GetQueueUrl", QueueName=name)) == (400, "QueueDoesNotExist")
+    assert code(sqs(ask, "ReceiveMessage", QueueUrl=f"http://localhost/0/{quote(name)}")) == (400, "QueueDoesNotExist")
 
 
 @pytest.mark.parametrize("handle", ["x", "1", "1:2:3", f"{2**63}:1", f"1:{2**63}", "1:1"])

@@ -272,5 +272,8 @@ def test_wrong_limits_are_refused(app):
         app.limits.get(7)
     with pytest.raises(ValueError, match="is not empty"):
         app.limits.set("", rate="5/m")
+    for wrong in ("a\0b", "x" * 256):  # no message has such a key
+        with pytest.raises(ValueError, match="the key of a limit"):
+            app.limits.set(wrong, rate="5/m")
     with pytest.raises(ValueError, match="a pause is from 0"):
         app.limits.pause("api", float("nan"))

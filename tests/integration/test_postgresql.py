@@ -105,6 +105,15 @@ def test_values_come_back_as_a_file_gives_them(driver: Driver) -> None:
     assert [type(value) for value in row[:3]] == [int, int, float]
 
 
+def test_what_the_server_cannot_keep_is_looked_for_and_not_found(storage: Storage) -> None:
+    storage.enqueue(Batch([message()]))
+    assert storage.reader.find("a\0b") is None
+    assert storage.reader.find_many(["a\0b"]) == {}
+    assert storage.reader.find_group("a\0b") is None
+    with pytest.raises(StorageError, match="NUL"):
+        storage.enqueue(Batch([Message(id="a\0b", task="t", payload=b"[[],{}]")]))
+
+
 @pytest.mark.parametrize("name", ["mail.a", "mail", "mailxa", "a.b+(c)", "[x]", "a\\b", "p|q"])
 @pytest.mark.parametrize("glob", ["mail.*", "m?il", "*", "a.b+(c)*", "[x]*", "a\\?", "p|*", "x*"])
 def test_a_glob_fits_as_everywhere(driver: Driver, name: str, glob: str) -> None:

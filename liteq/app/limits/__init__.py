@@ -12,6 +12,7 @@ from liteq.context import App
 from liteq.policy.rates import amount_in, per_second
 from liteq.sending.keys import keyed_task
 from liteq.utils.durations import numeric_s
+from liteq.utils.names import checked_name
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -153,7 +154,7 @@ def _named(key: str) -> str:
         raise TypeError(f'the key of a limit is a string such as "user:42", not {key!r}')
     if not key:
         raise ValueError('the key of a limit is not empty; write one such as "user:42" or "task:shop.bill"')
-    return key
+    return checked_name(key, "the key of a limit")
 
 
 def _check(key: str, rate: str | float | None, concurrent: int | None) -> None:

@@ -27,6 +27,7 @@ from liteq.states import State
 from liteq.storage.sending.enqueue import AS_IT_IS, Placed
 from liteq.utils.ids import ids_of
 from liteq.utils.json_text import from_json, to_json
+from liteq.utils.names import is_name
 
 __all__ = ["Face"]
 
@@ -314,7 +315,7 @@ class Face:
         return self._checked(call, name, right)
 
     def _checked(self, call: Call, queue: str, right: str) -> str:
-        if not queue or not call.key.sees(queue) or not self._is_there(queue):
+        if not is_name(queue) or not call.key.sees(queue) or not self._is_there(queue):
             raise Refused("QueueDoesNotExist", "this queue is not there, or not for this key")
         if right and not call.key.can(right):
             raise Refused("AccessDenied", f"this key has no right {right!r}", 403)
