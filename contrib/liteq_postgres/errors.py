@@ -43,8 +43,8 @@ def translate(error: psycopg.Error, where: str, waited_s: float) -> StorageError
             return StorageUnavailable(f"{where}: this server is a standby, which is only read ({text})")
         case "42P01" | "3F000":
             return StorageError(f"{where}: {text}: run `liteq migrate`")
-        case "42501":
-            return StorageUnavailable(
+        case "42501":  # the server is there: to wait for it, or to try again, helps nobody
+            return StorageError(
                 f"{where}: the role may not do this ({text}): let the database's owner run `liteq migrate` and "
                 "grant the rights"
             )

@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
+from liteq import LiteQ
 from liteq.exceptions import StorageConflict, StorageError
 from liteq.message import DeadLetter, Message, WorkerIdentity, new_id
 from liteq.storage.driver import Options
 from liteq.storage.storage import Storage
+from liteq.testing import start_worker
+from liteq.workflow import ctx
 
 from .. import postgresql
 
@@ -86,3 +89,36 @@ def test_what_many_send_again_is_there_once(storage: Storage, postgresql_server:
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(send, range(4))) == len(batch)
     assert sum(count.n for count in storage.reader.counts()) == len(batch)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        "SELECT pg_terminate_backend(pg_backend_pid())",
+        "DO $$ BEGIN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01'; END $$",
+    ],
+    ids=["the connection is cut", "a deadlock"],
+)
+def test_a_transactional_step_that_has_lost_its_transaction_is_done_again(
+    storage: Storage, postgresql_server: str, trouble: str
+) -> None:
+    app = LiteQ("t", broker=postgresql.url(postgresql_server), set_as_current=False)
+    tries: list[int] = []
+
+    @app.step(tx=True)
+    def note() -> int:
+        tries.append(1)
+        if len(tries) == 1:
+            ctx.tx.execute(trouble)
+        ((backend,),) = ctx.tx.execute("SELECT pg_backend_pid()")
+        return int(backend)
+
+    @app.workflow
+    def flow() -> int:
+        return note()
+
+    with closing(app), start_worker(app):
+        run = flow.start()
+        run.result(timeout=60)
+        assert [(step.name, step.status, step.attempts) for step in run.steps()] == [(note.name, "done", 1)]
+    assert len(tries) == 2

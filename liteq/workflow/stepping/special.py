@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from liteq.exceptions import LeaseLost, StorageBusy, StorageFull
+from liteq.exceptions import LeaseLost, StorageBusy, StorageConflict, StorageFull, StorageUnavailable
 from liteq.message import StepRow
 from liteq.serialization import encode
 from liteq.storage.runs.records import Memo
@@ -29,6 +29,9 @@ __all__ = ["LOOK_S", "MISSING", "WAITING", "look_up", "memo_key_of", "run_specia
 PATIENCE_S = 0.25  # for a result that another run computes, before the run suspends
 MEMO_DUE_MS = 30_000  # until it looks again of itself
 LOOK_S = 0.02
+# What can become of a transaction without a fault of the step's: the lease is over, or the queue is in the way. Whether
+# a commit without an answer was one, the next activation reads in the history.
+NOT_ITS_FAULT = (LeaseLost, StorageBusy, StorageConflict, StorageFull, StorageUnavailable)
 
 MISSING = object()
 WAITING = object()
@@ -137,7 +140,7 @@ def _in_the_queue(call: StepCall) -> Any:
     machine = call.machine
     try:
         return _committed(call)
-    except (LeaseLost, StorageBusy, StorageFull) as exc:  # nothing was written: it has not failed
+    except NOT_ITS_FAULT as exc:
         machine.lost(exc)
 
 
