@@ -93,9 +93,11 @@ def _refuse_misspelt(options: dict[str, str]) -> None:
 
 
 def _schema(name: str) -> str:
-    if not name or len(name.encode()) > LONGEST_NAME or "\0" in name or re.match("pg_", name, re.IGNORECASE):
+    # In a search path "$user" stands for another name, also where it is quoted: the tables would be in another schema.
+    if not 0 < len(name.encode()) <= LONGEST_NAME or "\0" in name or re.match(r"pg_|\$user\Z", name, re.IGNORECASE):
         raise ImproperlyConfigured(
-            f"broker URL: schema= is a name of 1 to {LONGEST_NAME} bytes that does not begin with pg_, not {name!r}"
+            f"broker URL: schema= is a name of 1 to {LONGEST_NAME} bytes that does not begin with pg_ and is not "
+            f"$user, not {name!r}"
         )
     return name
 

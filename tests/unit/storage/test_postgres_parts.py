@@ -98,6 +98,7 @@ def test_a_thread_that_outlives_its_last_listener_leaves_no_descriptor(monkeypat
         ("postgresql://h/d?listen=h", "host:port"),
         ("postgresql://h/d?schema=", "a name of 1 to 63 bytes"),
         ("postgresql://h/d?schema=pg_x", "does not begin with pg_"),
+        ("postgresql://h/d?schema=$user", r"is not \$user"),
         ("postgresql://h/d?sslmod=require", "did you mean sslmode="),
         ("postgresql://u:a#b@h/d", "write # as %23"),
         ("postgresql://u:sec@ret@h/d", "write @ as %40"),
