@@ -19,7 +19,10 @@ from liteq_postgres.url import Location
 
 __all__ = ["Versions", "check", "look", "migrate", "migrations", "newest", "read_versions"]
 
-HAS_SCHEMA = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = ?"
+HAS_SCHEMA = """
+SELECT has_schema_privilege(oid, 'USAGE') AND has_schema_privilege(oid, 'CREATE')
+  FROM pg_catalog.pg_namespace WHERE nspname = ?
+"""
 HAS_META = """
 SELECT has_schema_privilege(n.oid, 'USAGE')
   FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
@@ -86,8 +89,7 @@ def migrate(driver: Migrated) -> int:
     with driver.write() as tx:
         _take_any_text(tx, driver.where())
         tx.execute(LOCK_NAME, (advisory_key(schema, "migrate"),))
-        if not tx.execute(HAS_SCHEMA, (schema,)):  # to ask CREATE SCHEMA itself takes a right that one there needs not
-            tx.execute(f"CREATE SCHEMA {quoted(schema)}")
+        _have_schema(tx, schema, driver.where())
         found = read_versions(tx, schema)  # again: another process may have been faster
         if _is_current(found, driver.where()):
             return found.version
@@ -96,6 +98,21 @@ def migrate(driver: Migrated) -> int:
                 _session(tx).control(sql)
                 tx.execute(SET_VERSION, (number,))
     return known
+
+
+def _have_schema(tx: Transaction, schema: str, where: str) -> None:
+    """Make the schema. Raises StorageError for one in which this role may make no tables.
+
+    They would come into the next one of the search path, without a word.
+    """
+    found = tx.execute(HAS_SCHEMA, (schema,))  # to ask CREATE SCHEMA itself takes a right that one there needs not
+    if not found:
+        tx.execute(f"CREATE SCHEMA {quoted(schema)}")
+    elif not found[0][0]:
+        raise StorageError(
+            f"{where}: this role may make no tables in the schema {schema}: let its owner run `liteq migrate`, or "
+            f"GRANT USAGE, CREATE ON SCHEMA {quoted(schema)}"
+        )
 
 
 def _take_any_text(tx: Transaction, where: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -42,6 +43,7 @@ def encoded(server: Any, postgresql_server: str) -> Iterator[Callable[[str], Sto
     for one in opened:
         one.close()
     server.execute("DROP DATABASE IF EXISTS encoded")
+    server.execute("DROP ROLE IF EXISTS stranger")
 
 
 def kept_as_sent(storage: Storage) -> bool:
@@ -70,3 +72,20 @@ def test_a_database_that_has_not_all_characters_is_refused(encoded: Callable[[st
         queue.migrate()
     with queue.driver.read() as tx:
         assert tx.execute("SELECT 1 FROM pg_namespace WHERE nspname = 'liteq'") == []
+
+
+def test_tables_are_made_in_the_queue_s_schema_or_nowhere(encoded: Callable[[str], Storage], server: Any) -> None:
+    queue = encoded("UTF8")
+    server.execute("CREATE ROLE stranger LOGIN; ALTER DATABASE encoded OWNER TO stranger")
+    with queue.driver.write() as tx:
+        tx.execute("CREATE SCHEMA liteq")  # not the stranger's, who may make tables in the schema public
+    theirs = Storage(ENGINE.open(queue.driver.url.replace("//postgres@", "//stranger@"), Options()))
+    with closing(theirs), pytest.raises(StorageError, match='GRANT USAGE, CREATE ON SCHEMA "liteq"'):
+        theirs.migrate()
+    with queue.driver.write() as tx:
+        assert tx.execute("SELECT relname FROM pg_class WHERE relname LIKE 'liteq%'") == []
+        tx.execute("GRANT USAGE, CREATE ON SCHEMA liteq TO stranger")
+    with closing(theirs):
+        theirs.migrate()
+    with queue.driver.read() as tx:
+        assert tx.execute("SELECT count(*) FROM liteq.liteq_messages") == [(0,)]
