@@ -46,7 +46,12 @@ def free_ports(n: int) -> list[int]:
 
 
 def postgresql_programs() -> Path | None:
-    """The folder of the newest installed PostgreSQL's programs, where Debian puts it, else where PATH says."""
+    """The folder of PostgreSQL's programs: of the newest one that is installed.
+
+    `LITEQ_TEST_POSTGRESQL_PROGRAMS` names that of another one. Else it is where Debian puts it, else where PATH says.
+    """
+    if given := os.environ.get("LITEQ_TEST_POSTGRESQL_PROGRAMS"):
+        return Path(given)
     installed = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
     if installed:
         return max(installed, key=lambda path: int(path.parent.name))
