@@ -35,6 +35,7 @@ SUITE: Final = "tests/conformance/interleaved/"
 WITHOUT: Final = "LITEQ_TEST_WITHOUT"  # the hint or turn that a run of the suite goes without
 MESSAGES, CANVASES = "test_messages.py::test_", "test_canvases.py::test_"
 RUNS, LIMITS, UPKEEP = "test_runs.py::test_", "test_limits.py::test_", "test_upkeep.py::test_"
+GRAPHS = "test_graphs.py::test_"
 
 HINTS: Final[dict[str, tuple[str, ...]]] = {
     "claiming.claim.NEXT": (MESSAGES + "two_claims_share_what_is_there",),
@@ -83,6 +84,13 @@ TURNS: Final[dict[str, tuple[str, ...]]] = {
         LIMITS + "two_claims_do_not_exceed_the_places_of_a_key",
         LIMITS + "a_place_that_is_freed_while_another_is_held_back_is_handed_on",
     ),
+    "liteq_graphs": (
+        GRAPHS + "a_checkpoint_that_comes_while_others_are_pruned_keeps_its_values",
+        GRAPHS + "a_branch_that_leaves_an_older_checkpoint_while_it_is_pruned_has_its_list",
+        GRAPHS + "a_value_that_two_replace_gives_its_blobs_back_once",
+        GRAPHS + "a_special_write_that_two_replace_gives_its_blob_back_once",
+        GRAPHS + "a_thread_is_copied_whole_while_it_goes_on",
+    ),
     "liteq_memo": (
         RUNS + "a_memo_that_is_stored_wakes_a_run_that_is_about_to_wait_for_it",
         RUNS + "of_two_runs_that_want_a_memo_one_computes_it",
@@ -110,7 +118,6 @@ UNTRIED: Final[dict[str, str]] = {
     "canvases.continuation.STATE_OF": BEHIND,
     "statistics.event_log.TRIM": CHUNKS,
     "graphs.items.EXPIRE": CHUNKS,
-    "graphs.values.DEPTH": "the list that another transaction deletes meanwhile is written whole: its blobs tell, too",
     "limits.keys.PRUNE": CHUNKS,
     "limits.keys.STATE": BEHIND,
     "operating.marks.EXPIRE": CHUNKS,

@@ -13,7 +13,7 @@ from liteq.storage.graphs import load as _load
 from liteq.storage.graphs import values as _values
 from liteq.storage.graphs.records import Key, hashes_of
 
-__all__ = ["copy", "delete", "delete_thread", "is_there", "lost", "namespaces", "of_runs", "prune", "sweep"]
+__all__ = ["copy", "delete_for_runs", "delete_thread", "lost", "namespaces", "prune"]
 
 HAS = "SELECT 1 FROM liteq_graph_checkpoints WHERE thread = ? LIMIT 1"
 NAMESPACES = """
@@ -53,7 +53,7 @@ UNION ALL SELECT form, data FROM liteq_graph_values WHERE thread = :thread
 """
 
 
-def is_there(tx: Transaction, thread: str) -> bool:
+def _is_there(tx: Transaction, thread: str) -> bool:
     """Whether a thread has a checkpoint."""
     return bool(tx.execute(HAS, (thread,)))
 
@@ -63,18 +63,28 @@ def namespaces(tx: Transaction, thread: str) -> list[str]:
     return sorted(ns for (ns,) in tx.execute(NAMESPACES, {"thread": thread}))
 
 
-def of_runs(tx: Transaction, runs: Sequence[str]) -> list[Key]:
-    """The checkpoints that bear one of these run ids."""
+def delete_for_runs(tx: Transaction, runs: Sequence[str]) -> None:
+    """Delete the checkpoints that bear one of these run ids, and what nothing needs any more."""
+    threads = {key.thread for key in _of_runs(tx, runs)}
+    _values.alone(tx, *threads)
+    keys = [key for key in _of_runs(tx, runs) if key.thread in threads]
+    _delete(tx, keys)
+    for thread, ns in sorted({(key.thread, key.ns) for key in keys}):
+        _sweep(tx, thread, ns)
+
+
+def _of_runs(tx: Transaction, runs: Sequence[str]) -> list[Key]:
     return [Key._make(row) for run in runs for row in tx.execute(OF_RUN, (run,))]
 
 
 def delete_thread(tx: Transaction, thread: str, *, limit: int) -> int:
     """Delete a thread's checkpoints, and up to `limit` of the rows beside them; how many rows."""
+    _values.alone(tx, thread)
     gone = tx.executemany(DELETE_ALL, [(thread,)])
     hashes: list[str] = []
     for *place, form, data in tx.execute(SOME_WRITES, (thread, limit)):
-        if tx.executemany(DELETE_WRITE, [(thread, *place)]):
-            hashes += hashes_of(form, bytes(data))
+        tx.executemany(DELETE_WRITE, [(thread, *place)])
+        hashes += hashes_of(form, bytes(data))
         gone += 1
     _blobs.release(tx, hashes)
     if gone < limit:
@@ -87,18 +97,18 @@ def delete_thread(tx: Transaction, thread: str, *, limit: int) -> int:
     return gone + tx.executemany(DISOWN, [(thread,)]) if gone < limit else gone
 
 
-def delete(tx: Transaction, keys: Iterable[Key]) -> None:
-    """Delete checkpoints with their writes. Their values stay until `sweep`."""
+def _delete(tx: Transaction, keys: Iterable[Key]) -> None:
+    """Delete checkpoints with their writes. Their values stay until `_sweep`."""
     for key in keys:
         tx.executemany(DELETE, [key])
         hashes: list[str] = []
         for write in _load.writes(tx, key):
-            if tx.executemany(DELETE_WRITE, [(*key, write.task, write.idx)]):
-                hashes += hashes_of(write.form, write.data)
+            tx.executemany(DELETE_WRITE, [(*key, write.task, write.idx)])
+            hashes += hashes_of(write.form, write.data)
         _blobs.release(tx, hashes)
 
 
-def sweep(tx: Transaction, thread: str, ns: str) -> None:
+def _sweep(tx: Transaction, thread: str, ns: str) -> None:
     """Delete the values of a namespace that none of its checkpoints needs."""
     named = {
         (channel, str(version))
@@ -110,19 +120,23 @@ def sweep(tx: Transaction, thread: str, ns: str) -> None:
 
 def prune(tx: Transaction, thread: str, ns: str, keep: AbstractSet[str]) -> None:
     """Delete the checkpoints of a namespace before the last of the ids `keep`, and what nothing needs any more."""
+    _values.alone(tx, thread)
     ids = [id_ for (id_,) in tx.execute(IDS, (thread, ns))]
     if not keep & set(ids):
         return
-    delete(tx, [Key(thread, ns, id_) for id_ in ids if id_ not in keep and id_ < max(keep)])
+    _delete(tx, [Key(thread, ns, id_) for id_ in ids if id_ not in keep and id_ < max(keep)])
     for id_ in keep:
         one = _load.find(tx, thread, ns, id_)
         if one is not None and one.parent is not None and one.parent not in keep:
             tx.executemany(ROOT, [(thread, ns, id_)])
-    sweep(tx, thread, ns)
+    _sweep(tx, thread, ns)
 
 
 def copy(tx: Transaction, source: str, target: str) -> None:
-    """Copy all of a thread to another one, which is empty."""
+    """Copy all of a thread to another one. Raises ValueError where that has checkpoints."""
+    _values.alone(tx, source, target)
+    if _is_there(tx, target):
+        raise ValueError(f"the thread {target!r} has checkpoints: copy to a new one, or delete it first")
     for sql in (COPY, COPY_WRITES, COPY_VALUES):
         tx.executemany(sql, [{"source": source, "target": target}])
     named = tx.execute(NAMED, {"thread": target})

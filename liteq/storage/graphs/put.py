@@ -38,6 +38,7 @@ PROGRESSED = "UPDATE liteq_runs SET crash_mark = -1 WHERE run = ? AND crash_mark
 
 def put(tx: Transaction, checkpoint: Checkpoint, values: Sequence[Value], blobs: Mapping[str, Blob]) -> None:
     """Store a checkpoint and the values that are new in it. Raises records.Gone: one is to be written whole."""
+    _values.alone(tx, checkpoint.thread)
     for value in values:
         _values.write(tx, checkpoint.thread, checkpoint.ns, value, blobs)
     tx.executemany(PUT, [checkpoint._asdict()])
@@ -45,6 +46,7 @@ def put(tx: Transaction, checkpoint: Checkpoint, values: Sequence[Value], blobs:
 
 def put_writes(tx: Transaction, key: Key, writes: Sequence[Write], blobs: Mapping[str, Blob]) -> None:
     """Store a task's writes. A special one (its number is negative) replaces that of before, any other stays."""
+    _values.alone(tx, key.thread)
     for write in writes:
         row = {**key._asdict(), **write._asdict()}
         if tx.executemany(WRITE, [row]):

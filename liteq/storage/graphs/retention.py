@@ -13,7 +13,7 @@ FEW = 20  # threads in one transaction
 def expire(tx: Transaction, *, now_ms: int, limit: int) -> int:
     """Delete up to about `limit` rows of what is over; how many."""
     gone = items.expire(tx, now_ms=now_ms, limit=limit)
-    for thread in leave.lost(tx, FEW):
+    for thread in sorted(leave.lost(tx, FEW)):
         if gone < limit:
             gone += leave.delete_thread(tx, thread, limit=limit - gone)
     return gone

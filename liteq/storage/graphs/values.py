@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from liteq.storage.driver import LOCK, Transaction
+from liteq.storage.driver import Transaction
 from liteq.storage.graphs import blobs as _blobs
 from liteq.storage.graphs.records import EMPTY, LIST, Blob, Gone, Value, hashes_of
 
-__all__ = ["REBASE", "delete", "find", "needed", "write"]
+__all__ = ["REBASE", "alone", "delete", "find", "needed", "write"]
 
 REBASE = 64  # versions, after which a list stands by itself again: a reader follows no more of them
-DEPTH = f"""
-SELECT depth FROM liteq_graph_values WHERE thread = ? AND ns = ? AND channel = ? AND version = ? {LOCK}
-"""
+DEPTH = "SELECT depth FROM liteq_graph_values WHERE thread = ? AND ns = ? AND channel = ? AND version = ?"
 INSERT = """
 INSERT INTO liteq_graph_values (thread, ns, channel, version, base, keep, depth, form, data)
 VALUES (:thread, :ns, :channel, :version, :base, :keep, :depth, :form, :data)
@@ -39,6 +37,16 @@ SELECT base, keep, form, data FROM liteq_graph_values WHERE thread = ? AND ns = 
 BUILT_ON = "SELECT version FROM liteq_graph_values WHERE thread = ? AND ns = ? AND channel = ? AND base = ?"
 BASES = "SELECT channel, version, base FROM liteq_graph_values WHERE thread = ? AND ns = ?"
 DELETE = "DELETE FROM liteq_graph_values WHERE thread = ? AND ns = ? AND channel = ? AND version = ?"
+
+
+def alone(tx: Transaction, *threads: str) -> None:
+    """Have no other transaction change these threads until this one has ended, where there are several writers.
+
+    Values leave which no checkpoint names: who looks for them must see each checkpoint that comes meanwhile. And a row
+    that is replaced or deleted gives its blobs back once.
+    """
+    for thread in sorted(set(threads)):
+        tx.in_turn(f"liteq_graphs {thread}")
 
 
 def write(tx: Transaction, thread: str, ns: str, value: Value, blobs: Mapping[str, Blob]) -> None:
@@ -127,6 +135,6 @@ def delete(tx: Transaction, thread: str, ns: str, these: Iterable[tuple[str, str
     for channel, version in these:
         key = (thread, ns, channel, version)
         for _, _, form, data in tx.execute(OWN, key):
-            if tx.executemany(DELETE, [key]):  # not by another transaction meanwhile
-                hashes += hashes_of(form, bytes(data))
+            tx.executemany(DELETE, [key])
+            hashes += hashes_of(form, bytes(data))
     _blobs.release(tx, hashes)

@@ -74,8 +74,6 @@ class Graphs(Facade):
     def copy(self, source: str, target: str) -> None:
         """Copy a thread. Raises ValueError where the target has checkpoints."""
         with self._driver.write(Promise.ACCEPTED) as tx:
-            if _leave.is_there(tx, target):
-                raise ValueError(f"the thread {target!r} has checkpoints: copy to a new one, or delete it first")
             _leave.copy(tx, source, target)
 
     def delete_thread(self, thread: str) -> None:
@@ -88,10 +86,7 @@ class Graphs(Facade):
     def delete_for_runs(self, runs: Sequence[str]) -> None:
         """Delete the checkpoints that bear one of these run ids."""
         with self._driver.write(Promise.REMOVED) as tx:
-            keys = _leave.of_runs(tx, runs)
-            _leave.delete(tx, keys)
-            for thread, ns in sorted({(key.thread, key.ns) for key in keys}):
-                _leave.sweep(tx, thread, ns)
+            _leave.delete_for_runs(tx, runs)
 
     def prune(self, thread: str, ns: str, keep: AbstractSet[str]) -> None:
         """Delete the checkpoints of a namespace but for those of the ids `keep`."""
