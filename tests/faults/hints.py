@@ -64,6 +64,10 @@ HINTS: Final[dict[str, tuple[str, ...]]] = {
     "kept.conversations.LOCKED": (
         "test_conversations.py::test_of_two_that_save_the_same_revision_one_is_told_to_look_again",
     ),
+    "kept.conversations.HOLD": (
+        "test_conversations.py::test_a_fork_of_a_conversation_that_is_deleted_has_its_messages_or_is_refused",
+        "test_conversations.py::test_what_two_deleted_conversations_shared_is_gone",
+    ),
     "runs.asks.RUN": (RUNS + "a_run_that_is_paused_while_it_begins_to_wait_is_not_woken",),
     "runs.memo.CLAIMED": (RUNS + "a_memo_is_computed_by_another_once_the_lease_of_the_first_has_ended",),
     "runs.terminating.ALIVE": (RUNS + "a_run_ends_or_is_terminated",),

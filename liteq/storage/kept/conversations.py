@@ -17,16 +17,21 @@ FIND = f"SELECT {COLUMNS} FROM liteq_conversations WHERE id = ?"
 LIST = f"SELECT {COLUMNS} FROM liteq_conversations ORDER BY updated_us DESC, id LIMIT ?"
 LIST_OF = f"SELECT {COLUMNS} FROM liteq_conversations WHERE scope = ? ORDER BY updated_us DESC, id LIMIT ?"
 LOCKED = f"SELECT revision FROM liteq_conversations WHERE id = ? {LOCK}"
-PUT = f"""
+BEGIN = f"""
 INSERT INTO liteq_conversations ({COLUMNS}) VALUES (:id, :scope, :revision, :document, :updated_us)
-ON CONFLICT (id) DO UPDATE SET scope = excluded.scope, revision = excluded.revision, document = excluded.document,
-       updated_us = excluded.updated_us
+ON CONFLICT (id) DO NOTHING
+"""
+CHANGE = """
+UPDATE liteq_conversations SET scope = :scope, revision = :revision, document = :document, updated_us = :updated_us
+ WHERE id = :id
 """
 REMOVE = "DELETE FROM liteq_conversations WHERE id = ?"
 TIPS = "SELECT entry FROM liteq_conversation_tips WHERE id = ?"
 ADD_TIP = "INSERT INTO liteq_conversation_tips (id, entry) VALUES (?, ?)"
 REMOVE_TIPS = "DELETE FROM liteq_conversation_tips WHERE id = ?"
 ENTRY = "SELECT id, parent, message FROM liteq_conversation_entries WHERE id = ?"
+# Of what another conversation leads to: who deletes that sees this one, or this one sees that it is gone.
+HOLD = f"SELECT 1 FROM liteq_conversation_entries WHERE id = ? {LOCK}"
 ADD = "INSERT INTO liteq_conversation_entries (id, parent, message) VALUES (?, ?, ?)"
 # From the newest to the oldest: one lookup of the key for each.
 HISTORY = """
@@ -104,27 +109,39 @@ def write(
 ) -> bool:
     """Store a record with its new entries; False, and nothing is, where its revision is not `expected` any more.
 
-    So it is too where `head`, of which the record is to be the end, is no entry. The same save again changes nothing.
+    So it is too where `head`, of which the record is to be the end, or what the entries are behind, is no entry. The
+    same save again changes nothing.
     """
-    rows = tx.execute(LOCKED, (record.id,))
-    found = rows[0][0] if rows else None
+    found = _revision(tx, record.id)
     if found == record.revision:
         return True
-    if found != expected:
+    ends = [head] if found else [head, *tips]  # the branches that it has had are held by its record
+    if found != expected or not all(tx.execute(HOLD, (id_,)) for id_ in _led_to(entries, ends)):
         return False
-    if head is not None and all(one.id != head for one in entries) and not tx.execute(ENTRY, (head,)):
-        return False
+    if found is not None:
+        tx.executemany(CHANGE, [record._asdict()])
+    elif not tx.executemany(BEGIN, [record._asdict()]):  # another one has begun it meanwhile
+        return _revision(tx, record.id) == record.revision
     tx.executemany(ADD, entries)
-    tx.execute(PUT, record._asdict())
     tx.execute(REMOVE_TIPS, (record.id,))
     tx.executemany(ADD_TIP, [(record.id, tip) for tip in dict.fromkeys(tips)])
     return True
 
 
+def _revision(tx: Transaction, id_: str) -> str | None:
+    """That of the record, which nobody changes until the transaction has ended; None where there is none."""
+    return next((revision for (revision,) in tx.execute(LOCKED, (id_,))), None)
+
+
+def _led_to(entries: Sequence[Entry], ends: Sequence[str | None]) -> list[str]:
+    """The entries that must be there already, in the order in which they are locked everywhere."""
+    new = {one.id for one in entries}
+    return sorted({id_ for id_ in (*ends, *(one.parent for one in entries)) if id_ is not None and id_ not in new})
+
+
 def delete(tx: Transaction, id_: str, *, expected: str) -> bool:
     """Delete a record, and the entries that no other leads to; False where its revision is another one."""
-    rows = tx.execute(LOCKED, (id_,))
-    if not rows or rows[0][0] != expected:
+    if _revision(tx, id_) != expected:
         return False
     tips = [tip for (tip,) in tx.execute(TIPS, (id_,))]
     tx.execute(REMOVE_TIPS, (id_,))
@@ -132,6 +149,7 @@ def delete(tx: Transaction, id_: str, *, expected: str) -> bool:
     for tip in tips:
         last: str | None = tip
         while last is not None:
+            tx.execute(HOLD, (last,))
             gone = tx.execute(LEAVES, (last,))
             last = gone[0][0] if gone else None
     return True
