@@ -37,7 +37,10 @@ UPDATE liteq_alerts SET text = :text, seen_ms = :now_ms, tries = CASE WHEN told 
 """
 ENDS = "UPDATE liteq_alerts SET told = 2, next_ms = 0, tries = 0 WHERE target = ? AND key = ? AND told = 1"
 NEVER_TOLD = "DELETE FROM liteq_alerts WHERE target = ? AND key = ? AND told = 0"
-TAKE = "UPDATE liteq_alerts SET next_ms = :until_ms WHERE target = :target AND key = :key"
+TAKE = """
+UPDATE liteq_alerts SET next_ms = :until_ms
+ WHERE target = :target AND key = :key AND told = :told AND next_ms = :next_ms
+"""
 TOLD = "UPDATE liteq_alerts SET told = 1, next_ms = 0, tries = 0 WHERE target = ? AND key = ? AND told = 0"
 IS_OVER = "DELETE FROM liteq_alerts WHERE target = ? AND key = ? AND told = 2"
 # A look has found it while its target was told that it is over: to the target it is a new one.
@@ -107,10 +110,13 @@ def look(
             elif one.told == BEGAN and one.next_ms <= now_ms:  # else somebody may be telling of it
                 tx.execute(NEVER_TOLD, (target, key))
     due = [one for one in standing(tx, target) if one.next_ms <= now_ms]
-    taken = [one for one in due if one.told == OVER or (one.told == BEGAN and one.key in found)]
-    for one in taken:
-        tx.execute(TAKE, {"target": target, "key": one.key, "until_ms": now_ms + hold_ms})
-    return taken
+    wanted = [one for one in due if one.told == OVER or (one.told == BEGAN and one.key in found)]
+    place = {"target": target, "until_ms": now_ms + hold_ms}
+    return [  # but for those that another watcher has taken meanwhile
+        one
+        for one in wanted
+        if tx.executemany(TAKE, [{**place, "key": one.key, "told": one.told, "next_ms": one.next_ms}])
+    ]
 
 
 def told(tx: Transaction, target: str, one: Tell) -> None:

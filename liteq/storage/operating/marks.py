@@ -35,6 +35,7 @@ def release(tx: Transaction) -> str | None:
 
 def add_release(tx: Transaction, label: str, *, now_ms: int) -> bool:
     """Mark this moment as the start of a release; False where it is the one that started last."""
+    tx.in_turn("liteq_marks")
     if release(tx) == label:
         return False
     tx.executemany(ADD, [(now_ms, label, 1)])
