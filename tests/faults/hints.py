@@ -35,7 +35,7 @@ SUITE: Final = "tests/conformance/interleaved/"
 WITHOUT: Final = "LITEQ_TEST_WITHOUT"  # the hint or turn that a run of the suite goes without
 MESSAGES, CANVASES = "test_messages.py::test_", "test_canvases.py::test_"
 RUNS, LIMITS, UPKEEP = "test_runs.py::test_", "test_limits.py::test_", "test_upkeep.py::test_"
-GRAPHS = "test_graphs.py::test_"
+GRAPHS, SPENDING = "test_graphs.py::test_", "test_spending.py::test_"
 
 HINTS: Final[dict[str, tuple[str, ...]]] = {
     "claiming.claim.NEXT": (MESSAGES + "two_claims_share_what_is_there",),
@@ -84,7 +84,10 @@ HINTS: Final[dict[str, tuple[str, ...]]] = {
 }
 
 TURNS: Final[dict[str, tuple[str, ...]]] = {
+    "liteq_marks": (UPKEEP + "the_start_of_a_release_is_marked_once",),
     "liteq_limits": (
+        SPENDING + "two_attempts_do_not_hold_more_than_there_is",
+        SPENDING + "a_budget_that_is_changed_while_an_attempt_begins_holds_for_it_or_does_not",
         LIMITS + "two_claims_do_not_exceed_the_places_of_a_key",
         LIMITS + "a_place_that_is_freed_while_another_is_held_back_is_handed_on",
     ),
@@ -103,6 +106,7 @@ TURNS: Final[dict[str, tuple[str, ...]]] = {
     "liteq_commands": (UPKEEP + "a_follower_of_commands_misses_none",),
     "liteq_passing": (UPKEEP + "a_listener_misses_no_message_that_passes",),
     "liteq_stats": (UPKEEP + "both_of_two_sums_are_added",),
+    "liteq_stats fold": (UPKEEP + "each_minute_is_put_into_its_hour_once",),
     "liteq_sessions": ("test_sessions.py::test_two_that_take_at_once_take_different_items",),
 }
 

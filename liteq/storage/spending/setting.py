@@ -8,6 +8,7 @@ import orjson
 
 from liteq.storage.driver import Transaction
 from liteq.storage.spending import waking
+from liteq.storage.spending.accounts import lock
 from liteq.storage.spending.kinds import Limit
 
 __all__ = ["declare", "declared", "delete", "document", "write"]
@@ -32,6 +33,7 @@ DELETE = "DELETE FROM liteq_budgets WHERE key = ?"
 
 def write(tx: Transaction, key: str, limits: Sequence[Limit], *, now_ms: int, told: str | None = None) -> bool:
     """Set the limits of a shared budget, in place of those that it has; whether a run goes on. `told`: by the code."""
+    lock(tx)
     kept = {what for what, *_ in limits}
     tx.executemany(DROP, [(key, what) for what in ("cost", "tokens", "requests") if what not in kept])
     for what, most, period_ms, soft, asks in limits:
@@ -53,6 +55,7 @@ def document(limits: Sequence[Limit]) -> str:
 
 def declare(tx: Transaction, wanted: Mapping[str, Sequence[Limit]], *, now_ms: int) -> None:
     """Take over the budgets in the code; one that was set at run time stands until the code says something else."""
+    lock(tx)
     known = declared(tx)
     for key, limits in wanted.items():
         told = document(limits)
@@ -62,6 +65,7 @@ def declare(tx: Transaction, wanted: Mapping[str, Sequence[Limit]], *, now_ms: i
 
 def delete(tx: Transaction, key: str, *, now_ms: int) -> bool:
     """Forget a shared budget: what waits for it goes on. False where there is none."""
+    lock(tx)
     gone = tx.executemany(DELETE, [(key,)]) > 0
     if gone:
         waking.wake_all(tx, key, now_ms=now_ms)

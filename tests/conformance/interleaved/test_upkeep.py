@@ -7,9 +7,11 @@ import pytest
 from liteq.message import Batch, Message
 from liteq.states import State
 from liteq.storage.facades.operators.operations import Chunk
+from liteq.storage.operating import alerts
 from liteq.storage.operating.audit import Actor
 from liteq.storage.operating.operations import Wanted
 from liteq.storage.sending.periodic import Entry
+from liteq.storage.statistics import stats
 from liteq.storage.statistics.stats import Tally
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
@@ -67,6 +69,44 @@ def test_both_of_two_sums_are_added(meet: Meet, storage: Storage, one: Storage, 
         meet(lambda: add(one), lambda: add(two))
         assert [stat.tally.n for stat in storage.stats.totals()] == [n]
         assert [stat.tally.n for stat in storage.stats.series(60)] == [n]
+
+
+def test_each_minute_is_put_into_its_hour_once(
+    meet: Meet, storage: Storage, one: Storage, two: Storage, clock: FakeClock
+) -> None:
+    tally = Tally()
+    tally.n = 3
+    storage.stats.add({("t", "celery", "succeeded", ""): tally})
+    clock.advance(seconds=10 * 86_400)
+    meet(one.stats.tidy, two.stats.tidy, before=stats.DELETE)
+    assert [stat.tally.n for stat in storage.stats.series(20 * 86_400)] == [3]
+
+
+@pytest.mark.parametrize("it", ["begins", "is over", "was over before"])
+def test_of_two_watchers_one_tells(
+    meet: Meet, storage: Storage, one: Storage, two: Storage, clock: FakeClock, it: str
+) -> None:
+    found = {"late": ("a queue is late", 0)}
+
+    def look(storage: Storage) -> list[alerts.Tell]:
+        return storage.alerts.look("page", found, quiet_s=60, hold_s=60)
+
+    if it != "begins":
+        storage.alerts.told("page", look(storage)[0])
+        clock.advance(seconds=61)
+        found = {}
+    if it == "was over before":
+        storage.alerts.tell_later("page", look(storage)[0], in_s=0)
+    ours, theirs = meet(lambda: look(one), lambda: look(two))
+    assert ([alert.told for alert in ours], theirs) == ([alerts.BEGAN if it == "begins" else alerts.OVER], [])
+
+
+def test_the_start_of_a_release_is_marked_once(
+    meet: Meet, storage: Storage, one: Storage, two: Storage, clock: FakeClock
+) -> None:
+    noted = meet(lambda: one.audit.mark_release("2.0"), lambda: two.audit.mark_release("2.0"))
+    assert noted == (True, False)
+    assert [mark.label for mark in storage.audit.marks(0, clock.now_ms() + 1)] == ["2.0"]
 
 
 def test_two_beats_fire_an_entry_once(
