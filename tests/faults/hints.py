@@ -105,8 +105,10 @@ TURNS: Final[dict[str, tuple[str, ...]]] = {
     "liteq_events": (UPKEEP + "a_follower_of_events_misses_none",),
     "liteq_commands": (UPKEEP + "a_follower_of_commands_misses_none",),
     "liteq_passing": (UPKEEP + "a_listener_misses_no_message_that_passes",),
-    "liteq_stats": (UPKEEP + "both_of_two_sums_are_added",),
-    "liteq_stats fold": (UPKEEP + "each_minute_is_put_into_its_hour_once",),
+    "liteq_stats": (
+        UPKEEP + "both_of_two_sums_are_added",
+        UPKEEP + "each_minute_is_put_into_its_hour_once",
+    ),
     "liteq_sessions": ("test_sessions.py::test_two_that_take_at_once_take_different_items",),
 }
 
