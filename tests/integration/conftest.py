@@ -9,6 +9,7 @@ import pytest
 
 from liteq import LiteQ
 
+from .declining import Did, declining
 from .engines import fresh
 from .receiver import Receiver, receiving
 from .runs import Worker, new_app
@@ -33,6 +34,12 @@ def app(tmp_path: Path, broker: str) -> Iterator[LiteQ]:
 def worker(app: LiteQ) -> Worker:
     """A worker of that app, turned by hand."""
     return Worker(app)
+
+
+@pytest.fixture
+def did(app: LiteQ) -> Did:
+    """A list of what is done by the app's steps "charge", which fails until `did.well` is set, and "notify"."""
+    return declining(app)
 
 
 @pytest.fixture

@@ -6,46 +6,7 @@ import pytest
 
 from liteq.workflow import ctx
 
-
-@pytest.fixture
-def did(app):
-    """A list of what was done: `charge` fails until `did.well` is set."""
-
-    class Did(list):
-        well = False
-
-    did = Did()
-
-    @app.step(name="charge")
-    def charge(n: int) -> int:
-        did.append(f"charge {n}")
-        if not did.well:
-            raise ConnectionError(f"declined {n}")
-        return n
-
-    @app.step(name="notify")
-    def notify(what: str) -> str:
-        did.append(what)
-        return what
-
-    return did
-
-
-def of(app, body):
-    charge, notify = app.steps_of_workflows["charge"], app.steps_of_workflows["notify"]
-    return app.workflow(name="flow")(lambda: body(charge, notify))
-
-
-def retried(app, worker, did, body):
-    """The run of `body`, which has failed and was retried; `did` then has what it did since."""
-    run = of(app, body).start()
-    worker.run()
-    assert run.status == "failed"
-    did.clear()
-    did.well = True
-    assert run.retry()
-    worker.run()
-    return run
+from .declining import of, retried
 
 
 def test_the_clean_up_behind_the_failed_step_is_forgotten_with_it(app, worker, did):

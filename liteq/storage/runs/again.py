@@ -13,13 +13,13 @@ from liteq.states import FINISHED, State, sql_list
 from liteq.storage.driver import Transaction
 from liteq.storage.rows.aside import rename
 from liteq.storage.runs.asks import Found, find_run
-from liteq.storage.runs.records import CANCEL, DONE, doubt_scope
+from liteq.storage.runs.records import ASIDE, CANCEL, DONE, aside, doubt_scope, in_place
 from liteq.storage.runs.records import FORK as FORK_OF
 from liteq.storage.runs.records import REWOUND as REWOUND_OF
 from liteq.storage.settling.dead import requeue
 from liteq.storage.settling.endings import cancel_children
 from liteq.storage.steps import rows
-from liteq.storage.steps.failing import failed
+from liteq.storage.steps.failing import Failed, failed, has_done
 
 __all__ = ["fork", "requeue_all", "retry", "rewind"]
 
@@ -28,8 +28,6 @@ UPDATE liteq_runs SET deadline_ms = :now_ms + timeout_ms, asked = NULL, parked =
  WHERE run = :run
 """
 REWOUND = "UPDATE liteq_runs SET compensated = 0 WHERE run = ?"
-FORGET = "DELETE FROM liteq_steps WHERE run = ? AND gen = ? AND scope = ? AND pos = ?"
-FORGET_BODY = "DELETE FROM liteq_step_bodies WHERE run = ? AND gen = ? AND scope = ? AND pos = ?"
 # A run that is to end yet stays the same one under another id: so do its keys, and what it has given to its calls.
 RENAMED = """
 SELECT r.run, r.marks FROM liteq_messages AS m JOIN liteq_runs AS r ON r.run = m.seq
@@ -115,12 +113,13 @@ def retry(tx: Transaction, run_id: str, *, now_ms: int) -> bool:
     marks = rows.marks_of([*(marks for (marks,) in tx.execute(MARKS, (run.seq,))), *(step.marks for step in steps)])
     if any(mark.startswith(CANCEL) for mark in marks):  # a replay would be cut off there, too
         raise Undone(f"run {run_id!r} has cleaned up when its time was over: rewind it to a step before that")
-    gone = _failed(tx, run, steps)
+    gone, left = _failed(tx, run, steps)
     if not requeue(tx, [run_id], now_ms=now_ms):
         return False  # another one has its unique key: it keeps its history
     _forget(tx, run, gone, now_ms=now_ms)
-    kept = {*steps}.difference(gone)
-    _keep_marks(tx, run, kept, [step for step in gone if step.error is None])
+    kept = {*steps}.difference(gone, left)
+    _keep_marks(tx, run, kept, [step for step in gone if step.error is None] + left)
+    _set_aside(tx, run, left)
     tx.executemany(RETRY, [{"run": run.seq, "now_ms": now_ms}])
     return True
 
@@ -142,12 +141,40 @@ def requeue_all(tx: Transaction, ids: Sequence[str], *, now_ms: int) -> list[str
     return back
 
 
-def _failed(tx: Transaction, run: Found, steps: Sequence[StepRow]) -> list[StepRow]:
+def _failed(tx: Transaction, run: Found, steps: Sequence[StepRow]) -> Failed:
     """The step at which the run failed, what was cut off because of it, and what the body did behind it."""
     found = tx.execute(ERROR, (run.seq,))
-    gone = failed(steps, decode_error(found[0][0]) if found else None)
+    standing = [step for step in steps if in_place(step.scope) is None]  # the others are left of an earlier retry
+    gone, left = failed(standing, decode_error(found[0][0]) if found else None)
     asked = {doubt_scope((step.scope, step.pos)) for step in gone}  # whether a step was done is asked anew
-    return [*gone, *(step for step in steps if step.scope in asked)]
+    return Failed([*gone, *(step for step in standing if step.scope in asked and step not in gone)], left)
+
+
+def _set_aside(tx: Transaction, run: Found, steps: Sequence[StepRow]) -> None:
+    """Have step rows stand in no call's way. A call that is made again takes its own (workflow/history/aside.py)."""
+    if not steps:
+        return
+    marks, moved = _aside(rows.marks_of([tx.execute(MARKS, (run.seq,))[0][0]]), steps)
+    tx.executemany(SET_MARKS, [(orjson.dumps(sorted(marks)), run.seq)])
+    named = _give_up_ids(tx, steps)
+    rows.delete(tx, run.seq, run.gen, steps)
+    rows.write_new(tx, run.seq, run.gen, [step._replace(child=named.get(step.child, step.child)) for step in moved])
+
+
+def _aside(marks: Iterable[str], steps: Sequence[StepRow]) -> tuple[set[str], list[StepRow]]:
+    """The marks of a run of which `steps` stand aside, and these rows as they stand there."""
+    before = {mark for mark in marks if mark.startswith(ASIDE)}
+    times = max((int(mark.removeprefix(ASIDE)) for mark in before), default=0) + 1
+    moved = [step._replace(scope=aside(step.scope, times), marks=None) for step in steps]
+    return {*marks} - before | {f"{ASIDE}{times}"}, moved
+
+
+def _overtaken(kept: Iterable[StepRow], gone: Iterable[StepRow]) -> list[StepRow]:
+    """Those of `kept` that stand behind one of `gone` in the same code: a retry has answered them by what they were."""
+    first: dict[str, int] = {}
+    for step in gone:
+        first[step.scope] = min(step.pos, first.get(step.scope, step.pos))
+    return [step for step in kept if has_done(step) and step.pos > first.get(step.scope, step.pos)]
 
 
 def _forget(tx: Transaction, run: Found, steps: Sequence[StepRow], *, now_ms: int) -> None:
@@ -155,18 +182,24 @@ def _forget(tx: Transaction, run: Found, steps: Sequence[StepRow], *, now_ms: in
 
     The event that such a row has taken is in the inbox again.
     """
-    # What `ctx.send` has sent is no child, and keeps its id: it may be another run, that had the id before.
-    children = [step.child for step in steps if step.child is not None and step.kind != "send"]
     cancel_children(tx, [step.child for step in steps if step.child and step.ended_ms is None], now_ms=now_ms)
-    for child in children:
-        for number, marks in tx.execute(RENAMED, (child,)):
-            tx.executemany(STAY_THE_SAME, [(child, _with_kin(marks, child), number)])
-    rename(tx, [{"id": child, "to": new_id()} for child in children])  # that of a call made again has the same id
+    _give_up_ids(tx, steps)
     taken = [step for step in steps if step.kind == "event" and step.output is not None]
     tx.executemany(BACK_IN_INBOX, [(run.id, step.name, step.output, now_ms) for step in taken])
-    places = [(run.seq, run.gen, step.scope, step.pos) for step in steps]
-    tx.executemany(FORGET, places)
-    tx.executemany(FORGET_BODY, places)
+    rows.delete(tx, run.seq, run.gen, steps)
+
+
+def _give_up_ids(tx: Transaction, steps: Sequence[StepRow]) -> dict[str | None, str]:
+    """Give the children of these calls new ids, by the old ones: a child of a call that is made again has the old one.
+
+    What `ctx.send` has sent is no child, and keeps its id: it may be another run, that had the id before.
+    """
+    named = {step.child: new_id() for step in steps if step.child is not None and step.kind != "send"}
+    for child in named:
+        for number, marks in tx.execute(RENAMED, (child,)):
+            tx.executemany(STAY_THE_SAME, [(child, _with_kin(marks, child), number)])
+    rename(tx, [{"id": child, "to": to} for child, to in named.items()])
+    return named
 
 
 def rewind(tx: Transaction, run_id: str, before: int, *, now_ms: int) -> None:
@@ -179,6 +212,7 @@ def rewind(tx: Transaction, run_id: str, before: int, *, now_ms: int) -> None:
     kept, gone = _behind(tx, run, before)
     _forget(tx, run, gone, now_ms=now_ms)
     _keep_marks(tx, run, kept, gone)
+    _set_aside(tx, run, _overtaken(kept, gone))
     tx.executemany(CLEAR_BODY, [(2 * run.seq + 1,)])
     tx.executemany(AGAIN, [{"run": run.seq, "now_ms": now_ms}])
     tx.executemany(RETRY, [{"run": run.seq, "now_ms": now_ms}])
@@ -225,13 +259,19 @@ def fork(tx: Transaction, run_id: str, before: int, *, new: str, now_ms: int) ->
         raise RunConflict(f"the id {new!r} is in use: choose another one for the fork")
     if run.flags & Flag.TAKES_INPUT and not run.begun:
         raise WorkflowError(f"run {run_id!r} has not begun, and waits for its first argument: fork it when it has")
-    kept, _ = _behind(tx, run, before)
+    kept, gone = _behind(tx, run, before)
+    late = dict.fromkeys(_overtaken(kept, gone))
     for (seq,) in tx.execute(FORK, {"new": new, "run": run.seq, "now_ms": now_ms}):
         where = {"new": seq, "run": run.seq}
         tx.executemany(FORK_BODY, [where])
-        marks = orjson.dumps(sorted({*_marks_of(tx, run, kept), FORK_OF + run.id}))
-        tx.executemany(FORK_RUN, [{**where, "id": run.id, "now_ms": now_ms, "marks": marks}])
+        marks, moved = {*_marks_of(tx, run, kept), FORK_OF + run.id}, list[StepRow]()
+        if late:
+            marks, moved = _aside(marks, [*late])
+        document = orjson.dumps(sorted(marks))
+        tx.executemany(FORK_RUN, [{**where, "id": run.id, "now_ms": now_ms, "marks": document}])
         tx.executemany(FORK_TAGS, [where])
         tx.executemany(FORK_BUDGET, [{**where, "now_ms": now_ms}])
-        rows.write_new(tx, seq, run.gen, [step for step in kept if step.ended_ms is not None])
+        rows.write_new(
+            tx, seq, run.gen, [*(step for step in kept if step.ended_ms is not None and step not in late), *moved]
+        )
     return new

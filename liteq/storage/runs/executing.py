@@ -26,7 +26,7 @@ from liteq.utils.records import NamedTuple
 
 __all__ = [
     "Slots", "asked", "cancel_places", "checkpoint", "checkpoint_one", "children", "has_event", "hold_on",
-    "mark_compensated", "obey", "record", "show", "spawn", "take_event",
+    "leave_aside", "mark_compensated", "obey", "record", "show", "spawn", "take_back", "take_event",
 ]  # fmt: skip
 
 LOOK = """
@@ -141,6 +141,24 @@ def record(tx: Transaction, hold: Hold, step: StepRow) -> tuple[bool, Asked | No
     if told is not None:
         return False, told
     return rows.write_new(tx, hold.run, hold.gen, [step]) == 1, None
+
+
+def take_back(tx: Transaction, hold: Hold, steps: Iterable[StepRow], aside: Iterable[StepRow]) -> Asked | None:
+    """Write rows that stood aside where their calls were made again. `aside`: what goes from there.
+
+    Where something is asked nothing is done, as in `record`. Raises LeaseLost.
+    """
+    told = obey(tx, hold, hold_on(tx, hold))
+    if told is None:
+        rows.delete(tx, hold.run, hold.gen, aside)
+        rows.write_new(tx, hold.run, hold.gen, steps)
+    return told
+
+
+def leave_aside(tx: Transaction, hold: Hold, aside: Iterable[StepRow]) -> None:
+    """Delete rows that stood aside: the body has ended well without them. Raises LeaseLost."""
+    hold_on(tx, hold)
+    rows.delete(tx, hold.run, hold.gen, aside)
 
 
 def spawn(

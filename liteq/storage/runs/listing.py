@@ -14,7 +14,7 @@ from liteq.states import UNFINISHED, State, sql_list
 from liteq.storage.driver import Row, Transaction
 from liteq.storage.rows.payloads import PAYLOAD_COLUMN, RESULT_COLUMN
 from liteq.storage.rows.results import whole
-from liteq.storage.runs.records import ENDED, STATUSES, Approval, RunRecord, RunStep
+from liteq.storage.runs.records import ENDED, STATUSES, Approval, RunRecord, RunStep, in_place
 from liteq.storage.steps import rows
 from liteq.storage.steps.wake import SLOT
 
@@ -179,7 +179,9 @@ def steps(tx: Transaction, run_id: str) -> list[RunStep]:
             own = {**now, **own}
         for row in rows.in_order(own.values()):
             runs_now = gen == run.gen and (row.scope, row.pos) in now
-            found.append(RunStep(len(found) + 1, gen, _status(tx, row, runs_now, run.status), row))
+            scope = in_place(row.scope)
+            shown = row if scope is None else row._replace(scope=scope)
+            found.append(RunStep(len(found) + 1, gen, _status(tx, row, runs_now, run.status), shown))
     return found
 
 

@@ -8,9 +8,9 @@ from liteq.message import RunFacts, StepRow
 from liteq.utils.records import NamedTuple
 
 __all__ = [
-    "CANCEL", "DONE", "ENDED", "FORK", "REWOUND", "STATUSES", "Approval", "Asked", "Event", "History",
+    "ASIDE", "CANCEL", "DONE", "ENDED", "FORK", "REWOUND", "STATUSES", "Approval", "Asked", "Event", "History",
     "Intent", "Memo", "MemoEntry", "MemoStats", "MemoTaken", "RunRecord", "RunStep", "RunsWaiting", "Started",
-    "doubt_scope",
+    "aside", "doubt_scope", "in_place",
 ]  # fmt: skip
 
 
@@ -34,11 +34,24 @@ REWOUND = "\0rewound "
 # SCOPE/POS follows: the place at which the body was told of a cancel, and the one behind which a handle had ended.
 CANCEL = "\0cancel "
 DONE = "\0done "
+# A mark of a run, with the number of a retry that has set some of its steps aside: what the body did behind the failed
+# one. A call that is made again takes its own.
+ASIDE = "\0aside "
 
 
 def doubt_scope(place: tuple[str, int]) -> str:
     """The scope of the questions about the step at `place`; their positions are how often it was begun, from 1."""
     return f"{place[0]}?{place[1]}"
+
+
+def aside(scope: str, retry: int) -> str:
+    """The scope of those steps of `scope` that the retry number `retry` has set aside."""
+    return f"~{retry}~{scope}"
+
+
+def in_place(scope: str) -> str | None:
+    """The scope that steps of `scope` have stood in, where they stand aside; else None."""
+    return scope[1:].partition("~")[2] if scope.startswith("~") else None
 
 
 class Asked(NamedTuple):

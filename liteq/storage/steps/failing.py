@@ -1,4 +1,4 @@
-"""The step at which a run failed, and all that its body did because of that: what a retry forgets."""
+"""The step at which a run failed, and all that its body did because of that: what a retry goes on from."""
 
 from __future__ import annotations
 
@@ -7,34 +7,53 @@ from collections.abc import Iterator, Sequence
 from liteq.message import StepRow
 from liteq.serialization import ErrorDoc, decode_error
 from liteq.storage.steps.rows import was_cut_off
+from liteq.utils.records import NamedTuple
 
-__all__ = ["failed"]
+__all__ = ["Failed", "failed", "has_done"]
 
+DOES = frozenset({"step", "call", "spawn", "map", "send"})
+SCOPES = frozenset({"", "/", "#", "="})  # how those of a body begin; others are an agent's tools
 OUT_OF_TIME = frozenset({"EventTimeout", "ApprovalTimeout"})
 
 
-def failed(steps: Sequence[StepRow], error: ErrorDoc | None) -> list[StepRow]:
+class Failed(NamedTuple):
+    """What a retry goes on from: the steps that it forgets (`gone`), and those that it sets aside (`left`)."""
+
+    gone: list[StepRow]
+    left: list[StepRow]
+
+
+def failed(steps: Sequence[StepRow], error: ErrorDoc | None) -> Failed:
     """The step of which a run has failed by `error`, those that were cut off because of it, and those behind it.
 
-    A wait that is over counts among the failed steps. Nothing where the body has dealt with each failure, and has
-    raised an error of its own later on.
+    A wait that is over counts among the failed steps. Of those behind, what has done something is set aside: the body
+    may take another way now, or the same one. A wait begins anew. Nothing where the body has dealt with each failure,
+    and has raised an error of its own later on.
     """
     over = _out_of_time(steps, error)
     ended = [step for step in steps if step.error is not None and step.ended_ms is not None] + over
     cut_off = dict.fromkeys(step for step in ended if was_cut_off(step))
     own = [step for step in ended if step not in cut_off]
     if not own:
-        return ended
+        return Failed(ended, [])
     waited = {*over}
     told = [step for step in own if step in waited or _is_told(step, error)]
     last = max(told or own, key=lambda step: (step.ended_ms or 0, step.ended or 0, step.started_ms, step.pos))
     behind = _behind(last, steps)
-    if behind and not told:
-        return []
-    if any((step.kind, step.name) == (last.kind, last.name) for step in behind):
-        behind = []  # no clean-up, but the rest of its work: a loop that gathers failures, to raise them at its end
+    beside = [*_since(last, steps)]
+    if not told and (behind or any(step.started_ms > (last.ended_ms or 0) for step in beside)):
+        return Failed([], [])
     because = [step for step in cut_off if (step.ended_ms or 0) >= (last.ended_ms or 0)]
-    return [*dict.fromkeys([last, *because, *behind])]
+    gone = dict.fromkeys([last, *because])
+    others = [step for step in [*behind, *beside] if step not in gone]
+    return Failed(
+        [*gone, *(step for step in others if not has_done(step))], [step for step in others if has_done(step)]
+    )
+
+
+def has_done(step: StepRow) -> bool:
+    """Whether a step has ended that was called for what it does, and not for a wait."""
+    return step.kind in DOES and step.ended_ms is not None
 
 
 def _out_of_time(steps: Sequence[StepRow], error: ErrorDoc | None) -> list[StepRow]:
@@ -71,16 +90,30 @@ def _behind(last: StepRow, steps: Sequence[StepRow]) -> list[StepRow]:
 
     Another path may be taken now, for which history is to hold nothing.
     """
-    scope, pos = last.scope, last.pos
-    if last.kind == "map":  # an item: the map stands where its body called it
-        scope, _, number = scope.rpartition("#")
-        pos = int(number)
+    scope, pos = _caller(last)
     later = [(at, step) for step in steps if (at := _position(step, scope)) is not None and at > pos]
     if last.kind == "spawn":  # its end is told by a call without a row: gather, race, handle.result
         taken = {at for at, _ in later}
         end = max(taken, default=pos)
         pos = max((at for at in range(pos + 1, end) if at not in taken), default=end)
     return [step for at, step in later if at > pos]
+
+
+def _since(last: StepRow, steps: Sequence[StepRow]) -> Iterator[StepRow]:
+    """The calls with a key, and those of other branches, that began when `last` had ended."""
+    scope, _ = _caller(last)
+    for step in steps:
+        is_later = step.started_ms >= (last.ended_ms or 0) and step.scope[:1] in SCOPES
+        if is_later and _position(step, scope) is None and step is not last:
+            yield step
+
+
+def _caller(step: StepRow) -> tuple[str, int]:
+    """The place of a call; of a map's item that of the map."""
+    if step.kind != "map":
+        return step.scope, step.pos
+    scope, _, number = step.scope.rpartition("#")
+    return scope, int(number)
 
 
 def _position(step: StepRow, scope: str) -> int | None:

@@ -13,8 +13,8 @@ from liteq.storage.driver import LOCK, Params, Row, Transaction
 from liteq.storage.rows.payloads import BESIDE, INLINE_BYTES
 
 __all__ = [
-    "CHECKPOINT", "CHECKPOINT_FIRST", "UNDER_HOLD", "checkpoint_params", "first_params", "has_event", "in_order",
-    "marks_of", "open_children", "read", "read_children", "read_one", "step_params", "was_cut_off", "write",
+    "CHECKPOINT", "CHECKPOINT_FIRST", "UNDER_HOLD", "checkpoint_params", "delete", "first_params", "has_event",
+    "in_order", "marks_of", "open_children", "read", "read_children", "read_one", "step_params", "was_cut_off", "write",
     "write_new",
 ]  # fmt: skip
 
@@ -48,6 +48,8 @@ WRITE_BODY = """
 INSERT INTO liteq_step_bodies (run, gen, scope, pos, body) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (run, gen, scope, pos) DO UPDATE SET body = excluded.body
 """
+DELETE = "DELETE FROM liteq_steps WHERE run = ? AND gen = ? AND scope = ? AND pos = ?"
+DELETE_BODY = "DELETE FROM liteq_step_bodies WHERE run = ? AND gen = ? AND scope = ? AND pos = ?"
 # In the order of the primary key; a body only where the row says so.
 READ = """
 SELECT s.scope, s.pos, s.kind, s.name, s.key, s.arghash, s.attempts,
@@ -104,6 +106,13 @@ def _write(tx: Transaction, sql: str, run: int, gen: int, steps: Iterable[StepRo
         if changed and step.output is not None and len(step.output) > INLINE_BYTES:
             tx.executemany(WRITE_BODY, [(run, gen, step.scope, step.pos, step.output)])
     return written
+
+
+def delete(tx: Transaction, run: int, gen: int, steps: Iterable[StepRow]) -> None:
+    """Delete the rows at the places of `steps`."""
+    places = [(run, gen, step.scope, step.pos) for step in steps]
+    tx.executemany(DELETE, places)
+    tx.executemany(DELETE_BODY, places)
 
 
 def read(tx: Transaction, run: int, gen: int) -> list[StepRow]:

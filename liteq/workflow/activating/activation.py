@@ -238,6 +238,7 @@ def _returned(machine: Machine, body: Body, value: Any) -> Outcome:
         machine.look_at_the_time()
         if machine.asked is not None and machine.asked.what == "timeout":
             return _ended(machine, None)
+        machine.leave_aside()
         # The result of a step is one of history, wherever it has run.
         setting = "max_step_bytes" if machine.is_step else "max_result_bytes"
         data, _ = body.task.codec.result.kept(value, machine.app.conf[setting], setting)

@@ -233,11 +233,16 @@ def _mapped(
     machine.calls += len(items)
     handles: list[Handle[Any]] = []
     new: list[tuple[StepRow, Any]] = []
+    again, aside = list[StepRow](), list[StepRow]()  # of a map that the run has made before its retry
     for pos, item in enumerate(items, 1):
         where, arghash = (inner, pos), hash_of((item,), {}, goal.name)
         row = machine.rows.get(where)
         if row is None and machine.recorded is not None:
             row = machine.recorded.answer(scope, where, "map", goal.name, arghash, None, (item,))
+        if row is None and (found := machine.stood_aside(f"{scope.name}#", "map", goal.name, arghash, (item,), {})):
+            row = found[0]._replace(scope=inner, pos=pos, arghash=arghash)
+            again.append(row)
+            aside += found
         if row is None:
             row = StepRow(inner, pos, "map", goal.name, None, arghash, started_ms=machine.now_ms())
             new.append((row, item))
@@ -245,6 +250,8 @@ def _mapped(
             machine.diverged(where, f"map {row.name!r}", f"map {goal.name!r} with other arguments")
         machine.attached.add(where)
         handles.append(_handle(scope, where, goal, row.child))
+    if again:
+        machine.take_back(scope, place, again, aside)
     for start in range(0, len(new), CHUNK):
         machine.front(scope, place)
         _send_chunk(scope, place, goal, new[start : start + CHUNK], limit)

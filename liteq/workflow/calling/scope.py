@@ -84,9 +84,11 @@ class Scope:
             place = self._keyed(key)
         if machine.cancelled_at and place in machine.cancelled_at and not self.shields:
             machine.cancel(place)
-        if not machine.rows:
+        if not machine.rows and machine.aside is None:
             return place, None
         row = machine.rows.get(place)
+        if row is None and machine.aside is not None:
+            row = self._again(place, kind, name, arghash, args, kwargs)
         if row is not None and (row.kind != kind or row.name != name or row.arghash != arghash):
             if row.kind == kind and row.name == name and machine.was_given(row, args, kwargs):
                 return place, row
@@ -98,6 +100,18 @@ class Scope:
         if row is None and kind != "map" and (mapped := machine.ahead.maps.get(place)) is not None:
             machine.diverged(place, describe(mapped), describe(StepRow(*place, kind, name)))
         return place, row
+
+    def _again(
+        self, place: Place, kind: str, name: str, arghash: bytes | None, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> StepRow | None:
+        """The row of a call that the run has made before its retry, wherever; it stands at `place` from now on."""
+        machine = self.machine
+        found = machine.stood_aside(place[0], kind, name, arghash, args, kwargs)
+        if not found:
+            return None
+        row = found[0]._replace(scope=place[0], pos=place[1], arghash=arghash, marks=machine.take_marks())
+        machine.take_back(self, place, [row], found)
+        return row
 
     def _keyed(self, key: str) -> Place:
         used = self.machine.used

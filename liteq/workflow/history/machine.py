@@ -15,8 +15,9 @@ from liteq.context import App, Observer
 from liteq.exceptions import LeaseLost, NonDeterminism, RunCancelled, StorageError, WorkflowCancelled, WorkflowError
 from liteq.message import Cancel, ContinueAsNew, Hold, Lease, Outcome, Park, Release, RunFacts, StepRow, Suspend
 from liteq.serialization import encode_error
-from liteq.storage.runs.records import CANCEL, FORK, REWOUND, Asked
+from liteq.storage.runs.records import ASIDE, CANCEL, FORK, REWOUND, Asked, in_place
 from liteq.workflow.history.ahead import Ahead
+from liteq.workflow.history.aside import Aside
 from liteq.workflow.history.code import fingerprint_of
 from liteq.workflow.history.codec import hashes_under
 from liteq.workflow.history.errors import document_of
@@ -38,6 +39,7 @@ class Machine:
 
     kin: Sequence[str] = ()  # the ids of the runs that this one has kept steps of
     rewound = 0  # the number of rewinds that have forgotten a finished step
+    aside: Aside | None = None  # of a retried run: what it did behind the step that had failed
     recorded: Any = None  # of a test with a recording: the answers to its calls (recording.py)
     pending: Awaiting | None = None  # of an async body that runs: its waits and its steps
     is_collected = False  # of an async body: what it was left by is caught by no code of it, and is in a result
@@ -111,9 +113,11 @@ class Machine:
         rows = self.rows
         for row in history.steps:
             rows[row.scope, row.pos] = row
-        self.ahead.note(rows)
         for mark in history.marks:
             self._note(mark)
+        if any(mark.startswith(ASIDE) for mark in history.marks):
+            self.aside = Aside(rows.pop(place) for place in [*rows] if in_place(place[0]) is not None)
+        self.ahead.note(rows)
         if len(rows) >= self.app.conf.workflow_history_warning:
             logger.warning(
                 "run %s has %s steps: let it continue_as_new (workflow_history_warning)", self.run_id, len(rows)
@@ -330,6 +334,26 @@ class Machine:
         self.written += len(rows)
         for row in rows:
             self.rows[row.scope, row.pos] = row
+
+    def stood_aside(
+        self, scope: str, kind: str, name: str, arghash: bytes | None, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> list[StepRow]:
+        """The row that stands aside for a call, and behind it what its body has left out; [] for none."""
+        if self.aside is None:
+            return []
+        hashes = [arghash, *(hashes_under(self.kin, self.run_id, args, kwargs) if self.kin else ())]
+        return self.aside.take(scope, kind, name, hashes)
+
+    def take_back(self, scope: Point, place: Place, rows: list[StepRow], aside: list[StepRow]) -> None:
+        """Record `rows` that stood aside at their new places, and let go what stands `aside`."""
+        self.front(scope, place)
+        self.written_once(scope, place, lambda: self.runs.take_back(self.hold, rows, aside), rows)
+
+    def leave_aside(self) -> None:
+        """Let go what still stands aside: the body has ended well without it."""
+        if self.aside is not None and self.aside.rows:
+            left = [*self.aside.rows.values()]
+            self.reading(lambda: self.runs.leave_aside(self.hold, left))
 
     def lost(self, exc: BaseException) -> NoReturn:
         """Leave the body at once: the lease is over, or nothing can be written (that is raised to the worker)."""

@@ -156,6 +156,19 @@ class RunWrites(RunSpending):
                     _event_log.write(tx, events, now_ms=now_ms)
         return told
 
+    def take_back(self, hold: Hold, steps: Sequence[StepRow], aside: Sequence[StepRow]) -> Asked | None:
+        """Record calls that are made again by the rows that stood aside for them since a retry. `aside`: go from there.
+
+        Where something is asked, nothing is done. Raises LeaseLost.
+        """
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            return _executing.take_back(tx, hold, steps, aside)
+
+    def leave_aside(self, hold: Hold, aside: Sequence[StepRow]) -> None:
+        """Delete what still stands aside of a run that ends well. Raises LeaseLost."""
+        with self._driver.write(Promise.PROGRESS) as tx:
+            _executing.leave_aside(tx, hold, aside)
+
     def take_event(self, hold: Hold, step: StepRow, name: str) -> StepRow | None:
         """Take the oldest event of `name` out of the inbox and record it at `step`'s place; the ended row.
 
