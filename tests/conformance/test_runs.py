@@ -362,19 +362,18 @@ def test_the_end_of_a_child_wakes_its_run_once_enough_have_ended(flow: Flow, sto
     assert (flow.facts.ends, flow.facts.fails) == (3, 1)
 
 
-def test_a_body_sees_which_of_its_children_have_ended_by_now(flow: Flow, storage: Storage) -> None:
+def test_a_body_sees_which_of_its_calls_have_ended_by_now(flow: Flow, storage: Storage) -> None:
     flow.start()
     hold = flow.claim()
     storage.runs.checkpoint(hold, flow.step(9))
     spawn(flow, hold, 3)
-    assert storage.runs.children(hold) == []
+    places = [("", pos) for pos in (1, 2, 3, 4)]
+    assert [row.ended for row in storage.runs.rows_at(hold, places)] == [None] * 3
     children = flow.worker.claim()
     large = b'"' + b"x" * 5_000 + b'"'
     storage.settle([(children[0], Ack(large)), (children[2], DeadLetter(ERROR))])
-    assert [(row.pos, row.output, row.error) for row in storage.runs.children(hold)] == [
-        (1, large, None),
-        (3, None, ERROR),
-    ]
+    found = [(row.pos, row.output, row.error, row.ended) for row in storage.runs.rows_at(hold, places)]
+    assert found == [(1, large, None, 1), (2, None, None, None), (3, None, ERROR, 2)]
 
 
 def test_a_fragile_wait_ends_with_the_first_failure(flow: Flow, storage: Storage) -> None:

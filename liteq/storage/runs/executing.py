@@ -25,8 +25,8 @@ from liteq.storage.steps.wake import HELD, SLOT, Waiting, deliver, end_step
 from liteq.utils.records import NamedTuple
 
 __all__ = [
-    "Slots", "asked", "cancel_places", "checkpoint", "checkpoint_one", "children", "has_event", "hold_on",
-    "leave_aside", "mark_compensated", "obey", "record", "show", "spawn", "take_back", "take_event",
+    "Slots", "asked", "cancel_places", "checkpoint", "checkpoint_one", "has_event", "hold_on",
+    "leave_aside", "mark_compensated", "obey", "record", "rows_at", "show", "spawn", "take_back", "take_event",
 ]  # fmt: skip
 
 LOOK = """
@@ -231,9 +231,10 @@ def take_event(tx: Transaction, hold: Hold, step: StepRow, name: str, *, now_ms:
     return rows.read_one(tx, hold.run, hold.gen, step.scope, step.pos)
 
 
-def children(tx: Transaction, hold: Hold) -> list[StepRow]:
-    """The rows of the run's children that have ended."""
-    return rows.read_children(tx, hold.run, hold.gen)
+def rows_at(tx: Transaction, hold: Hold, places: Iterable[tuple[str, int]]) -> list[StepRow]:
+    """The rows at these places, where something is recorded."""
+    found = (rows.read_one(tx, hold.run, hold.gen, *place_) for place_ in places)
+    return [row for row in found if row is not None]
 
 
 def cancel_places(tx: Transaction, hold: Hold, places: Iterable[tuple[str, int]], *, now_ms: int) -> None:

@@ -14,7 +14,7 @@ from liteq.storage.rows.payloads import BESIDE, INLINE_BYTES
 
 __all__ = [
     "CHECKPOINT", "CHECKPOINT_FIRST", "UNDER_HOLD", "checkpoint_params", "delete", "first_params", "has_event",
-    "in_order", "marks_of", "open_children", "read", "read_children", "read_one", "step_params", "was_cut_off", "write",
+    "in_order", "marks_of", "open_children", "read", "read_one", "step_params", "was_cut_off", "write",
     "write_new",
 ]  # fmt: skip
 
@@ -59,7 +59,6 @@ SELECT s.scope, s.pos, s.kind, s.name, s.key, s.arghash, s.attempts,
        s.error, s.child, s.due_ms, s.waited, s.ended, s.memo, s.marks, s.details, s.started_ms, s.ended_ms
   FROM liteq_steps AS s WHERE s.run = ? AND s.gen = ? ORDER BY s.scope, s.pos
 """
-READ_CHILDREN = READ.replace(" ORDER BY", " AND s.child IS NOT NULL AND s.ended_ms IS NOT NULL ORDER BY")
 READ_ONE = READ.replace(" ORDER BY s.scope, s.pos", " AND s.scope = ? AND s.pos = ?")
 HAS_EVENT = "SELECT 1 FROM liteq_inbox WHERE run_id = ? AND name = ? AND taken = 0 LIMIT 1"
 OPEN_CHILDREN = """
@@ -118,11 +117,6 @@ def delete(tx: Transaction, run: int, gen: int, steps: Iterable[StepRow]) -> Non
 def read(tx: Transaction, run: int, gen: int) -> list[StepRow]:
     """The rows of one generation of a run, in the order of their places."""
     return list(map(as_row, tx.execute(READ, (run, gen))))
-
-
-def read_children(tx: Transaction, run: int, gen: int) -> list[StepRow]:
-    """The rows of one generation whose children have ended, in the order of their places."""
-    return list(map(as_row, tx.execute(READ_CHILDREN, (run, gen))))
 
 
 def read_one(tx: Transaction, run: int, gen: int, scope: str, pos: int) -> StepRow | None:

@@ -9,7 +9,17 @@ from liteq.exceptions import CanvasConflict, WorkflowError
 from liteq.message import Batch, StepRow
 from liteq.storage.runs.executing import Slots
 from liteq.utils.durations import Duration, to_span_ms
-from liteq.workflow.calling.handles import AsyncHandle, Failure, Handle, cancel, cancel_open, due_of, ended, value_of
+from liteq.workflow.calling.handles import (
+    AsyncHandle,
+    Failure,
+    Handle,
+    cancel,
+    cancel_open,
+    due_of,
+    ended,
+    look,
+    value_of,
+)
 from liteq.workflow.calling.scope import Scope
 from liteq.workflow.calling.targets import Target, target_of
 from liteq.workflow.calling.waits import event_row
@@ -164,6 +174,7 @@ def race(scope: Scope, handles: Iterable[Handle[Any]], *, cancel: bool = True) -
 
 
 def _first(scope: Scope, place: Place, handles: Sequence[Handle[Any]]) -> int:
+    look(scope, handles)
     over = []
     for i, handle in enumerate(handles):
         row = handle.row

@@ -20,7 +20,8 @@ from liteq.workflow.history.machine import Machine
 from liteq.workflow.history.places import Place, Wait
 
 __all__ = [
-    "AsyncHandle", "Failure", "Handle", "cancel", "cancel_open", "due_of", "ended", "is_done", "result_of", "value_of",
+    "AsyncHandle", "Failure", "Handle", "cancel", "cancel_open", "due_of", "ended", "is_done", "look", "result_of",
+    "value_of",
 ]  # fmt: skip
 
 R_co = TypeVar("R_co", covariant=True)  # a list of handles of several kinds goes into one race
@@ -121,11 +122,33 @@ def value_of(scope: Scope, handle: Handle[Any], row: StepRow) -> Any:
 def ended(scope: Scope, place: Place, handles: Sequence[Handle[Any]], *, fragile: bool = False) -> list[StepRow]:
     """The rows of `handles`, once all have ended, or (`fragile`) one has failed."""
     rows = [handle.row for handle in handles]
+    if fragile and any(row is not None and row.error is not None for row in rows):
+        look(scope, handles)  # another one may have failed before
+        rows = [handle.row for handle in handles]
     open_ = [handle for handle, row in zip(handles, rows, strict=True) if row is None or row.ended_ms is None]
     if not open_ or (fragile and any(row is not None and row.error is not None for row in rows)):
         return [row for row in rows if row is not None]
     need = len({handle._place for handle in open_ if handle.id is not None})  # one may be named twice, and ends once
     scope.wait(Wait(place, due_ms=due_of(open_), need=need, fragile=fragile))
+
+
+def look(scope: Scope, handles: Iterable[Handle[Any]]) -> None:
+    """Learn which of `handles` have ended since the run was claimed, where the run is for the first time.
+
+    Of several that have ended the first one counts, in each replay: so all of them are to be known that ended before
+    one that is known.
+    """
+    open_ = [one._place for one in handles if (row := one.row) is None or row.ended_ms is None]
+    if open_ and not scope.passed():
+        machine = scope.machine
+        _learn(machine, machine.reading(lambda: machine.runs.rows_at(machine.hold, open_)))
+
+
+def _learn(machine: Machine, rows: Iterable[StepRow]) -> None:
+    """Take in rows of calls that have ended since."""
+    for row in rows:
+        if row.ended_ms is not None:
+            machine.rows[row.scope, row.pos] = row
 
 
 def due_of(handles: Iterable[Handle[Any]]) -> int | None:
@@ -143,7 +166,7 @@ def cancel_open(scope: Scope, handles: Sequence[Handle[Any]], *, events: bool = 
     ]
     if places and not scope.passed():
         machine = scope.machine
-        machine.reading(lambda: machine.runs.cancel_children(machine.hold, places))
+        _learn(machine, machine.reading(lambda: machine.runs.cancel_children(machine.hold, places)))
 
 
 def cancel(scope: Scope, handles: Sequence[Handle[Any]]) -> None:
@@ -156,11 +179,9 @@ def is_done(scope: Scope, handle: Handle[Any]) -> bool:
     """Whether a handle has ended; where the run is for the first time, as of now."""
     machine = scope.machine
     machine.check()
+    if handle.id is not None:
+        look(scope, [handle])
     row = handle.row
-    if row is not None and row.ended_ms is None and not scope.passed() and handle.id is not None:
-        for one in machine.reading(lambda: machine.runs.children(machine.hold)):
-            machine.rows[one.scope, one.pos] = one
-        row = handle.row
     over = row is not None and row.ended_ms is not None
     scope.uuids += 1
     mark = f"{DONE}{scope.name}/{scope.pos}/{scope.uuids} {handle._place[0]}/{handle._place[1]}"

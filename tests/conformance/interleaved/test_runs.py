@@ -91,7 +91,7 @@ def test_a_child_that_ends_wakes_a_run_that_is_about_to_wait_for_it(
         meet(lambda: one.settle(end), lambda: two.settle(wait))
     assert state("r") is State.PENDING
     (again,) = worker.claim()
-    assert [found.output for found in one.runs.children(held(again))] == [b"17"]
+    assert [found.output for found in one.runs.history(again.seq).steps] == [b"17"]
 
 
 def test_two_children_that_end_at_once_are_both_counted(
@@ -105,7 +105,7 @@ def test_two_children_that_end_at_once_are_both_counted(
     meet(lambda: one.settle([(a, Ack(b"1"))]), lambda: two.settle([(b, DeadLetter(ERROR))]))
     assert state("r") is State.PENDING
     (again,) = worker.claim()
-    assert sorted(row.ended or 0 for row in one.runs.children(held(again))) == [1, 2]
+    assert sorted(row.ended or 0 for row in one.runs.history(again.seq).steps) == [1, 2]
 
 
 @pytest.mark.parametrize("spawns_first", [True, False])

@@ -180,19 +180,21 @@ class RunWrites(RunSpending):
         with self._driver.write(Promise.ACCEPTED) as tx:
             return _executing.take_event(tx, hold, step, name, now_ms=self._clock.now_ms())
 
-    def children(self, hold: Hold) -> list[StepRow]:
-        """The rows of those children of the run that have ended by now: for a body that asks `handle.done`."""
+    def rows_at(self, hold: Hold, places: Sequence[tuple[str, int]]) -> list[StepRow]:
+        """The rows of these calls, (scope, pos), as they are now: for a body that asks which have ended."""
         with self._driver.read() as tx:
-            return _executing.children(tx, hold)
+            return _executing.rows_at(tx, hold, places)
 
-    def cancel_children(self, hold: Hold, places: Sequence[tuple[str, int]]) -> None:
+    def cancel_children(self, hold: Hold, places: Sequence[tuple[str, int]]) -> list[StepRow]:
         """Cancel the children of these calls, (scope, pos), as far as they have not ended; their rows end as theirs do.
 
-        Raises LeaseLost.
+        The rows as they are then. Raises LeaseLost.
         """
         with self._driver.write(Promise.ACCEPTED) as tx:
             _executing.cancel_places(tx, hold, places, now_ms=self._clock.now_ms())
+            found = _executing.rows_at(tx, hold, places)
         self._ring(done=True, work=True)
+        return found
 
     def transaction(self, hold: Hold) -> AbstractContextManager[StepTransaction]:
         """A transaction of a step in the queue's own file; it commits when the block ends after its checkpoint.
