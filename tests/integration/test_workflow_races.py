@@ -109,3 +109,15 @@ def test_the_failure_that_was_first_is_raised_though_another_one_is_known(app, w
             return str(exc)
 
     assert set(decided(app, worker, body)) == {"not -1"}
+
+
+@pytest.mark.parametrize("cancels", [True, False])
+def test_a_handle_that_was_not_done_was_not_in_each_replay(app, worker, double, cancels):
+    def body():
+        one, other = ctx.spawn(double, 1), ctx.spawn(double, 2)
+        done = one.done
+        if cancels and not done:
+            one.cancel()
+        return (done, *ctx.gather([other]))
+
+    assert set(decided(app, worker, body)) == {(False, 4)}

@@ -25,7 +25,7 @@ from liteq.storage.steps.wake import HELD, SLOT, Waiting, deliver, end_step
 from liteq.utils.records import NamedTuple
 
 __all__ = [
-    "Slots", "asked", "cancel_places", "checkpoint", "checkpoint_one", "has_event", "hold_on",
+    "Slots", "add_marks", "asked", "cancel_places", "checkpoint", "checkpoint_one", "has_event", "hold_on",
     "leave_aside", "mark_compensated", "obey", "record", "rows_at", "show", "spawn", "take_back", "take_event",
 ]  # fmt: skip
 
@@ -59,6 +59,8 @@ IN_FRONT = """
 INSERT INTO liteq_inbox (id, run_id, name, payload, taken, created_ms)
 SELECT coalesce(min(id), 1) - 1, ?, ?, ?, 0, ? FROM liteq_inbox
 """
+MARKS = f"SELECT marks FROM liteq_runs WHERE run = ? {LOCK}"
+SET_MARKS = "UPDATE liteq_runs SET marks = ? WHERE run = ?"
 SHOW = """
 UPDATE liteq_runs SET now = :now
  WHERE run = :run AND EXISTS (
@@ -260,6 +262,12 @@ def _give_up_wait(tx: Transaction, hold: Hold, run_id: str, step: StepRow, *, no
             tx.executemany(IN_FRONT, [(run_id, step.name, step.output, now_ms)])
         error = encode_error(RunCancelled("the race was decided"))
         tx.executemany(UNTAKE, [(error, hold.run, hold.gen, step.scope, step.pos)])
+
+
+def add_marks(tx: Transaction, hold: Hold, marks: bytes) -> None:
+    """Give the run these marks too."""
+    for (known,) in tx.execute(MARKS, (hold.run,)):
+        tx.executemany(SET_MARKS, [(rows.joined(known, marks), hold.run)])
 
 
 def show(tx: Transaction, executing: Iterable[tuple[int, int, bytes | None]]) -> None:

@@ -8,9 +8,9 @@ from liteq.message import RunFacts, StepRow
 from liteq.utils.records import NamedTuple
 
 __all__ = [
-    "ASIDE", "CANCEL", "DONE", "ENDED", "FORK", "REWOUND", "STATUSES", "Approval", "Asked", "Event", "History",
-    "Intent", "Memo", "MemoEntry", "MemoStats", "MemoTaken", "RunRecord", "RunStep", "RunsWaiting", "Started",
-    "aside", "doubt_scope", "in_place",
+    "ASIDE", "CANCEL", "DONE", "ENDED", "FORK", "REWOUND", "STATUSES", "UNDONE", "Approval", "Asked", "Event",
+    "History", "Intent", "Memo", "MemoEntry", "MemoStats", "MemoTaken", "RunRecord", "RunStep", "RunsWaiting",
+    "Started", "aside", "doubt_scope", "in_place",
 ]  # fmt: skip
 
 
@@ -31,9 +31,11 @@ FORK = "\0fork "
 # A mark of a rewound run, with the number of rewinds that have forgotten a step: what its transactional steps left in
 # another database under a lower number is ignored.
 REWOUND = "\0rewound "
-# SCOPE/POS follows: the place at which the body was told of a cancel, and the one behind which a handle had ended.
+# SCOPE/POS follows: the place at which the body was told of a cancel, and the one behind which a handle had ended, or
+# had not.
 CANCEL = "\0cancel "
 DONE = "\0done "
+UNDONE = "\0undone "
 # A mark of a run, with the number of a retry that has set some of its steps aside: what the body did behind the failed
 # one. A call that is made again takes its own.
 ASIDE = "\0aside "

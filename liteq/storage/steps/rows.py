@@ -14,7 +14,7 @@ from liteq.storage.rows.payloads import BESIDE, INLINE_BYTES
 
 __all__ = [
     "CHECKPOINT", "CHECKPOINT_FIRST", "UNDER_HOLD", "checkpoint_params", "delete", "first_params", "has_event",
-    "in_order", "marks_of", "open_children", "read", "read_one", "step_params", "was_cut_off", "write",
+    "in_order", "joined", "marks_of", "open_children", "read", "read_one", "step_params", "was_cut_off", "write",
     "write_new",
 ]  # fmt: skip
 
@@ -153,3 +153,8 @@ def marks_of(documents: Iterable[bytes | None]) -> frozenset[str]:
         if document:
             found.update(orjson.loads(document))
     return frozenset(found)
+
+
+def joined(*documents: bytes | None) -> bytes:
+    """One JSON array of the ids in these."""
+    return orjson.dumps(sorted(marks_of(documents)))

@@ -113,7 +113,7 @@ def suspend(tx: Transaction, lease: Lease, outcome: Suspend, *, now_ms: int) -> 
     due_ms = now_ms if awake or due_ms is None else due_ms
     if not tx.executemany(LET_GO, [(name, due_ms, None, lease.seq, lease.token)]):
         raise Gone
-    marks = state.marks if outcome.marks is None else _joined(state.marks, outcome.marks)
+    marks = state.marks if outcome.marks is None else rows.joined(state.marks, outcome.marks)
     sleep = {"need": need, "fragile": int(outcome.fragile), "marks": marks, "parked": "paused" if paused else None}
     tx.executemany(SLEEP, [{**sleep, "run": lease.seq}])
     return name != "blocked"
@@ -124,10 +124,6 @@ def _due_ms(tx: Transaction, lease: Lease, state: _State, outcome: Suspend) -> i
     times = [outcome.due_ms, *(row.due_ms for row in outcome.rows if row.ended_ms is None)]
     times += [None if state.asked else state.deadline_ms, tx.execute(NEXT_DUE, (lease.seq, state.gen))[0][0]]
     return min((at for at in times if at is not None), default=None)
-
-
-def _joined(*documents: bytes | None) -> bytes:
-    return orjson.dumps(sorted(rows.marks_of(documents)))
 
 
 def _is_free(tx: Transaction, row: StepRow) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from liteq.exceptions import WorkflowError
 from liteq.message import StepRow
-from liteq.storage.runs.records import DONE
+from liteq.storage.runs.records import DONE, UNDONE
 from liteq.workflow.calling.scope import Scope
 from liteq.workflow.calling.waits import payload_of
 from liteq.workflow.declared.step import Step
@@ -166,7 +166,9 @@ def cancel_open(scope: Scope, handles: Sequence[Handle[Any]], *, events: bool = 
     ]
     if places and not scope.passed():
         machine = scope.machine
-        _learn(machine, machine.reading(lambda: machine.runs.cancel_children(machine.hold, places)))
+        machine.mark_denied()
+        marks = machine.take_marks()
+        _learn(machine, machine.reading(lambda: machine.runs.cancel_children(machine.hold, places, marks)))
 
 
 def cancel(scope: Scope, handles: Sequence[Handle[Any]]) -> None:
@@ -184,5 +186,5 @@ def is_done(scope: Scope, handle: Handle[Any]) -> bool:
     row = handle.row
     over = row is not None and row.ended_ms is not None
     scope.uuids += 1
-    mark = f"{DONE}{scope.name}/{scope.pos}/{scope.uuids} {handle._place[0]}/{handle._place[1]}"
-    return scope.decide(mark, over)
+    which = f"{scope.name}/{scope.pos}/{scope.uuids} {handle._place[0]}/{handle._place[1]}"
+    return scope.decide(DONE + which, over, unless=UNDONE + which)

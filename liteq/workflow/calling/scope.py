@@ -127,15 +127,21 @@ class Scope:
         """Whether history holds a call after this point: the run was here before."""
         return self.machine.ahead.is_behind(self, self.machine.met)
 
-    def decide(self, mark: str, value: bool) -> bool:
-        """`value`, as it was when the run was here first. It is remembered where true."""
+    def decide(self, mark: str, value: bool, *, unless: str | None = None) -> bool:
+        """`value`, as it was when the run was here first. It is remembered where true.
+
+        `unless`: the mark by which it is remembered where false, as long as no call behind it tells that.
+        """
         machine = self.machine
         if mark in machine.marks:
             return True
-        if self.passed() or not value:
+        if unless in machine.marks or self.passed():
             return False
-        machine.mark(mark)
-        return True
+        if value:
+            machine.mark(mark)
+        elif unless is not None:
+            machine.denied.append((self.name, self.pos, unless))
+        return value
 
     def wait(self, wait: Wait) -> NoReturn:
         """Leave the body until `wait` is over; in an async one this branch alone."""

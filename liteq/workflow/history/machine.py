@@ -87,6 +87,7 @@ class Machine:
         self.met: set[str] = set()  # ... and the scopes of their rows
         self.marks: set[str] = set()
         self.new_marks: list[str] = []
+        self.denied: list[tuple[str, int, str]] = []  # by scope and position, marks for what no call behind it tells
         self.unpatched: set[str] = set()  # ids of `patched` that this run had passed before they were there
         self.cancelled_at: set[Place] = set()
         self.asked: Asked | None = Asked(facts.asked, facts.reason) if facts.asked else None
@@ -158,6 +159,16 @@ class Machine:
             return next((one for one in kept if one in self.rows), place)
         return place
 
+    def mark_denied(self) -> None:
+        """Remember decisions behind which the body has made no call that is recorded."""
+        denied, self.denied = self.denied, []
+        for _, _, mark in denied:
+            self.mark(mark)
+
+    def _tells(self, row: StepRow) -> None:
+        """Note that `row` is recorded, which tells of the decisions before it."""
+        self.denied = [one for one in self.denied if one[0] != row.scope or one[1] >= row.pos]
+
     def take_marks(self) -> bytes | None:
         """The new marks, for a write that takes them."""
         if not self.new_marks:
@@ -203,6 +214,7 @@ class Machine:
         """The outcome for a body that waits for `waits`."""
         dues = [wait.due_ms for wait in waits if wait.due_ms is not None]
         needs = [wait.need for wait in waits if wait.need]
+        self.mark_denied()
         return Suspend(
             [wait.row for wait in waits if wait.row is not None],
             due_ms=min(dues, default=None),
@@ -305,6 +317,8 @@ class Machine:
         except (LeaseLost, StorageError) as exc:
             self.lost(exc)
         self.written += 1
+        if self.denied:
+            self._tells(row)
         if asked is not None:
             self.asked = asked
         if self.is_strict:
@@ -334,6 +348,8 @@ class Machine:
         self.written += len(rows)
         for row in rows:
             self.rows[row.scope, row.pos] = row
+            if self.denied:
+                self._tells(row)
 
     def stood_aside(
         self, scope: str, kind: str, name: str, arghash: bytes | None, args: Sequence[Any], kwargs: Mapping[str, Any]

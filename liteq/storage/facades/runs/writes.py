@@ -185,13 +185,17 @@ class RunWrites(RunSpending):
         with self._driver.read() as tx:
             return _executing.rows_at(tx, hold, places)
 
-    def cancel_children(self, hold: Hold, places: Sequence[tuple[str, int]]) -> list[StepRow]:
+    def cancel_children(
+        self, hold: Hold, places: Sequence[tuple[str, int]], marks: bytes | None = None
+    ) -> list[StepRow]:
         """Cancel the children of these calls, (scope, pos), as far as they have not ended; their rows end as theirs do.
 
-        The rows as they are then. Raises LeaseLost.
+        The rows as they are then. `marks`: those that the run has from now on. Raises LeaseLost.
         """
         with self._driver.write(Promise.ACCEPTED) as tx:
             _executing.cancel_places(tx, hold, places, now_ms=self._clock.now_ms())
+            if marks is not None:
+                _executing.add_marks(tx, hold, marks)
             found = _executing.rows_at(tx, hold, places)
         self._ring(done=True, work=True)
         return found
