@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from datetime import datetime
-from typing import Any, Literal, NoReturn, ParamSpec, TypeVar, overload
+from typing import Any, Literal, NoReturn, ParamSpec, TypeVar, cast, overload
 
 from liteq.canvas import Signature
 from liteq.utils.durations import Duration
@@ -35,6 +35,14 @@ class AsyncContext(Common):
     def _call(self, what: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Call[Any]:
         scope = self._body(what)
         return called(scope.machine, function, scope, *args, **kwargs)
+
+    def timer(self, duration: Duration) -> AsyncHandle[None]:
+        """A handle that ends after `duration`, for a race; it is not awaited itself."""
+        return cast("AsyncHandle[None]", super().timer(duration))
+
+    def event(self, name: str, *, type: Any = None) -> AsyncHandle[Any]:
+        """A handle that ends with the next event `name`, for a race; it is not awaited itself."""
+        return cast("AsyncHandle[Any]", super().event(name, type=type))
 
     @overload
     def run(self, fn: Callable[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs) -> Call[R]: ...

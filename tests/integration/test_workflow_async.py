@@ -118,6 +118,24 @@ def test_the_surface_of_actx(app, worker, ran):
     assert app.runs(tags=["t"]) == [run]
 
 
+def test_the_handle_of_a_timer_and_of_an_event_are_awaited_as_others(app, worker):
+    @app.workflow(name="waits")
+    async def waits() -> list[object]:
+        timer, event, other = actx.timer("1h"), actx.event("go", type=int), actx.event("stop")
+        await other.cancel()
+        first = [await event.result(), timer.done]
+        await timer.result()
+        return [*first, timer.done, await actx.gather([event, timer])]
+
+    run = waits.start()
+    worker.run()
+    run.send("go", 7)
+    worker.run()
+    app.clock.advance(3600)
+    worker.run()
+    assert run.result(0) == [7, False, True, [7, None]]
+
+
 def test_a_step_is_not_reached_by_the_cancellation_of_its_branch(app, worker, ran):
     slow = app.steps_of_workflows["slow"]
 

@@ -61,6 +61,7 @@ async def slow(n: int) -> float:
     assert_type(await actx.gather([handle]), list[int])
     assert_type(await handle.result(), int)
     await actx.race([handle, actx.timer("1d"), actx.event("go")])
+    await actx.timer("1d").result()
     assert_type(await actx.wait_event("go", type=Order, timeout="1d", default=None), Order | None)
     return 1.0
 

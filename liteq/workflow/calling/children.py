@@ -35,10 +35,15 @@ ON_ERROR = frozenset({"raise", "wait", "collect"})
 
 
 def _handle(scope: Scope, place: Place, target: Target, id_: str | None) -> Handle[Any]:
-    kind = AsyncHandle if scope.machine.is_async else Handle
-    handle: Handle[Any] = kind(scope.machine, place, id_, target.form, target.name)
+    handle = _made(scope, place, id_, target.form, target.name)
     handle._step = target.step
     return handle
+
+
+def _made(scope: Scope, place: Place, id_: str | None, form: Any, what: str) -> Handle[Any]:
+    """A handle whose methods are awaited in an async body."""
+    kind = AsyncHandle if scope.machine.is_async else Handle
+    return kind(scope.machine, place, id_, form, what)
 
 
 def _sent(scope: Scope, kind: str, target: Target, args: Sequence[Any], kwargs: dict[str, Any]) -> Handle[Any]:
@@ -196,7 +201,7 @@ def timer(scope: Scope, duration: Duration) -> Handle[None]:
         now_ms = machine.now_ms()
         machine.checkpoint(row := StepRow(*place, "timer", "timer", due_ms=now_ms + span_ms, started_ms=now_ms))
         machine.rows[place] = row
-    return Handle(machine, place, None, None, "timer")
+    return _made(scope, place, None, None, "timer")
 
 
 def event(scope: Scope, name: str, *, type: Any = None) -> Handle[Any]:
@@ -206,7 +211,7 @@ def event(scope: Scope, name: str, *, type: Any = None) -> Handle[Any]:
     if place not in machine.rows:
         machine.checkpoint(row)
         machine.rows[place] = row
-    return Handle(machine, place, None, type, f"event {name!r}")
+    return _made(scope, place, None, type, f"event {name!r}")
 
 
 # -- map -------------------------------------------------------------------------------------------------------------
