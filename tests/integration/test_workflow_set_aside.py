@@ -242,12 +242,52 @@ def test_a_run_is_rewound_before_a_step_that_was_answered_in_its_retry(app, work
     did.well = True
     assert run.retry()
     worker.run()
-    assert [step.name for step in run.steps()] == ["notify", "charge", "go"]  # in the order in which they began
+    assert [step.name for step in run.steps()] == ["charge", "notify", "go"]  # in the order of the body
     by[0] = "another"
-    copy = run.fork(2, id="copy")
-    run.rewind(2)
+    copy = run.fork(1, id="copy")
+    run.rewind(1)
     for one in (run, copy):
         one.send("go", 1)
         worker.run()
         assert one.result(0) == 1
     assert did == ["charge 1", *["charge 1", "another"] * 2]
+
+
+def test_what_was_answered_once_stands_aside_again_when_the_retry_fails(app, worker, did):
+    def body(charge, notify):
+        try:
+            charge.options(key="charge")(1)
+        except ConnectionError:
+            ctx.call(notify, "sorry")
+            raise
+        return ctx.call(notify, "end")
+
+    run = of(app, body).start()
+    worker.run()
+    app.clock.advance(1)
+    assert run.retry()
+    worker.run()
+    assert run.status == "failed"
+    did.clear()
+    did.well = True
+    assert run.retry()
+    worker.run()
+    assert run.result(0) == "end"
+    assert did == ["charge 1", "end"]
+
+
+def test_the_clean_up_between_two_gathers_stands_aside_for_a_spawned_failure(app, worker, did):
+    def body(charge, notify):
+        one = ctx.spawn(charge, 1)
+        beside = ctx.spawn(notify, "beside")
+        try:
+            ctx.gather([one])
+        except ConnectionError:
+            notify("sorry")
+            ctx.gather([beside])
+            raise
+        return notify("end")
+
+    run = retried(app, worker, did, body)
+    assert run.result(0) == "end"
+    assert did == ["charge 1", "end"]

@@ -19,7 +19,7 @@ from liteq.storage.runs.records import REWOUND as REWOUND_OF
 from liteq.storage.settling.dead import requeue
 from liteq.storage.settling.endings import cancel_children
 from liteq.storage.steps import rows
-from liteq.storage.steps.failing import Failed, failed, has_done
+from liteq.storage.steps.failing import Failed, failed
 
 __all__ = ["fork", "requeue_all", "retry", "rewind"]
 
@@ -154,27 +154,14 @@ def _set_aside(tx: Transaction, run: Found, steps: Sequence[StepRow]) -> None:
     """Have step rows stand in no call's way. A call that is made again takes its own (workflow/history/aside.py)."""
     if not steps:
         return
-    marks, moved = _aside(rows.marks_of([tx.execute(MARKS, (run.seq,))[0][0]]), steps)
-    tx.executemany(SET_MARKS, [(orjson.dumps(sorted(marks)), run.seq)])
+    marks = rows.marks_of([tx.execute(MARKS, (run.seq,))[0][0]])
+    before = {mark for mark in marks if mark.startswith(ASIDE)}
+    times = max((int(mark.removeprefix(ASIDE)) for mark in before), default=0) + 1
+    tx.executemany(SET_MARKS, [(orjson.dumps(sorted({*marks - before, f"{ASIDE}{times}"})), run.seq)])
+    moved = [step._replace(scope=aside(step.scope, times), marks=None) for step in steps]
     named = _give_up_ids(tx, steps)
     rows.delete(tx, run.seq, run.gen, steps)
     rows.write_new(tx, run.seq, run.gen, [step._replace(child=named.get(step.child, step.child)) for step in moved])
-
-
-def _aside(marks: Iterable[str], steps: Sequence[StepRow]) -> tuple[set[str], list[StepRow]]:
-    """The marks of a run of which `steps` stand aside, and these rows as they stand there."""
-    before = {mark for mark in marks if mark.startswith(ASIDE)}
-    times = max((int(mark.removeprefix(ASIDE)) for mark in before), default=0) + 1
-    moved = [step._replace(scope=aside(step.scope, times), marks=None) for step in steps]
-    return {*marks} - before | {f"{ASIDE}{times}"}, moved
-
-
-def _overtaken(kept: Iterable[StepRow], gone: Iterable[StepRow]) -> list[StepRow]:
-    """Those of `kept` that stand behind one of `gone` in the same code: a retry has answered them by what they were."""
-    first: dict[str, int] = {}
-    for step in gone:
-        first[step.scope] = min(step.pos, first.get(step.scope, step.pos))
-    return [step for step in kept if has_done(step) and step.pos > first.get(step.scope, step.pos)]
 
 
 def _forget(tx: Transaction, run: Found, steps: Sequence[StepRow], *, now_ms: int) -> None:
@@ -212,7 +199,6 @@ def rewind(tx: Transaction, run_id: str, before: int, *, now_ms: int) -> None:
     kept, gone = _behind(tx, run, before)
     _forget(tx, run, gone, now_ms=now_ms)
     _keep_marks(tx, run, kept, gone)
-    _set_aside(tx, run, _overtaken(kept, gone))
     tx.executemany(CLEAR_BODY, [(2 * run.seq + 1,)])
     tx.executemany(AGAIN, [{"run": run.seq, "now_ms": now_ms}])
     tx.executemany(RETRY, [{"run": run.seq, "now_ms": now_ms}])
@@ -259,19 +245,13 @@ def fork(tx: Transaction, run_id: str, before: int, *, new: str, now_ms: int) ->
         raise RunConflict(f"the id {new!r} is in use: choose another one for the fork")
     if run.flags & Flag.TAKES_INPUT and not run.begun:
         raise WorkflowError(f"run {run_id!r} has not begun, and waits for its first argument: fork it when it has")
-    kept, gone = _behind(tx, run, before)
-    late = dict.fromkeys(_overtaken(kept, gone))
+    kept, _ = _behind(tx, run, before)
     for (seq,) in tx.execute(FORK, {"new": new, "run": run.seq, "now_ms": now_ms}):
         where = {"new": seq, "run": run.seq}
         tx.executemany(FORK_BODY, [where])
-        marks, moved = {*_marks_of(tx, run, kept), FORK_OF + run.id}, list[StepRow]()
-        if late:
-            marks, moved = _aside(marks, [*late])
-        document = orjson.dumps(sorted(marks))
-        tx.executemany(FORK_RUN, [{**where, "id": run.id, "now_ms": now_ms, "marks": document}])
+        marks = orjson.dumps(sorted({*_marks_of(tx, run, kept), FORK_OF + run.id}))
+        tx.executemany(FORK_RUN, [{**where, "id": run.id, "now_ms": now_ms, "marks": marks}])
         tx.executemany(FORK_TAGS, [where])
         tx.executemany(FORK_BUDGET, [{**where, "now_ms": now_ms}])
-        rows.write_new(
-            tx, seq, run.gen, [*(step for step in kept if step.ended_ms is not None and step not in late), *moved]
-        )
+        rows.write_new(tx, seq, run.gen, [step for step in kept if step.ended_ms is not None])
     return new

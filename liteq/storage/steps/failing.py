@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import count
 
 from liteq.message import StepRow
 from liteq.serialization import ErrorDoc, decode_error
 from liteq.storage.steps.rows import was_cut_off
 from liteq.utils.records import NamedTuple
 
-__all__ = ["Failed", "failed", "has_done"]
+__all__ = ["Failed", "failed"]
 
 DOES = frozenset({"step", "call", "spawn", "map", "send"})
 SCOPES = frozenset({"", "/", "#", "="})  # how those of a body begin; others are an agent's tools
@@ -47,11 +48,11 @@ def failed(steps: Sequence[StepRow], error: ErrorDoc | None) -> Failed:
     gone = dict.fromkeys([last, *because])
     others = [step for step in [*behind, *beside] if step not in gone]
     return Failed(
-        [*gone, *(step for step in others if not has_done(step))], [step for step in others if has_done(step)]
+        [*gone, *(step for step in others if not _has_done(step))], [step for step in others if _has_done(step)]
     )
 
 
-def has_done(step: StepRow) -> bool:
+def _has_done(step: StepRow) -> bool:
     """Whether a step has ended that was called for what it does, and not for a wait."""
     return step.kind in DOES and step.ended_ms is not None
 
@@ -94,8 +95,8 @@ def _behind(last: StepRow, steps: Sequence[StepRow]) -> list[StepRow]:
     later = [(at, step) for step in steps if (at := _position(step, scope)) is not None and at > pos]
     if last.kind == "spawn":  # its end is told by a call without a row: gather, race, handle.result
         taken = {at for at, _ in later}
-        end = max(taken, default=pos)
-        pos = max((at for at in range(pos + 1, end) if at not in taken), default=end)
+        pos = next(at for at in count(pos + 1) if at not in taken)
+        later = [(at, step) for at, step in later if step.started_ms >= (last.ended_ms or 0)]
     return [step for at, step in later if at > pos]
 
 

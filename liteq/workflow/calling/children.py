@@ -256,7 +256,7 @@ def _mapped(
         if row is None and machine.recorded is not None:
             row = machine.recorded.answer(scope, where, "map", goal.name, arghash, None, (item,))
         if row is None and (found := machine.stood_aside(f"{scope.name}#", "map", goal.name, arghash, (item,), {})):
-            row = found[0]._replace(scope=inner, pos=pos, arghash=arghash)
+            row = machine.taken_back(found[0], where, arghash)
             again.append(row)
             aside += found
         if row is None:

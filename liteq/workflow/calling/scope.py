@@ -109,7 +109,7 @@ class Scope:
         found = machine.stood_aside(place[0], kind, name, arghash, args, kwargs)
         if not found:
             return None
-        row = found[0]._replace(scope=place[0], pos=place[1], arghash=arghash, marks=machine.take_marks())
+        row = machine.taken_back(found[0], place, arghash)._replace(marks=machine.take_marks())
         machine.take_back(self, place, [row], found)
         return row
 

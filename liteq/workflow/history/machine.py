@@ -360,6 +360,11 @@ class Machine:
         hashes = [arghash, *(hashes_under(self.kin, self.run_id, args, kwargs) if self.kin else ())]
         return self.aside.take(scope, kind, name, hashes)
 
+    def taken_back(self, row: StepRow, place: Place, arghash: bytes | None) -> StepRow:
+        """A row that stood aside as it stands at `place`: as of now, behind those that are there already."""
+        now_ms = self.now_ms()
+        return row._replace(scope=place[0], pos=place[1], arghash=arghash, started_ms=now_ms, ended_ms=now_ms)
+
     def take_back(self, scope: Point, place: Place, rows: list[StepRow], aside: list[StepRow]) -> None:
         """Record `rows` that stood aside at their new places, and let go what stands `aside`."""
         self.front(scope, place)
