@@ -55,14 +55,17 @@ async def look_for_stall(agent: str, stall: Stall, params: ModelRequestParams) -
     if not new:
         return
     calls = _calls(params.messages, str(params.run_context.run_id))
-    name, digest = next(calls)
+    last = next(calls, None)
+    if last is None:  # the results are of calls that an earlier run of the agent had deferred
+        return
     in_a_row = 1
-    for other, same in calls:
-        if (other, same) != (name, digest):
+    for other in calls:
+        if other != last:
             break
         in_a_row += 1
     if in_a_row // stall.times <= max(0, in_a_row - new) // stall.times:
         return
+    name, _ = last
     what = f"the agent {agent!r} has called the tool {name!r} {in_a_row} times with the same arguments and result"
     if not stall.asks:
         raise AgentStalled(f"{what}; give the tool an answer that tells the model what to do instead, or raise stall=")

@@ -9,10 +9,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import BaseModel
-from pydantic_ai import Agent, ModelRetry
+from pydantic_ai import Agent, DeferredToolRequests, DeferredToolResults, ExternalToolset, ModelRetry
 from pydantic_ai.capabilities import Instrumentation
 from pydantic_ai.messages import ModelResponse
 from pydantic_ai.models.instrumented import InstrumentationSettings
+from pydantic_ai.tools import ToolDefinition
 
 from liteq import LiteQ
 from liteq.exceptions import RunCancelled
@@ -20,7 +21,7 @@ from liteq.testing import WorkflowTest
 from liteq.workflow import actx
 from liteq_pydantic_ai import Approvals, LiteQDurability
 
-from .scripted import Script, call
+from .scripted import Script, call, results
 
 
 def agent_of(script: Script, *capabilities: Any) -> Agent[None, str]:
@@ -67,6 +68,32 @@ def test_as_a_stream(app: LiteQ, bench: WorkflowTest) -> None:
 
     assert bench.run(asks) == "one two three, one two three"
     assert script.asked == [0, 1, 0, 1]
+
+
+def test_it_goes_on_with_results_that_were_deferred(app: LiteQ, bench: WorkflowTest) -> None:
+    script = Script([call("ask", id_="asked", text="?"), call("pay", id_="paid", cents=5)], lambda m: str(results(m)))
+    schema = {"type": "object", "properties": {"text": {"type": "string"}}}
+    elsewhere = ExternalToolset([ToolDefinition(name="ask", parameters_json_schema=schema)])
+    agent = Agent(
+        script.model, name="defers", output_type=[str, DeferredToolRequests], capabilities=[LiteQDurability()]
+    )
+
+    @agent.tool_plain(requires_approval=True)
+    def pay(cents: int) -> int:
+        return cents
+
+    @app.workflow(name="defers")
+    async def defers() -> str:
+        first = await agent.run("?", toolsets=[elsewhere])
+        await actx.sleep("1h")
+        found = DeferredToolResults(calls={"asked": "yes"}, approvals={"paid": True})
+        second = await agent.run(
+            message_history=first.all_messages(), toolsets=[elsewhere], deferred_tool_results=found
+        )
+        return str(second.output)
+
+    assert bench.run(defers) == "{'asked': 'yes', 'paid': 5}"
+    assert script.asked == [0, 1]
 
 
 def test_an_output_of_a_type_is_checked_again_in_a_replay(app: LiteQ, bench: WorkflowTest) -> None:
