@@ -6,6 +6,7 @@ import asyncio
 import copy
 import inspect
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,8 @@ from agents import (
     Runner,
     RunResult,
     Tool,
+    ToolGuardrailFunctionOutput,
+    ToolInputGuardrailData,
     WebSearchTool,
 )
 from agents.guardrail import GuardrailFunctionOutput
@@ -72,7 +75,11 @@ async def run(
     steps = Steps(agent.name, {"model": model, "tool": tool})
     config = run_config or RunConfig(tracing_disabled=True)
     inside = _Inside(steps, config, emit)
-    plain = replace(config, model=None, model_settings=_untimed(config.model_settings))
+    plain = replace(
+        config, model=None, model_settings=_untimed(config.model_settings),
+        input_guardrails=inside.guardrails(config.input_guardrails),
+        output_guardrails=inside.guardrails(config.output_guardrails),
+    )  # fmt: skip
     given = {"session": session and SessionInRun(session, steps), "run_config": plain, **options}
     own = inside.agent(agent)
     result = await Runner.run(own, input, context=context, **given)
@@ -137,8 +144,8 @@ class _Inside:
         own.model, own.model_settings = self.model(agent), _untimed(agent.model_settings)
         own.tools = [self.tool(agent, one) for one in agent.tools]
         own.handoffs = [self.handoff(one) for one in agent.handoffs]
-        own.input_guardrails = [self.guardrail(agent, one) for one in agent.input_guardrails]
-        own.output_guardrails = [self.guardrail(agent, one) for one in agent.output_guardrails]
+        own.input_guardrails = self.guardrails(agent.input_guardrails, agent.name)
+        own.output_guardrails = self.guardrails(agent.output_guardrails, agent.name)
         return own
 
     def name_of(self, agent: Agent[Any]) -> str:
@@ -174,6 +181,8 @@ class _Inside:
                 "body: make it a function tool"
             )
         own = copy.copy(tool)
+        own.tool_input_guardrails = self.of_tool(tool.tool_input_guardrails, agent.name)
+        own.tool_output_guardrails = self.of_tool(tool.tool_output_guardrails, agent.name)
         own.timeout_seconds = None  # the step has it: in the body the call would go on, and a replay would wait for it
 
         async def invoke(context: Any, arguments: str) -> Any:
@@ -199,25 +208,39 @@ class _Inside:
         own.on_invoke_handoff = invoke
         return own
 
-    def guardrail(self, agent: Agent[Any], guardrail: Any) -> Any:
-        """A guardrail, each check of which is a step."""
+    def guardrails(self, found: list[Any] | None, agent: str = "") -> Any:
+        """Guardrails of an agent, or of the run's configuration, each check of which is a step."""
+        return found and [self._guardrail(one, GuardrailFunctionOutput, agent, _of_agent) for one in found]
+
+    def of_tool(self, found: list[Any] | None, agent: str) -> Any:
+        """Guardrails of a tool, each check of which is a step of that call."""
+        return found and [self._guardrail(one, ToolGuardrailFunctionOutput, agent, _of_call) for one in found]
+
+    def _guardrail(self, guardrail: Any, made: Any, agent: str, about: Callable[..., tuple[Any, str]]) -> Any:
+        """A guardrail that checks in a step. about: what it checks, and the call that this belongs to."""
         inner, own = guardrail.guardrail_function, copy.copy(guardrail)
-        name = guardrail.get_name()
-        own.name = name
+        name = own.name = guardrail.get_name()
 
-        async def check(context: Any, of: Any, value: Any) -> GuardrailFunctionOutput:
-            async def call(_: Any) -> dict[str, Any]:
-                found = inner(context, of, value)
+        async def check(*given: Any) -> Any:
+            async def call(_: Any) -> Any:
+                found = inner(*given)
                 found = await found if inspect.isawaitable(found) else found
-                info = to_jsonable_python(found.output_info, fallback=str)
-                return {"info": info, "tripped": found.tripwire_triggered}
+                return to_jsonable_python(vars(found), fallback=str)
 
-            given = (to_jsonable_python(value, fallback=str),)
-            found = await self.steps.numbered(f"guardrail.{name}", "check", call, given, agent.name)
-            return GuardrailFunctionOutput(output_info=found["info"], tripwire_triggered=found["tripped"])
+            value, of = about(*given)
+            hashed = (to_jsonable_python(value, fallback=str),)
+            return made(**await self.steps.numbered(f"guardrail.{name}", "check", call, hashed, agent, of))
 
         own.guardrail_function = check
         return own
+
+
+def _of_agent(_context: Any, _agent: Any, value: Any) -> tuple[Any, str]:
+    return value, ""
+
+
+def _of_call(data: ToolInputGuardrailData) -> tuple[Any, str]:
+    return [data.context.tool_arguments, getattr(data, "output", None)], data.context.tool_call_id
 
 
 def _untimed(settings: Any) -> Any:

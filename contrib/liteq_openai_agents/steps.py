@@ -34,10 +34,16 @@ class Steps:
         self.options = options
         self.counts: Counter[str] = Counter()
 
-    async def numbered(self, kind: str, what: str, fn: Callable[..., Any], args: Sequence[Any], agent: str = "") -> Any:
-        """A step that is told from its like by their order, which is that of the agent's loop."""
-        self.counts[kind] += 1
-        return await self.keyed(kind, what, f"{kind}.{self.counts[kind]}", fn, args, agent)
+    async def numbered(
+        self, kind: str, what: str, fn: Callable[..., Any], args: Sequence[Any], agent: str = "", of: str = ""
+    ) -> Any:
+        """A step that is told from its like by their order, which is that of the agent's loop.
+
+        of: the call of a tool that it belongs to: several run side by side, and their order is not the same again.
+        """
+        place = f"{kind}.{of}" if of else kind
+        self.counts[place] += 1
+        return await self.keyed(kind, what, f"{place}.{self.counts[place]}", fn, args, agent)
 
     async def keyed(
         self, kind: str, what: str, key: str, fn: Callable[..., Any], args: Sequence[Any], agent: str = ""

@@ -104,4 +104,6 @@ def plain(value: Any) -> Any:
         return value.model_dump(mode="json", exclude_none=True)
     if isinstance(value, (list, tuple)):
         return [plain(one) for one in value]
-    return value if value is None or isinstance(value, (str, int, float, bool, dict)) else str(value)
+    if isinstance(value, dict):
+        return {str(key): plain(one) for key, one in value.items()}
+    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)

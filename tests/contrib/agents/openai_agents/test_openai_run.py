@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 from agents import (
@@ -14,10 +16,13 @@ from agents import (
     ModelSettings,
     RunConfig,
     Runner,
+    ToolGuardrailFunctionOutput,
     Usage,
     function_tool,
     handoff,
     input_guardrail,
+    tool_input_guardrail,
+    tool_output_guardrail,
 )
 from agents.models.interface import ModelProvider
 from agents.testing import ModelStep, ScriptedModel, assistant_message, function_call
@@ -234,6 +239,61 @@ def test_a_guardrail_is_checked_once(app, worker, pay):
     worker.run()
     with pytest.raises(InputGuardrailTripwireTriggered):
         rude.result(0)
+
+
+def test_guardrails_of_tools_and_of_the_configuration_are_checked_once(app, worker):
+    checked = []
+
+    @input_guardrail
+    async def polite(context, agent, value):
+        checked.append(f"{value} in a {ctx.place}")
+        return GuardrailFunctionOutput(output_info=None, tripwire_triggered=False)
+
+    @tool_input_guardrail
+    def small(data):
+        checked.append(f"{data.context.tool_arguments} in a {ctx.place}")
+        return ToolGuardrailFunctionOutput.allow()
+
+    @tool_output_guardrail
+    def shy(data):
+        checked.append(f"{data.output} in a {ctx.place}")
+        return ToolGuardrailFunctionOutput.reject_content("no", output_info=data.output)
+
+    @function_tool(tool_input_guardrails=[small], tool_output_guardrails=[shy])
+    async def count(to: int) -> int:
+        await asyncio.sleep(0.05 / to)  # the second one ends first
+        return to
+
+    agent = Agent(name="a", tools=[count])
+    agent.model = ScriptedModel([calls(("count", {"to": 1}), ("count", {"to": 5})), says("done")])
+
+    @app.workflow(name="flow")
+    async def flow() -> list[str]:
+        config = RunConfig(tracing_disabled=True, input_guardrails=[polite])
+        result = await run(agent, "go", run_config=config)
+        await actx.sleep("1h")
+        assert [one.output.output_info for one in result.tool_output_guardrail_results] in ([1, 5], [5, 1])
+        return [str(item.output) for item in result.new_items if item.type == "tool_call_output_item"]
+
+    run_ = flow.start()
+    worker.run()
+    app.clock.advance(3600)
+    worker.run()
+    assert run_.result(0) == ["no", "no"]
+    assert sorted(checked) == sorted(f"{what} in a step" for what in ("go", '{"to":1}', '{"to":5}', "1", "5"))
+
+
+def test_what_a_tool_returns_is_kept_as_the_model_is_told_it(app, worker):
+    @function_tool
+    async def look() -> dict:
+        return {"when": datetime(2026, 1, 1, tzinfo=UTC), "price": Decimal("1.50"), 7: [Usage(requests=1), {"x": (1,)}]}
+
+    agent = Agent(name="a", tools=[look], tool_use_behavior="stop_on_first_tool")
+    agent.model = ScriptedModel([calls(("look", {}))])
+    run_ = flow_of(app, agent).start("go")
+    worker.run()
+    assert "'price': '1.50'" in run_.result(0)
+    assert "'when': '2026-01-01 00:00:00+00:00'" in run_.result(0)
 
 
 def test_models_by_name_come_from_the_provider(app, worker):
