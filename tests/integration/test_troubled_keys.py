@@ -199,6 +199,40 @@ def test_a_choice_is_replayed_as_it_was(app, worker, provider):
     assert provider.calls == ["m2"]
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_another_argument_has_answered_is_no_memo_of_the_first(app, worker, provider, is_async):
+    options = {"limits": ["model:{model}"], "fallback": {"model": ["m2"]}, "memo": True}
+
+    if is_async:
+
+        @app.step(name="ask", **options)
+        async def ask(model: str) -> str:
+            return provider.call(model)
+
+        @app.workflow(name="flow")
+        async def flow() -> str:
+            return await ask("m1")
+
+    else:
+
+        @app.step(name="ask", **options)
+        def ask(model: str) -> str:
+            return provider.call(model)
+
+        @app.workflow(name="flow")
+        def flow() -> str:
+            return ask("m1")
+
+    app.limits.pause("model:m1", 30)
+    found = []
+    for _ in range(3):
+        run = flow.start()
+        worker.run()
+        found.append((run.result(0), run.steps()[0].memo))
+        app.clock.advance(31)
+    assert found == [("m2", False), ("m1", False), ("m1", True)]
+
+
 # -- failing ---------------------------------------------------------------------------------------------------------
 
 

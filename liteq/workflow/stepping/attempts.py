@@ -67,8 +67,8 @@ class Attempts(StepCall):
     def returned(self, value: Any) -> Any:
         """Record the result; the body gets what history holds. Raises NotSerializable, PayloadTooLarge."""
         machine, step = self.machine, self.step
-        if step.keeps is not None and not step.keeps(value):
-            self.forgo()
+        if self.chosen is not None or (step.keeps is not None and not step.keeps(value)):
+            self.forgo()  # a result of another argument is no answer to those who ask with this one
         data, value = step.codec.result.kept(value, machine.max_bytes)
         if self.emitter is not None:
             self.emitter.flush()
