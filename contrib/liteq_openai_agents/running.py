@@ -39,7 +39,7 @@ from liteq.workflow import Approval, StepOptions, actx
 from liteq_openai_agents.model import Emit, ModelInRun
 from liteq_openai_agents.session import SessionInRun
 from liteq_openai_agents.steps import Steps
-from liteq_openai_agents.tools import answer_of, called
+from liteq_openai_agents.tools import answer_of, called, standing_in
 
 __all__ = ["run"]
 
@@ -189,6 +189,7 @@ class _Inside:
             async def call(name: str, arguments: str) -> Any:  # noqa: ARG001 - limits are named by it
                 return await called(tool, context, arguments, self.config, self.inner(tool))
 
+            call.__mocked__ = standing_in  # type: ignore[attr-defined]
             key = f"tool.{context.tool_call_id}"
             found = await self.steps.keyed("tool", tool.name, key, call, (tool.name, arguments), agent.name)
             return answer_of(found, tool, context)

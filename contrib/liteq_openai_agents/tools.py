@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Mapping
+import json
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from agents import FunctionTool, RunConfig, ToolTimeoutError
@@ -17,7 +18,7 @@ from pydantic import BaseModel
 from liteq.exceptions import WorkflowError
 from liteq_openai_agents.model import spend
 
-__all__ = ["answer_of", "called"]
+__all__ = ["answer_of", "called", "standing_in"]
 
 INSIDE = "liteq_agents_inside"  # the key of a record that holds more than the tool's result
 COUNTS = ("requests", "input_tokens", "output_tokens", "total_tokens")
@@ -43,6 +44,16 @@ async def called(
             spend(model, deserialize_usage(used))
     asks = _questions(context)
     return {INSIDE: {"usage": used, "asks": asks}, "result": result} if used["requests"] > 0 or asks else result
+
+
+def standing_in(mock: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    """A test's mock in the place of a call: it is called with the tool's arguments, by name."""
+
+    async def call(_name: str, arguments: str) -> Any:
+        found = mock(**json.loads(arguments or "{}"))
+        return plain(await found if inspect.isawaitable(found) else found)
+
+    return call
 
 
 def answer_of(record: Any, tool: FunctionTool, context: ToolContext[Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from inspect import Parameter, Signature
@@ -30,7 +31,7 @@ from pydantic_ai.usage import RunUsage
 from pydantic_core import PydanticSerializationError
 
 from liteq.exceptions import NotSerializable
-from liteq.workflow import StepOptions, actx
+from liteq.workflow import Done, StepOptions, actx
 from liteq_pydantic_ai import spending
 from liteq_pydantic_ai.hashing import digest_of, parameters_of, plain
 from liteq_pydantic_ai.options import of_metadata
@@ -44,7 +45,9 @@ __all__ = ["Backend"]
 P = TypeVar("P")
 W = TypeVar("W")
 R = TypeVar("R")
+Function = Callable[..., Awaitable[Any]]
 ToolParams = (ToolsetCallToolParams, DynamicToolsetCallToolParams)
+END = "liteq_end"  # of a call of a function tool that a run was given: how it ended
 USAGE = "usage"  # beside the recorded result of a tool: what an agent inside it has used
 
 
@@ -54,7 +57,7 @@ class Unit:
 
     name: str
     key: str
-    run: Callable[..., Awaitable[Any]]
+    run: Function
     args: tuple[Any, ...] = ()
     options: StepOptions = field(default_factory=StepOptions)
     executed: bool = False
@@ -134,7 +137,7 @@ class Backend(DurableOperationBackend[StepOptions]):
             record_durable_unit(executed=unit.executed)
         if isinstance(payload, dict) and USAGE in payload and isinstance(params, ToolParams):
             params.ctx.usage.incr(RunUsage(**payload.pop(USAGE)))
-        return operation.result_codec.load(stood_in(operation, params, payload))
+        return operation.result_codec.load(stood_in(params, payload))
 
     def _unit(self, operation: DurableOperation[Any, Any, Any], params: Any, options: StepOptions) -> Unit:
         name = self.namer.operation_name(operation.operation_id)
@@ -187,7 +190,11 @@ class Backend(DurableOperationBackend[StepOptions]):
             with durable_unit_scope():
                 return operation.result_codec.dump(await operation.handler(used))
 
-        unit.run = signed(run, REQUEST)
+        def said(value: Any) -> Any:
+            answer = value if isinstance(value, ModelResponse) else ModelResponse(parts=[TextPart(str(value))])
+            return operation.result_codec.dump(answer)
+
+        unit.run = mockable(signed(run, REQUEST), lambda mock, *args: mock(*args), said)
         return unit
 
     def _tool(self, operation: DurableOperation[Any, Any, Any], params: Any, options: StepOptions, name: str) -> Unit:
@@ -211,7 +218,7 @@ class Backend(DurableOperationBackend[StepOptions]):
                 payload = {**payload, USAGE: plain(used)}
             return payload
 
-        unit.run = signed(run, (*names, "__names"))
+        unit.run = mockable(signed(run, (*names, "__names")), lambda mock, *_: mock(**params.tool_args), returned)
         return unit
 
 
@@ -236,7 +243,7 @@ def counted(usage: RunUsage) -> RunUsage:
     return copied
 
 
-def signed(run: Callable[..., Awaitable[Any]], names: Sequence[str]) -> Callable[..., Awaitable[Any]]:
+def signed(run: Function, names: Sequence[str]) -> Function:
     """`run`, with parameters of these names: templates of limits are filled from them."""
     if all(name.isidentifier() and not iskeyword(name) for name in names):
         parameters = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names]
@@ -244,9 +251,29 @@ def signed(run: Callable[..., Awaitable[Any]], names: Sequence[str]) -> Callable
     return run
 
 
+def mockable(run: Function, called: Callable[..., Any], carried: Callable[[Any], Any]) -> Function:
+    """`run`; a test's mock in its place is called as its user knows the call, and its result carried over."""
+
+    def mocked(mock: Callable[..., Any]) -> Function:
+        async def call(*args: Any) -> Any:
+            value = called(mock, *args)
+            return carried(await value if inspect.isawaitable(value) else value)
+
+        return call
+
+    run.__mocked__ = mocked  # type: ignore[attr-defined]
+    return run
+
+
 def _looking(doubt: Callable[..., Any], tool_args: dict[str, Any]) -> Callable[..., Any]:
     """A function that looks whether a tool was done, called as the tool is: with arguments by name."""
-    return lambda step_key, *_: doubt(step_key, **tool_args)
+
+    async def look(step_key: str, *_: Any) -> Any:
+        found = doubt(step_key, **tool_args)
+        found = await found if inspect.isawaitable(found) else found
+        return Done(returned(found.result)) if isinstance(found, Done) else found
+
+    return look
 
 
 def carried(operation: DurableOperation[Any, Any, Any], result: Any, tool: str) -> Any:
@@ -263,10 +290,13 @@ def carried(operation: DurableOperation[Any, Any, Any], result: Any, tool: str) 
         ) from exc
 
 
-def stood_in(operation: DurableOperation[Any, Any, Any], params: Any, payload: Any) -> Any:
-    """`payload`; the plain value that a test's mock returns in the place of a tool, or of a model, as one."""
-    if isinstance(params, ToolParams) and not (isinstance(payload, dict) and payload.keys() & {"kind", "end"}):
-        return {"kind": "tool_return", "result": payload}
-    if isinstance(params, ModelRequestParams) and isinstance(payload, str):
-        return operation.result_codec.dump(ModelResponse(parts=[TextPart(payload)]))
+def returned(value: Any) -> Any:
+    """A plain value in the place of a tool's result, as the framework writes one."""
+    return {"kind": "tool_return", "result": plain(value)}
+
+
+def stood_in(params: Any, payload: Any) -> Any:
+    """`payload`; of a tool in doubt the plain value that a person has given for it, as the tool's result."""
+    if isinstance(params, ToolParams) and not (isinstance(payload, dict) and payload.keys() & {"kind", END}):
+        return returned(payload)
     return payload

@@ -20,6 +20,8 @@ from pydantic_ai.messages import ToolReturn
 from pydantic_ai.tools import AgentDepsT, RunContext
 from pydantic_ai.toolsets import AbstractToolset, FunctionToolset, ToolsetTool, WrapperToolset
 
+from liteq_pydantic_ai.backend import END
+
 if TYPE_CHECKING:
     from liteq_pydantic_ai.durability import LiteQDurability
 
@@ -61,15 +63,15 @@ class Codec(ResultCodec[Result]):
     def dump(self, value: Result) -> object:
         """As JSON. Raises what pydantic raises for a value that has none."""
         kind: Any = ToolReturn if value.end == "return" else Any
-        return {"end": value.end, "result": JSON_CODEC.dump(kind, value.result)}
+        return {END: value.end, "result": JSON_CODEC.dump(kind, value.result)}
 
     def load(self, payload: Any) -> Result:
         """The end that was written."""
-        if "end" not in payload:  # the plain value of a test's mock
+        if END not in payload:  # the plain value of a person, or of a test's mock
             return Result("value", payload["result"])
-        if payload["end"] == "return":
+        if payload[END] == "return":
             return Result("return", JSON_CODEC.load(ToolReturn, payload["result"]))
-        return Result(payload["end"], payload["result"])
+        return Result(payload[END], payload["result"])
 
 
 class Identity(CacheIdentity[Any]):

@@ -368,6 +368,16 @@ def test_a_recorded_agent_is_a_test_without_a_model(app, worker, look, tmp_path)
     assert len(model.calls) == 4
 
 
+def test_a_mock_in_the_place_of_a_tool_is_called_with_its_arguments(app, look):
+    agent = Agent(name="a", tools=[look])
+    agent.model = ScriptedModel([calls(("look", {"place": "Rome"})), says("done")])
+    flow = flow_of(app, agent)
+    with WorkflowTest(app) as bench:
+        mock = bench.mock("look", side_effect=lambda place: f"{place}: rain")
+        assert bench.run(flow, "How is it?") == "done (220)"
+    mock.assert_called_once_with(place="Rome")
+
+
 def test_the_sdks_result_is_the_same_in_first_run_and_replay(app, worker, look):
     seen = []
     model = ScriptedModel([calls(("look", {"place": "Rome"})), says("It is fine.")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,14 +14,16 @@ from pydantic_ai.durable_exec import BaseDurabilityCapability
 from pydantic_ai.exceptions import ModelHTTPError, ModelRetry, UserError
 from pydantic_ai.messages import ModelResponse
 from pydantic_ai.models.test import TestModel
+from pydantic_ai.tools import Tool
 from pydantic_ai.toolsets import DynamicToolset, FunctionToolset
 from pydantic_ai.usage import RunUsage
 
 from liteq import LiteQ
 from liteq.exceptions import NotSerializable, WorkflowError
 from liteq.testing import WorkflowTest
-from liteq.workflow import StepOptions, actx, ctx
+from liteq.workflow import Done, StepOptions, actx, ctx
 from liteq_pydantic_ai import LiteQDurability, pool_tool
+from tests.integration.runs import Killed, Worker, new_app
 
 from .scripted import Script, call, results
 
@@ -569,10 +572,45 @@ def test_a_test_may_stand_in_for_a_tool_and_for_the_model(app: LiteQ, bench: Wor
     async def asks() -> str:
         return (await agent.run("what?")).output
 
-    bench.mock("look", result="from the test")
-    assert bench.run(asks) == "{'look-1': 'from the test'}"
+    mock = bench.mock("look", side_effect=lambda x: {"kind": f"{x} of the test"})
+    assert bench.run(asks) == "{'look-1': {'kind': '1 of the test'}}"
+    mock.assert_called_once_with(x=1)
     bench.mock("support__model.request", result="said by the test")
     assert bench.run(asks) == "said by the test"
+    bench.mock("support__model.request", side_effect=[ModelResponse(parts=[call("look", x=2)]), "said behind it"])
+    assert bench.run(asks) == "said behind it"
+    mock.assert_called_with(x=2)
+
+
+@pytest.mark.parametrize("how", ["a person", "a function"])
+@pytest.mark.parametrize("is_given", [False, True])
+def test_what_was_done_in_doubt_may_look_like_anything(tmp_path: Path, how: str, is_given: bool) -> None:
+    script = Script([call("book", day="May 1")], lambda m: f"{results(m)['book-May 1']}")
+    booked: dict[str, Any] = {"end": "noon", "day": "May 1"}
+    deaths = [Killed("inside the tool")]
+
+    def find(step_key: str, day: str) -> Done:
+        return Done(booked)
+
+    async def book(day: str) -> dict[str, Any]:
+        raise deaths.pop()
+
+    tool = Tool(book, metadata={"liteq": {"doubt": "ask" if how == "a person" else find}})
+    agent = Agent(script.model, name="books", tools=[] if is_given else [tool], capabilities=[LiteQDurability()])
+    given = [FunctionToolset([tool])] if is_given else []
+    with new_app(tmp_path) as app:
+
+        @app.workflow(name="books")
+        async def books() -> str:
+            return (await agent.run("?", toolsets=given)).output
+
+        run, worker = books.start(), Worker(app)
+        worker.run()
+        if how == "a person":
+            (asked,) = run.approvals()
+            run.approve(asked.title, data={"answer": "done", "result": booked})
+            worker.run()
+        assert run.result(0) == str(booked)
 
 
 def test_messages_bear_the_ids_of_the_run(app: LiteQ, bench: WorkflowTest) -> None:
