@@ -124,22 +124,21 @@ async def look_at_budget(agent: str, budget: Budget, params: ModelRequestParams)
                 raise BudgetExceeded(text)
             place = places.key(run.run_id, "budget", what, run.run_step)
             details = {"agent": agent, "what": what, "spent": str(used[what]), "most": str(most)}
-            decision = await actx.approval(f"add how much? {what} of {agent}", details=details, key=place)
+            title = f"add how much? {what} of {agent}"
+            decision = await actx.approval(title, details=details, form=form_of(what), key=place)
             if not decision.ok:
                 raise BudgetExceeded(f"{text}; {decision.by or 'a person'} adds nothing: {decision.comment}")
-            more = added(what, decision.data)
+            said = str(decision.data["add"])
+            more: Amount = Decimal(said) if what == "cost" else int(said)
             places.activation().added[f"{run.run_id} {what}"] += more
             most += more
 
 
-def added(what: str, data: Any) -> Amount:
-    """The amount that a person adds, by `data={"add": "0.10"}`. Raises ValueError for what is no amount."""
-    said = data.get("add") if isinstance(data, dict) else None
-    try:
-        amount: Amount = Decimal(str(said)) if what == "cost" else int(str(said))
-    except (ArithmeticError, ValueError):
-        raise ValueError(f"add how much: data is {{'add': '0.10'}}, not {data!r}") from None
-    return amount
+def form_of(what: str) -> dict[str, Any]:
+    """The form of the answer, `{"add": "0.10"}`: what does not fit it decides nothing."""
+    some = r"^(?=.*[1-9])[0-9]{1,9}(\.[0-9]{1,9})?$" if what == "cost" else "^0*[1-9][0-9]{0,17}$"
+    add = {"anyOf": [{"type": "string", "pattern": some}, {"type": "integer", "minimum": 1}]}
+    return {"type": "object", "properties": {"add": add}, "required": ["add"]}
 
 
 def _used(params: ModelRequestParams) -> tuple[dict[str, Amount], dict[str, Amount]]:

@@ -132,6 +132,9 @@ def test_a_person_may_add_to_it(app: LiteQ, bench: WorkflowTest) -> None:
     assert run.result(0) == "done"
     assert script.asked == [0, 1, 2, 3, 4]
     run = bench.start(budgeted(app, Budget(requests=2, on_exceed="ask"), script))
+    for none in (None, {}, {"add": "-5"}, {"add": "0"}, {"add": "many"}, {"add": True}):
+        with pytest.raises(ValueError, match="nothing was decided"):
+            run.approve(run.approvals()[0].title, True, data=none)
     run.approve(run.approvals()[0].title, False, by="ann", comment="no more")
     bench.advance(0)
     with pytest.raises(BudgetExceeded, match="ann adds nothing: no more"):
