@@ -155,7 +155,7 @@ class LiteQStore(BaseStore):
     def _search(self, op: SearchOp, texts: Mapping[str, list[float]]) -> list[SearchItem]:
         graphs = self._home.storage.graphs
         prefix = ".".join(op.namespace_prefix)
-        ranked = op.query is not None and self._embeddings is not None
+        ranked = bool(op.query) and self._embeddings is not None
         limit = MOST + 1 if ranked else None if op.filter else op.offset + op.limit
         rows = graphs.search(prefix, first=f"{prefix}.", last=f"{prefix}/", limit=limit)
         if ranked and len(rows) > MOST:
@@ -168,7 +168,7 @@ class LiteQStore(BaseStore):
             one for one in found if all(_fits(one.value.get(name), want) for name, want in (op.filter or {}).items())
         ]
         if ranked:
-            found = _ranked(found, texts[op.query or ""])
+            found = _ranked(found, texts[str(op.query)])
         found = found[op.offset : op.offset + op.limit]
         if op.refresh_ttl and (kept := [(one.row.prefix, one.row.key) for one in found if one.row.ttl_ms is not None]):
             graphs.touch(kept)

@@ -154,6 +154,8 @@ def test_a_query_ranks_by_meaning(tmp_path: Path, how: str) -> None:
     assert ranked[0].score > 0.9 > ranked[1].score > 0
     assert ranked[2].score is None
     assert [one.key for one in store.search(("a",), query="dog", filter={"n": 2})] == ["none"]
+    unasked = store.search(("a",), query="") if how == "plain" else asyncio.run(store.asearch(("a",), query=""))
+    assert {(one.key, one.score) for one in unasked} == {("cats", None), ("dogs", None), ("none", None)}
 
 
 def test_a_search_by_meaning_over_too_many_items_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
