@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from liteq.exceptions import ImproperlyConfigured
+
 __all__ = ["Proxy", "maybe_evaluate"]
 
 
 class Proxy:
-    """Behaves as whatever `lookup()` returns at that moment, `isinstance` included."""
+    """Behaves as whatever `lookup()` returns at that moment, `isinstance` included; without an app it is a Proxy."""
 
     __slots__ = ("__weakref__", "_proxy_lookup", "_proxy_name")
 
@@ -23,7 +25,10 @@ class Proxy:
 
     @property
     def __class__(self) -> Any:
-        return self._get_current_object().__class__
+        try:
+            return self._get_current_object().__class__
+        except ImproperlyConfigured:  # whoever walks over all objects asks it for its class before there is an app
+            return Proxy
 
     @__class__.setter
     def __class__(self, value: Any) -> None:

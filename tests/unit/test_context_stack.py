@@ -7,8 +7,10 @@ import threading
 
 import pytest
 
-from liteq import LiteQ, context
+from liteq import LiteQ, context, current_app
 from liteq.context import Request
+from liteq.context.apps import swap_apps
+from liteq.exceptions import ImproperlyConfigured
 
 
 class Named:
@@ -92,3 +94,14 @@ def test_each_thread_may_have_its_app_and_shares_the_default():
     thread.join()
     assert seen == [default, other]
     assert context.get_current_app() is default
+
+
+def test_without_an_app_a_walk_over_all_objects_meets_a_proxy(monkeypatch):
+    monkeypatch.setattr("liteq.context.apps._fallback", None)
+    before = swap_apps(None, None)
+    try:
+        assert not isinstance(current_app, dict)
+        with pytest.raises(ImproperlyConfigured):
+            _ = current_app.conf
+    finally:
+        swap_apps(*before)
