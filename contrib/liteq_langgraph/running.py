@@ -137,6 +137,7 @@ class Call:
         config = dict(config or {})
         asked = dict(config.get("configurable") or {})
         given = thread if thread is not None else asked.get("thread_id")
+        self.begins_at = asked.pop("checkpoint_id", None)  # in the past of the thread; from there on it is its newest
         self.is_own = given is None
         self.thread = _own_thread(scope) if given is None else str(given)
         self.name = f"{self.graph.get_name()}.invoke"
@@ -162,9 +163,8 @@ class Call:
         token = driven.set(True)
         try:
             self._prepare()
-            command = self._next()
-            if command is not DONE:
-                self.graph.invoke(command, self._config(), durability=DURABILITY)
+            if (given := self._next()) is not None:
+                self.graph.invoke(*given, durability=DURABILITY)
             return self._told()
         except StorageError as exc:
             self.machine.lost(exc)
@@ -176,9 +176,8 @@ class Call:
         token = driven.set(True)
         try:
             self._prepare()
-            command = self._next()
-            if command is not DONE:
-                await self.graph.ainvoke(command, self._config(), durability=DURABILITY)
+            if (given := self._next()) is not None:
+                await self.graph.ainvoke(*given, durability=DURABILITY)
             return self._told()
         except StorageError as exc:
             self.machine.lost(exc)
@@ -193,9 +192,11 @@ class Call:
     def _snapshot(self) -> StateSnapshot:
         return cast("StateSnapshot", self.graph.get_state(self._config(), subgraphs=True))
 
-    def _config(self) -> dict[str, Any]:
-        """The config of this round."""
-        return {**self.config, "metadata": {**(self.config.get("metadata") or {}), MARK: self._round()}}
+    def _config(self, at: str | None = None) -> dict[str, Any]:
+        """The config of this round; `at`: the id of the checkpoint that it begins at, else at the newest."""
+        where = {**self.config["configurable"], **({"checkpoint_id": at} if at else {})}
+        metadata = {**(self.config.get("metadata") or {}), MARK: self._round()}
+        return {**self.config, "configurable": where, "metadata": metadata}
 
     def _round(self) -> str:
         """The mark of this round in a checkpoint's metadata: its place in the run, and the answers that it brings."""
@@ -205,12 +206,12 @@ class Call:
             given = orjson.dumps(plainly, option=orjson.OPT_SORT_KEYS)
         return f"{self.mark} {self.rounds} {blake2b(given, digest_size=8).hexdigest()}"
 
-    def _next(self) -> Any:
-        """The input of the graph; None to go on, DONE where there is nothing to go on with."""
+    def _next(self) -> tuple[Any, dict[str, Any]] | None:
+        """The input of the graph (None to go on), and its config; None where there is nothing to go on with."""
         snapshot, given = self._snapshot(), self.given
         has_begun = (snapshot.metadata or {}).get(MARK) == self._round()
         if given is None and not has_begun:
-            return self.input
+            return self.input, self._config(self.begins_at)
         if given is not None and not has_begun and _id_of(snapshot) != given.checkpoint:
             raise WorkflowError(
                 f"the thread {self.thread!r} does not stand where its interrupts were asked: it has gone on with other "
@@ -219,8 +220,8 @@ class Call:
         open_ = {one.id for one in _interrupts(snapshot)}
         by_id = {} if given is None else {id_: value for id_, value in given.by_id.items() if id_ in open_}
         if by_id:  # an answer that a killed step has given is no more asked for
-            return Command(resume=by_id)
-        return DONE if open_ or not snapshot.next or self._is_held(snapshot) else None
+            return Command(resume=by_id), self._config()
+        return None if open_ or not snapshot.next or self._is_held(snapshot) else (None, self._config())
 
     def _is_held(self, snapshot: StateSnapshot) -> bool:
         """Whether the graph stands at a breakpoint that nobody has let it pass: a killed step had come that far."""
@@ -287,9 +288,6 @@ class Call:
         return {key: values[key] for key in keys if key in values}
 
 
-DONE = object()
-
-
 def _id_of(snapshot: StateSnapshot) -> str | None:
     """The id of the checkpoint that a snapshot is of; None before the first."""
     return cast("str | None", snapshot.config["configurable"].get("checkpoint_id"))
@@ -319,7 +317,7 @@ def _interrupts(snapshot: StateSnapshot) -> list[Interrupt]:
     return list(found.values())
 
 
-_made: WeakKeyDictionary[Any, tuple[Any, Any]] = WeakKeyDictionary()
+MADE = "_liteq_compiled"  # on a graph: the app that it was compiled for, and what came of it, which holds the graph
 _threads: WeakKeyDictionary[Any, dict[str, int]] = WeakKeyDictionary()
 
 
@@ -333,7 +331,7 @@ def _compiled(machine: Machine, graph: Any) -> Any:
             f"the graph is compiled with {type(saver).__name__}, which knows nothing of this run's lease: compile it "
             "with LiteQSaver(app), or give the StateGraph itself"
         )
-    made = _made.get(graph)
+    made: tuple[Any, Any] | None = vars(graph).get(MADE)
     if made is None or made[0] is not machine.app:
         saver = LiteQSaver(machine.app, serde=StrictSerializer(declared_in(getattr(graph, "schemas", ()))))
         if hasattr(graph, "compile"):
@@ -341,7 +339,7 @@ def _compiled(machine: Machine, graph: Any) -> Any:
         else:
             compiled = copy.copy(graph)
             compiled.checkpointer = saver
-        made = _made[graph] = (machine.app, compiled)
+        made = vars(graph)[MADE] = (machine.app, compiled)
     return made[1]
 
 

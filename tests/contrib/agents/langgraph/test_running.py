@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import gc
 import operator
 import os
+import weakref
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypedDict
 
@@ -22,7 +24,7 @@ from liteq.testing import WorkflowTest
 from liteq.workflow.history.frames import here
 from liteq_langgraph import LiteQSaver, arun, node, run
 
-from ....integration.runs import Killed, Worker
+from ....integration.runs import Killed, Worker, killed_at
 from .graphs import at, line, rows
 
 BODIES = ["plain", "async"]
@@ -30,16 +32,17 @@ BODIES = ["plain", "async"]
 
 def flow_of(app: LiteQ, kind: str, graph: Any, **given: Any) -> Any:
     """A workflow that runs `graph` and returns what it has seen."""
+    asked = given.pop("given", {"seen": []})
     if kind == "plain":
 
         @app.workflow(name="flow")
         def flow(q: str) -> list[Any]:
-            return list(run(graph, {"q": q, "seen": []}, **given)["seen"])
+            return list(run(graph, asked and {"q": q, **asked}, **given)["seen"])
     else:
 
         @app.workflow(name="flow")
         async def flow(q: str) -> list[Any]:
-            return list((await arun(graph, {"q": q, "seen": []}, **given))["seen"])
+            return list((await arun(graph, asked and {"q": q, **asked}, **given))["seen"])
 
     return flow
 
@@ -315,6 +318,44 @@ def test_a_named_thread_is_a_conversation_over_runs(app: LiteQ, worker: Worker) 
         worker.run()
     assert [one.result(0) for one in runs] == [["re one"], ["re one", "re two"]]
     assert runs[0].result(0) == ["re one"]
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_a_thread_goes_on_from_a_checkpoint_of_its_past(app: LiteQ, worker: Worker, kind: str) -> None:
+    """Killed in the node there, and asked in the next one: it is in the new branch from the first superstep on."""
+    log: list[str] = []
+    ask = lambda state: {"seen": [interrupt("which?")]}  # noqa: E731
+    graph = line(noting("a", log), noting("b", log), ask).compile(checkpointer=LiteQSaver(app))
+    graph.invoke({"q": "x", "seen": []}, at("t"))
+    (past,) = [one for one in graph.get_state_history(at("t")) if one.next == ("b",)]
+    graph.update_state(at("t"), {"seen": ["other"]})
+    log[:] = ["a"]
+
+    flow = flow_of(app, kind, graph, thread="t", config=at("t", **past.config["configurable"]), given=None)
+    started = flow.start("x")
+    with killed_at(app, 1, before=True):
+        worker.run()
+    for answer in started.approvals():
+        started.approve(answer.title, data="this")
+        worker.run()
+    assert started.result(0) == ["a", "b", "this"]
+    assert log == ["a", "b"]
+
+
+def test_a_graph_that_a_body_makes_leaves_with_it(app: LiteQ, worker: Worker) -> None:
+    made: list[Any] = []
+
+    @app.workflow(name="flow")
+    def flow() -> list[Any]:
+        graph = line(lambda state: {"seen": [1]})
+        made.append(weakref.ref(graph))
+        return list(run(graph, {"q": "x"})["seen"])
+
+    for _ in range(3):
+        flow.start()
+        worker.run()
+    gc.collect()
+    assert [one() for one in made[:2]] == [None, None]
 
 
 def test_a_body_may_run_several_graphs_each_on_a_thread_of_the_runs_own(app: LiteQ, worker: Worker) -> None:
