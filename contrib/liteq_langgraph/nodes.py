@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from inspect import iscoroutine
 from typing import Any
 
 import orjson
@@ -11,6 +12,7 @@ from langgraph.types import interrupt
 
 from liteq.serialization import decode, encode
 from liteq.serialization.models import data_of
+from liteq.utils.coroutines import run_coroutine
 
 __all__ = ["CALL", "driven", "node", "plain", "real"]
 
@@ -26,7 +28,7 @@ def node(task: Any, args: Callable[[Any], Sequence[Any]], out: Callable[[Any], A
 
     args: the task's arguments, a tuple, out of the state. out: the node's update out of the task's result, as JSON
     carries it. In `run` and `arun` the task is sent to its queue, with its retries and limits, and nobody waits for it;
-    its failure is raised in the body. Outside of a run it is called in place.
+    its failure is raised in the body. Outside of a run it is called in place, an async task too.
     """
     name = task.name
 
@@ -35,7 +37,8 @@ def node(task: Any, args: Callable[[Any], Sequence[Any]], out: Callable[[Any], A
         if isinstance(given, (str, bytes)) or not isinstance(given, Sequence):
             raise TypeError(f"node({name!r}): args(state) is a tuple of arguments, not {given!r}")
         if not driven.get():
-            return out(task(*given))
+            found = task(*given)
+            return out(run_coroutine(found) if iscoroutine(found) else found)
         return out(interrupt({CALL: {"task": name, "args": plain(list(given), f"the arguments of {name!r}")}}))
 
     call.__name__ = name.rpartition(".")[2]

@@ -11,7 +11,8 @@ from weakref import WeakKeyDictionary
 
 import orjson
 from langgraph.constants import START
-from langgraph.types import Command, Interrupt, StateSnapshot
+from langgraph.pregel import Pregel
+from langgraph.types import Command, Durability, Interrupt, StateSnapshot
 
 from liteq.exceptions import StorageError, WorkflowError
 from liteq.serialization import encode
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["arun", "run"]
 
 MARK = "liteq_call"  # in a checkpoint's metadata: the call of `run` whose input it has
+REWOUND = "~"  # in that mark, and in the name of a thread: how often the run was rewound before
 EVENT = "event"  # the key of an interrupt's value that waits for an event of that name
-DURABILITY = "sync"  # a superstep is saved before the next one begins
 
 
 def run(graph: Any, input: Any, *, thread: str | None = None, config: Mapping[str, Any] | None = None) -> Any:
@@ -139,9 +140,14 @@ class Call:
         given = thread if thread is not None else asked.get("thread_id")
         self.begins_at = asked.pop("checkpoint_id", None)  # in the past of the thread; from there on it is its newest
         self.is_own = given is None
-        self.thread = _own_thread(scope) if given is None else str(given)
         self.name = f"{self.graph.get_name()}.invoke"
-        self.config = {**config, "configurable": {**asked, "thread_id": self.thread}}
+        self.durability = _durability_of(self.graph)
+        self.config = {**config, "configurable": asked}
+        self._go_to(_own_thread(scope) if given is None else str(given))
+
+    def _go_to(self, thread: str) -> None:
+        """Have the graph on a thread from here on."""
+        self.thread = self.config["configurable"]["thread_id"] = thread
 
     @classmethod
     def here(
@@ -164,7 +170,7 @@ class Call:
         try:
             self._prepare()
             if (given := self._next()) is not None:
-                self.graph.invoke(*given, durability=DURABILITY)
+                self.graph.invoke(*given, durability=self.durability)
             return self._told()
         except StorageError as exc:
             self.machine.lost(exc)
@@ -177,7 +183,7 @@ class Call:
         try:
             self._prepare()
             if (given := self._next()) is not None:
-                await self.graph.ainvoke(*given, durability=DURABILITY)
+                await self.graph.ainvoke(*given, durability=self.durability)
             return self._told()
         except StorageError as exc:
             self.machine.lost(exc)
@@ -204,14 +210,19 @@ class Call:
         if self.given is not None:
             plainly = orjson.loads(encode(self.given.by_id, what="the answers to interrupts"))
             given = orjson.dumps(plainly, option=orjson.OPT_SORT_KEYS)
-        return f"{self.mark} {self.rounds} {blake2b(given, digest_size=8).hexdigest()}"
+        again = f"{REWOUND}{self.machine.rewound}" if self.machine.rewound and not self.rounds else ""
+        return f"{self.mark} {self.rounds} {blake2b(given, digest_size=8).hexdigest()}{again}"
 
     def _next(self) -> tuple[Any, dict[str, Any]] | None:
         """The input of the graph (None to go on), and its config; None where there is nothing to go on with."""
         snapshot, given = self._snapshot(), self.given
-        has_begun = (snapshot.metadata or {}).get(MARK) == self._round()
+        begun = (snapshot.metadata or {}).get(MARK)
+        has_begun = begun == self._round()
         if given is None and not has_begun:
-            return self.input, self._config(self.begins_at)
+            if not self._was_rewound(begun):
+                return self.input, self._config(self.begins_at)
+            if self._stands_still(snapshot):  # what came of it is forgotten; else it is retried, and goes on
+                return self._anew()
         if given is not None and not has_begun and _id_of(snapshot) != given.checkpoint:
             raise WorkflowError(
                 f"the thread {self.thread!r} does not stand where its interrupts were asked: it has gone on with other "
@@ -221,7 +232,23 @@ class Call:
         by_id = {} if given is None else {id_: value for id_, value in given.by_id.items() if id_ in open_}
         if by_id:  # an answer that a killed step has given is no more asked for
             return Command(resume=by_id), self._config()
-        return None if open_ or not snapshot.next or self._is_held(snapshot) else (None, self._config())
+        return None if self._stands_still(snapshot) else (None, self._config())
+
+    def _was_rewound(self, begun: str | None) -> bool:
+        """Whether the mark of a checkpoint is this round's, before a rewind of the run."""
+        return begun is not None and begun.partition(REWOUND)[0] == self._round().partition(REWOUND)[0]
+
+    def _anew(self) -> tuple[Any, dict[str, Any]] | None:
+        """As `_next`, for a graph that is to run once more: on another thread, where that is the run's own."""
+        if not self.is_own:
+            return self.input, self._config(self.begins_at)
+        self._go_to(f"{self.thread}{REWOUND}{self.machine.rewound}")
+        self._prepare()
+        return self._next()
+
+    def _stands_still(self, snapshot: StateSnapshot) -> bool:
+        """Whether there is nothing to go on with: the graph has ended, asks, or is held at a breakpoint."""
+        return bool(_interrupts(snapshot)) or not snapshot.next or self._is_held(snapshot)
 
     def _is_held(self, snapshot: StateSnapshot) -> bool:
         """Whether the graph stands at a breakpoint that nobody has let it pass: a killed step had come that far."""
@@ -264,6 +291,7 @@ class Call:
     def answered(self, told: Told, asks: Sequence[Ask], answers: Sequence[Any]) -> None:
         """Take the answers of a round, which is over. Raises WorkflowError for a breakpoint that is denied."""
         self.rounds += 1
+        self._go_to(told["thread"])
         if told["waits"]:
             by_id = {ask.id: ask.answer(found) for ask, found in zip(asks, answers, strict=True)}
             self.given = Answers(told, by_id)
@@ -341,6 +369,20 @@ def _compiled(machine: Machine, graph: Any) -> Any:
             compiled.checkpointer = saver
         made = vars(graph)[MADE] = (machine.app, compiled)
     return made[1]
+
+
+def _durability_of(graph: Any) -> Durability:
+    """A superstep is saved before the next one begins; with a node that saves nothing, while that one runs.
+
+    LangGraph waits in such a node for a save that was never begun, and fails. (A node that itself calls such a graph
+    has to say `durability="async"` there.)
+    """
+    return "async" if _has_one_that_saves_nothing(graph) else "sync"
+
+
+def _has_one_that_saves_nothing(graph: Any) -> bool:
+    inner = [one.bound for one in graph.nodes.values() if isinstance(one.bound, Pregel)]
+    return any(one.checkpointer is False or _has_one_that_saves_nothing(one) for one in inner)
 
 
 def _own_thread(scope: Scope) -> str:

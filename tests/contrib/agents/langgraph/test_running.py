@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import enum
 import gc
@@ -21,6 +22,7 @@ from liteq import LiteQ
 from liteq.exceptions import LeaseLost, WorkflowError
 from liteq.message import Hold
 from liteq.testing import WorkflowTest
+from liteq.workflow import ctx
 from liteq.workflow.history.frames import here
 from liteq_langgraph import LiteQSaver, arun, node, run
 
@@ -209,6 +211,20 @@ def test_a_subgraph_asks_and_is_killed_as_its_graph_is(app: LiteQ, worker: Worke
     assert log == ["a", "b", "b", "c", "c"]
 
 
+@pytest.mark.parametrize("kind", BODIES)
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_subgraph_that_saves_nothing_is_run(app: LiteQ, worker: Worker, kind: str, depth: int) -> None:
+    log: list[str] = []
+    inner = line(noting("b", log), noting("c", log)).compile(checkpointer=False)
+    builder = line(noting("a", log, dies=True))
+    builder.add_node("inner", inner if depth == 1 else line(inner).compile())
+    builder.add_edge("a", "inner")
+    started = flow_of(app, kind, builder).start("x")
+    worker.run()
+    assert started.result(0)[-2:] == ["b", "c"]
+    assert log == ["a", "a", "b", "c"]
+
+
 def test_a_breakpoint_is_an_approval(app: LiteQ) -> None:
     log: list[str] = []
     graph = line(noting("a", log), noting("b", log)).compile(checkpointer=LiteQSaver(app), interrupt_before=["b"])
@@ -290,8 +306,14 @@ def test_outside_of_a_run_a_node_calls_its_task_in_place(app: LiteQ) -> None:
     def double(n: str) -> str:
         return n * 2
 
-    graph = line(node(double, lambda state: (state["q"],), lambda found: {"seen": [found]})).compile()
-    assert graph.invoke({"q": "ab", "seen": []})["seen"] == ["abab"]
+    @app.task(name="twice")
+    async def twice(n: str) -> str:
+        return n * 2
+
+    for task in (double, twice):
+        graph = line(node(task, lambda state: (state["q"],), lambda found: {"seen": [found]})).compile()
+        assert graph.invoke({"q": "ab", "seen": []})["seen"] == ["abab"]
+        assert asyncio.run(graph.ainvoke({"q": "ab", "seen": []}))["seen"] == ["abab"]
     with pytest.raises(TypeError, match="a tuple of arguments, not 'ab'"):
         line(node(double, lambda state: state["q"], lambda found: {})).compile().invoke({"q": "ab"})
 
@@ -412,6 +434,57 @@ def test_a_graph_does_not_take_another_answer_where_it_has_gone_on(app: LiteQ, w
     worker.run()
     with pytest.raises(WorkflowError, match="does not stand where its interrupts were asked"):
         other.result(0)
+
+
+@pytest.mark.parametrize(("given", "again"), [({}, ["a", "b"]), ({"thread": "talk"}, ["a", "b", "a", "b"])])
+@pytest.mark.parametrize("kind", BODIES)
+def test_a_graph_that_is_rewound_runs_again(
+    app: LiteQ, worker: Worker, kind: str, given: dict[str, Any], again: list[str]
+) -> None:
+    """On a thread of the run's own: of a named one it is one more turn. Killed, it goes on there."""
+    log: list[str] = []
+
+    def b(state: Any) -> Any:
+        log.append("b")
+        if log.count("b") == 2:
+            raise Killed
+        return {"seen": ["b"]}
+
+    started = flow_of(app, kind, line(noting("a", log), b), **given).start("x")
+    worker.run()
+    assert started.result(0) == ["a", "b"]
+    started.rewind(1)
+    worker.run()
+    assert started.result(0) == again
+    assert log == ["a", "b", "a", "b", "b"]
+
+
+def test_a_graph_of_a_retried_run_goes_on_where_it_failed(app: LiteQ, worker: Worker) -> None:
+    """Also where the body has done a step about it, which is forgotten."""
+    log: list[str] = []
+
+    def b(state: Any) -> Any:
+        log.append("b")
+        if log.count("b") == 1:
+            raise ValueError("no")
+        return {"seen": ["b"]}
+
+    graph = line(noting("a", log), b)
+
+    @app.workflow(name="flow")
+    def flow() -> list[Any]:
+        try:
+            return list(run(graph, {"q": "x", "seen": []})["seen"])
+        except ValueError:
+            ctx.step("sorry", lambda: log.append("sorry"))
+            raise
+
+    started = flow.start()
+    worker.run()
+    started.retry()
+    worker.run()
+    assert started.result(0) == ["a", "b"]
+    assert log == ["a", "b", "sorry", "b"]
 
 
 def test_a_graph_that_saves_elsewhere_is_refused(app: LiteQ) -> None:
