@@ -23,6 +23,7 @@ from liteq_mcp.workflows import LISTED, PARTS_OF_WORKFLOWS, workflow
 __all__ = ["LOOKING"]
 
 PARTS_OF_TASKS: Final = ("why", "attempts", "kin", "traceback", "streams", "limits", "unique", "batch", "links")
+LONGEST_PAGE: Final = 100  # items
 AFTER: Final = {**TEXT, "description": "`next` of the page before"}
 SEARCH: Final = (
     'Words: state:dead queue:mail task:shop.* -task:x error:Card* since:1h tag:a root:ID args.0:7 kwargs.user:4 "text"'
@@ -35,7 +36,10 @@ Look = Callable[[Call], dict[str, Any]]
 
 def limit_of(default: int) -> dict[str, Any]:
     """The schema of a page's length."""
-    return {"type": "integer", "minimum": 1, "maximum": 100, "default": default}
+    return {"type": "integer", "minimum": 1, "maximum": LONGEST_PAGE, "default": default}
+
+
+PAGE: Final = {"after": AFTER, "limit": limit_of(LONGEST_PAGE)}
 
 
 def _in_thread(look: Look) -> Callable[[Call], Awaitable[dict[str, Any]]]:
@@ -43,6 +47,26 @@ def _in_thread(look: Look) -> Callable[[Call], Awaitable[dict[str, Any]]]:
         return await looking(call.app, look, call)
 
     return do
+
+
+def _in_pages(look: Look, key: Callable[[Call], str] = lambda _: "name") -> Callable[[Call], Awaitable[dict[str, Any]]]:
+    """The tool over a list that `look` returns whole: a page of it, behind the item of which `key` is `after`."""
+
+    def page(call: Call) -> dict[str, Any]:
+        found, name, after = look(call), key(call), call.get("after")
+        items = found["items"]
+        if after is not None:
+            at = next((n for n, one in enumerate(items) if str(one[name]) == after), None)
+            if at is None:
+                raise Refused(f"after: there is no {after!r:.100} in the list now; begin again without it")
+            items = items[at + 1 :]
+
+        def first(limit: int) -> dict[str, Any]:
+            return {**found, "items": items[:limit], "next": str(items[limit - 1][name]) if items[limit:] else None}
+
+        return fitting(first, call.get("limit", LONGEST_PAGE))
+
+    return _in_thread(page)
 
 
 def found_tasks(call: Call) -> dict[str, Any]:
@@ -134,15 +158,15 @@ TOOLS = (
     ToolOf(
         "failures",
         "Failures by cause, the newest first; with `cause` one of them, its dead tasks and a traceback.",
-        _in_thread(failed),
-        takes(cause=ID),
+        _in_pages(failed, lambda _: "id"),
+        takes(cause=ID, **PAGE),
         ITEMS,
         right="view",
     ),
     ToolOf(
         "workflow",
-        "A workflow by any id of it: status, what it waits for, open approvals, steps. Without `id` the newest; with "
-        "`q` runs by workflow:NAME status:stuck tag:x since:1h.",
+        "A workflow by any id of it: status, what it waits for, open approvals, a page of its steps. Without `id` the "
+        "newest; with `q` runs by workflow:NAME status:stuck tag:x since:1h.",
         _in_thread(workflow),
         takes(id=ID, q={"type": "string", "maxLength": 2000}, after=AFTER, limit=limit_of(LISTED),
               parts={"type": "array", "items": {"enum": list(PARTS_OF_WORKFLOWS)}}),
@@ -152,25 +176,25 @@ TOOLS = (
     ToolOf(
         "queues",
         "The queues: how much waits, since when, what comes and goes, workers, pauses.",
-        _in_thread(lambda call: queues(call.app, call.viewer.sight)),
-        takes(),
+        _in_pages(lambda call: queues(call.app, call.viewer.sight)),
+        takes(**PAGE),
         ITEMS,
         right="view",
     ),
     ToolOf(
         "schedules",
         "The schedules: when each is due, when and how it ran last, how late it is.",
-        _in_thread(lambda call: schedules(call.app, call.viewer.sight)),
-        takes(),
+        _in_pages(lambda call: schedules(call.app, call.viewer.sight)),
+        takes(**PAGE),
         ITEMS,
         right="view",
     ),
     ToolOf(
         "usage",
         "What runs have spent on models: requests, tokens, cost (text; null: no price is known), saved by the memo.",
-        _in_thread(usage),
+        _in_pages(usage, lambda call: str(call.get("by", "model"))),
         takes(by={"enum": ["model", "workflow", "tag", "day"], "default": "model"},
-              since={**TEXT, "description": "7d, 12h; without it: all that is kept"}),
+              since={**TEXT, "description": "7d, 12h; without it: all that is kept"}, **PAGE),
         ITEMS,
         right="view",
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -33,16 +33,28 @@ class Signature:
     def call(self, given: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """The positional and the named arguments. Raises ValueError for a wrong value, by its field."""
         left = dict(given)
-        args: list[Any] = []
-        for one in self._parameters:
-            if one.kind is one.POSITIONAL_ONLY and one.name in left:
-                args.append(self._value(one, left.pop(one.name)))
-            elif one.kind is one.VAR_POSITIONAL:
-                args += left.pop(one.name, [])
+        rest = [
+            self._value(one, value)
+            for one in self._parameters
+            if one.kind is one.VAR_POSITIONAL
+            for value in left.pop(one.name, [])
+        ]
+        args = [
+            self._value(one, left.pop(one.name)) if one.name in left else one.default
+            for one in self._by_place(left, all_=bool(rest))
+        ]
         by_name = {one.name: one for one in self._parameters}
-        return args, {
+        return [*args, *rest], {
             name: self._value(by_name[name], value) if name in by_name else value for name, value in left.items()
         }
+
+    def _by_place(self, given: Collection[str], *, all_: bool) -> list[inspect.Parameter]:
+        """The parameters that are passed by their places: those before the last one that has to be."""
+        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        found = [one for one in self._parameters if one.kind in kinds[: 1 + all_]]
+        while found and not all_ and found[-1].name not in given:
+            found.pop()
+        return found
 
     def _value(self, parameter: inspect.Parameter, value: Any) -> Any:
         """A value of a type that JSON has as text is made of that; all others go as they came."""

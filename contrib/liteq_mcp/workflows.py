@@ -7,7 +7,7 @@ from typing import Any, Final
 from liteq.monitor.runs.approvals import HIDDEN
 from liteq.monitor.runs.runs import as_seen, run_document, value, waiting_line
 from liteq.monitor.runs.workflow_list import workflows
-from liteq.monitor.runs.workflows import Workflow, look, workflow_document
+from liteq.monitor.runs.workflows import ROWS, Workflow, look, step_documents, workflow_document
 from liteq.operating.choosing import Choice, page_of
 from liteq.utils.text import times
 from liteq_mcp.bounds import fitting
@@ -33,19 +33,30 @@ def workflow(call: Call) -> dict[str, Any]:
     found = look(call.app, id_, call.viewer.sight)
     if found is None:
         raise Refused(f"there is no workflow {id_!r:.100}: no run, message or group has this id")
-    return whole(call, found, set(call.get("parts", ())))
+    after, parts = call.get("after", "0"), set(call.get("parts", ()))
+    if not after.isdecimal():
+        raise Refused(f"after: with an id it is `next` of the page before, not {after!r:.100}")
+    return fitting(lambda limit: whole(call, found, parts, after=int(after), limit=limit), call.get("limit", ROWS))
 
 
-def whole(call: Call, found: Workflow, parts: set[str]) -> dict[str, Any]:
-    """One workflow as a document, with the `parts` that are asked for; a canvas has its rows in any case."""
-    document = workflow_document(call.app, found, call.viewer.sight)
+def whole(call: Call, found: Workflow, parts: set[str], *, after: int, limit: int) -> dict[str, Any]:
+    """One workflow as a document, with the `parts` that are asked for; a canvas has its rows in any case.
+
+    `after` and `limit` choose a page of a run's steps, or of a canvas's rows: `next` is the mark of the one behind it.
+    """
+    see = call.viewer.sight
+    document = workflow_document(call.app, found, see, after=0 if found.run else after, limit=limit)
     run = document.pop("run") or {}
-    left_out = {name for part, names in OF_PART.items() if part not in parts for name in names}
+    mark = document["rows"]["next"]
+    if found.run is not None:
+        run["steps"] = step_documents(call.app, found, see, after=after, limit=limit)
+        mark = after + limit if len(found.steps) > after + limit else None
+    left_out = {"steps_left_out"} | {name for part, names in OF_PART.items() if part not in parts for name in names}
     if found.run is None:
         left_out.discard("rows")
     both = {**run, **document, "approvals": _approvals(call, found), "steps": run.get("steps", [])}
     kept = {name: value for name, value in both.items() if name not in left_out}
-    return {**kept, "waiting_for": run.get("waiting_for", [])}
+    return {**kept, "waiting_for": run.get("waiting_for", []), "next": None if mark is None else str(mark)}
 
 
 def _approvals(call: Call, found: Workflow) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ from liteq.storage.runs.records import Approval, RunRecord, RunStep
 from liteq.utils.records import NamedTuple
 from liteq.utils.text import times
 
-__all__ = ["ROWS", "Workflow", "look", "runs_seen", "workflow"]
+__all__ = ["ROWS", "Workflow", "look", "runs_seen", "step_documents", "workflow", "workflow_document"]
 
 OPENED: Final = 50  # runs in a run whose steps are read
 ROWS: Final = 100  # of one page of the table
@@ -314,14 +314,12 @@ def run_part(app: App, found: Workflow, see: Sight) -> dict[str, Any]:
     assert run is not None, "a canvas has no steps"
     runs = app.storage.runs
     document = shown.run_document(app, run, with_args=see.payloads)
-    hide = shown.hide_of(app, run)
-    steps = [_step(one, see, hide) for one in found.steps[-STEPS:]]
     values = {key: shown.value(data) if see.payloads else HIDDEN for key, data in runs.state(run.id).items()}
     return {
         **document,
         "waiting_line": shown.waiting_line(run),
         "now": shown.now_executing(run),
-        "steps": steps,
+        "steps": step_documents(app, found, see, after=max(0, len(found.steps) - STEPS)),
         "steps_left_out": max(0, len(found.steps) - STEPS),
         "memo_hits": sum(1 for one in found.steps if one.row.memo),
         "values": values,
@@ -347,6 +345,15 @@ def _approval(one: Approval, run: RunRecord, see: Sight) -> dict[str, Any]:
     if not see.payloads and document["details"] is not None:
         document["details"] = HIDDEN
     return document
+
+
+def step_documents(
+    app: App, found: Workflow, see: Sight, *, after: int = 0, limit: int = STEPS
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The steps of a coded run behind the first `after`, `limit` at most."""
+    assert found.run is not None, "a canvas has no steps"
+    hide = shown.hide_of(app, found.run)
+    return [_step(one, see, hide) for one in found.steps[after : after + limit]]
 
 
 def _step(one: RunStep, see: Sight, hide: Callable[[str], str] | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from liteq.monitor.tasks.pace import Pace, pace
 from liteq.storage.claiming.pauses import Pause
 from liteq.storage.claiming.workers import WorkerRecord
 from liteq.storage.reading.holding import FAIR
-from liteq.storage.reading.overview import COUNTED, Bounded, Overview, QueueLook
+from liteq.storage.reading.overview import COUNTED, QUEUES, Bounded, Overview, QueueLook
 from liteq.utils.text import times
 
 __all__ = ["count", "pause_document", "queue", "queue_documents", "queues"]
@@ -32,8 +32,10 @@ def count(found: Bounded) -> dict[str, Any]:
 
 def queues(app: App, see: Sight = ALL) -> dict[str, Any]:
     """The queues that have messages, workers, or a pause: {"items", "next", "note"}."""
-    found = queue_documents(app, app.storage.views.overview(), living(app), pace(app, see), see)
-    return {"items": found, "next": None, "note": ""}
+    look = app.storage.views.overview()
+    found = queue_documents(app, look, living(app), pace(app, see), see)
+    note = f"the first {QUEUES} with messages" if len(look.queues) >= QUEUES else ""
+    return {"items": found, "next": None, "note": note}
 
 
 def queue_documents(

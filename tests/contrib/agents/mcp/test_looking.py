@@ -161,13 +161,13 @@ def test_what_is_large_is_cut_and_said_to_be(agent, app):
     assert document["left_out"]["result"] == 40 - len(document["result"])
 
 
-def ids_of_all_pages(mine, tool, **asked):
-    """The ids of a list, page after page; each page is whole."""
+def ids_of_all_pages(mine, tool, key="id", **asked):
+    """The ids, or names, of a list, page after page; each page is whole."""
     found, after = [], None
     for _ in range(100):
         page = mine.call(tool, **asked, **({} if after is None else {"after": after}))
         assert "left_out" not in page
-        found += [one["id"] for one in page["items"]]
+        found += [one[key] for one in page["items"]]
         after = page["next"]
         if after is None:
             return found
@@ -184,6 +184,51 @@ def test_a_page_that_is_too_large_is_a_smaller_page(agent, app):
     mine = agent()
     assert sorted(ids_of_all_pages(mine, "search", q="state:dead", limit=60)) == sorted(sent)
     assert len(mine.call("search", q="state:dead", limit=60)["items"]) < 60
+
+
+def test_a_list_that_is_too_large_goes_on_behind_its_last_item(agent, app):
+    for n in range(150):
+        app.send_task("shop.add", (n,), queue=f"queue-{n:03d}")
+    mine = agent()
+    assert ids_of_all_pages(mine, "queues", key="name") == [f"queue-{n:03d}" for n in range(150)]
+    assert len(mine.call("queues", limit=7)["items"]) == 7
+    with pytest.raises(Failed, match=r"^after: there is no 'gone' in the list now"):
+        mine.call("queues", after="gone")
+
+
+def test_more_queues_than_are_looked_at_are_said_to_be_there(agent, app):
+    for n in range(201):
+        app.send_task("shop.add", (n,), queue=f"queue-{n:03d}")
+    assert agent().call("queues", limit=1)["note"] == "the first 200 with messages"
+
+
+def test_the_steps_of_a_long_run_are_read_a_page_at_a_time(agent, app):
+    """More than the dashboard's page of a run shows; and the last one is the one at which it failed."""
+
+    @app.step
+    def step(n: int) -> str:
+        if n == 599:
+            raise ValueError("no")
+        return "x" * 100
+
+    @app.workflow(name="shop.long")
+    def long() -> None:
+        for n in range(600):
+            step(n)
+
+    run = long.start()
+    drain(app)
+    mine, found, after = agent(), [], "0"
+    while after is not None:
+        page = mine.call("workflow", id=run.id, after=after)
+        assert "left_out" not in page
+        assert page["progress"]["total"]["n"] == 600
+        found += page["steps"]
+        after = page["next"]
+    assert [one["n"] for one in found] == list(range(1, 601))
+    assert found[-1]["status"] == "failed"
+    with pytest.raises(Failed, match=r"^after: with an id it is `next`"):
+        mine.call("workflow", id=run.id, after="x")
 
 
 @pytest.mark.parametrize("q", [None, "workflow:shop.pick"])

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 from jsonschema import Draft202012Validator
 from mcp.shared.exceptions import MCPError
+
+from liteq.testing import drain
 
 from .conftest import MODES, Failed
 
@@ -72,6 +76,33 @@ def test_a_task_of_the_servers_choice_has_a_tool_without_the_right_to_send(agent
     sent = mine.call("run_add", x=1)
     assert app.storage.reader.find(sent["id"]).task == "shop.add"
     assert "send_task" not in mine.tools()
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "got"),
+    [
+        ("run_rest", {"a": 1, "rest": ["2026-11-30", "2026-12-01"]}, (1, date(2026, 11, 30), date(2026, 12, 1), 3)),
+        ("run_rest", {"a": 1, "k": 4}, (1, 4)),
+        ("run_rest", {"rest": ["2026-11-30"]}, (0, date(2026, 11, 30), 3)),
+        ("run_places", {"b": 7}, (1, 7, 3)),
+        ("run_places", {"a": 7, "c": 8}, (7, 2, 8)),
+        ("run_places", {}, (1, 2, 3)),
+    ],
+)
+def test_arguments_come_to_their_parameters(agent, app, name, given, got):
+    found = []
+
+    @app.task(name="shop.rest")
+    def rest(a: int = 0, *rest: date, k: int = 3) -> None:
+        found.append((a, *rest, k))
+
+    @app.task(name="shop.places")
+    def places(a: int = 1, b: int = 2, /, c: int = 3) -> None:
+        found.append((a, b, c))
+
+    agent(tasks=["shop.rest", "shop.places"]).call(name, **given)
+    drain(app)
+    assert found == [got]
 
 
 def test_two_tasks_of_one_last_name_bear_their_whole_names(agent, app):
