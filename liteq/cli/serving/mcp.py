@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["mcp"]
 
 PACKAGES = ("mcp", "starlette", "uvicorn")
+CARRIED = frozenset({"CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "DJANGO_SETTINGS_MODULE"})
 
 
 @click.command(cls=Command)
@@ -62,7 +63,7 @@ def mcp(
     JSON: with --http {"url"}, when it serves; with --print-config the entry of a client
     """
     if print_config:
-        say(json_text(_entry(session)))
+        say(json_text(_entry(session, http, token_file)))
         return Exit.OK
     if token_file is not None and http is None:
         raise click.UsageError("--token-file goes with --http: over stdin and stdout there is one client")
@@ -149,11 +150,40 @@ def _address(text: str) -> tuple[str, int]:
     return host.strip("[]") or LOOPBACK, int(port)
 
 
-def _entry(session: Session) -> dict[str, Any]:
-    """The entry of a client that starts servers: this command, with the options that it was called with."""
-    words = [word for word in sys.argv[1:] if word != "--print-config"]
-    entry: dict[str, Any] = {"command": shutil.which("liteq") or "liteq", "args": words}
-    env = {name: os.environ[name] for name in ("LITEQ_APP", "LITEQ_CONFIG") if name in os.environ}
+def _entry(session: Session, http: str | None, token_file: Path | None) -> dict[str, Any]:
+    """The entry of a client: of one that starts servers, this command as it was called; with --http, the address.
+
+    A client starts it in another folder, with an environment of its own: what it is to find here goes with it.
+    """
+    if http is not None:
+        from liteq_mcp.http import PATH
+
+        host, port = _address(http)
+        if not port:
+            raise click.UsageError("--print-config with --http takes the port of the server, not 0")
+        headers = {"headers": {"Authorization": "Bearer TOKEN"}} if token_file is not None else {}
+        return {"mcpServers": {"liteq": {"type": "http", "url": f"http://{authority(host, port)}{PATH}", **headers}}}
+    found = shutil.which("liteq")
+    program = [found] if found else [sys.executable, "-m", "liteq"]
+    here = str(Path.cwd())
+    words = [*program[1:], *_without_workdir(sys.argv[1:]), "--workdir", here]
+    env = {name: text for name, text in os.environ.items() if name in CARRIED or name.startswith("LITEQ_")}
+    before = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    paths = [str(Path(session.started_in or here, one)) for one in before if one]
     if session.has_app:
-        env["PYTHONPATH"] = str(Path.cwd())
-    return {"mcpServers": {"liteq": {**entry, **({"env": env} if env else {})}}}
+        paths.insert(0, here)
+    if paths:
+        env["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    return {"mcpServers": {"liteq": {"command": program[0], "args": words, **({"env": env} if env else {})}}}
+
+
+def _without_workdir(words: list[str]) -> list[str]:
+    """The words of this command without --print-config, and without its folder, which is named from the root."""
+    kept: list[str] = []
+    given = iter(words)
+    for word in given:
+        if word == "--workdir":
+            next(given)
+        elif word != "--print-config" and not word.startswith("--workdir="):
+            kept.append(word)
+    return kept

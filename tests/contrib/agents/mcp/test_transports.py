@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -195,9 +196,38 @@ def test_what_is_wrong_is_refused_at_the_start(environment, place, tmp_path, mon
     assert told.out == ""
 
 
-def test_the_entry_for_a_client_starts_this_server(environment, place):
-    command = [*LITEQ, "mcp", "--tasks", "shop.add", "--print-config"]
-    printed = subprocess.run(command, env=environment, cwd=place, capture_output=True, text=True, check=True)
-    entry = json.loads(printed.stdout)["mcpServers"]["liteq"]
-    assert entry["args"] == ["-A", "proj", "mcp", "--tasks", "shop.add"]
-    assert entry["env"] == {"PYTHONPATH": str(place)}
+def entry_of(words: list[str], **run: Any) -> dict[str, Any]:
+    """The entry for a client that is printed for these words of a command."""
+    printed = subprocess.run([*words, "--print-config"], capture_output=True, text=True, check=True, **run)
+    found: dict[str, Any] = json.loads(printed.stdout)["mcpServers"]["liteq"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("options", "variables"),
+    [
+        (["-A", "proj"], {}),
+        (["-b", "sqlite:///q.db"], {}),
+        (["--workdir", "below", "-b", "sqlite:///../q.db"], {}),
+        ([], {"LITEQ_BROKER_URL": "sqlite:///q.db"}),
+    ],
+)
+def test_the_entry_for_a_client_starts_this_server(environment, place, connected, options, variables):
+    """From another folder, with nothing in its environment but what the entry has: as a client does it."""
+    from mcp import StdioServerParameters
+
+    (place / "below").mkdir(exist_ok=True)
+    with closing(LiteQ("proj", broker=f"sqlite:///{place / 'q.db'}")) as sender:
+        sent = sender.send_task("shop.add", [1]).id
+    given = {**environment, "PYTHONPATH": environment["PYTHONPATH"].partition(os.pathsep)[2], **variables}
+    entry = entry_of([*LITEQ[:3], *options, "mcp"], env=given, cwd=place)
+    env = {**entry["env"], "QUEUE": environment["QUEUE"]}
+    mine = connected(StdioServerParameters(command=entry["command"], args=entry["args"], env=env, cwd="/"))
+    assert mine.call("task", id=sent)["state"] == "PENDING"
+
+
+def test_the_entry_for_a_client_that_connects_is_the_address(environment, place):
+    command = [*LITEQ, "mcp", "--http", "127.0.0.1:8766"]
+    assert entry_of(command, env=environment, cwd=place) == {"type": "http", "url": "http://127.0.0.1:8766/mcp"}
+    guarded = entry_of([*command, "--token-file", "tokens.json"], env=environment, cwd=place)
+    assert guarded["headers"] == {"Authorization": "Bearer TOKEN"}
