@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from liteq_flow.model import Problem
 from liteq_flow.reader.reading import spots
 from liteq_flow.reader.synonyms import settle
-from liteq_flow.reader.yaml_places import Spot, walk
+from liteq_flow.reader.yaml_places import NOWHERE, Spot, walk
 
 __all__ = ["rewritten"]
-
-NOWHERE = (0, 0)  # the place of a key that the file does not have
 
 
 def rewritten(text: str, file: str) -> tuple[str, list[Problem]]:
@@ -21,8 +19,12 @@ def rewritten(text: str, file: str) -> tuple[str, list[Problem]]:
     for root in roots:
         list(settle(root))
     lines = text.splitlines(keepends=True)
+    done: set[tuple[int, int]] = set()  # a key that aliases stand for, too, is written once
     for said, word, one in sorted(_renamed(roots), key=lambda found: found[2].key_at, reverse=True):
         (line, column) = one.key_at
+        if one.key_at in done:
+            continue
+        done |= {one.key_at} - {NOWHERE}
         before, key = lines[line][:column], lines[line][column:]
         if one.key_at != NOWHERE and key.startswith(said):
             lines[line] = before + word + key[len(said) :]

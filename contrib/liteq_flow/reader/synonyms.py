@@ -163,7 +163,7 @@ def _legacy(words: dict[str, Spot], path: Path) -> Iterator[Said]:
     command = words.get("command")
     if command is not None and "script" in words:  # the interpreter, and what it reads
         del words["command"]
-        shell = Spot(command.value, command.line, command.raw, said="command", key_line=command.key_line)
+        shell = Spot(command.value, command.line, command.raw, "command", command.key_at, command.key_line)
         words["with"] = Spot({"shell": shell}, command.line)
     elif command is not None and isinstance(command.value, list):  # one command in its words
         yield (*path, "command"), "a list of words is one command: use `action: exec` with `command` and `args`", True

@@ -12,11 +12,12 @@ import yaml
 from liteq_flow.errors import FlowRefused
 from liteq_flow.model import Problem
 
-__all__ = ["Path", "Spot", "documents", "path_text", "place"]
+__all__ = ["NOWHERE", "Path", "Spot", "documents", "path_text", "place"]
 
 Path = tuple[str | int, ...]
 LONGEST: Final = 1024 * 1024  # bytes of a file
 COLLECTIONS: Final = frozenset({"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"})
+NOWHERE: Final = (-1, -1)  # the place of a key that the file does not have
 MOST: Final = 100_000  # values, aliases counted each time: a file of ten lines can stand for billions
 
 
@@ -30,7 +31,7 @@ class Spot:
     """Of a number: as it is written."""
     said: str | None = None
     """The key under which the file has it, where that is a synonym of the one it has here."""
-    key_at: tuple[int, int] = (0, 0)
+    key_at: tuple[int, int] = NOWHERE
     """Line and column of that key, from 0."""
     key_line: int = 0
 

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from liteq import LiteQ
 from liteq.cli import main
 from liteq.serialization import decode
+from liteq_flow import read
 from liteq_flow.reader import words
 
 NIGHTLY = """# what runs at night
@@ -117,6 +118,20 @@ def test_import_replaces_synonyms_and_nothing_else(flow, tmp_path):
         expected = expected.replace(said, word)
     assert text == expected
     assert flow("import", "new.yaml").stdout == text
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("maxActiveSteps: 3\nsteps: [{run: x}]\n", "max_active_steps: 3\nsteps: [{run: x}]\n"),  # in the first line
+        ("steps: [{command: python3, script: x}]\n", "steps: [{shell: python3, run: x}]\n"),
+        ("steps: [&a {id: a, command: x}, {<<: *a, id: b}]\n", "steps: [&a {id: a, run: x}, {<<: *a, id: b}]\n"),
+    ],
+)
+def test_import_writes_a_file_that_says_the_same(old, new, flow, tmp_path):
+    (tmp_path / "old.yaml").write_text(old)
+    assert flow("import", "old.yaml").stdout == new
+    assert read(new).flows == read(old).flows
 
 
 def test_import_tells_of_files_that_it_cannot_read_or_write_in_a_line(flow, tmp_path):
