@@ -80,7 +80,7 @@ def build_step(spot: Spot, path: Path, defaults: Defaults, tell: Tell, *, index:
         line=line,
         named=named,
         description=plain.get("description", ""),
-        depends=tuple(str(one).strip() if isinstance(one, int) else one for one in _depends(plain)),
+        depends=tuple(one if isinstance(one, str) else str(one) for one in _depends(plain)),
         env=parts.env(words.get("env")),
         working_dir=plain.get("working_dir"),
         timeout_s=parts.span_s(plain.get("timeout_sec"), (*path, "timeout_sec"), tell),

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any, Final
 
-from liteq_flow.reader.words import NO_EFFECT, NO_EFFECT_IN_STEP, SYNONYMS, SYNONYMS_IN_STEP
-from liteq_flow.schemas.schema_actions import ACTIONS
+from liteq_flow.reader.words import (
+    IN_HANDLERS,
+    IN_STEP,
+    NO_EFFECT,
+    NO_EFFECT_IN_STEP,
+    SYNONYMS,
+    SYNONYMS_IN_STEP,
+)
+from liteq_flow.schemas.schema_actions import ACTIONS, PARAMS_OF_CALL
 
 __all__ = ["DEFINITIONS", "DOCUMENT", "FORM", "NAME", "STEP_ID", "published"]
 
@@ -24,6 +33,7 @@ INTEGER: Final[Schema] = {"type": "integer"}
 EXIT_CODES: Final[Schema] = {"type": ["integer", "string", "array"], "items": INTEGER}
 BACKOFF: Final[Schema] = {"type": ["boolean", "number"]}
 TEXTS: Final[Schema] = {"type": ["string", "array"], "items": TEXT}
+SHELL: Final[Schema] = {**TEXTS, "minLength": 1}
 ANYTHING: Final[Schema] = {}
 DECODE: Final[Schema] = {"enum": ["text", "json", "yaml"]}
 
@@ -46,6 +56,7 @@ ENV: Final[Schema] = {
     "additionalProperties": SCALAR,
     "items": {
         "type": ["object", "string"],
+        "minLength": 1,
         "pattern": r"^[A-Za-z_][A-Za-z0-9_]*=",
         "propertyNames": {"pattern": NAME},
         "additionalProperties": SCALAR,
@@ -202,7 +213,7 @@ STEP: Final = closed(
         "foreach": closed(
             {
                 "items": {"type": ["string", "array"]},
-                "as": {"type": "string", "pattern": STEP_ID, "not_one_of": ["index", "key"]},
+                "as": {**FILLED, "pattern": STEP_ID, "not_one_of": ["index", "key"]},
                 "key": TEXT,
                 "max_concurrent": AT_MOST,
                 "steps": {"type": "array", "minItems": 1, "items": ref("step")},
@@ -221,7 +232,7 @@ STEP: Final = closed(
         "output": {"type": ["string", "object"], "minProperties": 1, "propertyNames": {"pattern": STEP_ID},
                    "additionalProperties": CAPTURED},
         "outputs": {"type": "array", "minItems": 1,
-                    "items": closed({"name": {"type": "string", "pattern": STEP_ID},
+                    "items": closed({"name": {**FILLED, "pattern": STEP_ID},
                                      "type": {"enum": ["string", "json"]}}, "name")},
         "stdout": STREAM,
         "stderr": {"type": ["string", "object"], "properties": {"artifact": FILLED}, "additionalProperties": False},
@@ -232,13 +243,15 @@ STEP: Final = closed(
         "memo": {"type": ["boolean", "number", "string"]},
         "limits": TEXTS,
         "doubt": {"enum": ["repeat", "ask"]},
-        "compensate": {"type": ["string", "object"]},
+        "compensate": ref("step"),
         **{word: {"description": f"No effect: {why}."} for word, why in NO_EFFECT_IN_STEP.items()},
     },
     allOf=[
-        {"if": {"properties": {"action": {"const": name}}, "required": ["action"]},
-         "then": {"properties": {"with": arguments}, **({"required": ["with"]} if "required" in arguments else {})}}
-        for name, arguments in ACTIONS.items()
+        {"if": {"required": ["run"]},
+         "then": {"properties": {"with": {"type": "object", "properties": {"shell": SHELL, "shell_args": TEXTS}}}}},
+        *({"if": {"properties": {"action": {"const": name}}, "required": ["action"]},
+           "then": {"properties": {"with": arguments}, **({"required": ["with"]} if "required" in arguments else {})}}
+          for name, arguments in ACTIONS.items()),
     ],
 )  # fmt: skip
 ITEM: Final[Schema] = {
@@ -272,7 +285,7 @@ DOCUMENT: Final = closed(
             "type": ["object", "array"],
             "propertyNames": {"pattern": NAME},
             "additionalProperties": FILLED,
-            "items": closed({"name": {"type": "string", "pattern": NAME}, "provider": {"enum": ["env", "file"]},
+            "items": closed({"name": {**FILLED, "pattern": NAME}, "provider": {"enum": ["env", "file"]},
                              "key": FILLED, "options": {"type": "object", "maxProperties": 0}},
                             "name", "provider", "key"),
         },
@@ -297,30 +310,64 @@ DOCUMENT: Final = closed(
     "steps",
 )  # fmt: skip
 DEFINITIONS: Final[Schema] = {"step": STEP, "item": ITEM}
+# Forms of a step that are more than another word, each as `settle` takes it.
+FORMER: Final[Schema] = {"call": FILLED, "params": PARAMS_OF_CALL, "shell": SHELL}
+UNDERSCORE: Final = re.compile(r"_([a-z])")
 
 
 def published() -> Schema:
-    """The schema for editors and other tools: draft 2020-12, with the synonyms as deprecated words."""
-    document = _with_synonyms(DOCUMENT, SYNONYMS)
-    step = _with_synonyms(STEP, SYNONYMS_IN_STEP)
+    """The schema for editors and other tools: draft 2020-12, with all that `settle` reads; other words are deprecated.
+
+    A file that it refuses is refused when it is read, too.
+    """
+    step = _with_other_words(_with_nested(STEP), SYNONYMS_IN_STEP)
+    step["type"], step["minLength"] = ["object", "string"], 1  # `- echo hello`
+    step["properties"] |= {
+        "action": {"anyOf": [{"enum": list(ACTIONS)}, {"pattern": rf"^\s*({'|'.join(map(re.escape, ACTIONS))})\s*$"}]},
+        **{word: {**one, "deprecated": True} for word, one in FORMER.items()},
+    }
+    step["dependentSchemas"] = {"params": {"anyOf": [{"required": [word]} for word in ("call", "run")]}}
+    step["allOf"] = [{**one, "then": _with_other_words(one["then"], SYNONYMS_IN_STEP)} for one in STEP["allOf"]]
+    words = DOCUMENT["properties"] | {
+        "handler_on": _with_other_words(DOCUMENT["properties"]["handler_on"], IN_HANDLERS),
+        "defaults": _with_other_words(_with_nested(DOCUMENT["properties"]["defaults"]), SYNONYMS_IN_STEP),
+    }
     made = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A flow of liteq",
-        **document,
+        **_with_other_words({**DOCUMENT, "properties": words}, SYNONYMS),
         "$defs": {**DEFINITIONS, "step": step},
     }
     plain: Schema = _standard(made)
     return plain
 
 
-def _with_synonyms(schema: Schema, synonyms: dict[str, str]) -> Schema:
+def _with_nested(schema: Schema) -> Schema:
+    """A step with the other words inside of what it says."""
     words = schema["properties"]
+    inner = {word: _with_other_words(words[word], IN_STEP[word]) for word in IN_STEP.keys() & words.keys()}
+    return {**schema, "properties": {word: inner.get(word, one) for word, one in words.items()}}
+
+
+def _with_other_words(schema: Schema, synonyms: Mapping[str, str]) -> Schema:
+    """An object with its words in camelCase and its synonyms beside them; what is required may be said by either."""
+    words = schema["properties"]
+    meant = {word: word for word in words} | {word: one for word, one in synonyms.items() if one in words}
+    meant = {UNDERSCORE.sub(lambda match: match[1].upper(), word): one for word, one in meant.items()} | meant
     other = {
-        word: {**words[meant], "deprecated": True, "description": f"Another word for `{meant}`."}
-        for word, meant in synonyms.items()
+        word: {**words[one], "deprecated": True, "description": f"Another word for `{one}`."}
+        for word, one in meant.items()
+        if word not in words
     }
-    required = [word for word in schema.get("required", ()) if word not in synonyms.values()]
-    return {**schema, "properties": {**words, **other}, **({"required": required} if required else {})}
+    made = {**schema, "properties": {**words, **other}}
+    required = made.pop("required", [])
+    said = {one: [word for word in meant if meant[word] == one] for one in required}
+    if plain := [one for one in required if len(said[one]) == 1]:
+        made["required"] = plain
+    for one in required:
+        if len(said[one]) > 1:
+            made["anyOf"] = [{"required": [word]} for word in sorted(said[one], key=lambda word: word != one)]
+    return made
 
 
 def _standard(node: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-__all__ = ["ACTIONS"]
+__all__ = ["ACTIONS", "PARAMS_OF_CALL"]
 
 Schema = dict[str, Any]
 
@@ -14,7 +14,7 @@ TEXTS: Final[Schema] = {"type": ["string", "array"], "items": TEXT}
 SPAN: Final[Schema] = {"type": ["string", "number"]}
 FLAG: Final[Schema] = {"type": "boolean"}
 MAP: Final[Schema] = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
-PARAMS: Final[Schema] = {
+PARAMS_OF_CALL: Final[Schema] = {
     "type": ["string", "object", "array"],
     "items": {"type": ["string", "object"]},
 }
@@ -35,8 +35,8 @@ STATE: Final[Schema] = {"scope": {"enum": ["dag", "root_dag", "global", "custom"
 POLL: Final[Schema] = {"poll_interval": SPAN}
 
 ACTIONS: Final[dict[str, Schema]] = {
-    "dag.run": takes({"dag": TEXT, "params": PARAMS}, "dag"),
-    "dag.enqueue": takes({"dag": TEXT, "params": PARAMS, "queue": TEXT}, "dag"),
+    "dag.run": takes({"dag": TEXT, "params": PARAMS_OF_CALL}, "dag"),
+    "dag.enqueue": takes({"dag": TEXT, "params": PARAMS_OF_CALL, "queue": TEXT}, "dag"),
     "human.task": takes({"prompt": {**TEXT, "pattern": r"\S"}, "form": {"type": "object"}}, "prompt"),
     "http.request": takes(HTTP, "method", "url"),
     "router.route": takes(
@@ -66,7 +66,7 @@ ACTIONS: Final[dict[str, Schema]] = {
     "file.read": takes({"path": TEXT, "format": {"enum": ["raw", "json"]},
                         "max_bytes": {"type": "integer", "minimum": 1}}, "path"),
     "file.write": takes(
-        {"path": TEXT, "content": {"type": "string"}, "mode": {"type": "string", "pattern": "^(0o|0O)?[0-7]{3,4}$"},
+        {"path": TEXT, "content": {"type": "string"}, "mode": {**TEXT, "pattern": "^(0o|0O)?[0-7]{3,4}$"},
          "overwrite": FLAG, "create_dirs": FLAG, "atomic": FLAG},
         "path", "content",
     ),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import jsonschema
 import pytest
 
 from liteq_flow import FlowRefused, UnknownReference, read
@@ -13,8 +12,6 @@ from liteq_flow.model import Action, Captured, ContinueOn, Event, Foreach, Nothi
 from liteq_flow.reader.params import checked, from_json, from_text
 from liteq_flow.reader.yaml_places import documents
 from liteq_flow.schemas.forms import fill
-from liteq_flow.schemas.schema import DEFINITIONS, DOCUMENT, published
-from liteq_flow.schemas.schema_check import errors
 from liteq_flow.values import Scope, decode, resolve, select
 
 
@@ -406,42 +403,6 @@ def test_what_a_step_wrote_is_decoded_and_selected():
     for path in (".items[1]", ".nope", ".items.x"):
         with pytest.raises(ValueError, match="there is no"):
             select(document, path)
-
-
-# -- the schema --------------------------------------------------------------------------------------------------------
-
-DOCUMENTS = [
-    {"steps": [{"run": "x"}]},
-    {"steps": []},
-    {"steps": [{"run": 1}]},
-    {"steps": [{"run": ["a", True]}], "params": {"a": [1]}},
-    {"params": [{"name": "a", "type": "float"}], "steps": [{"run": "x"}]},
-    {"params": [{"name": "a", "minimum": 1}, "b=1", {"c": None}], "steps": [{"run": "x"}]},
-    {"steps": [{"action": "http.request", "with": {"method": "GET"}}]},
-    {"steps": [{"action": "http.request", "with": {"method": "GET", "url": "x", "body": {}}}]},
-    {"steps": [{"run": "x", "continue_on": "never"}]},
-    {"steps": [{"run": "x", "continue_on": ["failed"], "env": ["A=1", {"B": 2}]}]},
-    {"steps": [{"run": "x", "env": ["A"]}]},
-    {"steps": [{"foreach": {"items": [], "as": "key", "steps": [{"run": "x"}]}}]},
-    {"steps": [{"foreach": {"items": "x", "steps": [{"run": "x", "retry_policy": {"limit": -1}}]}}]},
-    {"steps": [{"run": "x", "outputs": [{"name": "a"}], "output": {"k": {"from": "stdin"}}}]},
-    {"steps": [{"run": "x", "parallel": {"items": ["a"], "max_concurrent": 2000}}]},
-    {"handler_on": {"exit": {"run": "x"}}, "steps": [{"event": "e"}], "secrets": {"A": "env:B"}},
-    {"handler_on": {"end": {"run": "x"}}, "steps": [{"event": "e"}]},
-    {"consts": [{"a": 1, "b": 2}], "steps": [{"event": "e"}]},
-    {"type": "chain", "schedule": ["* * * * *"], "timeout_sec": -1, "steps": [{"task": "x"}]},
-]
-
-
-def test_the_published_schema_says_of_documents_what_the_reader_says():
-    schema = published()
-    jsonschema.Draft202012Validator.check_schema(schema)
-    validator = jsonschema.Draft202012Validator(schema)
-    for document in DOCUMENTS:
-        assert validator.is_valid(document) == (not list(errors(DOCUMENT, document, DEFINITIONS))), document
-    valid = [validator.is_valid(document) for document in DOCUMENTS]
-    assert (valid.count(True), valid.count(False)) == (5, 14)
-    assert validator.is_valid({"steps": [{"command": "x", "depends_on": []}]})
 
 
 def test_the_outputs_of_a_step_are_named_with_steps_and_outputs_or_without():
