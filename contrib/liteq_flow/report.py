@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,13 +15,15 @@ from liteq.serialization import decode
 from liteq.storage.runs.records import RunRecord
 from liteq_flow.errors import FlowRefused
 from liteq_flow.installing import WORKFLOW
-from liteq_flow.running.run import OUTPUTS, STEP
+from liteq_flow.running.run import OUTPUTS, STEP, key_of, shown, spelled
 from liteq_flow.snapshot import Snapshot
 
 __all__ = ["ENDED", "find", "flow_of", "only_waits", "report", "text_of_report", "view"]
 
 ENDED = frozenset({"succeeded", "failed", "aborted"})
 STATUSES = {"cancelled": "aborted"}
+# Behind the key of a step in that of a call: an item of `parallel`, an attempt, a condition, an output, one more look.
+OF_A_CALL = re.compile(r"(\[\d+\])?([#?>!][^/]*)?(~\d{1,9})?$")
 FIELDS = ("id", "name", "status", "attempts", "exit_code", "started", "finished")
 
 
@@ -59,8 +62,13 @@ def only_waits(record: RunRecord) -> bool:
 
 def report(app: App, run_id: str) -> dict[str, Any]:
     """The report, as plain data. Raises RunNotFound."""
-    record = find(app, run_id)
-    state = {key: decode(value) for key, value in app.storage.runs.state(run_id).items()}
+    document = _document(app, find(app, run_id))
+    return {**document, "steps": [one for _, one in document["steps"]]}
+
+
+def _document(app: App, record: RunRecord) -> dict[str, Any]:
+    """The report, with its steps as pairs of their key in the history and what is told of them."""
+    state = {key: decode(value) for key, value in app.storage.runs.state(record.id).items()}
     snapshot, name = flow_of(app, record)
     waiting = _waiting(app, record)
     return {
@@ -99,29 +107,34 @@ def _step_of(app: App, record: RunRecord, waited: str) -> str:
     """The step that waits for an event: the key of its call."""
     for step in app.Run(record.id).steps():
         if step.kind == "event" and step.key and f"event {step.name}" == waited and step.status == "waiting":
-            return str(step.key)
+            return shown(step.key)
     return waited
 
 
-def _steps(snapshot: Snapshot | None, name: str, state: Mapping[str, Any], status: str) -> list[dict[str, Any]]:
-    """The steps in the order of the file, those below a step behind it."""
+def _steps(
+    snapshot: Snapshot | None, name: str, state: Mapping[str, Any], status: str
+) -> list[tuple[str, dict[str, Any]]]:  # fmt: skip
+    """The steps in the order of the file, those below a step behind it; each with its key."""
     told = {key.removeprefix(STEP): value for key, value in state.items() if key.startswith(STEP)}
-    declared: list[tuple[str, str]] = []
+    declared: list[tuple[str, dict[str, Any]]] = []
     if snapshot is not None:
         try:
             flow, _ = snapshot.sub(name, snapshot.file)
         except (LookupError, FlowRefused):
             pass
         else:
-            declared = [(step.id, step.name) for step in flow.steps]
-    rest = [path for path in told if path not in {one for one, _ in declared}]
-    found: list[dict[str, Any]] = []
-    for path, title in declared:
-        found.append(_shown(told.get(path) or {"id": path, "name": title, "status": _unended(status)}))
-        inner = [one for one in rest if one.startswith((f"{path}/", f"{path}[", f"{path}#"))]
-        found += [_shown(told[one]) for one in inner]
+            unended = _unended(status)
+            declared = [
+                (key_of(spelled(one.id)), {"id": one.id, "name": one.name, "status": unended}) for one in flow.steps
+            ]
+    rest = [key for key in told if key not in dict(declared)]
+    found: list[tuple[str, dict[str, Any]]] = []
+    for key, not_told in declared:
+        found.append((key, _shown(told.get(key) or not_told)))
+        inner = [one for one in rest if one.startswith((f"{key}/", f"{key}[", f"{key}#"))]
+        found += [(one, _shown(told[one])) for one in inner]
         rest = [one for one in rest if one not in inner]
-    return found + [_shown(told[one]) for one in rest]
+    return found + [(one, _shown(told[one])) for one in rest]
 
 
 def _unended(status: str) -> str:
@@ -164,23 +177,24 @@ def text_of_report(document: Mapping[str, Any]) -> list[str]:
 
 def view(app: App, run_id: str) -> dict[str, Any]:
     """The report for a page: its steps with the ids of their messages, whose logs are their output, as they run too."""
-    document = report(app, run_id)
     record = find(app, run_id)
+    document = _document(app, record)
     begun: dict[str, list[str]] = {}
     running: set[str] = set()
     for step in app.Run(record.id).steps():
         if step.kind == "spawn" and step.key and step.child_id:
-            path = step.key.partition("#")[0].partition("?")[0]
-            begun.setdefault(path, []).append(step.child_id)
+            key = OF_A_CALL.sub("", step.key)
+            begun.setdefault(key, []).append(step.child_id)
             if step.status in {"running", "waiting"}:
-                running.add(path)
-    known = {one["id"] for one in document["steps"]}
-    unended = [_shown({"id": path, "name": path, "status": "running"}) for path in sorted(running - known)]
-    for one in [*document["steps"], *unended]:
-        one["children"], one["error"] = begun.get(one["id"], []), one.get("error")
+                running.add(key)
+    told = dict(document["steps"])
+    unended = {key: _shown({"id": shown(key), "name": shown(key), "status": "running"}) for key in sorted(running)}
+    steps = [*document["steps"], *((key, one) for key, one in unended.items() if key not in told)]
+    for key, one in steps:
+        one["children"], one["error"] = begun.get(key, []), one.get("error")
         for name in ("started", "finished"):
             at = one[name]
             one[f"{name}_ms"] = None if at is None else to_ms(datetime.fromisoformat(at))
-        if one["status"] == "waiting" and one["id"] in running:
+        if one["status"] == "waiting" and key in running:
             one["status"] = "running"
-    return {**document, "steps": [*document["steps"], *unended]}
+    return {**document, "steps": [one for _, one in steps]}

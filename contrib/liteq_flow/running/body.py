@@ -22,7 +22,7 @@ from liteq_flow.running.gates import met
 from liteq_flow.running.names import Names
 from liteq_flow.running.observing import observed
 from liteq_flow.running.plan import Node, Plan
-from liteq_flow.running.run import UNEXPECTED, FlowFailed, FlowRun, StepFailed
+from liteq_flow.running.run import UNEXPECTED, FlowFailed, FlowRun, StepFailed, shown
 from liteq_flow.running.subflows import outputs_of
 from liteq_flow.snapshot import Snapshot
 
@@ -56,7 +56,7 @@ async def run_flow(app: App, snapshot: dict[str, Any], name: str, params: dict[s
         waits.cancel()
     await run.publish(outputs_of(plan))
     if plan.failed:
-        raise FlowFailed("; ".join(f"step {node.path!r} failed: {node.error}" for node in plan.failed))
+        raise FlowFailed("; ".join(f"step {shown(node.path)!r} failed: {node.error}" for node in plan.failed))
     return run.outputs
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from liteq.workflow import actx
 from liteq_flow.model import Action, Event, Foreach, Nothing, Ours, Run
-from liteq_flow.running.jobs import call_job, key_of, left_s, run_job
+from liteq_flow.running.jobs import call_job, left_s, run_job
 from liteq_flow.running.names import Names
 from liteq_flow.running.plan import Node, Plan
-from liteq_flow.running.run import StepFailed
+from liteq_flow.running.run import StepFailed, key_of
 from liteq_flow.values import text_of
 
 __all__ = ["Made", "do_once", "do_step", "made_of"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from hashlib import blake2b
 from typing import Any
 
 from liteq.context import App
@@ -13,13 +12,12 @@ from liteq_flow.jobs.job import QUEUES, memo_name
 from liteq_flow.model import Run, Stream
 from liteq_flow.running.names import Names
 from liteq_flow.running.plan import Node, Plan
-from liteq_flow.running.run import StepFailed
+from liteq_flow.running.run import StepFailed, key_of
 from liteq_flow.shells.shell import interpreter_of
 from liteq_flow.values import text_of
 
-__all__ = ["OVER", "call_job", "has_time", "key_of", "left_s", "run_job"]
+__all__ = ["OVER", "call_job", "has_time", "left_s", "run_job"]
 
-LONGEST_KEY = 200
 OVER = "the timeout of the step that runs it is over"
 
 
@@ -118,13 +116,6 @@ def _step_of(app: App, name: str) -> Any:
 
         found = _steps[id(app), name] = (app, Called(app, command, name, {}))
     return found[1]
-
-
-def key_of(path: str) -> str:
-    """The key of a call in the history: the path, cut where that is too long."""
-    if len(path) <= LONGEST_KEY:
-        return path
-    return f"{path[: LONGEST_KEY - 33]}~{blake2b(path.encode(), digest_size=16).hexdigest()}"
 
 
 def left_s(plan: Plan, node: Node) -> float | None:

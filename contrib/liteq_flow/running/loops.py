@@ -13,7 +13,7 @@ from liteq_flow.model import Action, Foreach
 from liteq_flow.running.doing import Made, do_once
 from liteq_flow.running.names import Names
 from liteq_flow.running.plan import Node, Plan, failed_of, now_ms
-from liteq_flow.running.run import UNEXPECTED, StepFailed, all_of
+from liteq_flow.running.run import UNEXPECTED, StepFailed, all_of, spelled
 from liteq_flow.values import text_of
 
 __all__ = ["do_foreach", "do_parallel"]
@@ -121,7 +121,7 @@ async def do_foreach(plan: Plan, node: Node, names: Names, do: Foreach) -> Made:
 
     def work(i: int) -> Callable[[], Awaitable[None]]:
         async def go() -> None:
-            inner = Plan(plan.run, scopes[i], do.steps, f"{node.path}[{keys[i]}]{attempt}/", plan.file)
+            inner = Plan(plan.run, scopes[i], do.steps, f"{node.path}[{spelled(keys[i])}]{attempt}/", plan.file)
             inners.append(inner)
             inner.deadline_ms, inner.places = plan.inner_deadline(node), plan.places
             await inner.go()

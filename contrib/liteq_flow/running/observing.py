@@ -13,8 +13,8 @@ from typing import Any
 from liteq.workflow import actx
 from liteq_flow.jobs.environment import Environment, read_dotenv
 from liteq_flow.reader.secrecy import variables_of
-from liteq_flow.running.jobs import key_of
 from liteq_flow.running.names import ARTIFACTS, Names, Seen
+from liteq_flow.running.run import key_of
 from liteq_flow.values import references, text_of
 
 __all__ = ["observed"]

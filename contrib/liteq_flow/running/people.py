@@ -9,10 +9,10 @@ from liteq.workflow import actx
 from liteq_flow.errors import FlowRefused
 from liteq_flow.model import Action
 from liteq_flow.running.doing import Made
-from liteq_flow.running.jobs import key_of, left_s
+from liteq_flow.running.jobs import left_s
 from liteq_flow.running.names import Names
 from liteq_flow.running.plan import Node, Plan
-from liteq_flow.running.run import StepFailed
+from liteq_flow.running.run import StepFailed, key_of, shown
 from liteq_flow.schemas.forms import fill
 from liteq_flow.values import text_of
 
@@ -22,7 +22,7 @@ __all__ = ["approve_step", "closed", "do_human_task", "settle_doubt"]
 async def do_human_task(plan: Plan, node: Node, names: Names, do: Action, key: str) -> Made:
     """`human.task`: a person fills in a form; its fields are the outputs."""
     prompt, form = names.text(do.arguments.get("prompt", "")), do.arguments.get("form")
-    values = await _ask(plan, node, prompt, form, title=node.path, key=key)
+    values = await _ask(plan, node, prompt, form, title=shown(node.path), key=key)
     return Made(outputs=values, variable=text_of(values), stdout=text_of(values))
 
 
@@ -30,7 +30,8 @@ async def approve_step(plan: Plan, node: Node, names: Names) -> dict[str, Any]:
     """`approval` of a step that has done its work: what the person filled in."""
     wanted = node.step.approval
     assert wanted is not None
-    return await _ask(plan, node, names.text(wanted.prompt), wanted.form or None, title=node.path, key=f"{node.path}!")
+    prompt, form = names.text(wanted.prompt), wanted.form or None
+    return await _ask(plan, node, prompt, form, title=shown(node.path), key=f"{node.path}!")
 
 
 async def _ask(plan: Plan, node: Node, prompt: str, form: Any, *, title: str, key: str) -> dict[str, Any]:
@@ -61,9 +62,11 @@ async def settle_doubt(plan: Plan, node: Node, key: str, n: int) -> dict[str, An
     Raises StepFailed where it is to fail.
     """
     plan.run.someone_waits.set()
-    prompt = f"Step {node.path!r} was begun, and nobody knows how it ended. Is it done, to be repeated, or to fail?"
+    prompt = (
+        f"Step {shown(node.path)!r} was begun, and nobody knows how it ended. Is it done, to be repeated, or to fail?"
+    )
     details = {"prompt": prompt, "step": node.step.name, "step_key": key, "attempt": n}
-    decision = await actx.approval(node.path, details=details, form=DOUBT, key=key_of(f"{key}!?{n}"))
+    decision = await actx.approval(shown(node.path), details=details, form=DOUBT, key=key_of(f"{key}!?{n}"))
     said = decision.data or {}
     if not decision.ok or said.get("answer") == "fail":
         raise StepFailed("it was begun, and nobody knew how it ended: it was said to fail")

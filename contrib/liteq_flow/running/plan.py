@@ -11,7 +11,7 @@ from liteq.clock import to_ms
 from liteq.workflow import actx
 from liteq_flow.model import Action, Step
 from liteq_flow.running.names import Names
-from liteq_flow.running.run import FlowRun, StepFailed, all_of
+from liteq_flow.running.run import FlowRun, StepFailed, all_of, shown, spelled
 
 __all__ = ["BAD", "Node", "Plan", "failed_of", "now_ms"]
 
@@ -71,7 +71,7 @@ class Plan:
 
     def __init__(self, run: FlowRun, names: Names, steps: Sequence[Step], path: str, file: str) -> None:
         self.run, self.names, self.path, self.file = run, names, path, file
-        self.nodes = {step.id: Node(step, path + step.id) for step in steps}
+        self.nodes = {step.id: Node(step, path + spelled(step.id)) for step in steps}
         most = names.flow.max_active_steps
         self.places = asyncio.Semaphore(most) if most else None
         self.deadline_ms: float | None = None
@@ -148,7 +148,7 @@ class Plan:
         """Tell readers how a step has ended."""
         node.ended_ms = max(node.now_ms(), node.ended_ms or 0)
         await self.run.tell(
-            node.path, id=node.path, name=node.step.name, status=node.status, attempts=node.attempts,
+            node.path, name=node.step.name, status=node.status, attempts=node.attempts,
             exit_code=node.exit_code, started=node.started_ms, error=node.error, children=node.children,
             finished=None if node.started_ms is None else node.ended_ms,
         )  # fmt: skip
@@ -194,4 +194,4 @@ def failed_of(plan: Plan) -> StepFailed | None:
     if not failed:
         return None
     first = failed[0]
-    return StepFailed(f"step {first.path!r} failed: {first.error}", first.exit_code)
+    return StepFailed(f"step {shown(first.path)!r} failed: {first.error}", first.exit_code)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any
 
 from liteq.context import App
@@ -11,10 +13,32 @@ from liteq.exceptions import LiteqError
 from liteq.workflow import actx
 from liteq_flow.snapshot import Snapshot
 
-__all__ = ["OUTPUTS", "STEP", "UNEXPECTED", "FlowFailed", "FlowRun", "StepFailed", "Undo", "all_of"]
+__all__ = [
+    "OUTPUTS", "STEP", "UNEXPECTED", "FlowFailed", "FlowRun", "StepFailed", "Undo", "all_of", "key_of", "shown",
+    "spelled",
+]  # fmt: skip
 
-STEP = "step "  # and the path of a step: the state that readers are told
+STEP = "step "  # and the key of a step: the state that readers are told
 OUTPUTS = "outputs"
+LONGEST_KEY = 200
+SEPARATING = re.compile(r"[%/\[\]#?!$>~]")  # the parts of a path, and what a step does more than once
+
+
+def spelled(name: str) -> str:
+    """A name as a part of a path, in which it stands for itself alone: a step may be called `a/b`, or `a#2`."""
+    return SEPARATING.sub(lambda match: f"%{ord(match[0]):02X}", name)
+
+
+def shown(path: str) -> str:
+    """A path with its names as the file has them."""
+    return re.sub("%([0-9A-F]{2})", lambda match: chr(int(match[1], 16)), path)
+
+
+def key_of(path: str) -> str:
+    """The key of a call in the history: the path, cut where that is too long."""
+    if len(path) <= LONGEST_KEY:
+        return path
+    return f"{path[: LONGEST_KEY - 33]}~{blake2b(path.encode(), digest_size=16).hexdigest()}"
 
 
 class FlowFailed(LiteqError):
@@ -56,7 +80,7 @@ class FlowRun:
 
     async def tell(self, path: str, **what: Any) -> None:
         """Tell readers how a step has ended. Recorded: silent in replay."""
-        await actx.set(STEP + path, what)
+        await actx.set(STEP + key_of(path), {"id": shown(path), **what})
 
     async def publish(self, values: dict[str, Any]) -> None:
         """Add outputs of the run, which readers see at once."""

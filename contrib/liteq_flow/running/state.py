@@ -11,10 +11,9 @@ from liteq.workflow import Step as Called
 from liteq.workflow import actx, ctx
 from liteq_flow.model import Action
 from liteq_flow.running.doing import Made
-from liteq_flow.running.jobs import key_of
 from liteq_flow.running.names import Names
 from liteq_flow.running.plan import Node, Plan
-from liteq_flow.running.run import StepFailed
+from liteq_flow.running.run import StepFailed, key_of
 
 __all__ = ["do_state"]
 

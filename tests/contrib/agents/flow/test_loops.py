@@ -72,3 +72,39 @@ def test_the_command_for_a_question_can_be_pasted():
     waiting = [{"step": "each[a b]/close", "prompt": "Close it?", "form": None}]
     document = {"id": "n-1", "name": "n", "status": "waiting", "steps": [], "waiting": waiting}
     assert "liteq workflow approve n-1 'each[a b]/close' --yes" in text_of_report(document)[-1]
+
+
+def test_a_step_may_be_called_as_another_attempt_or_an_inner_step_is_kept(shared: Flows):
+    """Each has a place of its own in the history; the run was stuck, because its code had "changed"."""
+    document = shared.run(
+        """
+        steps:
+          - {name: a, run: exit 1, retry_policy: 1, continue_on: failed}
+          - {name: "a#2", run: echo two, output: TWO}
+          - {name: c, action: dag.run, with: {dag: kid}, output: KID}
+          - {name: "c/x", run: echo outer, output: OUTER}
+        ---
+        name: kid
+        steps: [{name: x, run: echo inner, output: INNER}]
+        """,
+        "alike",
+    )
+    assert (document["status"], document["error"]) == ("succeeded", None)
+    assert document["outputs"] == {"TWO": "two", "KID": '{"INNER": "inner"}', "OUTER": "outer"}
+    assert sorted(one["id"] for one in document["steps"]) == ["a", "a#2", "c", "c/x", "c/x"]
+
+
+def test_the_key_of_an_item_may_be_long(shared: Flows):
+    key = "https://example.com/" + "x" * 400
+    document = shared.run(
+        f"""
+        steps:
+          - id: each
+            foreach:
+              items: ["{key}"]
+              key: ${{foreach.item}}
+              steps: [{{id: get, run: echo got}}]
+        """,
+        "long",
+    )
+    assert statuses(document) == {"each": "succeeded", f"each[{key}]/get": "succeeded"}
