@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from liteq.utils.misspelt import meant
@@ -29,6 +29,7 @@ class _Known:
     elsewhere: Mapping[str, Step] = field(default_factory=dict)
     """The others, of which it is said that they are not before it."""
     item: bool = False
+    """Whether it is looked at for each item of `parallel`."""
     each: frozenset[str] = frozenset()
     """The names below `foreach`."""
     handler: bool = False
@@ -43,8 +44,7 @@ def check_references(flow: Flow, tell: Tell) -> None:
     _conditions(flow.preconditions, root, ("preconditions",), tell)
     for index, (step, before) in enumerate(_with_those_before(flow.steps)):
         others = {one.id: one for one in flow.steps if one.id not in before and one.id != step.id}
-        known = _Known(flow, before, others, item=step.parallel is not None)
-        _check_step(step, known, ("steps", index), tell)
+        _check_step(step, _Known(flow, before, others), ("steps", index), tell)
     for name, handler in flow.handlers.items():
         known = _Known(flow, {one.id: one for one in flow.steps}, handler=True)
         _check_step(handler, known, ("handler_on", name), tell)
@@ -63,27 +63,25 @@ def _with_those_before(steps: tuple[Step, ...]) -> Iterator[tuple[Step, dict[str
 
 
 def _check_step(step: Step, known: _Known, path: Path, tell: Tell) -> None:
-    itself = _Known(known.flow, {**known.steps, step.id: step}, known.elsewhere, known.item, known.each, known.handler)
-    _work(step, known, path, tell)
-    texts = {
-        "env": dict(step.env), "working_dir": step.working_dir, "limits": step.limits,
-        "retry_policy": [step.retry.limit, step.retry.interval_s],
-    }  # fmt: skip
+    of_item = replace(known, item=step.parallel is not None)
+    itself = replace(known, steps={**known.steps, step.id: step})
+    _work(step, of_item, path, tell)
+    texts = {"env": dict(step.env), "working_dir": step.working_dir, "limits": step.limits}
     for word, value in texts.items():
-        _check(references(value), known, (*path, word), tell)
-    _conditions(step.preconditions, known, (*path, "preconditions"), tell)
+        _check(references(value), of_item, (*path, word), tell)
+    _check(references([step.retry.limit, step.retry.interval_s]), known, (*path, "retry_policy"), tell)
+    _conditions(step.preconditions, known, (*path, "preconditions"), tell, item=of_item.item)
     if step.repeat is not None and step.repeat.condition is not None:
         again = Condition(step.repeat.condition, step.repeat.expected)
-        _condition(again, itself, (*path, "repeat_policy", "condition"), tell)
+        _condition(again, itself, (*path, "repeat_policy", "condition"), tell, item=of_item.item)
     for one in step.captured:
         _check(references([one.value, one.path]), known, (*path, "output", one.name), tell)
     for word, stream in (("stdout", step.stdout), ("stderr", step.stderr)):
-        _check(references([stream.path, stream.artifact]), known, (*path, word), tell)
+        _check(references([stream.path, stream.artifact]), of_item, (*path, word), tell)
         for one in stream.outputs:
             _check(references(one.value), known, (*path, word, "outputs", "fields", one.name), tell)
     if step.parallel is not None:
-        outer = _Known(known.flow, known.steps, known.elsewhere, False, known.each, known.handler)
-        _check(references(step.parallel.items), outer, (*path, "parallel"), tell)
+        _check(references(step.parallel.items), known, (*path, "parallel"), tell)
     if step.approval is not None:
         _check(references([step.approval.prompt]), itself, (*path, "approval", "prompt"), tell)
     if step.compensate is not None:
@@ -121,21 +119,22 @@ def _foreach(each: Foreach, known: _Known, path: Path, tell: Tell) -> None:
     _check(references(each.key), outer, (*path, "key"), tell)
     for index, (step, before) in enumerate(_with_those_before(each.steps)):
         others = {one.id: one for one in each.steps if one.id not in before and one.id != step.id}
-        inner = _Known(
-            known.flow, {**known.steps, **before}, {**known.elsewhere, **others}, step.parallel is not None, names
-        )
+        inner = _Known(known.flow, {**known.steps, **before}, {**known.elsewhere, **others}, each=names)
         _check_step(step, inner, (*path, "steps", index), tell)
     done = _Known(known.flow, {**known.steps, **{one.id: one for one in each.steps}}, known.elsewhere, each=names)
     for name, text in each.collect.items():
         _check(references(text), done, (*path, "collect", name), tell)
 
 
-def _conditions(conditions: tuple[Condition, ...], known: _Known, path: Path, tell: Tell) -> None:
+def _conditions(
+    conditions: tuple[Condition, ...], known: _Known, path: Path, tell: Tell, *, item: bool = False
+) -> None:  # fmt: skip
     for index, one in enumerate(conditions):
-        _condition(one, known, (*path, index), tell)
+        _condition(one, known, (*path, index), tell, item=item)
 
 
-def _condition(one: Condition, known: _Known, path: Path, tell: Tell) -> None:
+def _condition(one: Condition, known: _Known, path: Path, tell: Tell, *, item: bool = False) -> None:
+    """`item`: of a step with `parallel`, in which `${ITEM}` is no variable of a command's own."""
     if one.expected is not None:
         if "`" in one.condition or "$(" in one.condition:
             what = "the text is compared, and no command is run in it: let a step before write the value, with"
@@ -143,7 +142,7 @@ def _condition(one: Condition, known: _Known, path: Path, tell: Tell) -> None:
         _check(references([one.condition, one.expected]), known, path, tell)
         return
     try:
-        script = Script.read(one.condition, shell=known.flow.shell, item=known.item)
+        script = Script.read(one.condition, shell=known.flow.shell, item=item)
     except ShellRefused as exc:
         tell(path, str(exc))
     else:
@@ -173,7 +172,11 @@ def _wrong(one: Reference, known: _Known) -> str:
                 return "there is no `foreach` around it"
             return "" if first in known.each else f"there is no {first!r}{meant(first, known.each)}"
         case "ITEM":
-            return "" if known.item else "there is no `parallel` here"
+            return (
+                ""
+                if known.item
+                else "there is no item here: a step with `parallel` has one in its work, its `env` and its files"
+            )
         case "context":
             fields = CONTEXT.get(first)
             if fields is None:

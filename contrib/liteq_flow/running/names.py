@@ -10,7 +10,7 @@ from typing import Any
 from liteq_flow.jobs.environment import Environment, env_mark, is_mark, plain
 from liteq_flow.model import Flow, Step
 from liteq_flow.shells.shell import Script
-from liteq_flow.values import ABSENT, Reference, Scope, resolve, text_of
+from liteq_flow.values import ABSENT, Reference, Scope, references, resolve, text_of
 
 __all__ = ["ARTIFACTS", "Names", "Seen"]
 
@@ -74,9 +74,15 @@ class Names:
         env.values |= self.seen.files
         env.add((name, plain(text_of(value))) for name, value in self.params.items())
         env.add((name, plain(value)) for name, value in self.variables.items())
-        if self.step is not None:
-            env.add(self.pairs(self.step.env))
+        env.add(self.pairs(self._own()))
         return env
+
+    def _own(self) -> tuple[tuple[str, str], ...]:
+        """The variables of the step; before its items those that stand for none of them."""
+        own = self.step.env if self.step else ()
+        if self.item is not ABSENT:
+            return own
+        return tuple((name, text) for name, text in own if all(one.root != "ITEM" for one in references(text)))
 
     # -- for a job ---------------------------------------------------------------------------------------------------
 
@@ -118,7 +124,7 @@ class Names:
             "params": [[name, plain(text_of(value))] for name, value in self.params.items()],
             "secrets": {one.name: one.source for one in flow.secrets},
             "outputs": [[name, plain(value)] for name, value in self.variables.items()],
-            "own_env": self.pairs(step.env) if step else [],
+            "own_env": self.pairs(self._own()),
             "dirs": [text_of(self.template(one)) for one in dirs if one is not None],
         }
 

@@ -87,7 +87,15 @@ BROKEN = {
         4, "steps[0].with.metod", "did you mean 'method'?",
     ),
     "an item without a list": ("steps:\n  - run: echo ${ITEM.k}\n    parallel: [a]\n  - run: echo ${ITEM.k}\n", 4,
-                               "steps[1].run", "no `parallel` here"),
+                               "steps[1].run", "there is no item here"),
+    "an item before there is one": (
+        "steps:\n  - run: echo ${ITEM}\n    parallel: [a]\n    preconditions: test ${ITEM} = a\n",
+        4, "steps[0].preconditions[0]", "there is no item here",
+    ),
+    "an item after all of them": (
+        "steps:\n  - run: echo ${ITEM}\n    parallel: [a]\n    output: {last: '${ITEM}'}\n",
+        4, "steps[0].output.last", "there is no item here",
+    ),
     "a param that the loader obeys": ("params: {LD_PRELOAD: x}\nsteps:\n  - run: x\n", 1, "params.LD_PRELOAD", "obey"),
     "an eval": (
         "params:\n  - name: day\n    eval: $(date)\nsteps:\n  - run: x\n", 3, "params[0].eval", "nothing is evaluated",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 
 from liteq_flow.report import text_of_report
@@ -108,3 +109,20 @@ def test_the_key_of_an_item_may_be_long(shared: Flows):
         "long",
     )
     assert statuses(document) == {"each": "succeeded", f"each[{key}]/get": "succeeded"}
+
+
+def test_variables_of_a_step_stand_for_its_items(shared: Flows):
+    document = shared.run(
+        """
+        steps:
+          - id: each
+            run: echo "$WHO"
+            env: {GREETING: hi, WHO: "$GREETING ${ITEM}"}
+            parallel: [ann, bob]
+            preconditions: test "$GREETING" = hi
+            output: SAID
+        """,
+        "variables",
+    )
+    assert document["status"] == "succeeded", document["error"]
+    assert [one["SAID"] for one in json.loads(document["outputs"]["SAID"])["outputs"]] == ["hi ann", "hi bob"]
