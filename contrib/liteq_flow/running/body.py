@@ -42,7 +42,6 @@ async def run_flow(app: App, snapshot: dict[str, Any], name: str, params: dict[s
     run = FlowRun(app, actx.run_id, Snapshot(snapshot["file"], snapshot["texts"]), queue)
     flow, file = run.snapshot.sub(name, run.snapshot.file)
     plan = _plan_of(run, flow, file, params, {"id": run.id, "root_id": run.id, "root_name": flow.name}, "")
-    waits = asyncio.create_task(_on_wait(plan))
     try:
         if flow.max_active_runs is not None:
             await _turn(run, flow, flow.max_active_runs)
@@ -52,8 +51,6 @@ async def run_flow(app: App, snapshot: dict[str, Any], name: str, params: dict[s
             await _undo(run)
             await _handlers(plan, "abort")
         raise
-    finally:
-        waits.cancel()
     await run.publish(outputs_of(plan))
     if plan.failed:
         raise FlowFailed("; ".join(f"step {shown(node.path)!r} failed: {node.error}" for node in plan.failed))
@@ -85,7 +82,9 @@ def _plan_of(
         "paths": {"artifacts_dir": _artifacts(run), "work_dir": str(Path(file).parent)},
     }
     names = Names(flow, Path(file).parent, params, context)
-    return Plan(run, names, flow.steps, path, file)
+    plan = Plan(run, names, flow.steps, path, file)
+    plan.waits = (asyncio.Event(),)
+    return plan
 
 
 def _artifacts(run: FlowRun) -> str:
@@ -95,16 +94,17 @@ def _artifacts(run: FlowRun) -> str:
 
 
 async def document_of(
-    run: FlowRun, flow: Flow, file: str, given: Mapping[str, Any], run_id: str, path: str,
+    caller: Plan, flow: Flow, file: str, given: Mapping[str, Any], run_id: str, path: str,
     deadline_ms: float | None,
 ) -> Plan:  # fmt: skip
-    """Run a document inside a run, for `dag.run`. Raises StepFailed for params that it does not take."""
+    """Run a document for a step of another, by `dag.run`. Raises StepFailed for params that it does not take."""
     try:
         params = checked(flow, given)
     except FlowRefused as exc:
         raise StepFailed(f"the params of {flow.name!r}: {'; '.join(one.what for one in exc.problems)}") from None
-    root = run.snapshot.whole.flow.name
-    plan = _plan_of(run, flow, file, params, {"id": run_id, "root_id": run_id, "root_name": root}, path)
+    root = caller.run.snapshot.whole.flow.name
+    plan = _plan_of(caller.run, flow, file, params, {"id": run_id, "root_id": run_id, "root_name": root}, path)
+    plan.waits += caller.waits
     own = [] if flow.timeout_s is None else [to_ms(actx.now()) + flow.timeout_s * 1000]
     plan.deadline_ms = min([*own, *([] if deadline_ms is None else [deadline_ms])], default=None)
     await _go(plan)
@@ -112,7 +112,16 @@ async def document_of(
 
 
 async def _go(plan: Plan) -> None:
-    """Run a document: init, the steps, and the handlers of its end. A gate that is shut has all steps skipped."""
+    """Run a document; its handler of `wait` is a branch of its own."""
+    waits = asyncio.create_task(_on_wait(plan))
+    try:
+        await _whole(plan)
+    finally:
+        waits.cancel()
+
+
+async def _whole(plan: Plan) -> None:
+    """Run init, the steps, and the handlers of the end. A gate that is shut has all steps skipped."""
     gate = Node(replace(EMPTY, id="preconditions"), f"{plan.path}(preconditions)")
     try:
         is_open = await _is_open(plan, gate)
@@ -176,8 +185,8 @@ async def _handler(plan: Plan, name: str) -> Node | None:
 
 
 async def _on_wait(plan: Plan) -> None:
-    """The handler of `wait`: once, when the first step waits for a person. In a branch of its own."""
-    await plan.run.someone_waits.wait()
+    """The handler of `wait`: once, when the first step waits for a person."""
+    await plan.waits[0].wait()
     await _handler(plan, "wait")
 
 

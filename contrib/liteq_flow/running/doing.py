@@ -53,7 +53,7 @@ async def do_once(plan: Plan, node: Node, names: Names, key: str) -> Made:
         case Nothing():
             return Made()
         case Event():
-            plan.run.someone_waits.set()
+            plan.someone_waits()
             payload = await actx.wait_event(names.text(do.name), timeout=left_s(plan, node), key=key_of(key))
             return Made(variable=text_of(payload), stdout=text_of(payload), outputs={"payload": payload})
         case Foreach():

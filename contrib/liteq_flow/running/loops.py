@@ -123,7 +123,7 @@ async def do_foreach(plan: Plan, node: Node, names: Names, do: Foreach) -> Made:
         async def go() -> None:
             inner = Plan(plan.run, scopes[i], do.steps, f"{node.path}[{spelled(keys[i])}]{attempt}/", plan.file)
             inners.append(inner)
-            inner.deadline_ms, inner.places = plan.inner_deadline(node), plan.places
+            inner.deadline_ms, inner.places, inner.waits = plan.inner_deadline(node), plan.places, plan.waits
             await inner.go()
             records[i] = {"index": i, "key": keys[i], **_end(inner, do)}
 

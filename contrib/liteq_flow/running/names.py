@@ -110,7 +110,7 @@ class Names:
         run = self.context["run"]
         context = {
             "DAG_NAME": flow.name, "DAG_RUN_ID": run["id"], "LITEQ_RUN_ID": run["id"], "LITEQ_FLOW": flow.name,
-            "DAG_PARAMS_JSON": text_of(dict(self.params)),
+            "DAG_RUN_STATUS": run["status"], "DAG_PARAMS_JSON": text_of(dict(self.params)),
         }  # fmt: skip
         if step is not None:
             context["DAG_RUN_STEP_NAME"] = context["LITEQ_STEP"] = step.name

@@ -35,7 +35,7 @@ async def approve_step(plan: Plan, node: Node, names: Names) -> dict[str, Any]:
 
 
 async def _ask(plan: Plan, node: Node, prompt: str, form: Any, *, title: str, key: str) -> dict[str, Any]:
-    plan.run.someone_waits.set()
+    plan.someone_waits()
     schema = closed(form) if form else None
     details = {"prompt": prompt, "step": node.step.name}
     decision = await actx.approval(title, details=details, form=schema, timeout=left_s(plan, node), key=key_of(key))
@@ -61,7 +61,7 @@ async def settle_doubt(plan: Plan, node: Node, key: str, n: int) -> dict[str, An
 
     Raises StepFailed where it is to fail.
     """
-    plan.run.someone_waits.set()
+    plan.someone_waits()
     prompt = (
         f"Step {shown(node.path)!r} was begun, and nobody knows how it ended. Is it done, to be repeated, or to fail?"
     )

@@ -76,10 +76,17 @@ class Plan:
         self.places = asyncio.Semaphore(most) if most else None
         self.deadline_ms: float | None = None
         """Of a step that runs it, with a timeout: as the run's own time has it."""
+        self.waits: tuple[asyncio.Event, ...] = ()
+        """Of its document, and of those around it: set when the first step in it waits for a person."""
         for node in self.nodes.values():
             for name in routed_by(node.step):
                 if name in self.nodes:
                     self.nodes[name].routers.append(node)
+
+    def someone_waits(self) -> None:
+        """Note that a step waits for a person, or for an event."""
+        for one in self.waits:
+            one.set()
 
     def names_of(self, node: Node) -> Names:
         """The names that a step can find: of this document's steps those that it comes after, and no others that ended.

@@ -75,8 +75,6 @@ class FlowRun:
     queue: str
     outputs: dict[str, Any] = field(default_factory=dict)
     undo: list[Undo] = field(default_factory=list)
-    someone_waits: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the first step waits for a person."""
 
     async def tell(self, path: str, **what: Any) -> None:
         """Tell readers how a step has ended. Recorded: silent in replay."""

@@ -43,7 +43,7 @@ async def _inside(
     from liteq_flow.running.body import document_of
 
     deadline_ms = plan.inner_deadline(node)
-    inner = await document_of(plan.run, flow, file, given, names.context["run"]["id"], path, deadline_ms)
+    inner = await document_of(plan, flow, file, given, names.context["run"]["id"], path, deadline_ms)
     node.ended_after(inner.nodes.values())
     failure = failed_of(inner)
     if failure is not None:

@@ -101,3 +101,38 @@ def test_a_run_looks_at_those_that_were_started_before_it(flows: Flows, monkeypa
     runs = [flows.start(file) for _ in range(5)]
     monkeypatch.setattr(body, "LOOKED_AT", 2)
     assert [body.earlier(flows.app, one, "flow:flow") for one in runs] == [0, 1, 2, 2, 2]
+
+
+def test_each_flow_has_the_handlers_that_it_says(shared: Flows):
+    """Also one that another calls; each is told how its own flow has ended."""
+    file = shared.write(
+        """
+        type: chain
+        steps:
+          - {id: call, action: dag.run, with: {dag: kid}, continue_on: failed}
+          - {id: idle, action: dag.run, with: {dag: calm}}
+          - {id: look, run: "sort told | tr '\\n' ' '", output: TOLD}
+        handler_on:
+          wait: {run: echo outer waits >> told}
+          success: {run: 'echo "outer $DAG_RUN_STATUS" >> told'}
+        ---
+        name: kid
+        steps: [{id: ask, action: human.task, with: {prompt: "Go?"}}]
+        handler_on:
+          wait: {run: echo inner waits >> told}
+          failure: {run: 'echo "inner $DAG_RUN_STATUS" >> told'}
+        ---
+        name: calm
+        steps: [{id: one, run: echo one}]
+        handler_on: {wait: {run: echo calm waits >> told}}
+        """,
+        "handled",
+    )
+    run_id = shared.start(file)
+    shared.rest(run_id)
+    told = file.parent / "told"
+    shared.until(lambda: told.exists() and len(told.read_text().splitlines()) == 2)
+    shared.app.Run(run_id).approve("call/ask", False, by="ann")
+    document = shared.rest(run_id)
+    assert document["outputs"] == {"TOLD": "inner failed inner waits outer waits"}, document
+    assert told.read_text().splitlines()[-1] == "outer succeeded"
