@@ -15,7 +15,7 @@ from liteq_flow.running.plan import Node, Plan
 from liteq_flow.running.run import StepFailed, key_of
 from liteq_flow.values import text_of
 
-__all__ = ["Made", "do_once", "do_step", "made_of"]
+__all__ = ["Made", "attempt_key", "do_once", "do_step", "made_of"]
 
 
 @dataclass(slots=True)
@@ -28,6 +28,8 @@ class Made:
     variable: str = ""
     outputs: dict[str, Any] = field(default_factory=dict)
     artifact: dict[str, Any] | None = None
+    kept: dict[str, Any] | None = None
+    """Its outputs with those that `output`, `outputs` and `stdout.outputs` say, once they are looked at."""
 
 
 async def do_step(plan: Plan, node: Node, names: Names) -> Made:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from liteq_flow.model import Captured, Declared
-from liteq_flow.running.doing import Made, made_of
+from liteq_flow.running.doing import Made, attempt_key, made_of
 from liteq_flow.running.jobs import call_job
 from liteq_flow.running.names import Names
 from liteq_flow.running.plan import Node, Plan
@@ -65,7 +65,7 @@ async def _captured(
                 found[one.name] = _decoded(made.stderr, one.decode, one.select, what)
             case "file":
                 document = {"do": "file.read", "with": {"path": text_of(names.template(one.path or ""))}}
-                key = f"{node.path}>{one.name}"
+                key = attempt_key(node, f">{one.name}")
                 read = made_of(await call_job(plan, node, names, document, key=key, memo=node.step.memo))
                 found[one.name] = _decoded(read.stdout, one.decode, one.select, what)
     return found

@@ -183,6 +183,6 @@ def _collected(records: list[dict[str, Any]]) -> Made:
         first = failed[0]
         raise StepFailed(
             f"{len(failed)} of {len(records)} items failed; {first['key']}: {first['error']}", first.get("exit_code"),
-            result={"stdout": text},
+            result={"stdout": text, "outputs": document},
         )  # fmt: skip
     return Made(0, text, "", text, document)

@@ -7,6 +7,7 @@ from typing import Any
 
 from liteq.workflow import actx
 from liteq_flow.model import Repeat, Run
+from liteq_flow.reader.parts import seconds_of
 from liteq_flow.reader.secrecy import recorded
 from liteq_flow.running.doing import Made, do_step
 from liteq_flow.running.gates import holds, met
@@ -17,6 +18,7 @@ from liteq_flow.running.observing import observed
 from liteq_flow.running.people import approve_step
 from liteq_flow.running.plan import Node, Plan
 from liteq_flow.running.run import UNEXPECTED, StepFailed, Undo
+from liteq_flow.values import references, text_of
 
 __all__ = ["run_node"]
 
@@ -34,10 +36,10 @@ async def run_node(plan: Plan, node: Node) -> None:
                 node.started_ms = node.now_ms()
             made = await _repeated(plan, node, names)
             node.exit_code, node.stdout = made.exit_code, made.stdout
-            outputs = await keep(plan, node, names, made)
+            node.outputs, node.variable = await _outputs(plan, node, names, made), made.variable
             if step.approval is not None:
-                outputs |= await approve_step(plan, node, names)
-            _publish(node, outputs, made)
+                _know_own(names, node)
+                node.outputs |= await approve_step(plan, node, names)
             node.status = "succeeded"
             if step.compensate is not None:
                 plan.run.undo.append(Undo(plan, node))
@@ -46,13 +48,19 @@ async def run_node(plan: Plan, node: Node) -> None:
     await plan.tell(node)
 
 
-def _publish(node: Node, outputs: dict[str, Any], made: Made) -> None:
-    """Let later steps find what a step gave."""
-    name = node.step.variable
-    if name is not None:
-        node.variable = made.variable
-        outputs = {name: made.variable, **outputs}
-    node.outputs = outputs
+async def _outputs(plan: Plan, node: Node, names: Names, made: Made) -> dict[str, Any]:
+    """The outputs of a step: of what it has made last."""
+    if made.kept is None:
+        name = node.step.variable
+        made.kept = {**({} if name is None else {name: made.variable}), **await keep(plan, node, names, made)}
+    return made.kept
+
+
+def _know_own(names: Names, node: Node) -> None:
+    """Let a step's own names find what it has made."""
+    names.outputs[node.step.id] = node.outputs
+    if node.step.variable is not None:
+        names.variables[node.step.variable] = node.variable or ""
 
 
 def _failed(node: Node, exc: Exception) -> None:
@@ -60,7 +68,8 @@ def _failed(node: Node, exc: Exception) -> None:
     step = node.step
     node.error = str(exc) or type(exc).__name__
     node.exit_code = getattr(exc, "exit_code", None)
-    node.stdout = getattr(exc, "result", {}).get("stdout", "")
+    result = getattr(exc, "result", {})
+    node.stdout = result.get("stdout", "")
     on = step.continue_on
     node.continued = (
         on.failed
@@ -69,6 +78,7 @@ def _failed(node: Node, exc: Exception) -> None:
     )
     node.status = "succeeded" if node.continued and on.mark_success else "failed"
     node.variable = node.stdout.strip()
+    node.outputs = {**({step.variable: node.variable} if step.variable else {}), **(result.get("outputs") or {})}
 
 
 def _in_output(pattern: str, text: str) -> bool:
@@ -89,13 +99,13 @@ async def _repeated(plan: Plan, node: Node, names: Names) -> Made:
     while True:
         n += 1
         failure: StepFailed | None = None
-        made = Made()
         try:
             made = await _tried(plan, node, names)
         except StepFailed as exc:
             if not policy.exit_codes and policy.condition is None:
                 raise
-            failure = exc
+            failure, stdout = exc, exc.result.get("stdout") or ""
+            made = Made(exc.exit_code, stdout, variable=stdout.strip())
         over = policy.limit is not None and n >= policy.limit
         if over or not await _again(plan, node, names, policy, made, failure):
             break
@@ -104,7 +114,7 @@ async def _repeated(plan: Plan, node: Node, names: Names) -> Made:
         if pause_s:
             await actx.sleep(pause_s)
             pause_s = _next(pause_s, policy.backoff, policy.max_interval_s)
-    if failure is not None and failure.exit_code not in policy.exit_codes:
+    if failure is not None and (policy.mode == "while" or failure.exit_code not in policy.exit_codes):
         raise failure
     return made
 
@@ -113,13 +123,15 @@ async def _again(
     plan: Plan, node: Node, names: Names, policy: Repeat, made: Made, failure: StepFailed | None
 ) -> bool:  # fmt: skip
     """Whether a step is to be repeated."""
-    exit_code = failure.exit_code if failure is not None else made.exit_code
     if policy.condition is not None:
-        if node.step.variable is not None:  # the condition may look at what it has just written
-            names.variables[node.step.variable] = made.variable
+        node.variable, node.outputs = made.variable, made.outputs  # the condition may look at what it has just written
+        texts = [policy.condition, policy.expected]
+        if failure is None and any(one.root == "steps" and one.path[0] == node.step.id for one in references(texts)):
+            node.outputs = await _outputs(plan, node, names, made)
+        _know_own(names, node)
         found = await holds(plan, node, names, policy.condition, policy.expected, f"repeat {node.attempts}")
     elif policy.exit_codes:
-        found = exit_code in policy.exit_codes
+        found = made.exit_code in policy.exit_codes
     else:
         return policy.mode == "while"
     return found if policy.mode == "while" else not found
@@ -128,8 +140,8 @@ async def _again(
 async def _tried(plan: Plan, node: Node, names: Names) -> Made:
     """A step, and after a failure again as `retry_policy` says."""
     retry = node.step.retry
-    limit = int(names.value(retry.limit))
-    pause_s = float(names.value(retry.interval_s))
+    limit = _count(names.value(retry.limit))
+    pause_s = seconds_of(names.value(retry.interval_s))
     n = 0
     while True:
         n += 1
@@ -144,6 +156,12 @@ async def _tried(plan: Plan, node: Node, names: Names) -> Made:
         if pause_s:
             await actx.sleep(pause_s)
             pause_s = _next(pause_s, retry.backoff, retry.max_interval_s)
+
+
+def _count(value: Any) -> int:
+    if re.fullmatch(r"\s*[0-9]{1,9}\s*", text_of(value)):
+        return int(value)
+    raise StepFailed(f"the limit of retry_policy is a whole number, not {text_of(value)!r:.80}")
 
 
 def _next(pause_s: float, backoff: float, most_s: float | None) -> float:

@@ -136,3 +136,70 @@ def test_each_flow_has_the_handlers_that_it_says(shared: Flows):
     document = shared.rest(run_id)
     assert document["outputs"] == {"TOLD": "inner failed inner waits outer waits"}, document
     assert told.read_text().splitlines()[-1] == "outer succeeded"
+
+
+def test_a_step_that_has_failed_leaves_what_it_wrote(shared: Flows):
+    """For those that go on after it: by its id as by its variable, and how each item of a loop has ended."""
+    document = shared.run(
+        """
+        steps:
+          - {id: build, run: "echo 5 warnings; exit 3", output: SAID, continue_on: failed}
+          - id: each
+            foreach: {items: [1, 2], steps: [{run: "test ${foreach.item} = 1"}]}
+            continue_on: failed
+          - id: tell
+            depends: [build, each]
+            run: echo "$SAID ${build.outputs.SAID} ${each.outputs.summary.failed} ${each.outputs.items[1].status}"
+            output: TOLD
+        """,
+        "left",
+    )
+    assert document["outputs"] == {"TOLD": "5 warnings 5 warnings 1 failed"}, document
+
+
+def test_a_step_finds_its_own_outputs_when_it_has_run(shared: Flows):
+    document = shared.run(
+        """
+        steps:
+          - id: poll
+            run: 'echo x >> looks; echo "{\\"left\\": $((3 - $(wc -l < looks)))}"; wc -l < looks > seen'
+            output: {left: {from: stdout, decode: json, select: .left}, seen: {from: file, path: seen}}
+            repeat_policy: {repeat: until, condition: "${poll.outputs.left}", expected: "0", limit: 9}
+          - {id: ship, depends: poll, run: echo 7, output: N, approval: {prompt: "Ship $N, ${ship.outputs.N}?"}}
+          - {id: tell, depends: poll, run: 'echo "${poll.left} ${poll.seen}"', output: TOLD}
+        """,
+        "own",
+    )
+    assert document["outputs"] == {}, document
+    assert [one["prompt"] for one in document["waiting"]] == ["Ship 7, 7?"]
+    shared.app.Run(document["id"]).approve("ship", by="ann")
+    assert shared.rest(document["id"])["outputs"] == {"N": "7", "TOLD": "0 3"}
+
+
+@pytest.mark.parametrize(
+    ("policy", "status", "attempts"),
+    [
+        ("retry_policy: {limit: '${params.n}', interval_sec: '${params.pause}'}", "failed", 3),
+        ("retry_policy: {limit: '${params.pause}'}", "failed", 0),
+        ("retry_policy: {limit: 1, interval_sec: '${params.often}'}", "failed", 0),
+        ("repeat_policy: {repeat: while, exit_code: 3, limit: 2}", "failed", 2),  # never ready
+        ("repeat_policy: {repeat: until, exit_code: 3, limit: 2}", "succeeded", 1),
+    ],
+)
+def test_how_often_a_step_runs_is_said_in_the_file_or_by_a_value(
+    policy: str, status: str, attempts: int, shared: Flows
+):
+    document = shared.run(
+        f"""
+        params: {{n: "2", pause: 10ms, often: very}}
+        steps:
+          - id: work
+            run: exit 3
+            {policy}
+        """,
+        "often",
+    )
+    [step] = document["steps"]
+    assert (step["status"], step["attempts"]) == (status, attempts)
+    if not attempts:
+        assert "is a whole number, not '10ms'" in step["error"] or "'very' is no time" in step["error"]
