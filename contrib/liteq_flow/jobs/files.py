@@ -50,7 +50,7 @@ def write_file(job: Job) -> dict[str, Any]:
         raise ValueError(f"{path} is there, and overwrite is false")
     mode = int(str(given["mode"]).removeprefix("0o"), 8) if given.get("mode") else None
     _write(path, text_of(content), mode)
-    return {"exit_code": 0, "outputs": {"path": str(path), "bytes": path.stat().st_size}}
+    return {"exit_code": 0, "outputs": {"path": job.masking(str(path)), "bytes": path.stat().st_size}}
 
 
 def _write(path: Path, text: str, mode: int | None = None) -> None:

@@ -235,7 +235,9 @@ def _outputs_of(step: Step) -> set[str] | None:
             return None if form.get("additionalProperties") else set(form.get("properties", {}))
         case Action(name="outputs.write", arguments=arguments):
             return names | set(arguments["values"])
-        case Action(name="log.write" | "noop" | "template.render" | "file.read" | "file.write" | "exec"):
+        case Action(name="file.write"):
+            return names | {"path", "bytes"}
+        case Action(name="log.write" | "noop" | "template.render" | "file.read" | "exec"):
             return names | ({step.variable} if step.variable else set())
         case Action() | Ours():
             return None

@@ -60,8 +60,12 @@ def test_a_secret_is_in_the_command_and_nowhere_in_the_file(flows: Flows, monkey
               echo "$TOKEN" >&2
               printf '%s' "$TOKEN$KEY" | wc -c
             output: SAID
+          - {{id: write, action: file.write, with: {{path: "of-${{env.TOKEN}}.txt", content: x}}}}
+          - {{id: path, depends: write, run: "basename ${{write.path}}; test ${{write.bytes}} = 1", output: FILE}}
         """)
     assert document["outputs"]["SAID"].split("\n") == ["******* and *******", "21"]
+    assert document["outputs"]["FILE"] == "of-*******.txt"
+    assert (flows.folder / "flow" / "of-s3cr3t-value.txt").read_text() == "x"
     flows.stop()
     flows.app.close()
     files = [one for one in flows.folder.glob("queue.db*") if one.is_file()]
