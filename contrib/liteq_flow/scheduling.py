@@ -26,7 +26,7 @@ from liteq_flow.snapshot import Snapshot
 __all__ = ["add", "can_be", "foreign", "listed", "remove"]
 
 # While a run is unfinished, a time is passed over, waits, or the last one that waits counts.
-OVERLAP = {"skip": "skip", "all": "queue", "latest": "queue"}
+OVERLAP = {"skip": "skip", "all": "queue", "latest": "latest"}
 
 
 def can_be(snapshot: Snapshot, shown: str) -> None:
@@ -76,7 +76,8 @@ def add(app: App, snapshot: Snapshot) -> str:
             options["timeout"] = flow.timeout_s
         arguments, overlap = _arguments(app, snapshot, flow, params), OVERLAP[flow.overlap_policy]
         Periodic(app).add(
-            name, made, "liteq.flow", arguments, overlap=overlap, catch_up=_catch_up(flow), **options
+            name, made, "liteq.flow", arguments, overlap=overlap, catch_up=_catch_up(flow),
+            catch_up_within=flow.catchup_window_s, **options
         )  # fmt: skip
     return flow.name
 

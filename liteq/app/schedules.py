@@ -43,7 +43,7 @@ RUNS = UUID("5c1d2a39-6d14-5a6e-9a55-0c8a4ed7d1f3")  # the namespace of the ids 
 CANVAS = frozenset({"celery.chain", "celery.group", "celery.chord", "celery.chunks"})
 OF_AN_ENTRY = frozenset(
     {"task", "schedule", "args", "kwargs", "options", "relative", "name", "subtask_type", "immutable"}
-    | {"overlap", "catch_up"}
+    | {*Rules._fields}
     | {"app", "last_run_at", "total_run_count"}  # of Celery's entries
 )
 
@@ -113,14 +113,14 @@ def check_entry(name: str, config: Mapping[str, Any]) -> None:
 def unsent(app: App, limit: int = 100) -> list[ScheduleRecord]:
     """Up to `limit` entries that are due and that a beat would send, the oldest first.
 
-    Not those that wait for the end of their last run, as `overlap="queue"` has it: nothing is wrong with these.
+    Not those that wait for the end of their last run, as `overlap="queue"` and "latest" have it: nothing is wrong.
     """
     return [one for one in app.storage.schedules.due(limit)[0] if not _waits(app, one)]
 
 
 def _waits(app: App, record: ScheduleRecord) -> bool:
     try:
-        waits = decode(record.signature).get("overlap") == "queue"
+        waits = decode(record.signature).get("overlap") in {"queue", "latest"}
     except (LiteqError, AttributeError):  # sealed under a key that is not here, or of another program's making
         return False
     last = app.storage.reader.find(record.last_id) if waits and record.last_id is not None else None
@@ -150,6 +150,7 @@ class Periodic:
         *,
         overlap: str = "allow",
         catch_up: str | None = None,
+        catch_up_within: float | None = None,
         **options: Any,
     ) -> None:
         """Have beat send `task`, a task or a workflow, by `schedule` from now on; an entry of that name is replaced.
@@ -158,15 +159,16 @@ class Periodic:
         times for which they are sent.
 
         `overlap`: at a time when its last run is unfinished, "allow" starts a run all the same, "skip" passes the time
-        over, "queue" starts it once the last one has ended, "cancel" cancels the last one. `catch_up`: of the times
-        that it missed while no beat ran, "one" makes up one, "skip" none, "all" each; None: the setting
-        `beat_catch_up` says.
+        over, "queue" starts it once the last one has ended, "latest" one for all that have waited so, "cancel" cancels
+        the last one. `catch_up`: of the times that it missed while no beat ran, "one" makes up one, "skip" none, "all"
+        each; None: the setting `beat_catch_up` says. `catch_up_within`: of a crontab, none that are older than so many
+        seconds; None: `beat_cron_starting_deadline` says.
 
         Raises ImproperlyConfigured for a schedule of a class of one's own, which other programs could not compute, and
         for an id; TypeError for arguments that a workflow does not take; WorkflowError for an option of start() alone.
         """
         config = {"schedule": schedule, "args": args, "kwargs": dict(kwargs or {}), "options": options}
-        config |= {"overlap": overlap, "catch_up": catch_up}
+        config |= {"overlap": overlap, "catch_up": catch_up, "catch_up_within": catch_up_within}
         if (asked := getattr(task, "asked", None)) is not None:  # of a workflow: what its `options()` say
             if asked.id is not None:
                 raise ImproperlyConfigured(

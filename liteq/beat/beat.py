@@ -248,7 +248,7 @@ class Beat:
             from_ms(record.next_due_ms),
             now,
             catch_up=rules.catch_up or conf.beat_catch_up,
-            deadline_s=conf.beat_cron_starting_deadline,
+            deadline_s=conf.beat_cron_starting_deadline if rules.catch_up_within is None else rules.catch_up_within,
             overlap=rules.overlap,
             last=last,
             since=from_ms(record.last_run_ms or record.created_ms),

@@ -67,13 +67,16 @@ def decide(
             return Decision([] if last.unfinished else found.runs[:1], found.next_due)
         case "cancel":
             return Decision(found.runs[-1:], found.next_due)
-        case "queue":
+        case "queue" | "latest":
             if last.unfinished:
                 return Decision([], due, waits=True)
             if schedule.is_asked:
                 return found
             if last.ended is not None and due <= last.ended:  # it waited for its turn: nothing was missed
-                return Decision([due], _next(schedule, due))
+                following = _following(schedule, due, now) if overlap == "latest" else _next(schedule, due)
+                return Decision([due], following)
+            if overlap == "latest":
+                return Decision(found.runs[-1:], found.next_due)
             if catch_up == "all" and found.runs:
                 return Decision(found.runs[:1], _next(schedule, found.runs[0]))
     return found

@@ -9,7 +9,7 @@ from liteq.exceptions import ImproperlyConfigured, closest
 
 __all__ = ["CATCH_UPS", "OVERLAPS", "Rules"]
 
-OVERLAPS = ("allow", "skip", "queue", "cancel")
+OVERLAPS = ("allow", "skip", "queue", "latest", "cancel")
 CATCH_UPS = ("one", "skip", "all")
 
 
@@ -19,13 +19,16 @@ class Rules(NamedTuple):
         allow     starts a run all the same
         skip      is passed over
         queue     waits until the last run has ended; each gets its turn
+        latest    waits likewise; one run is started for all that have waited
         cancel    cancels the last run, and starts one
 
-    `catch_up`: as the setting `beat_catch_up`, which counts where this is None.
+    `catch_up`: as the setting `beat_catch_up`, and `catch_up_within`, in seconds, as `beat_cron_starting_deadline`;
+    these settings count where they are None.
     """
 
     overlap: str = "allow"
     catch_up: str | None = None
+    catch_up_within: float | None = None
 
     @staticmethod
     def of(entry: Mapping[str, Any], name: str) -> Rules:
@@ -38,9 +41,12 @@ class Rules(NamedTuple):
                     f"the entry {name!r}: {key} is one of {', '.join(map(repr, names))}, not {said!r} "
                     f"(nearest: {closest(str(said), names)})"
                 )
-        return Rules(overlap, catch_up)
+        within = entry.get("catch_up_within")
+        if within is not None and (isinstance(within, bool) or not isinstance(within, (int, float)) or not within >= 0):
+            raise ImproperlyConfigured(f"the entry {name!r}: catch_up_within is seconds, from 0, not {within!r}")
+        return Rules(overlap, catch_up, within)
 
-    def stored(self) -> dict[str, str]:
+    def stored(self) -> dict[str, Any]:
         """The rules as they stand in the entry's call: nothing for the usual ones."""
-        found = {} if self.overlap == "allow" else {"overlap": self.overlap}
-        return found if self.catch_up is None else {**found, "catch_up": self.catch_up}
+        usual = Rules()
+        return {key: said for key, said in self._asdict().items() if said != getattr(usual, key)}

@@ -92,8 +92,25 @@ def test_queue_gives_each_time_its_turn(app, beat, clock):
     assert states(app) == {"pending": 1, "succeeded": 3}
 
 
-def test_an_entry_that_waits_for_its_turn_is_looked_at_soon(app, beat):
-    turns = beat(overlap="queue")
+@pytest.mark.parametrize("catch_up", [None, "skip", "all"])
+def test_latest_sends_one_run_for_all_times_that_have_waited(app, beat, clock, catch_up):
+    turns = beat(overlap="latest", catch_up=catch_up)
+    turns(300)
+    assert states(app) == {"pending": 1}
+    assert drain(app) == 1
+    look(app)
+    assert states(app) == {"pending": 1, "succeeded": 1}
+    drain(app)
+    look(app)
+    assert states(app) == {"succeeded": 2}, "the times between have been passed over"
+    clock.advance(10)
+    look(app)
+    assert states(app) == {"pending": 1, "succeeded": 2}
+
+
+@pytest.mark.parametrize("overlap", ["queue", "latest"])
+def test_an_entry_that_waits_for_its_turn_is_looked_at_soon(app, beat, overlap):
+    turns = beat(overlap=overlap)
     turns(20)
     assert Beat(app).tick() == 0.5
 
@@ -146,6 +163,17 @@ def test_missed_times_are_skipped_where_the_entry_says_so(app, clock):
     assert states(app) == {}
 
 
+@pytest.mark.parametrize(("within", "runs"), [(None, 3), (2 * 3600, 2), (60, 0)])
+def test_missed_times_of_a_crontab_are_made_up_within_a_span(app, clock, within, runs):
+    app.schedules.add("hourly", crontab(minute=0), "note", catch_up="all", catch_up_within=within)
+    clock.advance(3 * 3600 + 1800)
+    look(app)
+    assert states(app).get("pending", 0) == runs
+    clock.advance(1800)
+    look(app)
+    assert states(app)["pending"] == runs + 1
+
+
 def test_all_missed_times_get_their_turn_in_a_queue(app, clock):
     app.schedules.add("hourly", 3600, "note", catch_up="all", overlap="queue")
     clock.advance(3 * 3600 + 1800)
@@ -170,8 +198,13 @@ def test_an_entry_of_the_configuration_has_rules_too(app, clock):
 @pytest.mark.parametrize(
     ("rules", "said"),
     [
-        ({"overlap": "skp"}, "overlap is one of 'allow', 'skip', 'queue', 'cancel', not 'skp' \\(nearest: 'skip'\\)"),
+        (
+            {"overlap": "skp"},
+            "overlap is one of 'allow', 'skip', 'queue', 'latest', 'cancel', not 'skp' \\(nearest: 'skip'\\)",
+        ),
         ({"catch_up": "al"}, "catch_up is one of 'one', 'skip', 'all', not 'al'"),
+        ({"catch_up_within": -1}, "catch_up_within is seconds, from 0, not -1"),
+        ({"catch_up_within": "6h"}, "catch_up_within is seconds, from 0, not '6h'"),
     ],
 )
 def test_a_rule_that_does_not_exist_is_refused(app, rules, said):

@@ -13,10 +13,14 @@ import pytest
 from click.testing import CliRunner
 
 from liteq import LiteQ
+from liteq.beat import Beat
 from liteq.cli import main
 from liteq.serialization import decode
+from liteq.testing import FakeClock, drain
 from liteq_flow import read
 from liteq_flow.reader import words
+from liteq_flow.scheduling import add
+from liteq_flow.snapshot import take
 
 NIGHTLY = """# what runs at night
 schedule: CRON_TZ=Asia/Tokyo 0 9 * * *
@@ -225,6 +229,29 @@ def test_beat_starts_a_scheduled_flow_as_a_run(flow, tmp_path):
     [run] = json.loads(CliRunner().invoke(main, [*base, "workflow", "list", "--json"]).stdout)
     assert (run["id"], run["name"]) == (id_, "liteq.flow")
     assert set(run["tags"]) == {"flow:nightly", "nightly"}
+
+
+@pytest.mark.parametrize(
+    ("words", "runs"),
+    [
+        ("", 0),
+        ("catchup_window: 140m", 1),  # the others come while it is unfinished
+        ("catchup_window: 140m\noverlap_policy: all", 2),
+        ("catchup_window: 3d\noverlap_policy: all", 5),
+        ("catchup_window: 3d\noverlap_policy: latest", 1),
+    ],
+)
+def test_missed_times_are_made_up_within_the_window(words, runs, tmp_path):
+    file = tmp_path / "hourly.yaml"
+    file.write_text(f'schedule: "@hourly"\n{words}\nsteps: [{{output: {{done: true}}}}]\n')
+    with closing(LiteQ("flows", broker=f"sqlite:///{tmp_path}/q.db", clock=FakeClock(), set_as_current=False)) as app:
+        app.storage.migrate()
+        add(app, take(file))
+        app.clock.advance(5 * 3600 + 1800)
+        beat, done = Beat(app), 0
+        while beat.tick() is not None and drain(app):
+            done += 1
+    assert done == runs
 
 
 def test_the_flows_of_the_how_to_are_flows(flow, tmp_path):
