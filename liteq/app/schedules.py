@@ -111,10 +111,7 @@ def check_entry(name: str, config: Mapping[str, Any]) -> None:
 
 
 def unsent(app: App, limit: int = 100) -> list[ScheduleRecord]:
-    """Up to `limit` entries that are due and that a beat would send, the oldest first.
-
-    Not those that wait for the end of their last run, as `overlap="queue"` and "latest" have it: nothing is wrong.
-    """
+    """Up to `limit` entries that are due and that a beat would send, the oldest first; none that waits for its turn."""
     return [one for one in app.storage.schedules.due(limit)[0] if not _waits(app, one)]
 
 
