@@ -166,7 +166,9 @@ def _wrong(one: Reference, known: _Known) -> str:
             return "" if not first or first in names else f"there is no param {first!r}{meant(first, names)}"
         case "consts":
             consts = known.flow.consts
-            return "" if first in consts else f"there is no const {first!r}{meant(first, consts)}"
+            if first in consts:
+                return "" if len(one.path) == 1 else f"the const {first!r} is a value, and has no {one.path[1]!r}"
+            return f"there is no const {first!r}{meant(first, consts)}"
         case "foreach":
             if not known.each:
                 return "there is no `foreach` around it"

@@ -70,6 +70,7 @@ class Names:
     def _environment(self) -> Environment:
         """The environment for what the run itself works out: of the worker what was looked at (observing.py)."""
         env = Environment(self.seen.worker)
+        env.values |= self.told()
         env.add(self.pairs(self.flow.env))
         env.values |= self.seen.files
         env.add((name, plain(text_of(value))) for name, value in self.params.items())
@@ -83,6 +84,17 @@ class Names:
         if self.item is not ABSENT:
             return own
         return tuple((name, text) for name, text in own if all(one.root != "ITEM" for one in references(text)))
+
+    def told(self) -> dict[str, str]:
+        """The variables that tell of the run itself."""
+        flow, run = self.flow, self.context["run"]
+        found = {
+            "DAG_NAME": flow.name, "DAG_RUN_ID": run["id"], "LITEQ_RUN_ID": run["id"], "LITEQ_FLOW": flow.name,
+            "DAG_RUN_STATUS": run["status"], "DAG_PARAMS_JSON": text_of(dict(self.params)),
+        }  # fmt: skip
+        if self.step is not None:
+            found["DAG_RUN_STEP_NAME"] = found["LITEQ_STEP"] = self.step.name
+        return found
 
     # -- for a job ---------------------------------------------------------------------------------------------------
 
@@ -107,18 +119,11 @@ class Names:
     def job(self) -> dict[str, Json]:
         """The part of a job's document that says its environment."""
         flow, step = self.flow, self.step
-        run = self.context["run"]
-        context = {
-            "DAG_NAME": flow.name, "DAG_RUN_ID": run["id"], "LITEQ_RUN_ID": run["id"], "LITEQ_FLOW": flow.name,
-            "DAG_RUN_STATUS": run["status"], "DAG_PARAMS_JSON": text_of(dict(self.params)),
-        }  # fmt: skip
-        if step is not None:
-            context["DAG_RUN_STEP_NAME"] = context["LITEQ_STEP"] = step.name
         dirs = [flow.working_dir, step.working_dir if step else None]
         return {
-            "run_id": run["id"],
+            "run_id": self.context["run"]["id"],
             "folder": str(self.folder),
-            "context": [[name, plain(value)] for name, value in context.items()],
+            "context": [[name, plain(value)] for name, value in self.told().items()],
             "env": self.pairs(flow.env),
             "dotenv": [self.template(name) for name in flow.dotenv],
             "params": [[name, plain(text_of(value))] for name, value in self.params.items()],

@@ -46,7 +46,7 @@ def _needed(names: Names, texts: list[Any]) -> tuple[set[str], set[str]]:
     wanted = _named(texts, own)
     wanted = _before(names.step.env if names.step else (), wanted, known) - known
     files = wanted if names.flow.dotenv else set()
-    return files, _before(names.flow.env, wanted, known)
+    return files, _before(names.flow.env, wanted, known) - names.told().keys()
 
 
 def _named(texts: Any, known: set[str]) -> set[str]:

@@ -88,6 +88,9 @@ BROKEN = {
     ),
     "an item without a list": ("steps:\n  - run: echo ${ITEM.k}\n    parallel: [a]\n  - run: echo ${ITEM.k}\n", 4,
                                "steps[1].run", "there is no item here"),
+    "a part of a const": (
+        "consts: {host: x}\nsteps:\n  - run: echo ${consts.host.name}\n", 3, "steps[0].run", "'host' is a value",
+    ),
     "an item before there is one": (
         "steps:\n  - run: echo ${ITEM}\n    parallel: [a]\n    preconditions: test ${ITEM} = a\n",
         4, "steps[0].preconditions[0]", "there is no item here",

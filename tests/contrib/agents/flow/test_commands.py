@@ -247,3 +247,18 @@ def test_the_whole_ends_no_earlier_than_its_parts(shared: Flows):
     finished = {one["id"]: one["finished"] for one in document["steps"]}
     assert finished["each"] >= finished["each[0]/one"]
     assert finished["call"] >= finished["call/deep"]
+
+
+def test_a_run_knows_of_itself_what_its_commands_do(shared: Flows):
+    document = shared.run(
+        """
+        env: {LOG: "$DAG_RUN_ID.log"}
+        steps:
+          - {id: one, run: echo one, preconditions: [{condition: "$DAG_NAME", expected: itself}], output: ONE}
+          - {id: told, run: 'echo "$LOG $DAG_RUN_STEP_NAME"', output: SAID}
+          - {id: kept, action: outputs.write, with: {values: {log: "$LOG", step: "${DAG_RUN_STEP_NAME}"}}}
+        """,
+        "itself",
+    )
+    log = f"{document['id']}.log"
+    assert document["outputs"] == {"ONE": "one", "SAID": f"{log} told", "log": log, "step": "kept"}
