@@ -7,6 +7,7 @@ import io
 import logging
 import sys
 import threading
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -250,12 +251,20 @@ def expand_name(path: str, nodename: str) -> str:
 
 
 def set_up(
-    app: App, level: str | None, logfile: str | None, *, color: bool, form: str = "plain", worker: str | None = None
+    app: App,
+    level: str | None,
+    logfile: str | None,
+    *,
+    color: bool,
+    form: str = "plain",
+    worker: str | None = None,
+    redirected: int | None = None,
 ) -> None:
     """Send the log to `logfile`, else to stderr. A receiver of `setup_logging` takes all of it into its own hands.
 
     `level`: None where nobody has said one. Then it is WARNING, and INFO for the few lines that a worker or a beat says
-    of its own work (`SPOKEN`). `form`: one of FORMS. `worker`: the name that each line of JSON tells.
+    of its own work (`SPOKEN`). `form`: one of FORMS. `worker`: the name that each line of JSON tells. `redirected`: the
+    level of what is printed, 0 for none of it; None where the settings say.
     """
     conf = app.conf
     number = mlevel(level) or logging.WARNING
@@ -275,30 +284,51 @@ def set_up(
         if conf.worker_hijack_root_logger:
             root.handlers.clear()
         root.setLevel(number)
-        plain: logging.Formatter
-        tasks: logging.Formatter
+        plain, tasks = _formatters(conf, form, worker, use_color=use_color)
         if form == "json":
-            plain = tasks = made = JsonFormatter()
-            made.worker = worker
             LINES.starts = level is not None and number <= logging.INFO
-        elif form == "pretty":
-            from liteq.cli.log_pretty import PrettyFormatter
-
-            plain = tasks = PrettyFormatter(use_color=use_color)
-        else:
-            plain = PlainFormatter(conf.worker_log_format, conf.worker_log_datefmt, use_color=use_color)
-            tasks = _TaskFormatter(conf.worker_task_log_format, conf.worker_task_log_datefmt, use_color=use_color)
         _handle(root, logfile, plain)
-        task_logger.setLevel(number)
-        if not _stands_under_its_own(task_logger):
-            _handle(task_logger, logfile, tasks)
-            task_logger.propagate = False
         signals.after_setup_logger.send(sender=None, logger=root, format=conf.worker_log_format, **common)
-        signals.after_setup_task_logger.send(
-            sender=None, logger=task_logger, format=conf.worker_task_log_format, **common
-        )
-    if conf.worker_redirect_stdouts:
-        redirect(mlevel(conf.worker_redirect_stdouts_level) or logging.WARNING)
+        _handle_tasks(conf.worker_task_log_format, tasks, common)
+    if redirected is None and conf.worker_redirect_stdouts:
+        redirected = mlevel(conf.worker_redirect_stdouts_level) or logging.WARNING
+    if redirected:
+        redirect(redirected)
+
+
+def _formatters(
+    conf: Any, form: str, worker: str | None, *, use_color: bool
+) -> tuple[logging.Formatter, logging.Formatter]:
+    """The one of the root logger, and the one of what tasks log."""
+    if form == "json":
+        made = JsonFormatter()
+        made.worker = worker
+        return made, made
+    if form == "pretty":
+        from liteq.cli.log_pretty import PrettyFormatter
+
+        pretty = PrettyFormatter(use_color=use_color)
+        return pretty, pretty
+    return (
+        PlainFormatter(conf.worker_log_format, conf.worker_log_datefmt, use_color=use_color),
+        _TaskFormatter(conf.worker_task_log_format, conf.worker_task_log_datefmt, use_color=use_color),
+    )
+
+
+def set_up_tasks(app: App, level: str, logfile: str | None, *, color: bool, propagate: bool) -> None:
+    """Send what tasks log to `logfile`, else to stderr; with `propagate` to the loggers above, too."""
+    conf = app.conf
+    formatter = _TaskFormatter(conf.worker_task_log_format, conf.worker_task_log_datefmt, use_color=color)
+    common = {"loglevel": mlevel(level), "logfile": logfile, "colorize": color}
+    _handle_tasks(conf.worker_task_log_format, formatter, common, propagate=propagate)
+
+
+def _handle_tasks(form: str, formatter: logging.Formatter, common: dict[str, Any], *, propagate: bool = False) -> None:
+    task_logger.setLevel(common["loglevel"])
+    if not _stands_under_its_own(task_logger):
+        _handle(task_logger, common["logfile"], formatter)
+        task_logger.propagate = propagate
+    signals.after_setup_task_logger.send(sender=None, logger=task_logger, format=form, **common)
 
 
 def _speak(unasked: bool, tasks_a_second: int) -> None:
@@ -362,8 +392,8 @@ def to_file(logfile: str) -> logging.Handler:
         raise ImproperlyConfigured(f"the log {logfile} cannot be written: {exc.strerror}") from None
 
 
-def redirect(level: int) -> None:
-    """Have what is printed from now on logged at `level`."""
-    logger = logging.getLogger("liteq.redirected")
-    sys.stdout = LogStream(logger, level, sys.stdout)
-    sys.stderr = LogStream(logger, level, sys.stderr)
+def redirect(level: int, name: str = "liteq.redirected", streams: Iterable[str] = ("stdout", "stderr")) -> None:
+    """Have what is printed from now on logged at `level`, by the logger `name`."""
+    logger = logging.getLogger(name)
+    for stream in streams:
+        setattr(sys, stream, LogStream(logger, level, getattr(sys, stream)))

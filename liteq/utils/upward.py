@@ -15,7 +15,7 @@ __all__ = ["DJANGO_FIXUP", "UPWARD", "upward"]
 
 Key = Literal[
     "beat", "celery_names", "celery_paths", "celery_reasons", "celery_shim", "command_line", "django_project", "flows",
-    "log_setup", "session", "versions", "worker",
+    "log_redirect", "log_setup", "log_tasks", "session", "versions", "worker",
 ]  # fmt: skip
 
 DJANGO_FIXUP: Final = "liteq_django.fixup:fixup"
@@ -29,7 +29,9 @@ UPWARD: dict[Key, str] = {
     "command_line": "liteq.cli:main",
     "django_project": "liteq_django.project:app_of",
     "flows": "liteq_flow.installing:install",
+    "log_redirect": "liteq.cli.logs:redirect",
     "log_setup": "liteq.cli.logs:set_up",
+    "log_tasks": "liteq.cli.logs:set_up_tasks",
     "session": "liteq.cli.parts.session:Session",
     "versions": "liteq.cli.version:versions",
     "worker": "liteq.worker:Worker",

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from liteq import LiteQ, group, signals
+from liteq import LiteQ, chain, chord, group, signals
+from liteq.exceptions import NotRegistered
 from liteq.message import Batch, Message
 from liteq.testing import start_worker
 
@@ -58,6 +59,23 @@ def test_task_unknown(app):
     assert message.headers.items() >= {"task": "no.such", "id": result.id, "h": 1}.items()
     assert message.payload == message.decode() == [[1], {"x": 2}]
     assert (message.content_type, message.delivery_info["routing_key"]) == ("application/json", "celery")
+
+
+@pytest.mark.celery(
+    "Signals",
+    "A message whose task no worker knows fails with NotRegistered",
+    differs="after `unknown_task_patience`, 30 s: a worker with newer code may come",
+)
+def test_an_unknown_task_is_given_time(app, caplog, eventually):
+    with start_worker(app, perform_ping_check=False):
+        left = app.send_task("no.such", (1,))
+        eventually(lambda: "no.such[" in caplog.text, within_s=60)
+        app.conf.unknown_task_patience = 0
+        refused = app.send_task("no.such.either")
+        with pytest.raises(NotRegistered):
+            refused.get(timeout=60)
+    assert left.state == "PENDING"
+    assert f"no.such[{left.id}] is not known here: it is left to workers with other code" in caplog.text
 
 
 @pytest.mark.celery("Signals", "task_rejected: a message that cannot be read; message, exc")
@@ -133,3 +151,19 @@ def test_what_publishing_tells(app):
     }  # fmt: skip
     assert (headers["argsrepr"], headers["kwargsrepr"], headers["root_id"]) == ("(1,)", "{'x': 2}", result.id)
     assert before[0]["body"][:2] == ([1], {"x": 2})
+
+
+@pytest.mark.celery(
+    "Signals",
+    "before_task_publish and after_task_publish of a workflow: for each of its tasks",
+    differs="at once, in the sender; no callbacks, chain or chord in the body",
+)
+def test_publishing_a_workflow(app):
+    @app.task(name="one")
+    def one(*_args): ...
+
+    with heard(signals.before_task_publish) as before, heard(signals.after_task_publish) as after:
+        chain(one.s(1), chord([one.s(2), one.s(3)], one.s(4))).apply_async(link=one.s(5), link_error=one.s(6))
+    assert {call["body"][0][0] for call in before} == {1, 2, 3, 4, 5, 6}
+    assert len(after) == len(before)
+    assert [name for call in before for name, embedded in call["body"][2].items() if embedded] == []

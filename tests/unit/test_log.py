@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import subprocess
 import sys
 import threading
 
@@ -227,3 +228,36 @@ def test_fields_are_dim_on_a_terminal_and_an_exception_stands_behind_them(record
     first, *rest = PrettyFormatter(use_color=True).format(record).splitlines()
     assert "\x1b[2mqueue=mail" in first
     assert "ValueError: no" in rest[-1]
+
+
+# -- app.log of a program of one's own ---------------------------------------------------------------------------------
+
+
+LOGGING = """
+import logging
+from liteq import Celery
+
+app = Celery("logging", broker="sqlite:///unused.db")
+def say():
+    logging.getLogger("other").warning("logged")
+    print("printed")
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "printed", "logged"),
+    [
+        ("app.log.setup('INFO')", True, True),
+        ("app.log.setup_logging_subsystem(loglevel=logging.INFO, colorize=False)", True, True),
+        ("app.log.setup('INFO', None, True, 'ERROR')", False, True),
+        ("app.log.setup(); app.log.redirect_stdouts('ERROR')", False, True),
+        ("app.log.setup_task_loggers('INFO', propagate=True)", True, False),
+    ],
+)
+def test_a_program_of_ones_own_sets_up_its_log(tmp_path, call, printed, logged):
+    done = subprocess.run(
+        [sys.executable, "-c", f"{LOGGING}{call}\nsay()"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout == "printed\n") is printed
+    assert ("ERROR/MainProcess] printed" in done.stderr) is not printed
+    assert ("WARNING/MainProcess] logged" in done.stderr) is logged

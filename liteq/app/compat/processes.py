@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TextIO
 
 from liteq.context import App
 from liteq.context.display import shown_settings
-from liteq.utils.log import get_logger
+from liteq.utils.log import get_logger, mlevel, task_logger
 from liteq.utils.upward import upward
 
 __all__ = ["Logging", "beat_of", "bugreport", "run_command_line", "worker_of"]
@@ -24,15 +25,60 @@ class Logging:
         """The logger above all of liteq's; or another one."""
         return get_logger(name)
 
-    def setup(self, loglevel: int | str | None = None, logfile: str | None = None, *, colorize: bool = True) -> None:
+    def setup(
+        self,
+        loglevel: int | str | None = None,
+        logfile: str | None = None,
+        redirect_stdouts: bool = False,
+        redirect_level: int | str | None = "WARNING",
+        colorize: bool | None = None,
+        hostname: str | None = None,
+    ) -> None:
         """Set up this process's log as a worker's is: its formats, its signals, its settings.
 
-        Without `loglevel`: WARNING; without `logfile`: to stderr. Raises ValueError for an unknown level.
+        Without `loglevel`: WARNING; without `logfile`: to stderr, coloured on a terminal, but for `colorize=False`.
+        What the program prints is left alone without `redirect_stdouts`. Raises ValueError for an unknown level.
         """
-        level = logging.getLevelName(loglevel) if isinstance(loglevel, int) else loglevel
-        upward("log_setup")(self.app, level or "WARNING", logfile, color=colorize)
+        redirected = (mlevel(redirect_level) or logging.WARNING) if redirect_stdouts else 0
+        upward("log_setup")(
+            self.app,
+            _level_name(loglevel),
+            logfile,
+            color=colorize is not False,
+            worker=hostname,
+            redirected=redirected,
+        )
 
     setup_logging_subsystem = setup
+
+    def setup_task_loggers(
+        self,
+        loglevel: int | str | None = None,
+        logfile: str | None = None,
+        colorize: bool | None = None,
+        propagate: bool = False,
+    ) -> logging.Logger:
+        """Set up the log of tasks alone, and return the logger above theirs. Raises ValueError for an unknown level."""
+        upward("log_tasks")(
+            self.app, _level_name(loglevel), logfile, color=bool(colorize) and logfile is None, propagate=propagate
+        )
+        return task_logger
+
+    def redirect_stdouts(self, loglevel: int | str | None = None, name: str = "liteq.redirected") -> None:
+        """Have what this process prints from now on logged at `loglevel`, else as a warning, by the logger `name`."""
+        self.redirect_stdouts_to_logger(get_logger(name), loglevel)
+
+    def redirect_stdouts_to_logger(
+        self, logger: logging.Logger, loglevel: int | str | None = None, stdout: bool = True, stderr: bool = True
+    ) -> TextIO:
+        """Have what this process prints from now on logged by `logger` at `loglevel`, else as a warning.
+
+        Returns the stream in the place of stdout, or of stderr without `stdout`. Who has kept `sys.stdout` and
+        `sys.stderr` puts them back. Raises ValueError for an unknown level.
+        """
+        streams = [name for name, is_meant in (("stdout", stdout), ("stderr", stderr)) if is_meant]
+        upward("log_redirect")(mlevel(loglevel) or logging.WARNING, logger.name, streams)
+        return sys.stdout if stdout else sys.stderr
 
 
 def run_command_line(app: App, argv: list[str]) -> Any:
@@ -72,7 +118,11 @@ def beat_of(app: App, *, max_interval: float | None, loglevel: int | str | None,
 
 def _set_up_log(app: App, loglevel: int | str | None, logfile: str | None) -> None:
     if loglevel is not None or logfile is not None:
-        app.log.setup(loglevel, logfile)
+        upward("log_setup")(app, _level_name(loglevel), logfile, color=True)
+
+
+def _level_name(level: int | str | None) -> str:
+    return (logging.getLevelName(level) if isinstance(level, int) else level) or "WARNING"
 
 
 def bugreport(app: App) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import sys
 
 import pytest
 
@@ -220,6 +221,32 @@ def test_task_logger():
     with pytest.raises(RuntimeError):
         get_task_logger("liteq.task")
     logging.getLogger("guide.tasks.logger").parent = logging.root
+
+
+@pytest.mark.celery(
+    "Tasks: logging", "`app.log.redirect_stdouts_to_logger(logger, level)`: what is printed is a line of that logger"
+)
+def test_redirected_output(fresh, capsys, caplog):
+    logger = get_task_logger("guide.tasks.printed")
+
+    @fresh.task(bind=True)
+    def loud(self):
+        before = sys.stdout, sys.stderr
+        level = self.app.conf.worker_redirect_stdouts_level
+        try:
+            self.app.log.redirect_stdouts_to_logger(logger, level)
+            print("printed")
+            print("to stderr", file=sys.stderr)
+        finally:
+            sys.stdout, sys.stderr = before
+
+    with caplog.at_level(logging.INFO):
+        loud.apply(throw=True)
+    print("mine again")
+    lines = [record for record in caplog.records if record.name == logger.name]
+    assert [(line.levelname, line.message) for line in lines] == [("WARNING", "printed"), ("WARNING", "to stderr")]
+    assert capsys.readouterr().out == "mine again\n"
+    logger.parent = logging.root
 
 
 @pytest.mark.celery("Tasks: arguments", "Arguments are checked when a task is sent: TypeError")
