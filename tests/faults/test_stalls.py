@@ -254,6 +254,49 @@ def test_whoever_could_not_beat_waits_a_lease_before_it_judges(
     assert a.beat([lease]) == []
 
 
+def test_whoever_is_refused_its_beats_does_not_say_that_it_stood_still(
+    storage: Storage, clock: TwoClocks, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A loop looks after others each second: a file that is locked for a night would fill the log with it."""
+    a, b = worker_of(storage, "a"), worker_of(storage, "b")
+    lease = lease_one(storage, a)
+    b.look_after_others()
+
+    def refused(*_: object, **__: object) -> None:
+        raise StorageBusy(1.0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "heartbeat", refused)
+        for _ in range(100):
+            clock.advance(1)
+            with pytest.raises(StorageBusy):
+                b.beat([])
+            b.look_after_others()
+        clock.advance(2 * VISIBILITY_S)  # and it was stopped after a beat that was refused
+        assert not b.look_after_others()
+    assert "stood still" not in caplog.text
+    assert a.beat([lease]) == []
+
+
+def test_what_beats_beside_a_busy_loop_tells_of_a_refusal_once(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = worker_of(storage, "a")
+    refusals: list[float] = []
+
+    def refused(*_: object, **__: object) -> None:
+        refusals.append(worker.monotonic())
+        raise StorageBusy(1.0)
+
+    monkeypatch.setattr(storage, "heartbeat", refused)
+    monkeypatch.setattr(heartbeat_module, "LOOK_S", 0.01)
+    monkeypatch.setattr(heartbeat_module, "AGAIN_S", -1.0)
+    worker.due_at = 0.0
+    with heartbeat_module.KeepAlive(worker, list, lambda _now: None):
+        wait_for(lambda: len(refusals) > 5)
+    assert caplog.text.count("the heartbeat failed, trying again") == 1
+
+
 def test_a_dead_workers_leases_end_after_a_stall_too(storage: Storage, clock: TwoClocks) -> None:
     a, b = worker_of(storage, "a"), worker_of(storage, "b")
     lease = lease_one(storage, a)

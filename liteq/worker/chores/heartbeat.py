@@ -25,6 +25,7 @@ from liteq.monitor.workers import OFFSET, STAGE
 from liteq.storage.claiming.workers import WorkerRecord
 from liteq.storage.statistics.stats import REAPED, Tally
 from liteq.storage.storage import Storage
+from liteq.utils.lines import Repeated
 
 __all__ = ["Heartbeat", "KeepAlive"]
 
@@ -80,7 +81,7 @@ class Heartbeat:
         self._seen_offset_s = self._offset()  # what others are told: a jump of which all has been set right
         self.worker = self._enter(patience_s, number)
         self._have_beaten(self.due_at)
-        self._housekeeping_at = self._again_at = 0.0
+        self._housekeeping_at = 0.0
         self._wall_offset_s: float | None = None  # at the last look after others
         self._ahead: dict[int, tuple[int, float]] = {}  # heartbeats of the future, and when they were first seen
         self._cap_until = self._cap_at = 0.0  # times of the file that lie ahead are set right
@@ -142,7 +143,7 @@ class Heartbeat:
     def _have_beaten(self, due_at: float) -> None:
         """Note a beat that was to come at `due_at`; where it comes late, this worker stood still, maybe with all."""
         self._beaten_at = now = self.monotonic()
-        self.due_at = now + self.interval_s
+        self.due_at, self._again_at = now + self.interval_s, 0.0
         if now - due_at > self.interval_s:
             self._stood_still(now - due_at)
 
@@ -197,8 +198,11 @@ class Heartbeat:
     def _look_at_all(self, others: Sequence[WorkerRecord]) -> bool:
         # Taken before it is known whether this worker stands still: stopped from here on, it judges as of now.
         now, now_ms = self.monotonic(), self._storage.clock.now_ms()
-        if now - self._beaten_at > 2 * self.interval_s:  # it was stopped since its last beat
-            self._stood_still(now - self._beaten_at)
+        if now - self._beaten_at > 2 * self.interval_s:  # it was stopped since its last beat, or is refused one
+            if self._again_at:
+                self._judge_later()  # without a word at each look: that the file refuses is told already
+            else:
+                self._stood_still(now - self._beaten_at)
         seen = {w.id: self._presence(w) for w in others}
         alive = [self.worker, *(number for number, found in seen.items() if found is Presence.ALIVE)]
         dead = [number for number, found in seen.items() if found is Presence.GONE]
@@ -309,6 +313,7 @@ class KeepAlive:
         self._look = look
         self._heartbeat = heartbeat
         self._leases = leases
+        self._report = Repeated(logger).report
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="liteq-keepalive", daemon=True)
 
@@ -328,4 +333,4 @@ class KeepAlive:
                 if self._heartbeat.monotonic() > self._heartbeat.looked_at + 2 * LOOK_S:
                     self._heartbeat.look_after_others()
             except StorageError as exc:
-                logger.warning("the heartbeat failed, trying again: %s", exc)
+                self._report(logging.WARNING, f"the heartbeat failed, trying again: {exc}")
