@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -123,6 +123,7 @@ def _serve(session: Session, made: QueueCollector | FilesCollector, host: str, p
         server, thread = start_http_server(port, addr=host, registry=registry)
     except OSError as exc:
         raise not_listened(host, port, exc) from None
+    server.set_app(_refusing(server.get_app()))
     shown = f"[{host}]" if ":" in host else host
     at = f"http://{shown}:{server.server_port}/metrics"
     emit(session, {"url": at}, lambda: session.note(f"metrics are at {at}"))
@@ -130,6 +131,20 @@ def _serve(session: Session, made: QueueCollector | FilesCollector, host: str, p
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+def _refusing(metrics: Any) -> Callable[[Any, Any], Iterable[bytes]]:
+    """The WSGI app `metrics`, which says in one line why the queue cannot be read now."""
+
+    def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+        try:
+            return cast("Iterable[bytes]", metrics(environ, start_response))
+        except StorageError as exc:  # it reads before it begins to answer
+            VOICE.say("warning", f"the metrics cannot be read now: {exc}")
+            start_response("503 Service Unavailable", [("Content-Type", "text/plain; charset=utf-8")])
+            return [f"{exc}\n".encode()]
+
+    return app
 
 
 def _write(made: QueueCollector | FilesCollector, textfile: Path, every_s: float | None) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 import pytest
@@ -166,6 +166,30 @@ def test_the_command_serves_on_the_loopback(app, tmp_path):
         process.stderr.close()
     with pytest.raises(URLError):
         urlopen(address, timeout=1)
+
+
+def test_a_scrape_of_a_queue_that_is_away_says_so(tmp_path):
+    (home := tmp_path / "home").mkdir(0o700)
+    with LiteQ(broker=f"sqlite:///{home}/q.db", set_as_current=False) as app:
+        app.storage.migrate()
+    process = subprocess.Popen(liteq(home, "--port", "0"), stderr=subprocess.PIPE, text=True)
+    try:
+        address = re.search(r"http://127\.0\.0\.1:\d+/metrics", process.stderr.readline())[0]
+        home.rename(tmp_path / "away")
+        with pytest.raises(HTTPError) as refused:
+            urlopen(address, timeout=60)
+        with refused.value as answer:
+            assert answer.code == 503
+            assert f"{home}/q.db cannot be " in answer.read().decode()
+        (tmp_path / "away").rename(home)
+        with urlopen(address, timeout=60) as answer:
+            assert "liteq_messages" in answer.read().decode()
+    finally:
+        process.terminate()
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 0
+    assert said.count("\n") == 1, said
+    assert "the metrics cannot be read now: " in said
 
 
 def test_the_command_writes_a_file_whole(app, tmp_path):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from liteq.exceptions import StorageUnavailable
 from liteq.storage.sqlite.disk.mounts import UNSAFE
 from liteq.storage.upkeep import Check
 from liteq.utils.text import old
@@ -33,8 +34,14 @@ OF_AN_INDEX = re.compile(r"row \d+ (missing from|values differ from) index|wrong
 
 
 def checks(facts: dict[str, Any]) -> list[Check]:
-    """The findings in the facts that `describe.describe` has gathered."""
-    return [*_of_file(facts), *_of_place(facts)]
+    """The findings in the facts that `describe.describe` has gathered.
+
+    Raises StorageUnavailable where the file has gone from its place meanwhile.
+    """
+    try:
+        return [*_of_file(facts), *_of_place(facts)]
+    except OSError as error:
+        raise StorageUnavailable(f"{facts['path']} cannot be looked at ({error.strerror})") from error
 
 
 def _of_file(facts: dict[str, Any]) -> Iterator[Check]:
