@@ -39,7 +39,7 @@ from liteq.worker.deliveries import GivenBack, recalled, tell_received
 from liteq.worker.hooks import Chore, Listening
 from liteq.worker.order import Order
 from liteq.worker.pool.base import Pool
-from liteq.worker.settling.apart import settle_apart
+from liteq.worker.settling.apart import refusal, settle_apart
 from liteq.worker.settling.aside import Aside, tell_lost
 from liteq.worker.space import Space
 
@@ -393,7 +393,7 @@ class Consumer:
             logger.error("leaving %d leases to run out: %s", len(self._outcomes), exc)
             self._outcomes.clear()
             return
-        self._report(logging.ERROR, f"the queue cannot be used at the moment, trying again: {exc}")
+        self._report(logging.ERROR, refusal(exc, keep=0 if self._accepting else len(self._outcomes)))
         self._refused = True
         if isinstance(exc, StorageUnavailable):  # the leases are to be extended as soon as it can be done
             self._heartbeat.soon()

@@ -128,6 +128,29 @@ def test_a_locked_file_is_waited_for(site):
     assert site.end(worker) == 0
 
 
+def test_a_worker_that_cannot_leave_says_for_what_it_waits(site):
+    """What has ended is to be stored, so that it does not run again: but an operator sees a worker without a task."""
+    worker = site.worker("-c", "1", LITEQ_BUSY_TIMEOUT="0.3")
+    go = site.folder / "go"
+    id_ = site.send("until", str(go))
+    site.wait_started(id_)
+    stranger = sqlite3.connect(site.folder / "queue.db", isolation_level=None)
+    stranger.execute("BEGIN IMMEDIATE")
+    go.touch()
+    try:
+        wait_for(lambda: "trying again" in site.log().read_text(), what="it could not store it")
+        worker.send_signal(signal.SIGTERM)
+        says = "this worker leaves once 1 outcome is stored; SIGQUIT ends it at once, and what has ended runs again"
+        wait_for(lambda: says in site.log().read_text(), what="it tells why it stays")
+        assert worker.poll() is None
+    finally:
+        stranger.execute("ROLLBACK")
+        stranger.close()
+    assert worker.wait(30) == 0
+    assert site.get(id_)
+    assert len(site.notes("started", id_)) == 1
+
+
 def test_deleted_bells_ring_again(site):
     site.worker("-c", "1", WORKER_TEST_HURRY="liteq.worker.loop:SAFETY_POLL_S=50")
     assert site.get(site.send("add", 1, 1)) == 2

@@ -13,11 +13,22 @@ from liteq.serialization.tags import SEAL
 from liteq.storage.claiming.turn import passes
 from liteq.storage.storage import Storage
 
-__all__ = ["put_off_unopened", "settle_apart"]
+__all__ = ["put_off_unopened", "refusal", "settle_apart"]
 
 logger = logging.getLogger("liteq.worker")
 
 UNOPENED_MS = 10_000  # until a message that could not be opened is offered again, to any worker
+
+
+def refusal(exc: Exception, *, keep: int) -> str:
+    """A sentence about a storage that refuses; `keep`: how many outcomes keep a worker that is to leave."""
+    if not keep:
+        return f"the queue cannot be used at the moment, trying again: {exc}"
+    stored = "1 outcome is stored" if keep == 1 else f"{keep} outcomes are stored"
+    return (
+        f"this worker leaves once {stored}; SIGQUIT ends it at once, and what has ended runs again; "
+        f"the queue cannot be used at the moment: {exc}"
+    )
 
 
 def settle_apart(
