@@ -15,7 +15,7 @@ from liteq.exceptions import StorageFull
 from liteq.message import Message, new_id
 from liteq.states import State
 from liteq.storage.sqlite.keeping.ballast import BALLAST, Ballast
-from liteq.storage.storage import Storage
+from liteq.storage.storage import Storage, open_storage
 
 from .harness import Drill, integrity, wait_for
 from .sizes import size
@@ -64,6 +64,20 @@ def fill(disk: Path) -> Path:
     finally:
         os.close(fd)
     return path
+
+
+@pytest.mark.parametrize("driver", ["apsw", "stdlib"])
+def test_a_backup_without_room_names_its_own_disk(tmp_path: Path, disk: Path, driver: str) -> None:
+    """The queue is on another one: whoever is told of that one makes room where none is needed."""
+    storage = open_storage(f"sqlite:///{tmp_path}/queue.db?driver={driver}")
+    storage.migrate()
+    storage.enqueue_many([Message(new_id(), "t", b'[["%b"],{}]' % (b"x" * 500)) for _ in range(500)])
+    filler = fill(disk)
+    with pytest.raises(StorageFull) as refused:
+        storage.backup(disk / "copy.db")
+    assert (f"{disk}: the disk is full" in str(refused.value), "queue.db" in str(refused.value)) == (True, False)
+    assert list(disk.iterdir()) == [filler]
+    storage.close()
 
 
 def send_for_ever(drill: Drill, storage: Storage) -> None:

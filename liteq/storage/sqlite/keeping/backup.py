@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from liteq.exceptions import StorageUnavailable
+from liteq.exceptions import StorageFull, StorageUnavailable
 from liteq.storage.sqlite.disk import parts
 from liteq.storage.sqlite.session import Session
 
@@ -18,7 +18,8 @@ __all__ = ["backup", "publish", "write"]
 def backup(session: Session, target: Path) -> None:
     """Copy the file of `session` to `target`, whole and checked, or leave nothing there.
 
-    Raises StorageUnavailable where `target` exists or cannot be made, StorageCorrupt where the copy is damaged.
+    Raises StorageUnavailable where `target` exists or cannot be made, StorageFull where its disk has no room for it,
+    StorageCorrupt where the copy is damaged.
     """
     if os.path.lexists(target):
         raise StorageUnavailable(f"{target} exists: name a new file, a backup never overwrites one")
@@ -35,6 +36,8 @@ def write(session: Session, part: Path) -> None:
             _sync(part)
         finally:
             parts.clear_beside(part)
+    except StorageFull as error:  # the library names the file that it reads from
+        raise StorageFull(f"{part.parent}: the disk is full: free some space there, or name another place") from error
     except OSError as error:
         raise StorageUnavailable(f"{part} cannot be written ({error.strerror})") from error
 
