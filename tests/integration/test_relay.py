@@ -17,6 +17,7 @@ from liteq import LiteQ, chain
 from liteq.edge.relaying import Relay
 from liteq.edge.relaying.client import Client
 from liteq.exceptions import ImproperlyConfigured, RemoteError
+from liteq.monitor.overview import overview
 from liteq.states import State
 from liteq.testing import drain
 
@@ -230,6 +231,27 @@ def test_while_the_gateway_is_away_messages_wait_and_are_kept(
     assert {count.state for count in here.storage.reader.counts()} == {State.PENDING}, "given back at its end"
     with running(there) as served, relayed(here, served.port):
         wait_for(lambda: arrived(there) == sent, within_s=60, what="all have arrived, in their order")
+
+
+def test_while_the_gateway_is_away_it_is_seen_how_many_wait(
+    here: LiteQ, there: LiteQ, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Leased to the relay they would count as what runs: the outbox would look empty, and no alert would come."""
+    caplog.set_level(logging.WARNING)
+    with running(there) as gone:
+        port = gone.port
+    sent = [here.tasks["shop.add"].delay(n, n).id for n in range(20)]
+    with relayed(here, port):
+        wait_for(lambda: "does not answer" in caplog.text, within_s=60, what="it says that nobody answers")
+        wait_for(lambda: waits(here) == 20, within_s=60, what="they are in the queue")
+        with running(there, port=port):
+            wait_for(lambda: arrived(there) == sent, within_s=60, what="all have arrived, in their order")
+            wait_for(lambda: waits(here) == 0, within_s=60, what="they are acknowledged")
+
+
+def waits(app: LiteQ) -> int:
+    """How many messages the overview shows behind a head that waits."""
+    return sum(one["waiting"]["n"] for one in overview(app)["queues"] if one["head_wait_s"])
 
 
 def test_what_could_not_be_sent_goes_before_what_waits(

@@ -1,7 +1,8 @@
 """The pool of the relay: a lease is executed by sending its call to the gateway.
 
 One thread sends, batch after batch in the order in which they were claimed, so a queue's order is kept. While the
-gateway is away the leases stay here, and the worker's heartbeat extends them.
+gateway is away the messages wait in the queue, where everybody sees how many they are and how old; one of them at a
+time is leased to find out whether it answers again.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class PostPool:
         self._there: dict[int, Taken] = {}  # their results are awaited
         self._outcomes: list[tuple[Lease, Outcome]] = []
         self._sending: dict[int, Lease] = {}
-        self._ended = False
+        self._ended = self._rests = False  # rests: until the next attempt nothing is leased
         self._away = ""
         self._ours, self._theirs = socket.socketpair()
         self._ours.setblocking(False)
@@ -88,9 +89,16 @@ class PostPool:
         with suppress(BlockingIOError):
             while self._ours.recv(4096):
                 pass
+        self._loop.look()  # there may be room again
+
+    def _wake(self) -> None:
+        with suppress(BlockingIOError, OSError):
+            self._theirs.send(b"\0")
 
     def capacity(self) -> int:
         with self._changed:
+            if self._rests or self._away:
+                return 0 if self._rests or self._waiting or self._sending else 1
             return max(0, WINDOW - len(self._waiting) - len(self._sending) - len(self._there))
 
     def submit(self, leases: list[Lease]) -> None:
@@ -196,22 +204,28 @@ class PostPool:
                 if self._away:
                     self._away = ""
                     logger.warning("the gateway answers again")
+                    self._wake()
 
     def _rest(self, pause_s: float, asked_s: float | None) -> float:
         """Wait before the next attempt; how long the one after it is to wait."""
         seconds = max(random.uniform(pause_s / 2, pause_s), asked_s or 0.0)
         with self._changed:
             self._changed.wait_for(lambda: self._ended, seconds)
+            self._rests = False
+        self._wake()
         return min(pause_s * 2, LONGEST_S)
 
     def _again(self, away: Away | None) -> None:
-        """Put what was being sent before what waits, as it came."""
-        with self._changed:
-            self._waiting = {**self._sending, **self._waiting}
-            self._sending.clear()
+        """Give back what was being sent, and what was to come behind it."""
         if away is not None and not self._away:
             self._away = str(away)
             logger.warning("%s; what was sent here waits, and is tried again", away)
+        with self._changed:
+            self._rests = True
+            self._outcomes += [(lease, Release()) for lease in (*self._sending.values(), *self._waiting.values())]
+            self._sending.clear()
+            self._waiting.clear()
+        self._wake()
 
     def _send(self, leases: Sequence[Lease]) -> None:
         """Send leases in their order, in as many requests as their sizes ask for. Raises Away."""
@@ -264,8 +278,7 @@ class PostPool:
             if sent is None and taken is None:
                 return  # abandoned, or given back
             self._outcomes.append((lease, outcome))
-        with suppress(BlockingIOError, OSError):
-            self._theirs.send(b"\0")
+        self._wake()
 
     # -- results -------------------------------------------------------------------------------------------------------
 

@@ -97,6 +97,9 @@ class Loop(Protocol):
     def let_go(self) -> None:
         """In a forked child: drop the loop's descriptors."""
 
+    def look(self) -> None:
+        """Look for something to claim in the next turn."""
+
 
 class Estimates:
     """How long tasks are expected to run: an exponential moving average by name, and over all."""
