@@ -16,7 +16,8 @@ from liteq.message import Message, new_id
 from liteq.serialization import decode
 from liteq.states import State
 from liteq.storage.sqlite.keeping.checkpoint import LARGE_LOG
-from liteq.storage.storage import open_storage
+from liteq.storage.storage import Storage, open_storage
+from liteq.storage.upkeep import Check
 
 from .harness import (
     STRANGER,
@@ -110,6 +111,27 @@ def test_a_writer_stopped_in_its_transaction_is_named_to_the_others(drill: Drill
         assert storage.enqueue_many([Message(new_id(), "t", b"[[],{}]")]) == 1
         storage.purge()
     storage.close()
+
+
+def test_the_doctor_names_who_keeps_all_others_from_writing(drill: Drill, hold: Hold) -> None:
+    """It looks only, and does not wait itself: all that it said of such a queue was ok."""
+    storage = drill.storage()
+    assert lock_of(storage) == []
+    stranger = hold(STRANGER, str(drill.db), "BEGIN IMMEDIATE")
+    (found,) = lock_of(storage)
+    assert (found.status, f"PID {stranger.pid} " in found.detail) == ("warning", True)
+    stranger.communicate("go on\n")
+    writer = hold(WRITER, f"sqlite:///{drill.db}")
+    writer.send_signal(signal.SIGSTOP)
+    assert [f"PID {writer.pid} " in one.detail for one in lock_of(storage)] == [True]
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    assert lock_of(storage) == []
+    storage.close()
+
+
+def lock_of(storage: Storage) -> list[Check]:
+    return [one for one in storage.driver.checks(storage.driver.describe()) if one.name == "write lock"]
 
 
 def test_a_worker_outlives_a_file_that_a_stranger_has_locked(drill: Drill, hold: Hold, tmp_path: Path) -> None:

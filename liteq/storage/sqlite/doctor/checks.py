@@ -121,6 +121,9 @@ def _of_place(facts: dict[str, Any]) -> Iterator[Check]:
         yield Check("disk", "error", f"{free // MIB:,} MiB free: {stands}")
     else:
         yield Check("disk", "warning" if free < LITTLE_SPACE else "ok", f"{free // MIB:,} MiB free")
+    if facts["writer"]:
+        says = f"{facts['writer']} has kept it for a second: nobody else can write; if that lasts, stop that process"
+        yield Check("write lock", "warning", says)
     if facts["unfinished"]:
         names = ", ".join(Path(one).name for one in facts["unfinished"])
         says = f"{names}: left by a restore that was killed; `liteq doctor --fix`, or the next restore, removes it"

@@ -13,6 +13,7 @@ from liteq.storage.sqlite.disk.log_check import check_log
 from liteq.storage.sqlite.disk.mounts import file_system
 from liteq.storage.sqlite.migrate import read_versions
 from liteq.storage.sqlite.session import APPLICATION_ID, Session
+from liteq.storage.sqlite.turns.holder import kept_by
 from liteq.storage.sqlite.versions.schema import missing
 
 __all__ = ["describe", "has_wal_reset_bug"]
@@ -21,6 +22,8 @@ PRAGMAS = (
     "journal_mode", "auto_vacuum", "page_size", "page_count", "freelist_count", "foreign_keys", "trusted_schema",
     "wal_autocheckpoint", "journal_size_limit", "mmap_size", "busy_timeout", "application_id", "user_version",
 )  # fmt: skip
+
+KEPT_S = 1.0  # no transaction of liteq's lasts so long
 
 
 class Described(Protocol):
@@ -53,7 +56,7 @@ def describe(session: Session, driver: Described, *, whole: bool = True) -> dict
     """Facts about the library and the file; sizes in bytes. The integrity check reads the whole file, and its log.
 
     Without `whole` it is left out, and the look costs the same at any size: "integrity" and "log" are None then, and
-    `unfinished`, the copies that killed processes have left, is empty.
+    `unfinished`, the copies that killed processes have left, and `writer`, who keeps others from writing, are empty.
     `shared`: another program has made the file, as Django does where the queue is in its database. `alone`: it is
     read without a log. `age_s`: how many seconds ago a `copy` was written, 0 for the queue itself.
     """
@@ -74,6 +77,7 @@ def describe(session: Session, driver: Described, *, whole: bool = True) -> dict
         "size": _size(driver.path),
         "wal_size": _size(driver.path + "-wal"),
         "unfinished": [str(path) for path in parts.left(Path(driver.path))] if whole else [],
+        "writer": kept_by(driver.path, KEPT_S) if whole else "",
         "in_reserve": driver.in_reserve(),
         "alone": session.hold is not None,
         "copy": age_s is not None,

@@ -7,17 +7,21 @@ holds on it; `os.stat` is safe.
 from __future__ import annotations
 
 import os
+import random
+import time
 from collections.abc import Iterator
 
 from liteq.utils.records import NamedTuple
 
-__all__ = ["readers", "users", "writer"]
+__all__ = ["kept_by", "readers", "users", "writer"]
 
 WAL_WRITE_LOCK = 120  # the byte of the -shm file that a WAL writer locks (https://www.sqlite.org/walformat.html)
 READ_MARKS = (123, 127)  # the bytes of which a reader locks one while its snapshot lasts
 OPEN_MARK = 128  # the byte that each connection locks, shared, for as long as it is open
 KERNEL_LIST = "/proc/locks"
 FIELDS = 8
+UNKNOWN = "unknown"
+LOOKS = 25
 
 
 class _Lock(NamedTuple):
@@ -34,13 +38,28 @@ def writer(path: str) -> str:
     try:
         locks = list(_locks())
     except OSError:
-        return "unknown"
+        return UNKNOWN
     # The database's own lock first: a process with the gate alone waits for it like all others.
     for suffix, kind, byte in (("-shm", "POSIX", WAL_WRITE_LOCK), ("-gate", "FLOCK", 0)):
         pid = _owner(locks, path + suffix, kind, byte)
         if pid is not None:
             return f"PID {pid} ({_name(pid)})" if pid > 0 else "a process of another PID namespace"
-    return "unknown"
+    return UNKNOWN
+
+
+def kept_by(path: str, seconds: float) -> str:
+    """The process that has the write lock at each of many looks within `seconds`; "" as soon as it has not.
+
+    A process that only writes much is not met each time.
+    """
+    first, end = writer(path), time.monotonic() + seconds
+    while first != UNKNOWN:
+        time.sleep(random.uniform(0.5, 1.5) * seconds / LOOKS)
+        if writer(path) != first:
+            return ""
+        if time.monotonic() >= end:
+            return first
+    return ""
 
 
 def readers(path: str) -> list[str]:
