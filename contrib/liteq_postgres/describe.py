@@ -63,10 +63,11 @@ class Described(Protocol):
 
 def warnings(driver: Described) -> list[str]:
     """Sentences about trouble that needs a look now: an old snapshot, and rows that nobody sees any more."""
+    schema = quoted(driver.location.schema)
     with driver.read() as tx:
         oldest = tx.execute(OLDEST, (OLD_SNAPSHOT_S,))
-        dead = tx.execute(DEAD, (quoted(driver.location.schema),))
-    return [*_of_snapshot(oldest), *_of_rows(dead)]
+        dead = tx.execute(DEAD, (schema,))
+    return [*_of_snapshot(oldest), *_of_rows(dead, f"{schema}.liteq_messages")]
 
 
 def _of_snapshot(rows: list[tuple[Any, ...]]) -> Iterator[str]:
@@ -78,17 +79,17 @@ def _of_snapshot(rows: list[tuple[Any, ...]]) -> Iterator[str]:
         )
 
 
-def _of_rows(rows: list[tuple[Any, ...]]) -> Iterator[str]:
+def _of_rows(rows: list[tuple[Any, ...]], name: str) -> Iterator[str]:
     for live, dead, indexes, table in rows:
         if dead > DEAD_ROWS and dead > live:
             yield (
                 f"liteq_messages has {dead:,} dead rows beside {live:,}: autovacuum does not keep up, or a transaction "
-                "holds it back; run VACUUM liteq_messages"
+                f"holds it back; run VACUUM {name}"
             )
         if indexes > LARGE_INDEXES and indexes > 4 * table:
             yield (
                 f"the indexes of liteq_messages take {indexes // MIB:,} MiB, the rows {table // MIB:,}: run "
-                "REINDEX TABLE CONCURRENTLY liteq_messages"
+                f"REINDEX TABLE CONCURRENTLY {name}"
             )
 
 
