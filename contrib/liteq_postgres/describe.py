@@ -27,7 +27,8 @@ LARGE_INDEXES = 64 * MIB  # below it, an index that is far larger than its rows 
 
 SERVER = """
 SELECT current_setting('server_version_num'), current_setting('server_version'), current_user,
-       pg_is_in_recovery(), CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)
+       pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on',
+       CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)
 """
 SIZE = """
 SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0) FROM pg_catalog.pg_class AS c
@@ -105,7 +106,7 @@ def describe(driver: Described, *, whole: bool) -> dict[str, Any]:  # noqa: ARG0
     schema = driver.location.schema
     with driver.read() as tx:
         before = time.time()  # noqa: TID251 - compared with the server's
-        ((number, version, role, standby, server_ms),) = tx.execute(SERVER)
+        ((number, version, role, standby, only_read, server_ms),) = tx.execute(SERVER)
         now_ms = (before + time.time()) / 2 * 1000  # noqa: TID251 - as above
         versions = read_versions(tx, schema)
         ((size,),) = tx.execute(SIZE, (quoted(schema),))
@@ -120,6 +121,7 @@ def describe(driver: Described, *, whole: bool) -> dict[str, Any]:  # noqa: ARG0
         "server_number": int(number),
         "role": role,
         "standby": bool(standby),
+        "only_read": bool(only_read),
         "pooled": pooled,
         "listen": None if driver.location.listen is None else ":".join(driver.location.listen),
         "durability": driver.durability.value,
@@ -145,6 +147,11 @@ def _server(facts: dict[str, Any]) -> Check:
         return Check("server", "error", f"{said}: liteq needs version {OLDEST_SERVER // 10_000} or newer")
     if facts["standby"]:
         return Check("server", "warning", f"{said}: a standby, which is only read")
+    if facts["only_read"]:
+        return Check(
+            "server", "warning", f"{said}: only read, by default_transaction_read_only, which services set where the "
+            "disk is nearly full",
+        )  # fmt: skip
     return Check("server", "ok", f"{said}, durability {facts['durability']}")
 
 

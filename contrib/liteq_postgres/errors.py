@@ -40,7 +40,9 @@ def translate(error: psycopg.Error, where: str, waited_s: float) -> StorageError
         case "XX001" | "XX002":
             return StorageCorrupt(f"{where} is damaged ({text}): stop the workers and look at the server")
         case "25006":
-            return StorageUnavailable(f"{where}: this server is a standby, which is only read ({text})")
+            return StorageUnavailable(
+                f"{where}: this server is only read, as a standby is or by default_transaction_read_only ({text})"
+            )
         case "42P01" | "3F000":
             return StorageError(f"{where}: {text}: run `liteq migrate`")
         case "42501":  # the server is there: to wait for it, or to try again, helps nobody

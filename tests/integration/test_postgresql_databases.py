@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from liteq.exceptions import StorageError
+from liteq.exceptions import StorageError, StorageUnavailable
 from liteq.message import Batch, Message, new_id
 from liteq.storage.driver import Options
 from liteq.storage.storage import Storage
@@ -89,3 +89,13 @@ def test_tables_are_made_in_the_queue_s_schema_or_nowhere(encoded: Callable[[str
         theirs.migrate()
     with queue.driver.read() as tx:
         assert tx.execute("SELECT count(*) FROM liteq.liteq_messages") == [(0,)]
+
+
+def test_a_server_whose_transactions_are_only_read_is_told_of(postgresql_server: str) -> None:
+    postgresql.empty(postgresql_server).close()
+    url = postgresql.url(postgresql_server, options="-c default_transaction_read_only=on")
+    with closing(Storage(ENGINE.open(url, Options()))) as queue:
+        with pytest.raises(StorageUnavailable, match="only read, as a standby is or by default_transaction_read_only"):
+            queue.enqueue(Batch([Message(id=new_id(), task="t", payload=b"[[],{}]")]))
+        facts = queue.driver.describe()
+    assert (facts["standby"], facts["only_read"]) == (False, True)
