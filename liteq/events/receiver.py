@@ -9,6 +9,7 @@ from liteq.context import App
 from liteq.context.living import living
 from liteq.events.comings import Comings
 from liteq.message import new_id
+from liteq.result.waiting import Absence
 from liteq.serialization import decode
 
 __all__ = ["EventReceiver"]
@@ -25,8 +26,8 @@ class EventReceiver:
         receiver = app.events.Receiver(handlers={"task-failed": alarm, "*": state.event})
         receiver.capture(limit=None, timeout=None, wakeup=True)
 
-    Set `should_stop` to end a capture. Earlier events are not captured. Celery's first argument, a
-    connection, and its queue options are taken, and not needed.
+    Set `should_stop` to end a capture. Earlier events are not captured. A capture waits for a server that
+    does not answer. Celery's first argument, a connection, and its queue options are taken, and not needed.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class EventReceiver:
         self._comings = Comings(app.clock, living(app))
         self._beats_due = 0.0
         self._more = False  # the last page was full: there may be more
+        self._absence = Absence(app, "the next event")
 
     def capture(self, limit: int | None = None, timeout: float | None = None, wakeup: bool = True) -> None:
         """Handle events until there were `limit` of them. `wakeup`: have the workers beat, for an event of each.
@@ -97,8 +99,9 @@ class EventReceiver:
     def _news(self) -> Iterator[dict[str, Any]]:
         if self.app.clock.monotonic() >= self._beats_due:
             self._beats_due = self.app.clock.monotonic() + LOOK_S
-            yield from self._comings.news(living(self.app))
-        page = self.app.storage.events.after(self._last, PAGE)
+            alive = self._absence.tries(lambda: living(self.app), None)
+            yield from () if alive is None else self._comings.news(alive)
+        page = self._absence.tries(lambda: self.app.storage.events.after(self._last, PAGE), [])
         self._more = len(page) == PAGE
         for number, data in page:
             self._last = number  # handled once, also where a handler ends the capture by raising

@@ -81,3 +81,18 @@ def test_all_go_on_when_the_server_is_back(
     assert [BACK in text for text in told] == [False, True]
     (refused,) = [line for line in site.log(1).read_text().splitlines() if "liteq: error:" in line]
     assert "does not answer" in refused
+
+
+def test_a_capture_of_events_goes_on_when_the_server_is_back(
+    site: Site, postgresql_server: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver = site.app.events.Receiver()
+    with ThreadPoolExecutor(1) as capturing:
+        captured = capturing.submit(lambda: next(receiver.itercapture(wakeup=False))["type"])
+        servers.stop_postgresql(postgresql_server)
+        try:
+            wait_for(lambda: "the next event is waited for" in caplog.text, within_s=60, what="it says so")
+        finally:
+            servers.start_postgresql(postgresql_server)
+        site.app.events.Dispatcher(enabled=True).send("order-paid", uuid="x")
+        assert captured.result(timeout=60) == "order-paid"
