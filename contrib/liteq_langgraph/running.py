@@ -38,8 +38,8 @@ EVENT = "event"  # the key of an interrupt's value that waits for an event of th
 def run(graph: Any, input: Any, *, thread: str | None = None, config: Mapping[str, Any] | None = None) -> Any:
     """Invoke a graph in a plain body until it ends; what `graph.invoke` returns.
 
-    graph: a StateGraph, which is compiled with the run's own saver, for which the classes of its state are declared; or
-    a compiled graph with a LiteQSaver or without a checkpointer. thread: the id of its thread; by default one of the
+    graph: a StateGraph, or one that is compiled without a checkpointer: it gets the run's own saver, for which the
+    classes of its state are declared; or a graph with a LiteQSaver. thread: the id of its thread; by default one of the
     run's own, which leaves with it. config: as of `invoke`. A killed process costs the superstep that it met, without
     the nodes of it that had ended.
 
@@ -361,7 +361,9 @@ def _compiled(machine: Machine, graph: Any) -> Any:
         )
     made: tuple[Any, Any] | None = vars(graph).get(MADE)
     if made is None or made[0] is not machine.app:
-        saver = LiteQSaver(machine.app, serde=StrictSerializer(declared_in(getattr(graph, "schemas", ()))))
+        schemas = getattr(getattr(graph, "builder", graph), "schemas", ())
+        declared = declared_in([*schemas, *(one.typ for one in graph.channels.values())])
+        saver = LiteQSaver(machine.app, serde=StrictSerializer(declared))
         if hasattr(graph, "compile"):
             compiled = graph.compile(checkpointer=saver)
         else:

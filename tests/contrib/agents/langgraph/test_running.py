@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.func import entrypoint
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
 from pydantic import BaseModel
@@ -256,27 +257,45 @@ class Post(TypedDict, total=False):
 
 
 @pytest.mark.parametrize("kind", BODIES)
-def test_a_graph_declares_the_classes_of_its_state(app: LiteQ, worker: Worker, kind: str) -> None:
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_a_graph_declares_the_classes_of_its_state(app: LiteQ, worker: Worker, kind: str, is_compiled: bool) -> None:
     builder = StateGraph(Post)
     builder.add_node("weigh", lambda state: {"parcels": [Parcel(Kind.BIG, 7)], "last": Parcel(Kind.BIG, 8)})
     builder.add_node("end", lambda state: {"parcels": [state["last"]]})
     for one, other in ((START, "weigh"), ("weigh", "end"), ("end", END)):
         builder.add_edge(one, other)
+    graph: Any = builder.compile() if is_compiled else builder
 
     if kind == "plain":
 
         @app.workflow(name="posts")
         def posts() -> list[int]:
-            return [one.weight for one in run(builder, {"parcels": []})["parcels"]]
+            return [one.weight for one in run(graph, {"parcels": []})["parcels"]]
     else:
 
         @app.workflow(name="posts")
         async def posts() -> list[int]:
-            return [one.weight for one in (await arun(builder, {"parcels": []}))["parcels"]]
+            return [one.weight for one in (await arun(graph, {"parcels": []}))["parcels"]]
 
     started = posts.start()
     worker.run()
     assert started.result(0) == [7, 8]
+
+
+def test_an_entrypoint_declares_the_classes_of_its_signature(app: LiteQ, worker: Worker) -> None:
+    def weigh(parcel: Any) -> Any:
+        return Parcel(parcel.kind, parcel.weight + 1)
+
+    weigh.__annotations__ = {"parcel": Parcel, "return": Parcel}  # LangGraph takes a text as it is
+    graph = entrypoint()(weigh)
+
+    @app.workflow(name="weighs")
+    def weighs() -> int:
+        return int(run(graph, Parcel(Kind.BIG, 7)).weight)
+
+    started = weighs.start()
+    worker.run()
+    assert started.result(0) == 8
 
 
 # -- nodes that are tasks --------------------------------------------------------------------------------------------
