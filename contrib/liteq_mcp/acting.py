@@ -15,6 +15,7 @@ from liteq.storage.runs.records import RunRecord
 from liteq.utils.async_threads import looking, writing
 from liteq.utils.misspelt import meant
 from liteq.utils.text import printable
+from liteq.workflow.client.approving import checked_data
 from liteq_dashboard.acts.hands import RIGHTS, RIGHTS_OF_RUNS, act_on_schedule, pause, purge, resume
 from liteq_dashboard.http import Reader
 from liteq_mcp.asking import confirmed
@@ -118,10 +119,17 @@ async def _approve(call: Call, id_: str, name: str, queue: str) -> dict[str, Any
     title, ok, data = call.get("title"), call.get("ok", True), call.arguments.get("data")
     if title is None:
         raise Refused("title: name the approval; `workflow` lists those that are open")
-    open_ = [one.title for one in await looking(call.app, call.app.Run(id_).approvals)]
-    if title not in open_:  # else a person would be asked for nothing
-        hint = meant(title, open_, "it was decided already, or never asked for; `workflow` lists those that are open")
+    open_ = await looking(call.app, lambda: call.app.storage.runs.approvals(id_))
+    asked = next((one for one in open_ if one.title == title), None)
+    if asked is None:  # else a person would be asked for nothing
+        told = "it was decided already, or never asked for; `workflow` lists those that are open"
+        hint = meant(title, [one.title for one in open_], told)
         raise Refused(f"title: the run waits for no approval {title!r:.200}{hint}")
+    if ok:
+        try:
+            checked_data(title, data)(asked.details)
+        except (LiteqError, ValueError) as exc:
+            raise Refused(str(exc)) from exc
     word, comment = "Approve" if ok else "Reject", str(call.get("reason", ""))
     with_data = f" with {data!r:.300}" if data is not None else ""
     text = f"{word} {title!r} of {name} {id_}{with_data}? The decision is yours ({call.viewer.name}), and final."

@@ -6,7 +6,12 @@ from typing import Final, NamedTuple
 
 from mcp.types import GetPromptResult, Prompt, PromptArgument, PromptMessage, TextContent
 
+from liteq_mcp.bounds import LONGEST_FIELD
+from liteq_mcp.tools import Refused
+
 __all__ = ["PROMPTS", "prompt", "prompts"]
+
+GOAL: Final = "goal"  # the argument of prompts that say nothing without it
 
 
 class _Text(NamedTuple):
@@ -49,7 +54,7 @@ PROMPTS: Final = {
     ),
     "write_workflow": _Text(
         "Write a workflow in Python.",
-        "goal",
+        GOAL,
         "what it is to do",
         "Write a liteq workflow that does this: {goal}. Read liteq://docs/workflows and "
         "liteq://docs/workflow-recipes first. Effects belong into steps (@app.step) or tasks, each with a retry "
@@ -58,7 +63,7 @@ PROMPTS: Final = {
     ),
     "write_flow": _Text(
         "Write a flow, a YAML file that `liteq flow run` runs.",
-        "goal",
+        GOAL,
         "what it is to do",
         "Write a liteq flow (YAML) that does this: {goal}. Read liteq://docs/flows where it is there; `liteq flow "
         "schema` is its JSON Schema. Give each step an id, `depends`, a `timeout` and a `retry`; values go into "
@@ -74,18 +79,21 @@ def prompts() -> list[Prompt]:
         Prompt(
             name=name,
             description=one.description,
-            arguments=[PromptArgument(name=one.argument, description=one.about, required=one.argument == "goal")],
+            arguments=[PromptArgument(name=one.argument, description=one.about, required=one.argument == GOAL)],
         )
         for name, one in PROMPTS.items()
     ]
 
 
 def prompt(name: str, given: dict[str, str]) -> GetPromptResult | None:
-    """A prompt with its argument filled in; None where there is none of that name."""
+    """A prompt with its argument filled in; None where there is none of that name. Raises Refused without a goal."""
     one = PROMPTS.get(name)
     if one is None:
         return None
-    value = given.get(one.argument, "").strip()[:500] or "the whole queue"
+    value = given.get(one.argument, "").strip()[:LONGEST_FIELD]
+    if not value and one.argument == GOAL:
+        raise Refused(f"{GOAL}: it is required: {one.about}")
+    value = value or "the whole queue"
     text = one.text.replace(f"{{{one.argument}}}", value)
     message = PromptMessage(role="user", content=TextContent(type="text", text=text))
     return GetPromptResult(description=one.description, messages=[message])

@@ -187,7 +187,10 @@ class Desk:
         return ListPromptsResult(prompts=prompts())
 
     async def _get_prompt(self, _ctx: Context, params: GetPromptRequestParams) -> GetPromptResult:
-        found = prompt(params.name, params.arguments or {})
+        try:
+            found = prompt(params.name, params.arguments or {})
+        except Refused as exc:
+            raise MCPError(INVALID_PARAMS, str(exc)) from exc
         if found is None:
             raise MCPError(INVALID_PARAMS, f"Unknown prompt: {params.name[:200]}")
         return found

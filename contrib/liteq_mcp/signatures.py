@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import typing
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -15,7 +15,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-__all__ = ["Signature", "doc_of", "signature_of"]
+__all__ = ["Signature", "by_place", "doc_of", "signature_of"]
 
 NO_TEXT: Final = frozenset({datetime, date, time, timedelta, Decimal, UUID, bytes})  # values that JSON has as text
 LONGEST_DOC: Final = 1_000
@@ -32,29 +32,16 @@ class Signature:
 
     def call(self, given: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """The positional and the named arguments. Raises ValueError for a wrong value, by its field."""
-        left = dict(given)
+        left, by_name = dict(given), {one.name: one for one in self._parameters}
         rest = [
             self._value(one, value)
             for one in self._parameters
             if one.kind is one.VAR_POSITIONAL
             for value in left.pop(one.name, [])
         ]
-        args = [
-            self._value(one, left.pop(one.name)) if one.name in left else one.default
-            for one in self._by_place(left, all_=bool(rest))
-        ]
-        by_name = {one.name: one for one in self._parameters}
-        return [*args, *rest], {
-            name: self._value(by_name[name], value) if name in by_name else value for name, value in left.items()
-        }
-
-    def _by_place(self, given: Collection[str], *, all_: bool) -> list[inspect.Parameter]:
-        """The parameters that are passed by their places: those before the last one that has to be."""
-        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        found = [one for one in self._parameters if one.kind in kinds[: 1 + all_]]
-        while found and not all_ and found[-1].name not in given:
-            found.pop()
-        return found
+        values = {name: self._value(by_name[name], value) if name in by_name else value for name, value in left.items()}
+        args, kwargs = _placed(self._parameters, values, all_=bool(rest))
+        return [*args, *rest], kwargs
 
     def _value(self, parameter: inspect.Parameter, value: Any) -> Any:
         """A value of a type that JSON has as text is made of that; all others go as they came."""
@@ -95,6 +82,24 @@ class Signature:
 def signature_of(known: Any) -> Signature:
     """The signature of a task or a workflow, without the parameter that its worker fills in."""
     return Signature(known.run, inspect.signature(known.run))
+
+
+def by_place(known: Any, given: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of a call of a task, those first that have no names."""
+    return _placed(list(inspect.signature(known.run).parameters.values()), given, all_=False)
+
+
+def _placed(
+    parameters: list[inspect.Parameter], given: Mapping[str, Any], *, all_: bool
+) -> tuple[list[Any], dict[str, Any]]:
+    """The positional and the named arguments: by their places what has no names, up to the last one given; or all."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    first = [one for one in parameters if one.kind in kinds[: 1 + all_]]
+    while first and not all_ and first[-1].name not in given:
+        first.pop()
+    names = {one.name for one in first}
+    args = [given.get(one.name, one.default) for one in first]
+    return args, {name: value for name, value in given.items() if name not in names}
 
 
 def doc_of(function: Callable[..., Any]) -> str:

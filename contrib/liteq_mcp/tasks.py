@@ -15,7 +15,7 @@ from mcp.types import CallToolRequestParams
 from liteq.monitor.access.sight import ALL, Sight
 from liteq.utils.async_threads import writing
 from liteq_mcp.handles import EXTENSION, Handles, accepts_handles
-from liteq_mcp.signatures import doc_of
+from liteq_mcp.signatures import by_place, doc_of
 
 if TYPE_CHECKING:
     from liteq import LiteQ
@@ -84,7 +84,7 @@ class Tasks(Extension):
             made = None if make is None else make(**given)
             if inspect.isawaitable(made):
                 made = await made
-            args, kwargs = (made, {}) if isinstance(made, tuple) else ((), given if made is None else made)
+            args, kwargs = (made, {}) if isinstance(made, tuple) else by_place(task, given if made is None else made)
             sent = await writing(self._app, lambda: task.apply_async(args, kwargs))
             noted = _sent.get()
             if noted is not None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,11 +87,24 @@ def mcp(
     if http is None:
         from liteq_mcp.stdio import serve_stdio
 
-        serve_stdio(session.app, viewer, chosen)
+        with _ended_by_interrupts():
+            serve_stdio(session.app, viewer, chosen)
     else:
         _serve(session, http, viewer, chosen, token_file)
     session.app.close()
     return Exit.OK
+
+
+@contextlib.contextmanager
+def _ended_by_interrupts() -> Iterator[None]:
+    """Have Ctrl-C end this process at once: the thread that reads stdin would be waited for until the next line."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _globs(text: str | None) -> tuple[str, ...] | None:

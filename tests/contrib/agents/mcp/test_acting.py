@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import BaseModel
 
 from liteq.testing import FakeClock, drain
 from liteq.workflow import ctx
@@ -153,6 +154,25 @@ def test_an_approval_is_a_persons_and_bears_the_name(agent, app, acts):
     drain(app)
     assert app.Run(run.id).result(timeout=0) == "refunded"
     assert acts()[-1][:3] == ("ann", "mcp", "approve")
+
+
+def test_nobody_is_asked_about_a_decision_that_does_not_fit_its_form(agent, app):
+    class Amount(BaseModel):
+        amount: int
+
+    @app.workflow(name="shop.ask")
+    def ask() -> object:
+        return ctx.approval("how much?", form=Amount).data
+
+    run = ask.start()
+    drain(app)
+    mine = agent("admin", person=True)
+    for data in ({"amount": "much"}, {}, None):
+        with pytest.raises(Failed, match=r"does not fit: (amount|data)"):
+            mine.call("act_on_run", id=run.id, action="approve", title="how much?", data=data)
+    assert mine.asked == []
+    mine.call("act_on_run", id=run.id, action="approve", title="how much?", data={"amount": 3})
+    assert len(mine.asked) == 1
 
 
 def test_a_run_in_a_workflow_of_another_queue_is_nobodys_who_does_not_see_that(agent, app):

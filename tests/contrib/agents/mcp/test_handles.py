@@ -187,3 +187,20 @@ def test_their_clients_without_the_extension_get_the_id(app, theirs, connected):
         sent = connected(theirs, mode=mode).call("plus_one", x=1)
         assert sent["state"] == "PENDING"
         assert app.storage.reader.find(sent["id"]).task == "shop.add"
+
+
+def test_a_parameter_without_a_name_gets_its_argument_by_its_place(app, connected):
+    from mcp.server.mcpserver import MCPServer
+
+    from liteq_mcp import Tasks
+
+    @app.task(name="shop.places")
+    def places(a: int = 1, b: int = 2, /, c: int = 3) -> list[int]:
+        return [a, b, c]
+
+    tasks = Tasks(app)
+    tasks.tool(places)
+    mine = connected(MCPServer("theirs", extensions=[tasks]))
+    sent = [mine.call("places", b=7, c=8)["id"], mine.call("places")["id"]]
+    drain(app)
+    assert [app.AsyncResult(id_).get(timeout=0) for id_ in sent] == [[1, 7, 8], [1, 2, 3]]

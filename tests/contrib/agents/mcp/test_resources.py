@@ -97,5 +97,10 @@ def test_prompts_lead_through_the_tools(agent, mode):
     assert names == ["post_mortem", "why_slow", "fix_stuck", "write_workflow", "write_flow"]
     found = mine.do(mine.client.get_prompt, "fix_stuck", {"of": "the queue mail"})
     assert "the queue mail" in found.messages[0].content.text
+    goal = "first this; " * 100
+    written = mine.do(mine.client.get_prompt, "write_workflow", {"goal": goal})
+    assert f"does this: {goal.strip()}. Read" in written.messages[0].content.text
+    with pytest.raises(MCPError, match="goal: it is required"):
+        mine.do(mine.client.get_prompt, "write_flow", {"goal": " "})
     with pytest.raises(MCPError, match="Unknown prompt"):
         mine.do(mine.client.get_prompt, "x", {})

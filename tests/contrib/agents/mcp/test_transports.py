@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -109,6 +110,22 @@ def looks_and_acts(mine):
 @pytest.mark.parametrize("mode", MODES)
 def test_an_agent_looks_and_acts_over_stdio(environment, connected, mode):
     looks_and_acts(connected(over_stdio(environment, *OPTIONS), mode=mode, person=True))
+
+
+def test_an_interrupt_ends_a_server_that_reads_stdin(environment):
+    """As in a terminal, where no next line comes."""
+    with subprocess.Popen(
+        [*LITEQ, "mcp"], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        begin = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+        server.stdin.write(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": begin}) + "\n")
+        server.stdin.flush()
+        assert '"id":1' in server.stdout.readline()
+        server.send_signal(signal.SIGINT)
+        try:
+            assert server.wait(30) == -signal.SIGINT
+        finally:
+            server.kill()
 
 
 def test_an_agent_looks_and_acts_over_http(served, connected):
