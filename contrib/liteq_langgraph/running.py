@@ -219,9 +219,10 @@ class Call:
         begun = (snapshot.metadata or {}).get(MARK)
         has_begun = begun == self._round()
         if given is None and not has_begun:
-            if not self._was_rewound(begun):
+            if begun is None or not begun.startswith(f"{self.mark} "):
                 return self.input, self._config(self.begins_at)
-            if self._stands_still(snapshot):  # what came of it is forgotten; else it is retried, and goes on
+            # What came of it is forgotten; but a run that is retried goes on where its graph has failed.
+            if begun.partition(REWOUND)[0] != self._round().partition(REWOUND)[0] or self._stands_still(snapshot):
                 return self._anew()
         if given is not None and not has_begun and _id_of(snapshot) != given.checkpoint:
             raise WorkflowError(
@@ -233,10 +234,6 @@ class Call:
         if by_id:  # an answer that a killed step has given is no more asked for
             return Command(resume=by_id), self._config()
         return None if self._stands_still(snapshot) else (None, self._config())
-
-    def _was_rewound(self, begun: str | None) -> bool:
-        """Whether the mark of a checkpoint is this round's, before a rewind of the run."""
-        return begun is not None and begun.partition(REWOUND)[0] == self._round().partition(REWOUND)[0]
 
     def _anew(self) -> tuple[Any, dict[str, Any]] | None:
         """As `_next`, for a graph that is to run once more: on another thread, where that is the run's own."""
@@ -307,7 +304,8 @@ class Call:
         if found.metadata is None:
             raise WorkflowError(
                 f"the thread {self.thread!r} has lost the checkpoint at which the graph ended, so its state is not "
-                "known any more: prune or delete a thread when the runs that read it have ended"
+                "known any more: prune or delete a thread when the runs that read it have ended. (A recording holds no "
+                f"thread: test with live=[{self.name!r}])"
             )
         values = found.values
         keys = self.graph.output_channels

@@ -478,6 +478,22 @@ def test_a_graph_that_is_rewound_runs_again(
     assert log == ["a", "b", "a", "b", "b"]
 
 
+@pytest.mark.parametrize("kind", BODIES)
+def test_a_graph_that_was_answered_asks_again_when_it_is_rewound(app: LiteQ, worker: Worker, kind: str) -> None:
+    log: list[str] = []
+    ask = lambda state: {"seen": [interrupt("which?")]}  # noqa: E731
+    started = flow_of(app, kind, line(noting("a", log), ask, noting("b", log))).start("x")
+    for answer in ("first", "second", "third"):
+        worker.run()
+        (asked,) = started.approvals()
+        started.approve(asked.title, data=answer)
+        worker.run()
+        assert started.result(0) == ["a", answer, "b"]
+        if answer != "third":
+            started.rewind(1)
+    assert log == ["a", "b"] * 3
+
+
 def test_a_graph_of_a_retried_run_goes_on_where_it_failed(app: LiteQ, worker: Worker) -> None:
     """Also where the body has done a step about it, which is forgotten."""
     log: list[str] = []
