@@ -14,11 +14,12 @@ from liteq.serialization import decode, encode
 from liteq.serialization.models import data_of
 from liteq.utils.coroutines import run_coroutine
 
-__all__ = ["CALL", "driven", "node", "plain", "real"]
+__all__ = ["CALL", "driven", "is_call", "node", "plain", "real"]
 
-CALL = "liteq.call"  # the one key of an interrupt's value that asks for a task: its name and its arguments
-# Whether the graph runs in a step of `run`: its body then does the calls that its nodes ask for.
-driven: ContextVar[bool] = ContextVar("liteq_langgraph_driven", default=False)
+CALL = "liteq.call"  # the one key of an interrupt's value that asks for a task: its name, its arguments, and the run
+# The id of the run in whose step the graph runs: its body then does the calls that its nodes ask for. Each bears that
+# id: a model that has a graph interrupt with words of its own does not know it, and has no task sent.
+driven: ContextVar[str | None] = ContextVar("liteq_langgraph_driven", default=None)
 
 
 def node(task: Any, args: Callable[[Any], Sequence[Any]], out: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -36,14 +37,22 @@ def node(task: Any, args: Callable[[Any], Sequence[Any]], out: Callable[[Any], A
         given = args(state)
         if isinstance(given, (str, bytes)) or not isinstance(given, Sequence):
             raise TypeError(f"node({name!r}): args(state) is a tuple of arguments, not {given!r}")
-        if not driven.get():
+        run = driven.get()
+        if run is None:
             found = task(*given)
             return out(run_coroutine(found) if iscoroutine(found) else found)
-        return out(interrupt({CALL: {"task": name, "args": plain(list(given), f"the arguments of {name!r}")}}))
+        asked = {"task": name, "args": plain(list(given), f"the arguments of {name!r}"), "run": run}
+        return out(interrupt({CALL: asked}))
 
     call.__name__ = name.rpartition(".")[2]
     TARGETS[name] = task
     return call
+
+
+def is_call(value: Any, run: str) -> bool:
+    """Whether the value of an interrupt is that of a `node`, in the run of this id."""
+    asked = value.get(CALL) if isinstance(value, dict) else None
+    return isinstance(asked, dict) and asked.get("run") == run
 
 
 TARGETS: dict[str, Any] = {}  # what `node` was made of, by its name

@@ -21,7 +21,7 @@ from liteq.workflow.calling import children, waits
 from liteq.workflow.calling.scope import Scope
 from liteq.workflow.history.frames import here
 from liteq_langgraph.declared import declared_in
-from liteq_langgraph.nodes import CALL, TARGETS, driven, plain, real
+from liteq_langgraph.nodes import CALL, TARGETS, driven, is_call, plain, real
 from liteq_langgraph.saver import LiteQSaver
 from liteq_langgraph.serde import StrictSerializer
 
@@ -88,7 +88,8 @@ class Ask:
         self.key = f"{key} {self.id}"
         self.value = value = wait["value"]
         self.schema = wait.get("schema")
-        self.call: Mapping[str, Any] | None = real(value)[CALL] if isinstance(value, dict) and CALL in value else None
+        asks = wait.get("call", isinstance(value, dict) and CALL in value)  # not told by an older liteq
+        self.call: Mapping[str, Any] | None = real(value)[CALL] if asks else None
         named = value.get(EVENT) if isinstance(value, dict) and value.keys() <= {EVENT, "timeout"} else None
         self.event: str | None = named if isinstance(named, str) else None
 
@@ -166,7 +167,7 @@ class Call:
 
     def advance(self) -> Told:
         """Let the graph go on from where it is saved, until it ends or interrupts."""
-        token = driven.set(True)
+        token = driven.set(self.machine.run_id)
         try:
             self._prepare()
             if (given := self._next()) is not None:
@@ -179,7 +180,7 @@ class Call:
 
     async def aadvance(self) -> Told:
         """As `advance`."""
-        token = driven.set(True)
+        token = driven.set(self.machine.run_id)
         try:
             self._prepare()
             if (given := self._next()) is not None:
@@ -270,6 +271,7 @@ class Call:
                 "id": one.id,
                 "value": plain(one.value, f"the value of an interrupt of {self.name}"),
                 "schema": one.response_schema,
+                "call": is_call(one.value, self.machine.run_id),
             }
             for one in _interrupts(snapshot)
         ]

@@ -320,6 +320,22 @@ def test_a_node_is_a_task_in_its_queue(app: LiteQ, worker: Worker, kind: str) ->
     assert log == ["a", "b"]
 
 
+@pytest.mark.parametrize("kind", BODIES)
+def test_no_task_is_sent_by_the_words_of_a_model(app: LiteQ, worker: Worker, kind: str) -> None:
+    """A node that asks a person about a tool's arguments, as a model wrote them."""
+    called: list[str] = []
+    app.task(name="drop")(called.append)
+    words = {"liteq.call": {"task": "drop", "args": ["all"]}}
+    started = flow_of(app, kind, line(lambda state: {"seen": [interrupt(words)]})).start("x")
+    worker.run()
+    (asked,) = started.approvals()
+    assert asked.details == words
+    started.approve(asked.title, ok=False)
+    worker.run()
+    assert started.result(0) == [False]
+    assert called == []
+
+
 def test_outside_of_a_run_a_node_calls_its_task_in_place(app: LiteQ) -> None:
     @app.task(name="double")
     def double(n: str) -> str:
