@@ -6,8 +6,8 @@ from collections.abc import AsyncIterable, Mapping
 from datetime import datetime
 from typing import Any, ClassVar, Literal, get_args
 
-from pydantic_ai.agent import EventStreamHandler
-from pydantic_ai.capabilities import WrapRunHandler
+from pydantic_ai.agent import AbstractAgent, EventStreamHandler
+from pydantic_ai.capabilities import AbstractCapability, WrapRunHandler
 from pydantic_ai.durable_exec import (
     JSON_CODEC,
     BaseDurabilityCapability,
@@ -35,7 +35,7 @@ from liteq_pydantic_ai import guards, places, streams
 from liteq_pydantic_ai.backend import Backend, counted
 from liteq_pydantic_ai.events import Waiter
 from liteq_pydantic_ai.options import METADATA, merged
-from liteq_pydantic_ai.runtime import with_steps
+from liteq_pydantic_ai.runtime import functions_of, with_steps
 from liteq_pydantic_ai.spending import Counted
 
 __all__ = ["LiteQDurability"]
@@ -101,9 +101,15 @@ class LiteQDurability(BaseDurabilityCapability[AgentDepsT]):
         self.parallel: ParallelExecutionMode = parallel
         self.handles_events = event_stream_handler is not None
         handler = event_stream_handler if emit is None else streams.emitting(emit, event_stream_handler)
+        self.own: list[AbstractToolset[Any]] = []
         super().__init__(models=models, event_stream_handler=handler, name=name)
 
     # -- what the framework asks -------------------------------------------------------------------------------------
+
+    def for_agent(self, agent: AbstractAgent[AgentDepsT, Any]) -> AbstractCapability[AgentDepsT]:
+        """The capability of that agent: a copy, which knows the tools that the agent was made with."""
+        self.own = functions_of(agent.toolsets)
+        return super().for_agent(agent)
 
     @property
     def in_durable_context(self) -> bool:
@@ -131,9 +137,11 @@ class LiteQDurability(BaseDurabilityCapability[AgentDepsT]):
         return Counted(model) if places.in_step() else None
 
     def get_wrapper_toolset(self, toolset: AbstractToolset[AgentDepsT]) -> AbstractToolset[AgentDepsT] | None:
-        """The agent's tools as steps, those too that a run was given at its call."""
-        found = super().get_wrapper_toolset(toolset)
-        return with_steps(self, found or toolset) if places.in_body() else found
+        """The agent's tools as steps, those too that a run was given at its call, or in the place of the agent's."""
+        if not places.in_body():
+            return super().get_wrapper_toolset(toolset)
+        stepped = with_steps(self, toolset)
+        return super().get_wrapper_toolset(stepped) or stepped
 
     @property
     def has_wrap_run_event_stream(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from liteq_pydantic_ai.backend import END
 if TYPE_CHECKING:
     from liteq_pydantic_ai.durability import LiteQDurability
 
-__all__ = ["with_steps"]
+__all__ = ["functions_of", "with_steps"]
 
 # Ends of a tool that are no result: by name, how it is written, and how it is raised again.
 ENDS: dict[str, tuple[type[Exception], Callable[[Any], Any], Callable[[Any], Exception]]] = {
@@ -44,9 +44,19 @@ def with_steps(
     """`toolset`, with each function toolset in it that is none of the agent's own as steps."""
 
     def swap(leaf: AbstractToolset[AgentDepsT]) -> AbstractToolset[AgentDepsT]:
-        return Stepped(leaf, durability) if isinstance(leaf, FunctionToolset) else leaf
+        if not isinstance(leaf, FunctionToolset) or any(leaf is one for one in durability.own):
+            return leaf
+        return Stepped(leaf, durability)
 
     return toolset.visit_and_replace(swap)
+
+
+def functions_of(toolsets: Sequence[AbstractToolset[Any]]) -> list[AbstractToolset[Any]]:
+    """The function toolsets in `toolsets`."""
+    leaves: list[AbstractToolset[Any]] = []
+    for toolset in toolsets:
+        toolset.apply(leaves.append)
+    return [leaf for leaf in leaves if isinstance(leaf, FunctionToolset)]
 
 
 @dataclass
@@ -88,6 +98,13 @@ class Stepped(WrapperToolset[AgentDepsT]):
     def __init__(self, wrapped: AbstractToolset[AgentDepsT], durability: LiteQDurability[AgentDepsT]) -> None:
         super().__init__(wrapped)
         self._durability = durability
+
+    def visit_and_replace(
+        self,
+        visitor: Callable[[AbstractToolset[AgentDepsT]], AbstractToolset[AgentDepsT]],  # noqa: ARG002 - its signature
+    ) -> AbstractToolset[AgentDepsT]:
+        """Itself: its tools are steps already, whatever the id of the toolset."""
+        return self
 
     async def call_tool(
         self, name: str, tool_args: dict[str, Any], ctx: RunContext[AgentDepsT], tool: ToolsetTool[AgentDepsT]

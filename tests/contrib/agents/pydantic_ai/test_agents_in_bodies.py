@@ -472,6 +472,35 @@ def test_a_function_tool_that_a_run_is_given_is_a_step_too(app: LiteQ, bench: Wo
     assert looked == [1, 2]
 
 
+@pytest.mark.parametrize("how", ["tools", "toolsets"])
+def test_tools_in_the_place_of_the_agents_own_are_steps_too(app: LiteQ, bench: WorkflowTest, how: str) -> None:
+    script = Script([call("look", x=1)], lambda m: f"{results(m)}")
+    looked = []
+
+    def look(x: int) -> str:
+        looked.append(f"another in a {ctx.place}")
+        return "another"
+
+    def own(x: int) -> str:
+        raise AssertionError("another stands in its place")
+
+    toolset = FunctionToolset([Tool(own, name="look")], id="own")
+    agent = Agent(script.model, name="support", toolsets=[toolset], capabilities=[LiteQDurability()])
+
+    @app.workflow(name="asks")
+    async def asks() -> str:
+        other: dict[str, Any] = (
+            {"tools": [look]} if how == "tools" else {"toolsets": [FunctionToolset([look], id="own")]}
+        )
+        with agent.override(**{"toolsets": [], **other}):
+            output = (await agent.run("what?")).output
+        await actx.sleep(1)
+        return output
+
+    assert bench.run(asks) == "{'look-1': 'another'}"
+    assert looked == ["another in a step"]
+
+
 def test_what_resolves_by_itself_at_a_run_is_refused(app: LiteQ, bench: WorkflowTest) -> None:
     agent = Agent(TestModel(), name="support", capabilities=[LiteQDurability()])
 
