@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from pydantic_ai.capabilities import AbstractCapability
+from pydantic_ai.exceptions import UserError
 from pydantic_ai.messages import ToolCallPart
 from pydantic_ai.tools import (
     AgentDepsT,
@@ -79,7 +80,11 @@ class Approvals(AbstractCapability[AgentDepsT]):
         """Ask for all of them, and wait; calls that are run elsewhere are left to others."""
         if not places.in_body() or not requests.approvals:
             return None
-        places.body()
+        if not places.is_durable(ctx.run_id):
+            raise UserError(
+                "in the body of a workflow Approvals needs LiteQDurability beside it: without, each replay of the body "
+                "would ask the model anew, and then a person; write capabilities=[LiteQDurability(), Approvals()]"
+            )
         asked = [self._asked(ctx, call, requests.metadata.get(call.tool_call_id)) for call in requests.approvals]
         decisions = await asyncio.gather(*asked)
         approvals: dict[str, DeferredToolApprovalResult] = {}

@@ -24,8 +24,8 @@ from liteq.workflow.history.machine import Machine
 from liteq_pydantic_ai.hashing import Messages
 
 __all__ = [
-    "Activation", "activation", "body", "first_time", "history_holds", "in_body", "in_step", "inside", "key", "run_id",
-    "scoped",
+    "Activation", "activation", "body", "first_time", "history_holds", "in_body", "in_step", "inside", "is_durable",
+    "key", "run_id", "scoped", "usage_before",
 ]  # fmt: skip
 
 SAID = "\0said "  # begins the mark of an event that was put into a stream; the NUL keeps it out of the list of patches
@@ -138,6 +138,11 @@ def first_time(*parts: object) -> bool:
         return False
     machine.mark(mark)
     return True
+
+
+def is_durable(run_id: object) -> bool:
+    """Whether the agent's run of this id is one whose calls are steps. Raises WorkflowError as `body`."""
+    return str(run_id) in activation().usages
 
 
 def usage_before(run_id: str) -> RunUsage:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic_ai import Agent
 from pydantic_ai.capabilities import RequestInput
-from pydantic_ai.exceptions import ApprovalRequired, CallDeferred
+from pydantic_ai.exceptions import ApprovalRequired, CallDeferred, UserError
 from pydantic_ai.external_events import wait_for_external_event
 from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, RunContext
 
@@ -130,6 +130,26 @@ def test_outside_a_body_the_framework_is_asked_as_ever(app: LiteQ) -> None:
     output = agent.run_sync("refund").output
     assert isinstance(output, DeferredToolRequests)
     assert [one.tool_call_id for one in output.approvals] == ["refund-7"]
+
+
+def test_approvals_alone_ask_nobody_in_a_body(app: LiteQ, bench: WorkflowTest) -> None:
+    """Each replay would open another one, as nothing of the agent is recorded."""
+    script = Script(REFUNDS[:1], "done")
+    agent = Agent(script.model, capabilities=[Approvals()])
+
+    @agent.tool_plain(requires_approval=True)
+    def refund(order: int) -> str:
+        raise AssertionError(f"{order} is refunded without consent")
+
+    @app.workflow(name="asks")
+    async def asks() -> str:
+        return (await agent.run("refund")).output
+
+    run: Run[str] = bench.start(asks)
+    assert run.approvals() == []
+    with pytest.raises(UserError, match="Approvals needs LiteQDurability"):
+        run.result(0)
+    assert script.asked == [0]
 
 
 # -- events ------------------------------------------------------------------------------------------------------------
