@@ -14,6 +14,8 @@ from liteq.serialization import decode, encode
 from liteq.storage.facades.keeping.sessions import Sessions
 from liteq.utils.async_threads import reading, writing
 from liteq.workflow import actx
+from liteq.workflow.history.frames import here
+from liteq.workflow.stepping.inside import StepFrame
 
 if TYPE_CHECKING:
     from agents.items import TResponseInputItem
@@ -35,7 +37,7 @@ class LiteQSession(SessionABC):
     """A conversation in a queue: `LiteQSession("ann", app)`, or with the URL of a queue in the place of the app.
 
     Items that were added together stand together, whoever adds at the same time. A step that is repeated after a crash
-    adds and takes its items once. `get_items` and the like raise StorageError.
+    adds and takes its items once, in the same order. `get_items` and the like raise StorageError.
     """
 
     def __init__(self, id: str, app: LiteQ | str, *, session_settings: SessionSettings | None = None) -> None:
@@ -78,7 +80,8 @@ class LiteQSession(SessionABC):
 
     async def _write(self, write: Callable[[str | None], T]) -> T:
         _not_in_a_body()
-        step = actx.step_key if actx.place == "step" else None
+        frame = here()
+        step = frame.key_of_write(self.session_id) if isinstance(frame, StepFrame) else None
         return await writing(self._app, write, step)
 
 

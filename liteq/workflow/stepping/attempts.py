@@ -40,7 +40,7 @@ class Attempts(StepCall):
         """Note that the attempt begins; the slot of the page."""
         machine, step = self.machine, self.step
         machine.front(self.scope, self.place)
-        self.transaction = self.emitter = None
+        self.transaction = self.emitter = self.writes = None
         self.started = machine.now_ms()
         if step.doubt is not None:
             note_begin(self)

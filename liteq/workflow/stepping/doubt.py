@@ -198,7 +198,7 @@ async def _looked_async(call: StepCall) -> Any:
 
 
 def _begin(call: StepCall) -> tuple[int, Any]:
-    call.transaction = call.emitter = None
+    call.transaction = call.emitter = call.writes = None
     page, step = call.machine.page, call.step
     slot = 0
     if page is not None:

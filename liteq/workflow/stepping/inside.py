@@ -20,7 +20,7 @@ __all__ = ["StepFrame", "emitter_of"]
 class StepFrame:
     """The place of a step's code: what `ctx` is there. The call of the step is one (attempt.py)."""
 
-    __slots__ = ("arghash", "attempt", "emitter", "key", "machine", "place", "started", "step", "transaction")
+    __slots__ = ("arghash", "attempt", "emitter", "key", "machine", "place", "started", "step", "transaction", "writes")
 
     machine: Machine
     step: Step[Any, Any]
@@ -31,6 +31,7 @@ class StepFrame:
     key: str | None  # the step_key that the body was told
     transaction: Any  # of a step with tx=
     emitter: Emitter | None
+    writes: dict[str, int] | None  # of this attempt, by where they go: how many
 
     def row(self, **more: Any) -> StepRow:
         """The row of this call."""
@@ -43,6 +44,12 @@ class StepFrame:
     @property
     def step_key(self) -> str:
         return self.key or key_of(self.machine, self.place)
+
+    def key_of_write(self, where: str) -> str:
+        """The step_key for a write that is to happen once: from the second to the same place on, with its number."""
+        counts = self.writes = self.writes or {}
+        number = counts[where] = counts.get(where, 0) + 1
+        return self.step_key if number == 1 else f"{self.step_key}#{number}"
 
     def call_step(self, step: Step[Any, Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """A step inside a step is the plain function."""

@@ -12,7 +12,7 @@ from agents.testing import ModelStep, ScriptedModel, assistant_message, function
 from liteq.exceptions import WorkflowError
 from liteq.storage.facades.keeping.sessions import Sessions
 from liteq_openai_agents import LiteQSession, run
-from tests.integration.runs import killed_at
+from tests.integration.runs import Killed, killed_at
 
 
 def user(text):
@@ -135,6 +135,34 @@ def test_a_step_takes_an_item_once(app):
     assert sessions.take("s", step="k2") == sessions.take("s", step="k2") == b"3"
     assert sessions.take("s") == b"2"
     assert sessions.items("s") == [b"1"]
+
+
+def test_a_step_may_write_several_times_and_each_is_once(app, worker):
+    """As the SDK does: what was asked, and behind the answer what was said."""
+    deaths, untraced = [Killed("behind its writes")], RunConfig(tracing_disabled=True)
+
+    @app.step
+    async def chat() -> list:
+        session = LiteQSession("ann", app)
+        await session.add_items([{"role": "user", "content": "left"}, {"role": "user", "content": "taken"}])
+        popped = [(await session.pop_item())["content"]]
+        model = ScriptedModel([[assistant_message("hello")], [assistant_message("fine")]])
+        for question in ("hi", "well?"):
+            await Runner.run(Agent(name="a", model=model), question, session=session, run_config=untraced)
+        popped.append((await session.pop_item())["content"][0]["text"])
+        if deaths:
+            raise deaths.pop()
+        return popped
+
+    @app.workflow(name="chats")
+    async def chats() -> list:
+        return await chat()
+
+    run_ = chats.start()
+    worker.run()
+    assert run_.result(0) == ["taken", "fine"]
+    items = asyncio.run(LiteQSession("ann", app).get_items())
+    assert [one.get("type") or one["content"] for one in items] == ["left", "hi", "message", "well?"]
 
 
 def test_a_session_has_an_id(app):
