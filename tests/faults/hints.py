@@ -90,6 +90,7 @@ TURNS: Final[dict[str, tuple[str, ...]]] = {
         SPENDING + "a_budget_that_is_changed_while_an_attempt_begins_holds_for_it_or_does_not",
         LIMITS + "two_claims_do_not_exceed_the_places_of_a_key",
         LIMITS + "a_place_that_is_freed_while_another_is_held_back_is_handed_on",
+        LIMITS + "the_last_place_is_taken_by_one_step",
     ),
     "liteq_graphs": (
         GRAPHS + "a_checkpoint_that_comes_while_others_are_pruned_keeps_its_values",

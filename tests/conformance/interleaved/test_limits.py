@@ -18,6 +18,7 @@ from liteq.testing import FakeClock
 
 from ..conftest import PAYLOAD, FakeWorker, Send, StateOf
 from .conftest import Meet
+from .test_runs import held, start
 
 
 def keys(*limits: str, fair: str | None = None) -> str:
@@ -141,3 +142,22 @@ def test_what_a_workers_own_rate_held_is_woken_by_one(
     ours, theirs = meet(lambda: claim(one, first, Bucket(100.0)), lambda: claim(two, second, Bucket(100.0)))
     assert len(ours) == len(theirs) == 2
     assert len({*ours, *theirs}) == 4
+
+
+@pytest.mark.parametrize("a_step", [True, False], ids=["step", "message"])
+def test_the_last_place_is_taken_by_one_step(
+    meet: Meet, send: Send, storage: Storage, one: Storage, two: Storage, worker: FakeWorker, a_step: bool
+) -> None:
+    storage.limits.set("k", concurrent=1)
+    for id_ in ("r", "s"):
+        start(storage, id_)
+    ours, theirs = (held(lease) for lease in worker.claim())
+    if a_step:
+        took, lacks = meet(lambda: one.runs.take_places(ours, ["k"]), lambda: two.runs.take_places(theirs, ["k"]))
+        assert lacks.lacks == "k"
+    else:
+        send(keys=keys("k"))
+        took, leases = meet(lambda: one.runs.take_places(ours, ["k"]), FakeWorker(two, "two").claim)
+        assert leases == []
+    assert took.keys == ("k",)
+    assert storage.limits.get("k").running == 1
