@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from liteq.exceptions import LeaseLost
+from liteq.exceptions import LeaseLost, RunConflict
 from liteq.message import Ack, Batch, DeadLetter, Flag, Hold, Lease, Message, RunFacts, RunSpec, StepRow, Suspend
 from liteq.states import State
 from liteq.storage.runs.executing import Slots
@@ -245,4 +245,65 @@ def test_an_approval_is_decided_once(
         return storage.runs.approve("r", "ship", ok=True, by=by, comment="", data=None)
 
     assert meet(lambda: approve(one, "a"), lambda: approve(two, "b")) == (True, False)
+    assert state("r") is State.PENDING
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_an_event_that_two_send_under_one_name_comes_once(
+    meet: Meet, storage: Storage, one: Storage, two: Storage, started: bool
+) -> None:
+    if started:
+        start(storage)
+
+    def send(storage: Storage) -> bool:
+        return storage.runs.send("r", "go", b"1", dedup="d")
+
+    assert meet(lambda: send(one), lambda: send(two)) == (True, False)
+    assert len(storage.runs.inbox("r")) == 1
+
+
+def test_a_failed_run_is_let_go_on_once(
+    meet: Meet, storage: Storage, one: Storage, two: Storage, lease: Lease, worker: FakeWorker, state: StateOf
+) -> None:
+    storage.settle([(lease, DeadLetter(ERROR))])
+    assert meet(lambda: one.runs.retry("r"), lambda: two.runs.retry("r")) == (True, False)
+    assert state("r") is State.PENDING
+    assert len(worker.claim()) == 1
+
+
+def test_of_two_forks_under_one_id_one_is_made(
+    meet: Meet, storage: Storage, one: Storage, two: Storage, lease: Lease, worker: FakeWorker, clock: FakeClock
+) -> None:
+    storage.runs.checkpoint(held(lease), step(clock, 1))
+    storage.settle([(lease, DeadLetter(ERROR))])
+
+    def fork(storage: Storage) -> bool:
+        try:
+            storage.runs.fork("r", 2, new="f")
+        except RunConflict:
+            return False
+        return True
+
+    assert meet(lambda: fork(one), lambda: fork(two)) == (True, False)
+    (forked,) = worker.claim()
+    assert forked.id == "f"
+    assert len(storage.runs.history(forked.seq).steps) == 1
+
+
+@pytest.mark.parametrize("rewinds_first", [True, False])
+def test_a_run_that_is_rewound_while_an_event_comes_keeps_it(
+    meet: Meet, storage: Storage, one: Storage, two: Storage, lease: Lease, clock: FakeClock, state: StateOf,
+    rewinds_first: bool,
+) -> None:  # fmt: skip
+    storage.runs.checkpoint(held(lease), step(clock, 1))
+    storage.settle([(lease, Suspend([step(clock, 2, None, kind="event", name="go", waited="event go")]))])
+
+    def send(storage: Storage) -> object:
+        return storage.runs.send("r", "go", b"1")
+
+    if rewinds_first:
+        meet(lambda: one.runs.rewind("r", 1), lambda: send(two))
+        assert len(storage.runs.inbox("r")) == 1
+    else:
+        meet(lambda: send(one), lambda: two.runs.rewind("r", 1))
     assert state("r") is State.PENDING
