@@ -91,6 +91,8 @@ TURNS: Final[dict[str, tuple[str, ...]]] = {
         LIMITS + "two_claims_do_not_exceed_the_places_of_a_key",
         LIMITS + "a_place_that_is_freed_while_another_is_held_back_is_handed_on",
         LIMITS + "the_last_place_is_taken_by_one_step",
+        LIMITS + "a_rate_that_is_set_beside_a_number_leaves_that",
+        LIMITS + "what_is_claimed_while_a_limit_is_set_counts",
     ),
     "liteq_graphs": (
         GRAPHS + "a_checkpoint_that_comes_while_others_are_pruned_keeps_its_values",

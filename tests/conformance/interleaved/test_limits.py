@@ -161,3 +161,37 @@ def test_the_last_place_is_taken_by_one_step(
         assert leases == []
     assert took.keys == ("k",)
     assert storage.limits.get("k").running == 1
+
+
+@pytest.mark.parametrize("rate_first", [True, False])
+def test_a_rate_that_is_set_beside_a_number_leaves_that(
+    meet: Meet, storage: Storage, one: Storage, two: Storage, rate_first: bool
+) -> None:
+    storage.limits.set("k", concurrent=1)
+    if rate_first:
+        meet(lambda: one.limits.set_rate("k", "7/s"), lambda: two.limits.set("k", rate="7/s", concurrent=5))
+    else:
+        meet(lambda: one.limits.set("k", rate="3/s", concurrent=5), lambda: two.limits.set_rate("k", "7/s"))
+    limit = storage.limits.get("k")
+    assert (limit.rate, limit.concurrent) == ("7/s", 5)
+
+
+@pytest.mark.parametrize("sets_first", [True, False])
+def test_what_is_claimed_while_a_limit_is_set_counts(
+    meet: Meet, send: Send, storage: Storage, one: Storage, two: Storage, sets_first: bool
+) -> None:
+    storage.limits.set("other", concurrent=9)
+    for _ in range(3):
+        send(keys=keys("k", "other"))
+
+    def limit(storage: Storage) -> None:
+        storage.limits.set("k", concurrent=1)
+
+    worker = FakeWorker(two if sets_first else one, "w")
+    if sets_first:
+        _, leases = meet(lambda: limit(one), lambda: worker.claim(1))
+    else:
+        leases, _ = meet(lambda: worker.claim(1), lambda: limit(two))
+    assert len(leases) == 1
+    assert storage.limits.get("k").running == 1
+    assert worker.claim() == []

@@ -40,6 +40,7 @@ class Limits(Facade):
         """
         text = _rules.check(key, rate, concurrent, tokens)
         with self._driver.write(Promise.ACCEPTED) as tx:
+            _keys.lock(tx)  # what is claimed meanwhile counts, and who sets another part of it sees this one
             self._set(tx, key, text, concurrent, tokens)
             self._note(tx, by, "set", key)
         self._changed([key])
@@ -48,6 +49,7 @@ class Limits(Facade):
         """As `set`, of the rate alone."""
         text = _rules.check(key, rate, None)
         with self._driver.write(Promise.ACCEPTED) as tx:
+            _keys.lock(tx)
             before = _rules.read(tx).by_key.get(key)
             concurrent, tokens = (None, None) if before is None else (before.concurrent, before.tokens)
             self._set(tx, key, text, concurrent, tokens)
@@ -74,6 +76,7 @@ class Limits(Facade):
         if all(_rules.document(*limit) == known.get(key) for key, limit in wanted.items()):
             return
         with self._driver.write(Promise.ACCEPTED) as tx:
+            _keys.lock(tx)
             now_ms = self._clock.now_ms()
             fresh = _rules.write_declared(tx, wanted, now_ms=now_ms)
             for key in fresh:
@@ -84,6 +87,7 @@ class Limits(Facade):
     def delete(self, key: str, *, by: Actor | None = None) -> bool:
         """Forget a limit: what it holds goes on, in its order. False where there is none of this key."""
         with self._driver.write(Promise.ACCEPTED) as tx:
+            _keys.lock(tx)
             now_ms = self._clock.now_ms()
             gone = _rules.delete(tx, key, now_ms=now_ms)
             if gone:  # what runs has its place under the limit that holds now
