@@ -7,6 +7,7 @@ import pytest
 from liteq.message import Batch, Message
 from liteq.states import State
 from liteq.storage.facades.operators.operations import Chunk
+from liteq.storage.housekeeping import reseal
 from liteq.storage.operating import alerts
 from liteq.storage.operating.audit import Actor
 from liteq.storage.operating.operations import Wanted
@@ -16,7 +17,7 @@ from liteq.storage.statistics.stats import Tally
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
-from ..conftest import PAYLOAD, Send, StateOf
+from ..conftest import PAYLOAD, FakeWorker, Send, StateOf
 from .conftest import Meet
 
 ME = Actor("me", "test", "")
@@ -156,6 +157,21 @@ def test_an_operation_that_is_stopped_does_no_chunk_behind_that(
         did, _ = meet(lambda: one.operations.step("op", "owner", chunk), lambda: two.operations.stop("op", by=ME))
         assert did is not None
         assert (did.became["done"], state(id_)) == (1, State.CANCELLED)
+
+
+def test_a_rotation_of_keys_takes_nothing_back_that_is_written_meanwhile(
+    meet: Meet, send: Send, storage: Storage, one: Storage, two: Storage, worker: FakeWorker
+) -> None:
+    send()
+    lease = worker.claim_one()
+    held = (lease.seq, lease.token)
+    assert storage.kept.save_cursor(held, b"1")
+    _, saved = meet(
+        lambda: list(reseal.reseal(one.driver, b"another key\0")), lambda: two.kept.save_cursor(held, b"2"),
+        before=reseal.WRITE["liteq_cursors"],
+    )  # fmt: skip
+    assert saved
+    assert storage.kept.cursor(lease.seq) == b"2"
 
 
 def test_an_operation_has_one_owner(meet: Meet, storage: Storage, one: Storage, two: Storage) -> None:
