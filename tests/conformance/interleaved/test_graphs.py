@@ -10,6 +10,7 @@ from liteq.storage.graphs import leave, values
 from liteq.storage.graphs import put as of_put
 from liteq.storage.graphs.records import BLOB, Key, Write
 from liteq.storage.storage import Storage
+from liteq.testing import FakeClock
 
 from ..test_graphs import blobs, counted, elements, hash_of, listed, put
 from .conftest import Meet
@@ -116,3 +117,24 @@ def test_of_two_that_copy_to_one_thread_one_is_refused(
 
     assert sorted(meet(lambda: copy(one), lambda: copy(two), before=leave.COPY)) == [False, True]
     assert counted(storage) == {"a": 2}
+
+
+@pytest.mark.parametrize("cached", [True, False], ids=["cache", "item"])
+@pytest.mark.parametrize("stores_first", [True, False])
+def test_what_is_stored_anew_while_it_expires_is_there(
+    meet: Meet, storage: Storage, one: Storage, two: Storage, clock: FakeClock, stores_first: bool, cached: bool
+) -> None:
+    def store(storage: Storage) -> None:
+        if cached:
+            storage.graphs.cache([("k", "name", b"1", 60_000)])
+        else:
+            storage.graphs.put_items([("a", "k", b"1", None, 60_000)])
+
+    store(storage)
+    clock.advance(seconds=61)
+    if stores_first:
+        meet(lambda: store(one), lambda: two.runs.expire(None))
+    else:
+        meet(lambda: one.runs.expire(None), lambda: store(two))
+    found = storage.graphs.cached(["k"]) if cached else storage.graphs.items([("a", "k")])
+    assert found != [None]

@@ -321,6 +321,29 @@ def test_a_part_of_a_named_sending_goes_in_once(meet: Meet, storage: Storage, on
     assert (storage.sends.place("night"), sum(count.n for count in storage.reader.counts())) == (2, 2)
 
 
+@pytest.mark.parametrize("sends_first", [True, False])
+def test_a_name_under_which_more_is_sent_while_it_expires_is_known(
+    meet: Meet, storage: Storage, one: Storage, two: Storage, clock: FakeClock, sends_first: bool
+) -> None:
+    def send(storage: Storage, n: int) -> bool:
+        with suppress(Moved):
+            storage.sends.batch(Batch([Message(new_id(), "t", PAYLOAD)]), Part("night", n, n + 1))
+            return True
+        return False
+
+    def expire(storage: Storage) -> int:
+        return storage.expire(result_expires_s=None, dead_expires_s=None)
+
+    assert send(storage, 0)
+    clock.advance(seconds=100 * 86_400)
+    if sends_first:
+        sent, _ = meet(lambda: send(one, 1), lambda: expire(two))
+    else:
+        _, sent = meet(lambda: expire(one), lambda: send(two, 1))
+    assert sent is sends_first
+    assert storage.sends.place("night") == (2 if sends_first else 0)
+
+
 @pytest.mark.parametrize("linked", [0, Flag.LINKED], ids=["alone", "awaited"])
 @pytest.mark.parametrize("how", ["expires", "is forgotten", "expires dead", "is dropped"])
 @pytest.mark.parametrize("sends_first", [True, False])
