@@ -139,6 +139,12 @@ class Beat:
                 self._try(record, self._tell_doubt)
         self._started = True
 
+    def go_on(self) -> None:
+        """Begin, or go on after trouble: a file that knows no entry of this beat any more was made anew."""
+        mine = self._own.keys()
+        if not self._started or (mine and mine.isdisjoint(record.name for record in self.storage.schedules.all())):
+            self.start()
+
     def _tell_doubt(self, record: ScheduleRecord) -> bool:
         doubt = self.app.schedules.doubt(record)
         if doubt:
@@ -157,8 +163,8 @@ class Beat:
     def turn(self) -> None:
         """Send what is due, and set `due_at` to the next time to look. An unavailable storage is tried again."""
         try:
-            if not self._started:
-                self.start()
+            if self._refused or not self._started:
+                self.go_on()
             pause_s = self.tick()
         except StorageError as exc:
             self._refused = True

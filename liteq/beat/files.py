@@ -102,8 +102,8 @@ class FilesBeat:
         beat = entry.beat
         try:
             with self.app.at_home(beat.app):
-                if not beat.has_started:
-                    beat.start()
+                if entry.reason or not beat.has_started:
+                    beat.go_on()
                 stamp = stamp_of(path)  # before the look: what is written after it changes the marks
                 pause_s = beat.tick()
         except Exception as exc:  # noqa: BLE001 - the other files go on

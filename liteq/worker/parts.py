@@ -139,6 +139,7 @@ def make_running(
     """
     app = place.app
     heartbeat = make_heartbeat(place, storage, pool)
+    heartbeat.on_return = rates.declare_again
     storage.release = app.conf.release
     events = _make_events(place, storage, pool, enabled=task_events)
     panel = Panel(place, storage, heartbeat)

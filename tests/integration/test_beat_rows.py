@@ -51,6 +51,35 @@ def sent(app) -> int:
     return sum(count.n for count in app.storage.reader.counts())
 
 
+def test_a_file_that_is_made_anew_under_a_beat_gets_its_entries(make, clock, tmp_path, caplog):
+    """It said 'going on', and sent nothing more until somebody started it anew."""
+    app = make(beat_schedule={"ten": every(10, "x")})
+    beat = Beat(app)
+    beat.turn()
+    app.storage.close()
+    for file in tmp_path.glob("q.db*"):
+        file.unlink()
+    beat.turn()
+    assert "the queue cannot be used at the moment" in caplog.text
+    app.storage.migrate()
+    beat.turn()
+    clock.advance(10)
+    beat.turn()
+    assert sent(app) == 1
+
+
+def test_what_was_removed_stays_away_after_trouble(make, clock, monkeypatch):
+    app = make(beat_schedule={"ten": every(10, "x"), "five": every(5, "y")})
+    beat = Beat(app)
+    beat.turn()
+    app.schedules.remove("five")
+    with monkeypatch.context() as patch:
+        patch.setattr(type(app.storage.schedules), "due", lambda *_, **__: (_ for _ in ()).throw(StorageBusy(1.0)))
+        beat.turn()
+    beat.turn()
+    assert [record.name for record in app.storage.schedules.all()] == ["ten"]
+
+
 def test_an_entry_is_sent_each_time_it_comes_due(make, clock):
     app = make(beat_schedule={"ten": every(10, "x")})
     beat = Beat(app)

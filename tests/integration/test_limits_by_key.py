@@ -129,6 +129,22 @@ def test_a_limit_set_at_run_time_stands_until_the_code_says_something_new(app, b
     assert concurrent() == 2
 
 
+def test_a_file_that_is_made_anew_under_its_workers_has_the_limits_of_the_code(app, bill, tmp_path):
+    """They have declared them in the old one; without them, all of a key would run at once until a restart."""
+    app.conf.visibility_timeout = 3.0  # it looks each second whether it is on the list
+    key = "task:bill:user:*"
+    with start_worker(app, pool="threads", concurrency=4):
+        app.storage.close()
+        for file in tmp_path.glob("q.db*"):
+            file.unlink()
+        app.storage.migrate()
+        wait_for(lambda: [one.concurrent for one in app.limits.list()] == [1], what="it has declared them")
+        app.storage.limits.declare({key: (None, 5)})  # as a worker of newer code does
+        app.storage.unregister_worker(app.storage.reader.workers()[0].id)
+        wait_for(app.storage.reader.workers, what="it has entered again")
+    assert [(one.key, one.concurrent) for one in app.limits.list()] == [(key, 5)]
+
+
 @pytest.mark.parametrize("pool", ["threads", "solo"])
 def test_an_answer_that_says_later_pauses_the_key_for_all(app, pool):
     tried = []

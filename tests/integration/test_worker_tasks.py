@@ -129,7 +129,7 @@ def test_a_locked_file_is_waited_for(site):
 
 
 def test_a_worker_that_cannot_leave_says_for_what_it_waits(site):
-    """What has ended is to be stored, so that it does not run again: but an operator sees a worker without a task."""
+    """It keeps what has ended, so that it does not run again; but an operator sees a worker without a task."""
     worker = site.worker("-c", "1", LITEQ_BUSY_TIMEOUT="0.3")
     go = site.folder / "go"
     id_ = site.send("until", str(go))

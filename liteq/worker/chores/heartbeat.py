@@ -83,6 +83,7 @@ class Heartbeat:
         self._have_beaten(self.due_at)
         self._housekeeping_at = 0.0
         self._wall_offset_s: float | None = None  # at the last look after others
+        self.on_return: Callable[[], None] = lambda: None  # this worker has entered anew: the file may be another one
         self._ahead: dict[int, tuple[int, float]] = {}  # heartbeats of the future, and when they were first seen
         self._cap_until = self._cap_at = 0.0  # times of the file that lie ahead are set right
         self.looked_at = self.monotonic()
@@ -137,6 +138,7 @@ class Heartbeat:
         if not known:  # it was stopped for so long that others took it for dead
             logger.warning("this worker had been taken for dead; entering again")
             self.worker = self._register()
+            self.on_return()
         self._have_beaten(due_at)
         return lost
 

@@ -49,6 +49,10 @@ class RateLimits:
         except (TypeError, ValueError) as exc:
             raise ImproperlyConfigured(str(exc)) from None
 
+    def declare_again(self) -> None:
+        """Declare what the file has forgotten, as it was made anew; what it knows may be newer code's."""
+        self._storage.limits.declare(self._declared(), unknown=True)
+
     def reset(self) -> None:
         """Take the tasks' `rate_limit` as they are now; every bucket is full. Raises ImproperlyConfigured."""
         tasks = {} if self._app.conf.worker_disable_rate_limits else self._app.tasks

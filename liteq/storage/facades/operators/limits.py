@@ -61,11 +61,11 @@ class Limits(Facade):
         _keys.begin_anew(tx, key)
         _change.place_running(tx, [key], now_ms=now_ms)
 
-    def declare(self, declared: Declared) -> None:
+    def declare(self, declared: Declared, *, unknown: bool = False) -> None:
         """Take over the limits in the code: key -> (rate, concurrent, tokens), all None where it has none any more.
 
-        What was set at run time stands until the code says something new. Only a read where all of it is known. Raises
-        ValueError.
+        What was set at run time stands until the code says something new. Only a read where all of it is known.
+        `unknown`: those alone of which the file knows nothing. Raises ValueError.
         """
         wanted = {}
         for key, limit in declared.items():
@@ -73,6 +73,8 @@ class Limits(Facade):
             wanted[key] = (_rules.check(key, rate, concurrent, tokens), concurrent, tokens)
         with self._driver.read() as tx:
             known = {key: rule.declared for key, rule in _rules.read(tx).by_key.items()}
+        if unknown:
+            wanted = {key: limit for key, limit in wanted.items() if key not in known}
         if all(_rules.document(*limit) == known.get(key) for key, limit in wanted.items()):
             return
         with self._driver.write(Promise.ACCEPTED) as tx:
