@@ -28,6 +28,7 @@ TELLS = {
     "starting": "is starting",
     "quiet": "is quiet: it claims nothing until `liteq control wake`",
     "full": "claims nothing, as the disk is full: free some space",
+    "bare": "takes no tasks, as it cannot start its processes: its log says why",
     "ending": "is ending: it claims no more",
 }
 

@@ -32,7 +32,9 @@ __all__ = [
 
 GATEWAY = "gateway"  # in the facts of a gateway, which runs nothing: it lends messages to programs (edge/presence.py)
 OFFSET = "clock_offset_s"  # in a worker's facts: how far its wall clock was ahead of the monotonic one at its last beat
-STAGE = "stage"  # likewise: "starting", "ready", "quiet", "full" (the disk is, so it claims nothing) or "ending"
+# Likewise: "starting", "ready", "quiet", "full" (the disk is, so it claims nothing), "bare" (no process of its pool can
+# be started) or "ending".
+STAGE = "stage"
 PUBLISHED = 500  # names of tasks; they are written at each heartbeat
 OWN_COLUMNS = frozenset(
     {"queues", "globs", "weights", "strict", "quiet", "concurrency", "pool", "loadavg", "version", "python", "release"}

@@ -368,7 +368,7 @@ class Consumer:
 
     def _poll(self) -> None:
         """Look after the bell, the disk, the schema and the other workers."""
-        self._heartbeat.tell(ending=not self._accepting, quiet=self.quiet, full=self._space.full)
+        self._heartbeat.tell(ending=not self._accepting, quiet=self.quiet, full=self._space.full, pool=self._pool)
         if self._bell.fileno() >= 0 and self._bell.wait(0.0):  # also looks after a bell that was deleted
             self.heard()
         if self._space.look():

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from liteq.context.identity import boot_id, me
 from liteq.monitor.health import PATIENCE_S, Health, health
 from liteq.storage import open_driver
 from liteq.storage.driver import Options
+from liteq.worker.chores.heartbeat import Heartbeat
 
 from .worker_process import HERE, Site, wait_for
 
@@ -140,6 +142,27 @@ def test_a_killed_and_a_stopped_worker_are_not_live(site, probe):
     code, document = probe("--live")
     assert (code, states(document)) == (69, ["gone"])
     assert "without a word" in document["reason"]
+
+
+def test_a_worker_that_can_start_no_process_is_live_and_not_ready(site):
+    """The machine has no number left for one, say: it goes on trying, and takes nothing until then."""
+    site.app.storage.migrate()
+    pool = SimpleNamespace(size=1, pids=list)
+    worker = Heartbeat(
+        site.app.storage, me("liteq@here"), visibility_s=60, result_expires_s=None, dead_expires_s=None, info=dict
+    )
+
+    def told(size: int, *pids: int) -> Health:
+        pool.size, pool.pids = size, lambda: list(pids)
+        worker.tell(ending=False, quiet=False, full=False, pool=pool)
+        worker.beat([])
+        assert look(site).ok
+        return look(site, ready=True)
+
+    assert told(1, os.getpid()).ok
+    assert not told(1).ok
+    assert "it cannot start its processes" in told(1).reason
+    assert told(0).ok, "an autoscaler has left none, and starts one for what comes"
 
 
 def test_one_of_several_is_asked_by_its_name(site, probe):

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from math import inf
+from typing import Protocol
 
 import orjson
 
@@ -39,6 +40,14 @@ FULL = 1_000  # rows of a chunk: with fewer, there was no more
 LOOK_S = 0.5  # between two looks whether a consumer is held up by what it executes
 GONE_S = 600.0  # silent for so long past its leases: gone, though it cannot be asked (a container that was removed)
 JUMP_S = 1.0  # the wall clock moved against the monotonic one by more: it was set
+
+
+class Executors(Protocol):
+    """A pool, as this file needs it."""
+
+    @property
+    def size(self) -> int: ...
+    def pids(self) -> list[int]: ...
 
 
 class Heartbeat:
@@ -118,9 +127,10 @@ class Heartbeat:
         """Beat in the next turn: what others read of this worker has changed."""
         self.due_at = min(self.due_at, max(self.monotonic(), self._again_at))
 
-    def tell(self, *, ending: bool, quiet: bool, full: bool) -> None:
+    def tell(self, *, ending: bool, quiet: bool, full: bool, pool: Executors | None = None) -> None:
         """Have others know whether this worker takes tasks (monitor/health.py); a change is told in the next turn."""
-        stage = "ending" if ending else "quiet" if quiet else "full" if full else "ready"
+        bare = pool is not None and pool.size > 0 and not pool.pids()  # of those that it is to have, none could start
+        stage = "ending" if ending else "quiet" if quiet else "full" if full else "bare" if bare else "ready"
         if stage != self._stage:
             self._stage = stage
             self.soon()
