@@ -13,6 +13,7 @@ from liteq.context import App
 from liteq.context.living import living, takes_from, untaken
 from liteq.storage.claiming.workers import WorkerRecord
 from liteq.storage.reading.backlog import COUNTED, Backlog
+from liteq.storage.upkeep import DISK_FULL
 from liteq.utils.records import NamedTuple
 from liteq.utils.text import span
 
@@ -118,7 +119,8 @@ def _of_approvals(app: App) -> Iterator[Alert]:
 
 
 def _of_storage(app: App) -> Iterator[Alert]:
-    found = app.storage.driver.warnings()
+    driver = app.storage.driver
+    found = [*driver.warnings(), *([DISK_FULL] if driver.in_reserve() else ())]
     if found:  # as one: their words change with each look, so none of them could be told from the one before
         yield Alert("storage", "", "; ".join(found))
 

@@ -17,6 +17,7 @@ from liteq.monitor.access.sight import ALL, Sight
 from liteq.monitor.messages import error_line
 from liteq.storage.claiming.workers import WorkerRecord
 from liteq.storage.reading.backlog import COUNTED, Backlog
+from liteq.storage.upkeep import DISK_FULL
 from liteq.utils.names import is_built_in
 from liteq.utils.records import NamedTuple
 from liteq.utils.text import span
@@ -51,7 +52,8 @@ def findings(app: App, see: Sight = ALL) -> list[Finding]:
     backlogs = [one for one in waiting if paused.of(one.queue) is None]
     found = [*_of_queues(app, backlogs, alive)]
     if see.queues is None:
-        found += [*_of_schedules(app), *_of_runs(app), *_of_dead_letters(app), *_of_names(alive), *_of_files(alive)]
+        found += [*_of_disk(app), *_of_schedules(app), *_of_runs(app), *_of_dead_letters(app)]
+        found += [*_of_names(alive), *_of_files(alive)]
     return sorted(found, key=lambda one: STATUSES.index(one.status), reverse=True)
 
 
@@ -87,6 +89,11 @@ def _unknown(one: Backlog, takers: Sequence[WorkerRecord]) -> list[str]:
             return []
         known.update(map(str, told))
     return sorted(task for task in one.tasks - known if not is_built_in(task))  # those are built in
+
+
+def _of_disk(app: App) -> Iterator[Finding]:
+    if app.storage.driver.in_reserve():
+        yield Finding("disk", "error", DISK_FULL)  # as the doctor calls it, which then tells of it once
 
 
 def _of_schedules(app: App) -> Iterator[Finding]:

@@ -15,7 +15,11 @@ from liteq.clock import Clock
 from liteq.exceptions import StorageError
 from liteq.utils.records import NamedTuple
 
-__all__ = ["Check", "Misfit", "Remedy", "Replicator", "Upkeep"]
+__all__ = ["DISK_FULL", "Check", "Misfit", "Remedy", "Replicator", "Upkeep"]
+
+DISK_FULL = (  # of a store that is `in_reserve`
+    "the disk is full, and the space in reserve is in use: workers claim nothing, sends are refused; free some space"
+)
 
 
 class Check(NamedTuple):

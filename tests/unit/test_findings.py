@@ -17,6 +17,7 @@ from liteq.message import Ack
 from liteq.metrics.reading import read
 from liteq.monitor import documents
 from liteq.monitor.findings import findings
+from liteq.monitor.overview import overview
 from liteq.monitor.workers import PUBLISHED, published
 from liteq.storage.reading.backlog import COUNTED
 from liteq.testing import FakeClock, drain
@@ -63,6 +64,18 @@ def test_messages_without_a_worker_are_a_warning_at_first_and_then_an_error(app)
     app.clock.advance(seconds=61)
     assert kinds(app) == {"no worker": "error"}
     assert "1 message waits in queue 'celery', for 1 min 1 s, and no worker lives" in findings(app)[0].detail
+
+
+def test_a_full_disk_is_told_wherever_somebody_looks(app, live, monkeypatch):
+    """What waits is not late yet, and the workers live: it said 'working', and all is well."""
+    live()
+    app.tasks["shop.add"].delay(1, 2)
+    monkeypatch.setattr(app.storage.driver, "in_reserve", lambda: True)
+    assert kinds(app) == {"disk": "error"}
+    shown = overview(app)
+    assert (shown["well"], shown["verdict"].startswith("Not well: the disk is full")) == (False, True)
+    assert [one.rule for one in alerts(app)] == ["storage"]
+    assert documents.status(app).document["status"] == "stuck"
 
 
 def test_a_queue_that_nobody_takes_from(app, live):
