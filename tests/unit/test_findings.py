@@ -67,7 +67,7 @@ def test_messages_without_a_worker_are_a_warning_at_first_and_then_an_error(app)
 
 
 def test_a_full_disk_is_told_wherever_somebody_looks(app, live, monkeypatch):
-    """What waits is not late yet, and the workers live: it said 'working', and all is well."""
+    """Nothing is late yet, and the workers live: it said 'working', and all is well."""
     live()
     app.tasks["shop.add"].delay(1, 2)
     monkeypatch.setattr(app.storage.driver, "in_reserve", lambda: True)
