@@ -322,7 +322,8 @@ def _retried(task: Any, plan: Plan, request: Request, retry: Retry, clock: Clock
         signals.task_retry.send(sender=task, request=request, reason=retry, einfo=einfo)
     extra = about_end("retried", _ran_s(task, request), reason)
     logger.info("Task %s[%s] retry: %.1000s", task.name, request.id, retry, extra=extra)
-    error = encode_error(reason, ExceptionInfo(reason, frames).traceback, max_traceback_bytes=plan.error_limit)
+    text = ExceptionInfo(reason, frames).traceback
+    error = encode_error(reason, text, max_traceback_bytes=plan.error_limit, retry=retry)
     outcome = RetryAt(due_ms, error, payload, delay_ms=delay_ms, **retry.changes)
     return Executed(outcome, states.RETRY, retry, retry, einfo)
 

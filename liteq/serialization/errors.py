@@ -40,6 +40,7 @@ class ErrorDoc:
     cause: ErrorDoc | None = None
     members: list[ErrorDoc] = field(default_factory=list)  # of a group
     attributes: dict[str, Any] = field(default_factory=dict)  # of a step's or a run's, where they have a JSON form
+    retry: str = ""  # "Retry in 30s: ..." of a task that will run again
 
     @property
     def type_name(self) -> str:
@@ -50,14 +51,22 @@ class ErrorDoc:
 # -- write -----------------------------------------------------------------------------------------------------------
 
 
-def encode_error(exc: BaseException, traceback_text: str = "", *, max_traceback_bytes: int = MAX_TEXT_BYTES) -> bytes:
-    """`exc` as a JSON document. Never raises.
+def encode_error(
+    exc: BaseException,
+    traceback_text: str = "",
+    *,
+    max_traceback_bytes: int = MAX_TEXT_BYTES,
+    retry: BaseException | None = None,
+) -> bytes:
+    """`exc` as a JSON document. Never raises. `retry`: what says when the task runs again.
 
     The traceback, and the message, keep their head and their tail where they are longer than `max_traceback_bytes`.
     An argument without a JSON form, or longer than that, is kept as its repr.
     """
     doc = _whole(exc, max_traceback_bytes)
     doc["traceback"] = shorten(traceback_text, max_traceback_bytes)
+    if retry is not None and retry is not exc:
+        doc["retry"] = _describe(retry, max_traceback_bytes)["message"]
     outer = doc
     for cause in _causes(exc):
         outer["cause"] = _describe(cause, max_traceback_bytes)
@@ -147,6 +156,7 @@ def _doc(raw: dict[str, Any], depth: int) -> ErrorDoc:
         message=str(raw.get("message", "")),
         args=list(raw.get("args", ())),
         traceback=str(raw.get("traceback", "")),
+        retry=str(raw.get("retry", "")),
         cause=_doc(cause, depth - 1) if isinstance(cause, dict) else None,
         members=[_doc(one, depth - 1) for one in raw.get("members", ()) if depth],
         attributes=dict(raw.get("attributes", ())),

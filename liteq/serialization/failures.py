@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from liteq.exceptions import Retry
 from liteq.serialization import ErrorDoc, decode_error, encode_error, loaded_class, rebuild
 from liteq.serialization.sealing import unopened
 from liteq.serialization.tags import SEAL
@@ -14,6 +15,8 @@ __all__ = ["exception_from", "exception_of_meta", "meta_of_exception"]
 
 def exception_from(error: bytes) -> tuple[Exception, str | None]:
     """The exception of an error document, and its traceback as the worker saw it; the exception carries it as a note.
+
+    The last line of the traceback of a task that will run again says when, as Celery's does.
 
     Built-in and liteq's own classes come back as themselves, and so do those that this process has imported already;
     nothing is imported because a message names it. Any other class becomes RemoteError.
@@ -27,7 +30,8 @@ def exception_from(error: bytes) -> tuple[Exception, str | None]:
     exc = rebuild(doc, _loaded(doc))
     if doc.traceback:
         exc.add_note(f"In the worker:\n{doc.traceback.rstrip()}")
-    return exc, doc.traceback or None
+    again = f"\n{Retry.__module__}.{Retry.__qualname__}: {doc.retry}\n" if doc.retry else ""
+    return exc, f"{doc.traceback}{again}" or None
 
 
 def exception_of_meta(meta: Any) -> Any:

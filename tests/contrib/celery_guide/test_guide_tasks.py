@@ -358,6 +358,20 @@ def test_retry_state(app, worker, eventually):
     result.revoke()
 
 
+@pytest.mark.celery("Tasks: retrying", "Meanwhile its traceback ends with `Retry in 600s: ValueError('later')`")
+def test_retry_traceback(app, worker, eventually):
+    @app.task(name="tasks.told", autoretry_for=(ValueError,), default_retry_delay=600)
+    def told():
+        raise ValueError("later")
+
+    result = told.delay()
+    eventually(lambda: result.state == "RETRY")
+    lines = result.traceback.splitlines()
+    assert lines[-1].endswith(".Retry: Retry in 600s: ValueError('later')")
+    assert "ValueError: later" in lines
+    result.revoke()
+
+
 @pytest.mark.celery("Tasks: retrying", "`retry(args=, kwargs=)` changes the arguments")
 def test_retry_arguments(app, worker):
     @app.task(name="tasks.changed", bind=True)
