@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from liteq.context import Request
+from liteq.context import App, Request, get_current_app
 from liteq.exceptions import ImproperlyConfigured, MaxRetriesExceededError, OperationalError
 from liteq.execution.plan import Plan, default_hook
 from liteq.policy.arguments import REDACTED, Parameters
 from liteq.policy.batches import BatchTerms, any_call, batch_terms
 
-__all__ = ["TaskOptions"]
+__all__ = ["AppOf", "TaskOptions"]
 
 
 class _Setting:
@@ -22,6 +22,24 @@ class _Setting:
 
     def __get__(self, task: Any, owner: type) -> Any:
         return None if task is None else getattr(task.app.conf, self.setting, None)
+
+
+class AppOf:
+    """`task.app`: the app that a task is registered with; the current one where it is not.
+
+    Class methods of a base class ask for `cls.app`: that is the app with which a task of the class was registered last.
+    """
+
+    def __get__(self, task: TaskOptions | None, owner: type[TaskOptions]) -> App:
+        app: App | None = owner._bound_to() if task is None else task._app
+        return get_current_app() if app is None else app
+
+    def __set__(self, task: TaskOptions, app: App | None) -> None:
+        task._app = app
+
+
+def _unbound() -> None:
+    return None
 
 
 def _batch_plan(task: TaskOptions) -> Plan:
@@ -118,6 +136,7 @@ class TaskOptions:
     OperationalError: ClassVar[type[Exception]] = OperationalError
 
     _app: Any = None
+    _bound_to: ClassVar[Callable[[], Any]] = staticmethod(_unbound)  # a weak reference, once there is a task of it
     _is_plain_function: ClassVar[bool] = False  # decorated, and without `bind`
     _is_shared: ClassVar[bool] = False  # decorated, and other apps of the process may run it
     __wrapped__: Callable[..., Any]

@@ -7,10 +7,11 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime
 from types import NoneType
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
+from weakref import ref
 
 from liteq import context
 from liteq.app.definitions import annotate
-from liteq.app.options import TaskOptions
+from liteq.app.options import AppOf, TaskOptions
 from liteq.app.retrying import options_of, replacement, retry_of
 from liteq.app.verbs.sending import SendingMany
 from liteq.app.verbs.telling import Telling
@@ -44,22 +45,17 @@ class Task(TaskOptions, SendingMany, Telling, Generic[P, R]):
 
     # -- binding
 
-    @property
-    def app(self) -> App:
-        """The app that it is registered with; the current one where it is not."""
-        app: App | None = self._app
-        return context.get_current_app() if app is None else app
+    app = AppOf()
+    """The app that it is registered with; the current one where it is not."""
 
-    @app.setter
-    def app(self, app: App | None) -> None:
-        self._app = app
-
-    def _get_app(self) -> App:
-        return self.app
+    @classmethod
+    def _get_app(cls) -> App:
+        return cls.app
 
     def bind(self, app: App) -> App:
         """Make `app` the one that it is sent through."""
         self._app = app
+        type(self)._bound_to = ref(app)
         self.on_bound(app)
         return app
 

@@ -630,6 +630,21 @@ def test_class_based(app, run):
     assert run(app.register_task(Add()), 1, 2) == 3
 
 
+@pytest.mark.celery("Tasks: classes", "A class method of a task's class asks `cls.app` and `cls._get_app()`")
+def test_class_methods(app, fresh):
+    class Tenant(Task):
+        @classmethod
+        def place(cls):
+            return cls.app.main, cls._get_app().conf.tenants
+
+    app.conf.tenants, fresh.conf.tenants = "here", "there"
+    assert Tenant.place() == ("guide", "here")  # of no task yet: the current app
+    one = app.task(base=Tenant, name="tasks.one")(lambda: 1)
+    two = fresh.task(base=Tenant, name="tasks.two")(lambda: 2)
+    assert (one.place(), type(one).place()) == (("guide", "here"), ("guide", "here"))
+    assert (two.place(), type(two).place()) == (("fresh", "there"), ("fresh", "there"))
+
+
 @pytest.mark.celery("Tasks: handlers", "before_start, on_success and after_return, in this order, with their arguments")
 def test_handlers_of_success(app, worker):
     calls = []
