@@ -542,6 +542,25 @@ def test_ignore(app, worker, eventually):
     assert result.info == {"why": "because"}
 
 
+@pytest.mark.celery(
+    "Tasks: states",
+    "`get()` of a task that raised Ignore",
+    differs="it has ended: None, or the meta of its state, at once; Celery waits for a result to be stored",
+)
+def test_get_after_ignore(app, worker, run):
+    @app.task(name="tasks.handed_over", bind=True)
+    def handed_over(self, state):
+        if state is not None:
+            self.update_state(state=state, meta={"by": "others"})
+        raise Ignore
+
+    assert run(handed_over, None) is None
+    result = handed_over.delay("HANDED_OVER")
+    assert result.get(timeout=W) == {"by": "others"}
+    app.backend.store_result(result.id, "from outside", "SUCCESS")
+    assert app.AsyncResult(result.id).get(timeout=W) == "from outside"
+
+
 @pytest.mark.celery("Tasks: states", "`Reject(requeue=True)` puts the message back")
 def test_reject_requeue(app, worker):
     runs = []
