@@ -86,7 +86,7 @@ def _when(text: str) -> datetime | float:
 def _too_many(task: Any, request: Request, again: Any) -> BaseException:
     shown_args, shown_kwargs = redacted(task.app, str(task.name), again.args, again.kwargs)
     error: BaseException = task.MaxRetriesExceededError(
-        f"Can't retry {task.name}[{request.id}] args:{shown_args} kwargs:{shown_kwargs}",
+        f"Can't retry {task.name}[{request.id}] args:{tuple(shown_args)} kwargs:{shown_kwargs}",
         task_args=again.args,
         task_kwargs=again.kwargs,
     )

@@ -323,11 +323,13 @@ def test_max_retries(app, worker):
 @pytest.mark.celery("Tasks: retrying", "Without `exc` it is MaxRetriesExceededError")
 def test_max_retries_exceeded(app, worker):
     @app.task(name="tasks.exceeded", bind=True, max_retries=1)
-    def hopeless(self):
+    def hopeless(self, _x, y):
         raise self.retry(countdown=0)
 
-    with pytest.raises(MaxRetriesExceededError):
-        hopeless.delay().get(timeout=W)
+    result = hopeless.delay(1, y=2)
+    with pytest.raises(MaxRetriesExceededError) as raised:
+        result.get(timeout=W)
+    assert str(raised.value) == f"Can't retry tasks.exceeded[{result.id}] args:(1,) kwargs:{{'y': 2}}"
 
 
 @pytest.mark.celery("Tasks: retrying", "`max_retries=None` retries for ever")
