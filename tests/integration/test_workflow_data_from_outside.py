@@ -106,6 +106,8 @@ def test_a_decision_brings_data_of_the_form(app, worker, kind, sent, got):
         (Annotated[int, Field(gt=0)], 0, "data: it is more than 0"),
         (Annotated[int, Field(lt=9)], 9, "data: it is less than 9"),
         (dict[str, int], {"a": "b"}, "a: it is to be of type integer"),
+        ({"type": "object", "properties": {"n": {"enum": [0, 1]}}}, {"n": True}, "n: it is one of"),
+        ({"type": "object", "properties": {"n": {"enum": [True]}}}, {"n": 1}, "n: it is one of"),
     ],
 )
 def test_data_that_does_not_fit_a_form_without_a_class_decides_nothing(app, worker, kind, wrong, where):

@@ -101,7 +101,8 @@ def _in_choices(title: str, data: Any, schema: dict[str, Any], where: str) -> No
         choices = [one["const"] for one in schema.get("oneOf", ())] or None
     if "const" in schema:
         choices = [schema["const"]]
-    if choices is not None and data not in choices:
+    is_flag = isinstance(data, bool)  # in JSON true is not 1
+    if choices is not None and not any(one == data and isinstance(one, bool) is is_flag for one in choices):
         raise _unfit(title, where, f"it is one of {choices}, not {data!r:.80}")
 
 
