@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
@@ -206,7 +207,7 @@ def _each_param(value: Any, tell: Tell) -> Iterator[tuple[Path, Param]]:
             return
         yield from ((("params", name), Param(name, one)) for name, one in value.items())
         return
-    for index, one in enumerate(value.split() if isinstance(value, str) else value or ()):
+    for index, one in enumerate(_words(value) if isinstance(value, str) else value or ()):
         path: Path = ("params",) if isinstance(value, str) else ("params", index)
         if isinstance(one, str):
             name, equals, default = one.partition("=")
@@ -218,6 +219,16 @@ def _each_param(value: Any, tell: Tell) -> Iterator[tuple[Path, Param]]:
             yield path, parts.one_param(one["name"], one)
         else:
             yield from (((*path, name), Param(name, default)) for name, default in one.items())
+
+
+def _words(text: str) -> list[str]:
+    """The words of a text: what stands between quotes is one, or a part of one. A quote that is not closed is text."""
+    found = shlex.shlex(text, posix=True)
+    found.whitespace_split, found.escape, found.commenters = True, "", ""
+    try:
+        return list(found)
+    except ValueError:
+        return text.split()
 
 
 def _consts(spot: Spot | None, tell: Tell) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from liteq_flow.reader.synonyms import settle
 from liteq_flow.reader.yaml_places import Path, Spot, documents, place
 from liteq_flow.schemas.schema import DEFINITIONS, DOCUMENT
 from liteq_flow.schemas.schema_check import errors
+from liteq_flow.values import references
 
 __all__ = ["beside", "called", "read", "spots"]
 
@@ -86,7 +87,7 @@ def _twice(flows: list[Flow], file: str) -> list[Problem]:
 
 
 def _without_effect(flow: Flow) -> Iterator[tuple[Path, str]]:
-    """Words that mean more to other programs: variables that a shell works out."""
+    """Words that mean more to other programs: what a shell works out, and references in the default of a param."""
     places: list[tuple[Path, tuple[tuple[str, str], ...]]] = [(("env",), flow.env)]
     places += [(("steps", index, "env"), step.env) for index, step in enumerate(flow.steps)]
     places += [(("params",), tuple((param.name, str(param.default)) for param in flow.params))]
@@ -94,6 +95,9 @@ def _without_effect(flow: Flow) -> Iterator[tuple[Path, str]]:
         for name, value in env:
             if "`" in value or "$(" in value:
                 yield path, f"{name} is a text, in which no command is run; let a step write it, with `output: {name}`"
+    for param in flow.params:
+        if (one := next(references(param.default), None)) is not None:
+            yield ("params",), f"the default of {param.name} is a text: {one.text} is not looked up in it"
 
 
 def _named_alike(flows: list[Flow], notes: list[Callable[[Path, str], None]]) -> None:

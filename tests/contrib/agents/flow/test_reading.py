@@ -283,6 +283,17 @@ def test_params_have_several_forms(params):
     }
 
 
+def test_a_value_of_a_param_may_have_spaces_between_quotes():
+    found = flow("params: A=1 B=\"x 'y\" C='a \"b' D=C:\\d E=\nsteps: [{run: x}]")
+    assert checked(found, {}) == {"A": "1", "B": "x 'y", "C": 'a "b', "D": "C:\\d", "E": ""}
+    assert checked(flow("params: A=it's B=2\nsteps: [{run: x}]"), {}) == {"A": "it's", "B": "2"}
+
+
+def test_a_reference_in_a_default_is_told_to_be_text():
+    [note] = read("params: {a: x, b: '${params.a}'}\nsteps: [{run: x}]", "f.yaml").notes
+    assert str(note) == "f.yaml:1: params: the default of b is a text: ${params.a} is not looked up in it"
+
+
 TYPED = flow(
     """
 params:
