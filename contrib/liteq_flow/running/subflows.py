@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +24,7 @@ DEEPEST = 20  # a flow may run itself
 async def do_dag(plan: Plan, node: Node, names: Names, do: Action, key: str) -> Made:
     """Run the flow that the action names, or start a run of it."""
     name = names.text(do.arguments["dag"])
-    given = given_params(names.value(do.arguments.get("params") or {}))
+    given = _given(names, do.arguments.get("params") or {})
     try:
         flow, file = plan.run.snapshot.sub(name, plan.file)
     except LookupError as exc:
@@ -79,18 +80,27 @@ async def _enqueued(plan: Plan, do: Action, names: Names, flow: Flow, file: str,
     return Made(0, made.id, "", made.id, {"id": made.id, "name": flow.name})
 
 
+def _given(names: Names, params: Any) -> dict[str, Any]:
+    """The params of the file, and then the values in them: a blank or a quote of a value ends none of them."""
+    if isinstance(params, str):
+        found = _in_text(params)
+        if isinstance(found, _Words):
+            return {name: names.text(one) for name, one in found.items()}
+        return given_params(names.value(params if found is None else found))
+    if isinstance(params, list):
+        merged: dict[str, Any] = {}
+        for one in params:
+            merged |= _given(names, one)
+        return merged
+    return given_params(names.value(params))
+
+
 def given_params(value: Any) -> dict[str, Any]:
     """Params as they are handed over: a map, a list of maps, or `k=v` in a text. Raises StepFailed."""
     if isinstance(value, str):
-        import shlex
-
-        try:
-            found = json.loads(value)
-        except ValueError:
-            pairs = [word.partition("=") for word in shlex.split(value)]
-            if not all(equals for _, equals, _ in pairs):
-                raise StepFailed(f"params are name=value, not {value!r:.80}") from None
-            return {name: one for name, _, one in pairs}
+        found = _in_text(value)
+        if found is None:
+            raise StepFailed(f"params are name=value, not {value!r:.80}")
         return given_params(found)
     if isinstance(value, list):
         merged: dict[str, Any] = {}
@@ -100,3 +110,20 @@ def given_params(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise StepFailed(f"params are a map, not {text_of(value)!r:.80}")
     return dict(value)
+
+
+class _Words(dict[str, str]):
+    """Params out of `name=value` words: texts all of them."""
+
+
+def _in_text(text: str) -> Any:
+    """The JSON that a text is, or its `name=value` words; None where it is neither."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    try:
+        pairs = [word.partition("=") for word in shlex.split(text)]
+    except ValueError:
+        return None
+    return _Words({name: one for name, _, one in pairs}) if all(equals for _, equals, _ in pairs) else None

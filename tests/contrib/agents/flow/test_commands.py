@@ -262,3 +262,25 @@ def test_a_run_knows_of_itself_what_its_commands_do(shared: Flows):
     )
     log = f"{document['id']}.log"
     assert document["outputs"] == {"ONE": "one", "SAID": f"{log} told", "log": log, "step": "kept"}
+
+
+def test_a_value_stays_one_among_the_params_of_a_called_flow(shared: Flows):
+    """Whichever form they have: words, a list, JSON. A blank in it began another word, a quote ended the text."""
+    document = shared.run(
+        """
+        params: {who: "ann 'and mode=loud", json: 'ann", "mode": "loud'}
+        steps:
+          - {id: a, action: dag.run, with: {dag: kid, params: "who=${params.who} mode=calm"}, output: A}
+          - {id: b, action: dag.run, with: {dag: kid, params: [{mode: calm}, "who=${params.who}"]}, output: B}
+          - {id: c, action: dag.run, with: {dag: kid, params: '{"who": "${params.json}", "mode": "calm"}'}, output: C}
+        ---
+        name: kid
+        params: [{name: who, type: string}, {name: mode, default: none}]
+        steps: [{run: 'echo "$who, $mode"', output: SAID}]
+        """,
+        "words",
+    )
+    said = {name: json.loads(one)["SAID"] for name, one in document["outputs"].items()}
+    assert said == {
+        "A": "ann 'and mode=loud, calm", "B": "ann 'and mode=loud, calm", "C": 'ann", "mode": "loud, calm',
+    }, document  # fmt: skip
