@@ -419,6 +419,19 @@ def test_map_keeps_the_order_and_its_limit(app, double):
     assert len(activations) == 1, "the run wakes once, not for each child"
 
 
+def test_a_no_whose_data_does_not_fit_the_form_is_a_no(app, worker):
+    @app.workflow(name="asks")
+    def asks() -> list[object]:
+        got = ctx.approval("Pay", form=Terms)
+        return [got.ok, got.data]
+
+    run = asks.start()
+    worker.run()
+    assert run.approve("Pay", ok=False, data={"why": "too much"})
+    worker.run()
+    assert run.result(0) == [False, {"why": "too much"}]
+
+
 @on_both_engines
 def test_a_race_has_one_winner_for_ever(app, worker, double):
     @app.workflow(name="races")

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_origin
 import orjson
 
 from liteq.clock import from_ms, to_ms
-from liteq.exceptions import ApprovalTimeout, EventTimeout
+from liteq.exceptions import ApprovalTimeout, EventTimeout, NotSerializable
 from liteq.message import StepRow
 from liteq.serialization import decode, encode
 from liteq.utils.durations import Duration, to_span_ms
@@ -212,12 +212,22 @@ def approval(
     decision = decode(row.output)
     data = decision.get("data")
     if form is not None and data is not None and not isinstance(form, dict):
-        data = Form(form, f"the data of the approval {title!r}", checked=True).load(data)
+        data = _as_form(Form(form, f"the data of the approval {title!r}", checked=True), data, decision["ok"])
     at = decision.get("at")
     return Approval(
         bool(decision["ok"]), decision.get("by"), decision.get("comment") or "", data,
         from_ms(at) if isinstance(at, int) else None,
     )  # fmt: skip
+
+
+def _as_form(form: Form, data: Any, ok: bool) -> Any:
+    """The data of a decision as its form. That of a no fits it or not: it was not asked for, and is as it was given."""
+    try:
+        return form.load(data)
+    except NotSerializable:
+        if ok:
+            raise
+        return data
 
 
 def _next_look(row: StepRow, remind_ms: int | None, now_ms: int) -> int | None:
