@@ -384,3 +384,14 @@ def test_the_options_of_a_workflow_are_those_of_its_signature(app, worker, flow)
 def test_a_task_is_not_applied_in_a_body(app, worker):
     task_ = app.task(name="task_")(lambda n: n)
     assert "ctx.call(" in failing(app, worker, lambda: task_.apply((1,)))
+
+
+def test_an_option_of_a_start_that_is_not_given_keeps_its_value(app, flow):
+    slow = flow.options(queue="slow", tags=["night"], delay="1h", on_conflict="existing")
+    first = slow.options(id="a").start(1)
+    assert slow.options(id="a").options(priority=3).start(2) == first
+    assert flow.options(id="b").start(1).info().tags == []
+    asked = slow.options(id="c", eta=datetime(2030, 1, 1, tzinfo=UTC), tags=[], queue=None).asked
+    assert (asked.id, asked.delay, asked.tags, asked.queue, asked.on_conflict) == ("c", None, (), None, "existing")
+    assert first.info().tags == ["night"]
+    assert app.AsyncResult("a").queue == "slow"

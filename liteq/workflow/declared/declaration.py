@@ -23,7 +23,7 @@ from liteq.utils.names import checked_id, checked_name, checked_priority
 from liteq.workflow.declared.as_task import AsATask
 from liteq.workflow.declared.budgets import Budget, checked_budget, limits_of
 from liteq.workflow.declared.lint import warn_of
-from liteq.workflow.declared.step import refuse_generator
+from liteq.workflow.declared.step import KEEP, refuse_generator
 from liteq.workflow.history.codec import Codec
 
 __all__ = ["Asked", "Declaration", "OnConflict"]
@@ -54,6 +54,60 @@ class Asked:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def _checked_delay(value: Duration, what: str) -> Duration:
+    seconds(value, what)
+    return value
+
+
+def _checked_expires(value: Duration | datetime) -> Duration | datetime:
+    return value if isinstance(value, datetime) else _checked_delay(value, "expires")
+
+
+def _checked_timeout(value: Duration) -> Duration:
+    limit_ms(value, "timeout")
+    return value
+
+
+def _checked_eta(value: datetime) -> datetime:
+    if isinstance(value, datetime) and value.tzinfo is None:
+        raise ValueError(f"eta={value!r}: a naive datetime names no moment; add its zone")
+    return value
+
+
+def _checked_event(value: Any) -> tuple[str, Any]:
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise TypeError(f"event is (name, payload), not {value!r}")
+    return value
+
+
+def _checked_tags(value: Iterable[str] | None) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise TypeError(f"tags is a list of words, not {value!r}")
+    return tuple(checked_name(tag, "a tag") for tag in value or ())
+
+
+def _checked_conflict(value: OnConflict) -> OnConflict:
+    check_conflict(value)
+    return value
+
+
+CHECKS: Mapping[str, Callable[[Any], Any]] = {
+    "id": checked_id,
+    "queue": lambda value: checked_name(value, "a queue's name"),
+    "priority": checked_priority,
+    "delay": lambda value: _checked_delay(value, "delay"),
+    "eta": _checked_eta,
+    "expires": _checked_expires,
+    "on_conflict": _checked_conflict,
+    "event": _checked_event,
+    "tags": _checked_tags,
+    "budget": checked_budget,
+    "timeout": _checked_timeout,
+}
+"""The value of each option of a start that is not None, as it is kept; of a wrong one, its exception."""
+NEVER_NONE = frozenset({"on_conflict", "tags"})
 
 
 class Declaration(AsATask, Generic[P, R]):
@@ -132,20 +186,22 @@ class Declaration(AsATask, Generic[P, R]):
     def options(
         self,
         *,
-        id: str | UUID | None = None,
-        queue: str | None = None,
-        priority: int | None = None,
-        delay: Duration | None = None,
-        eta: datetime | None = None,
-        expires: Duration | datetime | None = None,
-        on_conflict: OnConflict = "fail",
-        event: tuple[str, Any] | None = None,
-        tags: Iterable[str] = (),
-        unique: Any = None,
-        budget: Budget | None = None,
-        timeout: Duration | None = None,
+        id: str | UUID | None = KEEP,
+        queue: str | None = KEEP,
+        priority: int | None = KEEP,
+        delay: Duration | None = KEEP,
+        eta: datetime | None = KEEP,
+        expires: Duration | datetime | None = KEEP,
+        on_conflict: OnConflict = KEEP,
+        event: tuple[str, Any] | None = KEEP,
+        tags: Iterable[str] = KEEP,
+        unique: Any = KEEP,
+        budget: Budget | None = KEEP,
+        timeout: Duration | None = KEEP,
     ) -> Self:
         """The same workflow, to be started with these: `flow.options(id="order-7").start(order)`.
+
+        An option that is not given keeps its value.
 
         id: the run's, and its idempotency key. delay, eta: not before. expires: not begun after. on_conflict, where the
         id exists: "fail" (that run if workflow and input are the same, else RunConflict), "existing" (that run),
@@ -153,28 +209,17 @@ class Declaration(AsATask, Generic[P, R]):
         payload): sent to that run in the same transaction. tags: words by which `app.runs` finds it. unique: as
         of a task, in the place of the workflow's own. budget, timeout: in the place of the workflow's own.
         """
-        check_conflict(on_conflict)
-        if delay is not None:
-            seconds(delay, "delay")
-        if expires is not None and not isinstance(expires, datetime):
-            seconds(expires, "expires")
-        if timeout is not None:
-            limit_ms(timeout, "timeout")
-        if isinstance(eta, datetime) and eta.tzinfo is None:
-            raise ValueError(f"eta={eta!r}: a naive datetime names no moment; add its zone")
-        if isinstance(tags, str):
-            raise TypeError(f"tags is a list of words, not {tags!r}")
-        given: Any = event
-        if given is not None and (not isinstance(given, tuple) or len(given) != 2):
-            raise TypeError(f"event is (name, payload), not {event!r}")
-        asked = Asked(
-            None if id is None else checked_id(id),
-            None if queue is None else checked_name(queue, "a queue's name"),
-            None if priority is None else checked_priority(priority),
-            delay, eta, expires, on_conflict, event, tuple(checked_name(tag, "a tag") for tag in tags),
-            {} if unique is None else {"unique": unique}, checked_budget(budget), timeout,
-        )  # fmt: skip
-        return self._asking(asked)
+        given = {name: value for name, value in locals().items() if name != "self" and value is not KEEP}
+        if "unique" in given:
+            unique = given.pop("unique")
+            given["keyed"] = {} if unique is None else {"unique": unique}
+        given = {
+            name: CHECKS[name](value) if name in CHECKS and (value is not None or name in NEVER_NONE) else value
+            for name, value in given.items()
+        }
+        if given.keys() & {"delay", "eta"}:  # the one that was given last
+            given = {"delay": None, "eta": None, **given}
+        return self._asking(replace(self.asked, **given))
 
     def _asking(self, asked: Asked) -> Self:
         """The same workflow, to be started with `asked`."""
