@@ -583,3 +583,34 @@ def test_what_was_decided_before_a_call_that_a_cancel_stops_is_kept(app, worker)
     assert run.status == "cancelled"
     assert len(tries) == 2
     assert seen == [True, True]
+
+
+def test_a_cancel_at_the_call_behind_a_saga_does_not_undo_it_in_a_replay(app, worker):
+    did: list[str] = []
+
+    @app.step(name="undo", retries=1, backoff=5)
+    def undo(what: str) -> None:
+        did.append(what)
+        if did.count(what) == 1:
+            raise ConnectionError("again")
+
+    @app.step(name="later", retries=1, backoff=5)
+    def later() -> None:
+        did.append("later")
+        app.Run("flow").cancel("enough")
+        raise ConnectionError("again")
+
+    @app.workflow(name="flow")
+    def flow() -> None:
+        with ctx.saga() as outer:
+            outer.add(undo, "outer")
+            with ctx.saga() as inner:
+                inner.add(undo, "inner")
+            later()
+
+    run = flow.options(id="flow").start()
+    worker.run()
+    app.clock.advance(5)
+    worker.run()
+    assert run.status == "cancelled"
+    assert did == ["later", "outer", "outer"]

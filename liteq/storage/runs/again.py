@@ -13,7 +13,7 @@ from liteq.states import FINISHED, State, sql_list
 from liteq.storage.driver import Transaction
 from liteq.storage.rows.aside import rename
 from liteq.storage.runs.asks import Found, find_run
-from liteq.storage.runs.records import ASIDE, CANCEL, DONE, UNDONE, aside, doubt_scope, in_place
+from liteq.storage.runs.records import ASIDE, CANCEL, DONE, END, UNDONE, aside, doubt_scope, in_place
 from liteq.storage.runs.records import FORK as FORK_OF
 from liteq.storage.runs.records import REWOUND as REWOUND_OF
 from liteq.storage.settling.dead import requeue
@@ -226,7 +226,7 @@ def _is_before(mark: str, last: dict[str, int]) -> bool:
     """Whether a kept call comes after the place of `mark`, for a cancel also at it; True for a mark without one."""
     if mark.startswith(CANCEL):
         scope, _, pos = mark.removeprefix(CANCEL).rpartition("/")
-        return int(pos) <= last.get(scope, -1)
+        return int(pos) <= last.get(scope.removesuffix(END), -1)
     if mark.startswith((DONE, UNDONE)):
         scope, pos, _ = mark.partition(" ")[2].partition(" ")[0].rsplit("/", 2)
         return int(pos) < last.get(scope, -1)

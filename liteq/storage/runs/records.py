@@ -8,7 +8,7 @@ from liteq.message import RunFacts, StepRow
 from liteq.utils.records import NamedTuple
 
 __all__ = [
-    "ASIDE", "CANCEL", "DONE", "ENDED", "FORK", "REWOUND", "STATUSES", "UNDONE", "Approval", "Asked", "Event",
+    "ASIDE", "CANCEL", "DONE", "END", "ENDED", "FORK", "REWOUND", "STATUSES", "UNDONE", "Approval", "Asked", "Event",
     "History", "Intent", "Memo", "MemoEntry", "MemoStats", "MemoTaken", "RunRecord", "RunStep", "RunsWaiting",
     "Started", "aside", "doubt_scope", "in_place",
 ]  # fmt: skip
@@ -34,6 +34,7 @@ REWOUND = "\0rewound "
 # SCOPE/POS follows: the place at which the body was told of a cancel, and the one behind which a handle had ended, or
 # had not.
 CANCEL = "\0cancel "
+END = "!"  # behind SCOPE: it was told at the end of a saga's block, and not at the call that stands there
 DONE = "\0done "
 UNDONE = "\0undone "
 # A mark of a run, with the number of a retry that has set some of its steps aside: what the body did behind the failed

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from liteq.exceptions import LeaseLost, RateLimited, StorageError, WorkflowCancelled
+from liteq.storage.runs.records import END
 from liteq.workflow.calling.scope import Scope
 from liteq.workflow.declared.adhoc import as_step
 from liteq.workflow.history.codec import hash_of
@@ -63,10 +64,11 @@ class Saga:
         scope, machine = self._scope, self._scope.machine
         if not self._added or machine.leaving is not None or scope.shields:
             return
-        here = (scope.name, scope.pos + 1)
+        # Not the place of the call that follows: at that one, too, the body may be told of a cancel.
+        here = (f"{scope.name}{END}", scope.pos + 1)
         if here in machine.cancelled_at or (machine.is_cancelled and not scope.passed()):
-            place, _ = scope.place("saga", "saga")
-            machine.cancel(place)
+            scope.place("saga", "saga")
+            machine.cancel(here)
 
     def _is_to_run(self, exc: BaseException) -> bool:
         machine = self._scope.machine
