@@ -291,3 +291,68 @@ def test_the_clean_up_between_two_gathers_stands_aside_for_a_spawned_failure(app
     run = retried(app, worker, did, body)
     assert run.result(0) == "end"
     assert did == ["charge 1", "end"]
+
+
+def test_a_child_that_the_end_of_the_run_has_cut_off_is_called_again(app, worker, did):
+    @app.workflow(name="long")
+    def long() -> str:
+        ctx.sleep("1h")
+        return "long"
+
+    def body(charge, notify):
+        try:
+            charge(1)
+        except ConnectionError:
+            notify("by invoice")
+        beside = ctx.spawn(long)
+        if not did.well:
+            raise ValueError("a bug")
+        return ctx.gather([beside])
+
+    run = of(app, body).start()
+    worker.run()
+    app.clock.advance(1)
+    did.well = True
+    assert run.retry()
+    worker.run()
+    app.clock.advance(3600)
+    worker.run()
+    assert run.result(0) == ["long"]
+    assert did == ["charge 1", "by invoice"]
+
+
+def test_a_branch_that_has_another_number_now_finds_what_it_did(app, worker, did):
+    notify = app.steps_of_workflows["notify"]
+
+    @app.step(name="pay")
+    async def pay() -> None:
+        if not did.well:
+            raise ConnectionError("declined")
+
+    async def both(*names: str) -> None:
+        await asyncio.gather(*(actx.call(notify, name) if name else asyncio.sleep(0) for name in names))
+
+    @app.workflow(name="branches")
+    async def branches() -> str:
+        failure = None
+        try:
+            await pay()
+            await asyncio.gather(both("paid", "told"), both("", "seen"))
+        except ConnectionError as exc:
+            failure = exc
+        await asyncio.gather(both("one", "two"), both("three", ""))
+        if failure is not None:
+            raise failure
+        return "end"
+
+    run = branches.start()
+    worker.run()
+    assert run.status == "failed"
+    assert sorted(did) == ["one", "three", "two"]
+    did.clear()
+    app.clock.advance(1)
+    did.well = True
+    assert run.retry()
+    worker.run()
+    assert run.result(0) == "end"
+    assert sorted(did) == ["paid", "seen", "told"]

@@ -39,7 +39,7 @@ UPDATE liteq_messages SET state = 'pending', due_ms = :now_ms, delay_ms = NULL, 
        progress = NULL, finished_ms = NULL, retries = 0, crashes = 0, reaps = 0
  WHERE seq = :run AND state IN {sql_list({*FINISHED, State.BLOCKED, State.SCHEDULED, State.PENDING, State.HELD})}
 """
-ERROR = "SELECT error FROM liteq_messages WHERE seq = ? AND error IS NOT NULL"
+ERROR = "SELECT error, finished_ms FROM liteq_messages WHERE seq = ? AND error IS NOT NULL"
 EARLIER = "SELECT count(*) FROM liteq_steps WHERE run = ? AND gen < ?"
 CLEAR_BODY = "DELETE FROM liteq_bodies WHERE ref = ?"
 BACK_IN_INBOX = "INSERT INTO liteq_inbox (run_id, name, payload, taken, created_ms) VALUES (?, ?, ?, 0, ?)"
@@ -145,7 +145,8 @@ def _failed(tx: Transaction, run: Found, steps: Sequence[StepRow]) -> Failed:
     """The step at which the run failed, what was cut off because of it, and what the body did behind it."""
     found = tx.execute(ERROR, (run.seq,))
     standing = [step for step in steps if in_place(step.scope) is None]  # the others are left of an earlier retry
-    gone, left = failed(standing, decode_error(found[0][0]) if found else None)
+    error, ended_ms = (decode_error(found[0][0]), found[0][1]) if found else (None, None)
+    gone, left = failed(standing, error, ended_ms)
     asked = {doubt_scope((step.scope, step.pos)) for step in gone}  # whether a step was done is asked anew
     return Failed([*gone, *(step for step in standing if step.scope in asked and step not in gone)], left)
 

@@ -24,8 +24,10 @@ class Failed(NamedTuple):
     left: list[StepRow]
 
 
-def failed(steps: Sequence[StepRow], error: ErrorDoc | None) -> Failed:
+def failed(steps: Sequence[StepRow], error: ErrorDoc | None, ended_ms: int | None) -> Failed:
     """The step of which a run has failed by `error`, those that were cut off because of it, and those behind it.
+
+    `ended_ms`: when the run ended. What was cut off by that is gone in any case: the body has seen no end of it.
 
     A wait that is over counts among the failed steps. Of those behind, what has done something is set aside: the body
     may take another way now, or the same one. A wait begins anew. Nothing where the body has dealt with each failure,
@@ -42,10 +44,11 @@ def failed(steps: Sequence[StepRow], error: ErrorDoc | None) -> Failed:
     last = max(told or own, key=lambda step: (step.ended_ms or 0, step.ended or 0, step.started_ms, step.pos))
     behind = _behind(last, steps)
     beside = [*_since(last, steps)]
+    unseen = [step for step in cut_off if step.child is not None and (step.ended_ms or 0) >= (ended_ms or 0)]
     if not told and (behind or any(step.started_ms > (last.ended_ms or 0) for step in beside)):
-        return Failed([], [])
+        return Failed(unseen, [])
     because = [step for step in cut_off if (step.ended_ms or 0) >= (last.ended_ms or 0)]
-    gone = dict.fromkeys([last, *because])
+    gone = dict.fromkeys([last, *because, *unseen])
     others = [step for step in [*behind, *beside] if step not in gone]
     return Failed(
         [*gone, *(step for step in others if not _has_done(step))], [step for step in others if _has_done(step)]

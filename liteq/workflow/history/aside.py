@@ -29,8 +29,9 @@ class Aside:
         for row in sorted(rows, key=lambda row: (-round_of(row), row.scope, row.pos)):
             place = (row.scope, row.pos)
             self.rows[place] = row
-            called = (inner_scope(row), row.kind, row.name, row.arghash)
-            self._called.setdefault(called, deque()).append(place)
+            scope = inner_scope(row)
+            for one in {scope, branches(scope)}:
+                self._called.setdefault((one, row.kind, row.name, row.arghash), deque()).append(place)
             self._order.setdefault(row.scope, deque()).append(place)
 
     def take(self, scope: str, kind: str, name: str, hashes: Sequence[bytes | None]) -> list[StepRow]:
@@ -38,12 +39,13 @@ class Aside:
 
         `scope`: of a map's item that of the map, with a "#". `hashes`: those that its arguments may have had.
         """
-        for arghash in hashes:
-            places = self._called.get((scope, kind, name, arghash))
-            while places:
-                row = self.rows.pop(places.popleft(), None)
-                if row is not None:
-                    return [row] if kind == "map" else [row, *self._before(row)]
+        for one in dict.fromkeys((scope, branches(scope))):
+            for arghash in hashes:
+                places = self._called.get((one, kind, name, arghash))
+                while places:
+                    row = self.rows.pop(places.popleft(), None)
+                    if row is not None:
+                        return [row] if kind == "map" or one != scope else [row, *self._before(row)]
         return []
 
     def _before(self, row: StepRow) -> list[StepRow]:
@@ -59,6 +61,11 @@ class Aside:
 def round_of(row: StepRow) -> int:
     """The number of the retry that has set `row` aside."""
     return int(row.scope[1:].partition("~")[0])
+
+
+def branches(scope: str) -> str:
+    """The scope of all branches together, for that of one: on another way a branch may have another number."""
+    return ("/#" if scope.endswith("#") else "/") if scope.startswith("/") else scope
 
 
 def inner_scope(row: StepRow) -> str:
