@@ -356,3 +356,28 @@ def test_a_branch_that_has_another_number_now_finds_what_it_did(app, worker, did
     worker.run()
     assert run.result(0) == "end"
     assert sorted(did) == ["paid", "seen", "told"]
+
+
+def test_a_child_that_takes_its_time_to_end_with_the_run_is_called_again(app, worker, did):
+    @app.workflow(name="long")
+    def long() -> str:
+        ctx.wait_event("never", timeout="1h", default=None)
+        return "long"
+
+    def body(charge, notify):
+        beside = ctx.spawn(long)
+        ctx.sleep(1)
+        charge(1)
+        return ctx.gather([beside])
+
+    run = of(app, body).start()
+    worker.run()
+    app.clock.advance(1)
+    worker.turn()
+    assert run.status == "failed"
+    did.well = True
+    assert run.retry()
+    worker.run()
+    app.clock.advance(3600)
+    worker.run()
+    assert run.result(0) == ["long"]

@@ -40,6 +40,9 @@ UPDATE liteq_messages SET state = 'pending', due_ms = :now_ms, delay_ms = NULL, 
  WHERE seq = :run AND state IN {sql_list({*FINISHED, State.BLOCKED, State.SCHEDULED, State.PENDING, State.HELD})}
 """
 ERROR = "SELECT error, finished_ms FROM liteq_messages WHERE seq = ? AND error IS NOT NULL"
+IS_TO_END = """
+SELECT 1 FROM liteq_messages AS m JOIN liteq_runs AS r ON r.run = m.seq WHERE m.id = ? AND r.asked = 'cancel'
+"""
 EARLIER = "SELECT count(*) FROM liteq_steps WHERE run = ? AND gen < ?"
 CLEAR_BODY = "DELETE FROM liteq_bodies WHERE ref = ?"
 BACK_IN_INBOX = "INSERT INTO liteq_inbox (run_id, name, payload, taken, created_ms) VALUES (?, ?, ?, 0, ?)"
@@ -147,8 +150,15 @@ def _failed(tx: Transaction, run: Found, steps: Sequence[StepRow]) -> Failed:
     standing = [step for step in steps if in_place(step.scope) is None]  # the others are left of an earlier retry
     error, ended_ms = (decode_error(found[0][0]), found[0][1]) if found else (None, None)
     gone, left = failed(standing, error, ended_ms)
+    known = {*gone, *left}
+    # A run that it had called is asked to end since this one has ended, and may take its time.
+    gone = [*gone, *(step for step in standing if step not in known and _is_to_end(tx, step))]
     asked = {doubt_scope((step.scope, step.pos)) for step in gone}  # whether a step was done is asked anew
     return Failed([*gone, *(step for step in standing if step.scope in asked and step not in gone)], left)
+
+
+def _is_to_end(tx: Transaction, step: StepRow) -> bool:
+    return step.child is not None and step.ended_ms is None and bool(tx.execute(IS_TO_END, (step.child,)))
 
 
 def _set_aside(tx: Transaction, run: Found, steps: Sequence[StepRow]) -> None:
