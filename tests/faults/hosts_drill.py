@@ -220,11 +220,17 @@ class HostsDrill:
             self._look_after(self.workers, self._worker, ended_well=TRY_AGAIN)
             assert time.monotonic() < end, f"not done after {SETTLED_WITHIN_S} s: {left}"
             time.sleep(0.1)
+        for host in self.workers:
+            wait_for(lambda host=host: self._is_ready(host), within_s=60)  # type: ignore[misc]
         for host, process in self.workers.items():
-            wait_for(lambda log=self.logs[process]: "ready." in log.read_text(), within_s=60)  # type: ignore[misc]
             process.send_signal(signal.SIGTERM)
             if status := process.wait(timeout=60):
                 self.troubles.append(f"the worker of {host.label} was told to end, and did with {status}")
+
+    def _is_ready(self, host: Host) -> bool:
+        """Whether its worker has begun; one that found no server at its start is started again."""
+        self._look_after(self.workers, self._worker, ended_well=TRY_AGAIN)
+        return "ready." in self.logs[self.workers[host]].read_text()
 
     def verdict(self) -> list[str]:
         """The troubles that were found."""
