@@ -1300,6 +1300,27 @@ MUTANTS = [
         "test_interrupts.py::test_an_interrupt_at_any_step_leaves_the_gate_open_and_the_handler_able_to_send",
     ),
     without(
+        "a backup without room names its own disk", "liteq/storage/sqlite/keeping/backup.py",
+        "    except StorageFull as error:  # the library names", "    except ZeroDivisionError as error:  # the library names",
+        "test_disk_full.py::test_a_backup_without_room_names_its_own_disk",
+    ),
+    without(
+        "the doctor names who keeps all others from writing", "liteq/storage/sqlite/doctor/describe.py",
+        'kept_by(driver.path, KEPT_S) if whole else ""', '""',
+        "test_locks.py::test_the_doctor_names_who_keeps_all_others_from_writing",
+    ),
+    without(
+        "a worker that is refused its beats did not stand still", "liteq/worker/chores/heartbeat.py",
+        "            if self._again_at:\n", "            if False:\n",
+        "test_stalls.py::test_whoever_is_refused_its_beats_does_not_say_that_it_stood_still",
+    ),
+    without(
+        "a beat that is refused is told once", "liteq/worker/chores/heartbeat.py",
+        'self._report(logging.WARNING, f"the heartbeat failed, trying again: {exc}")',
+        'logger.warning("the heartbeat failed, trying again: %s", exc)',
+        "test_stalls.py::test_what_beats_beside_a_busy_loop_tells_of_a_refusal_once",
+    ),
+    without(
         "a waiter that is left behind lets go", "liteq/storage/sqlite/turns/gate.py",
         "self._fd = os.dup(fd)", "self._fd = fd",
         "test_interrupts.py::test_an_interrupt_while_waiting_for_the_gate_gives_the_place_up",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Did(list):
-    """What the steps of `declining` have done. `charge` fails until `well` is set."""
+    """The deeds of the steps of `declining`. `charge` fails until `well` is set."""
 
     well = False
 

@@ -1,4 +1,4 @@
-"""What ends while a body executes: it decides as each replay of it will, which knows in which order that has ended."""
+"""Ends while a body executes: it decides as each replay of it will, which knows in which order they came."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def meanwhile(app):
 
 
 def decided(app, worker, body):
-    """What each activation of `body`, which has gone on behind its decision, has decided."""
+    """The decision of each activation of `body`, which has gone on behind it."""
     seen: list[object] = []
 
     @app.workflow(name="flow")

@@ -18,7 +18,7 @@ OUT_OF_TIME = frozenset({"EventTimeout", "ApprovalTimeout"})
 
 
 class Failed(NamedTuple):
-    """What a retry goes on from: the steps that it forgets (`gone`), and those that it sets aside (`left`)."""
+    """The steps that a retry forgets (`gone`), and those that it sets aside (`left`)."""
 
     gone: list[StepRow]
     left: list[StepRow]

@@ -24,6 +24,7 @@ from liteq.workflow.calling.scope import Scope
 from liteq.workflow.calling.targets import Target, target_of
 from liteq.workflow.calling.waits import event_row
 from liteq.workflow.declared.step import is_count
+from liteq.workflow.history.aside import taken_back
 from liteq.workflow.history.codec import hash_of
 from liteq.workflow.history.errors import document_of, raised_of
 from liteq.workflow.history.places import Place, Wait
@@ -256,7 +257,7 @@ def _mapped(
         if row is None and machine.recorded is not None:
             row = machine.recorded.answer(scope, where, "map", goal.name, arghash, None, (item,))
         if row is None and (found := machine.stood_aside(f"{scope.name}#", "map", goal.name, arghash, (item,), {})):
-            row = machine.taken_back(found[0], where, arghash)
+            row = taken_back(found[0], where, arghash, now_ms=machine.now_ms())
             again.append(row)
             aside += found
         if row is None:

@@ -14,6 +14,7 @@ from liteq.clock import from_ms
 from liteq.exceptions import WorkflowCancelled, WorkflowError
 from liteq.message import StepRow
 from liteq.workflow.declared.step import Step
+from liteq.workflow.history.aside import taken_back
 from liteq.workflow.history.calls import Call, Pend, called, raising
 from liteq.workflow.history.codec import Form, hash_of
 from liteq.workflow.history.errors import raised_of
@@ -109,7 +110,7 @@ class Scope:
         found = machine.stood_aside(place[0], kind, name, arghash, args, kwargs)
         if not found:
             return None
-        row = machine.taken_back(found[0], place, arghash)._replace(marks=machine.take_marks())
+        row = taken_back(found[0], place, arghash, now_ms=machine.now_ms())._replace(marks=machine.take_marks())
         machine.take_back(self, place, [row], found)
         return row
 

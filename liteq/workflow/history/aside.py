@@ -13,7 +13,7 @@ from liteq.message import StepRow
 from liteq.storage.runs.records import in_place
 from liteq.workflow.history.places import Place
 
-__all__ = ["Aside"]
+__all__ = ["Aside", "taken_back"]
 
 Called = tuple[str, str, str, bytes | None]  # a scope, the kind, the name, the hash of the arguments
 
@@ -56,6 +56,11 @@ class Aside:
             if skipped is not None:
                 left.append(skipped)
         return left
+
+
+def taken_back(row: StepRow, place: Place, arghash: bytes | None, *, now_ms: int) -> StepRow:
+    """A row that stood aside as it stands at `place`: as of now, behind those that are there already."""
+    return row._replace(scope=place[0], pos=place[1], arghash=arghash, started_ms=now_ms, ended_ms=now_ms)
 
 
 def round_of(row: StepRow) -> int:

@@ -56,10 +56,7 @@ class Machine:
         stop: Callable[[], int] | None,
         limit: Limit | None,
     ) -> None:
-        self.app = app
-        self.lease = lease
-        self.run_id = lease.id
-        self.facts = facts
+        self.app, self.lease, self.run_id, self.facts = app, lease, lease.id, facts
         self.told = True  # the log tells of it
         self.observer: Observer | None = app.publisher.observer
         self.through, self.through_async = app.middleware.around(), app.middleware.around_async()
@@ -367,11 +364,6 @@ class Machine:
             return []
         hashes = [arghash, *(hashes_under(self.kin, self.run_id, args, kwargs) if self.kin else ())]
         return self.aside.take(scope, kind, name, hashes)
-
-    def taken_back(self, row: StepRow, place: Place, arghash: bytes | None) -> StepRow:
-        """A row that stood aside as it stands at `place`: as of now, behind those that are there already."""
-        now_ms = self.now_ms()
-        return row._replace(scope=place[0], pos=place[1], arghash=arghash, started_ms=now_ms, ended_ms=now_ms)
 
     def take_back(self, scope: Point, place: Place, rows: list[StepRow], aside: list[StepRow]) -> None:
         """Record `rows` that stood aside at their new places, and let go what stands `aside`."""
