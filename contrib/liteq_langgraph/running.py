@@ -217,7 +217,7 @@ class Call:
     def _next(self) -> tuple[Any, dict[str, Any]] | None:
         """The input of the graph (None to go on), and its config; None where there is nothing to go on with."""
         snapshot, given = self._snapshot(), self.given
-        begun = (snapshot.metadata or {}).get(MARK)
+        begun: Any = (snapshot.metadata or {}).get(MARK)
         has_begun = begun == self._round()
         if given is None and not has_begun:
             if begun is None or not begun.startswith(f"{self.mark} "):

@@ -101,7 +101,8 @@ class EventReceiver:
             self._beats_due = self.app.clock.monotonic() + LOOK_S
             alive = self._absence.tries(lambda: living(self.app), None)
             yield from () if alive is None else self._comings.news(alive)
-        page = self._absence.tries(lambda: self.app.storage.events.after(self._last, PAGE), [])
+        nothing: list[tuple[int, bytes]] = []
+        page = self._absence.tries(lambda: self.app.storage.events.after(self._last, PAGE), nothing)
         self._more = len(page) == PAGE
         for number, data in page:
             self._last = number  # handled once, also where a handler ends the capture by raising

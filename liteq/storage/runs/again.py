@@ -171,8 +171,9 @@ def _set_aside(tx: Transaction, run: Found, steps: Sequence[StepRow]) -> None:
     tx.executemany(SET_MARKS, [(orjson.dumps(sorted({*marks - before, f"{ASIDE}{times}"})), run.seq)])
     moved = [step._replace(scope=aside(step.scope, times), marks=None) for step in steps]
     named = _give_up_ids(tx, steps)
+    moved = [step._replace(child=named.get(step.child or "", step.child)) for step in moved]
     rows.delete(tx, run.seq, run.gen, steps)
-    rows.write_new(tx, run.seq, run.gen, [step._replace(child=named.get(step.child, step.child)) for step in moved])
+    rows.write_new(tx, run.seq, run.gen, moved)
 
 
 def _forget(tx: Transaction, run: Found, steps: Sequence[StepRow], *, now_ms: int) -> None:
@@ -187,7 +188,7 @@ def _forget(tx: Transaction, run: Found, steps: Sequence[StepRow], *, now_ms: in
     rows.delete(tx, run.seq, run.gen, steps)
 
 
-def _give_up_ids(tx: Transaction, steps: Sequence[StepRow]) -> dict[str | None, str]:
+def _give_up_ids(tx: Transaction, steps: Sequence[StepRow]) -> dict[str, str]:
     """Give the children of these calls new ids, by the old ones: a child of a call that is made again has the old one.
 
     What `ctx.send` has sent is no child, and keeps its id: it may be another run, that had the id before.

@@ -70,7 +70,7 @@ def _checked_timeout(value: Duration) -> Duration:
     return value
 
 
-def _checked_eta(value: datetime) -> datetime:
+def _checked_eta(value: Any) -> Any:
     if isinstance(value, datetime) and value.tzinfo is None:
         raise ValueError(f"eta={value!r}: a naive datetime names no moment; add its zone")
     return value
