@@ -9,6 +9,7 @@ from liteq.exceptions import (
     StorageBusy,
     StorageConflict,
     StorageCorrupt,
+    StorageDenied,
     StorageError,
     StorageFull,
     StorageUnavailable,
@@ -45,8 +46,8 @@ def translate(error: psycopg.Error, where: str, waited_s: float) -> StorageError
             )
         case "42P01" | "3F000":
             return StorageError(f"{where}: {text}: run `liteq migrate`")
-        case "42501":  # the server is there: to wait for it, or to try again, helps nobody
-            return StorageError(
+        case "42501":  # the server is there, so nobody waits for it; no value is to blame
+            return StorageDenied(
                 f"{where}: the role may not do this ({text}): let the database's owner run `liteq migrate` and "
                 "grant the rights"
             )

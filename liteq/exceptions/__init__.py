@@ -5,6 +5,7 @@
     │   ├── StorageBusy                the write lock was not to be had in time; names the holder
     │   ├── StorageFull                the disk, or the file's page limit, is full
     │   ├── StorageConflict            writers in each other's way, on a server; it was tried again
+    │   ├── StorageDenied              the role on the server lacks a right
     │   ├── ReadTimeout                a read for a person or a monitor took longer than it may
     │   ├── StorageInUse               it is to be replaced, and is open in another process
     │   ├── StorageCorrupt             not a database, or a damaged one
@@ -105,6 +106,7 @@ from liteq.exceptions.storage import (
     StorageBusy,
     StorageConflict,
     StorageCorrupt,
+    StorageDenied,
     StorageError,
     StorageFull,
     StorageInUse,
@@ -221,6 +223,7 @@ __all__ = [
     "StorageBusy",
     "StorageConflict",
     "StorageCorrupt",
+    "StorageDenied",
     "StorageError",
     "StorageFull",
     "StorageInUse",

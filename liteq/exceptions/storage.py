@@ -43,6 +43,10 @@ class StorageConflict(StorageError):
     """
 
 
+class StorageDenied(StorageError):
+    """Raised when the server does not let this role do that: its message says who grants the right."""
+
+
 class ReadTimeout(StorageError):
     """Raised when a read for a person or a monitor took longer than it may, and was stopped: ask for less."""
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from liteq.exceptions import StorageError, StorageUnavailable
-from liteq.message import Batch, Message, new_id
+from liteq.message import Ack, Batch, Message, WorkerIdentity, new_id
 from liteq.storage.driver import Options
 from liteq.storage.storage import Storage
+from liteq.worker.settling.apart import settle_apart
 
 from .. import postgresql
 
@@ -89,6 +90,23 @@ def test_tables_are_made_in_the_queue_s_schema_or_nowhere(encoded: Callable[[str
         theirs.migrate()
     with queue.driver.read() as tx:
         assert tx.execute("SELECT count(*) FROM liteq.liteq_messages") == [(0,)]
+
+
+def test_an_outcome_that_the_role_may_not_store_waits_for_the_right(server: Any, postgresql_server: str) -> None:
+    """A grant was forgotten as the schema was upgraded: what has succeeded is no dead letter by that."""
+    with closing(postgresql.empty(postgresql_server)) as queue:
+        queue.enqueue(Batch([Message(id=new_id(), task="t", payload=b"[[],{}]")]))
+    server.execute(f"{postgresql.WORKER}; REVOKE INSERT ON liteq.liteq_bodies FROM worker")
+    url = postgresql.url(postgresql_server).replace("//postgres@", "//worker@")
+    with closing(Storage(ENGINE.open(url, Options()))) as theirs:
+        number = theirs.register_worker(WorkerIdentity(new_id(), "a", "h", "b", 1, "1"))
+        (lease,) = theirs.claim(["celery"], worker=number, limit=1, visibility_s=60)
+        large = [(lease, Ack(b'"%b"' % (b"x" * 100_000)))]
+        assert settle_apart(theirs, large, {}) == large
+        server.execute("GRANT INSERT ON liteq.liteq_bodies TO worker")
+        assert settle_apart(theirs, large, {}) == []
+        assert [(count.state, count.n) for count in theirs.reader.counts()] == [("succeeded", 1)]
+    server.execute("DROP OWNED BY worker; DROP ROLE worker")
 
 
 def test_a_server_whose_transactions_are_only_read_is_told_of(postgresql_server: str) -> None:

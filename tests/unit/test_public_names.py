@@ -49,8 +49,8 @@ PUBLIC = {
         NoSuchApproval NonDeterminism NotConfigured NotRegistered NotSerializable OperationalError PayloadTooLarge
         QueueNotFound RateLimited ReadTimeout Reject RemoteError Replaced Retry RunCancelled RunConflict RunEnded
         RunNotFound SchemaTooNew SecurityError SecurityWarning SoftTimeLimitExceeded StepInDoubt StepTimeout StorageBusy
-        StorageConflict StorageCorrupt StorageError StorageFull StorageInUse NotReplicated NotYetThere ReadOnly
-        StorageUnavailable
+        StorageConflict StorageCorrupt StorageDenied StorageError StorageFull StorageInUse NotReplicated NotYetThere
+        ReadOnly StorageUnavailable
         TaskError TaskInterrupted TaskPredicate
         TaskRevokedError Terminated TimeLimitExceeded TimeoutError WorkerLostError WorkerShutdown
         WorkerTerminate WorkflowCancelled WorkflowError reraise
