@@ -278,6 +278,25 @@ def test_whoever_is_refused_its_beats_does_not_say_that_it_stood_still(
     assert a.beat([lease]) == []
 
 
+def test_what_is_done_on_a_return_is_done_also_where_the_first_try_is_refused(storage: Storage) -> None:
+    """A file that was made anew would have none of the limits of the code, as another one wrote at that moment."""
+    worker, refusals = worker_of(storage, "a"), [StorageBusy(1.0)]
+    done: list[int] = []
+
+    def declare() -> None:
+        if refusals:
+            raise refusals.pop()
+        done.append(worker.worker)
+
+    worker.on_return = declare
+    storage.unregister_worker(worker.worker)
+    with pytest.raises(StorageBusy):
+        worker.beat([])
+    for _ in range(2):
+        worker.beat([])
+    assert done == [one.id for one in storage.reader.workers()]
+
+
 def test_what_beats_beside_a_busy_loop_tells_of_a_refusal_once(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

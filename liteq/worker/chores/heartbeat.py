@@ -93,6 +93,7 @@ class Heartbeat:
         self._housekeeping_at = 0.0
         self._wall_offset_s: float | None = None  # at the last look after others
         self.on_return: Callable[[], None] = lambda: None  # this worker has entered anew: the file may be another one
+        self._returns = False
         self._ahead: dict[int, tuple[int, float]] = {}  # heartbeats of the future, and when they were first seen
         self._cap_until = self._cap_at = 0.0  # times of the file that lie ahead are set right
         self.looked_at = self.monotonic()
@@ -147,8 +148,10 @@ class Heartbeat:
             raise
         if not known:  # it was stopped for so long that others took it for dead
             logger.warning("this worker had been taken for dead; entering again")
-            self.worker = self._register()
+            self.worker, self._returns = self._register(), True
+        if self._returns:  # in a later beat, where the first one was refused that
             self.on_return()
+            self._returns = False
         self._have_beaten(due_at)
         return lost
 
