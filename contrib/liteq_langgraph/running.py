@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
 import orjson
+from langgraph.channels.base import BaseChannel
 from langgraph.constants import START
 from langgraph.pregel import Pregel
 from langgraph.types import Command, Durability, Interrupt, StateSnapshot
@@ -362,7 +363,8 @@ def _compiled(machine: Machine, graph: Any) -> Any:
     made: tuple[Any, Any] | None = vars(graph).get(MADE)
     if made is None or made[0] is not machine.app:
         schemas = getattr(getattr(graph, "builder", graph), "schemas", ())
-        declared = declared_in([*schemas, *(one.typ for one in graph.channels.values())])
+        channels = [one for one in graph.channels.values() if isinstance(one, BaseChannel)]  # not `RemainingSteps`
+        declared = declared_in([*schemas, *(one.typ for one in channels)])
         saver = LiteQSaver(machine.app, serde=StrictSerializer(declared))
         if hasattr(graph, "compile"):
             compiled = graph.compile(checkpointer=saver)

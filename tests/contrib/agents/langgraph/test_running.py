@@ -16,6 +16,7 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint
 from langgraph.graph import END, START, StateGraph
+from langgraph.managed import RemainingSteps
 from langgraph.types import interrupt
 from pydantic import BaseModel
 
@@ -280,6 +281,22 @@ def test_a_graph_declares_the_classes_of_its_state(app: LiteQ, worker: Worker, k
     started = posts.start()
     worker.run()
     assert started.result(0) == [7, 8]
+
+
+class Limited(TypedDict, total=False):
+    seen: Annotated[list[str], operator.add]
+    remaining_steps: RemainingSteps
+
+
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_a_graph_may_look_how_many_steps_it_has_left(app: LiteQ, worker: Worker, is_compiled: bool) -> None:
+    builder = StateGraph(Limited)
+    builder.add_node("look", lambda state: {"seen": [str(state["remaining_steps"] > 1)]})
+    builder.add_edge(START, "look")
+    graph: Any = builder.compile() if is_compiled else builder
+    started = flow_of(app, "plain", graph).start("x")
+    worker.run()
+    assert started.result(0) == ["True"]
 
 
 def test_an_entrypoint_declares_the_classes_of_its_signature(app: LiteQ, worker: Worker) -> None:
