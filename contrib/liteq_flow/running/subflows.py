@@ -121,7 +121,8 @@ def _in_text(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        pass
+        if text.lstrip().startswith(("{", "[")):  # JSON once the values are in it
+            return None
     try:
         pairs = [word.partition("=") for word in shlex.split(text)]
     except ValueError:

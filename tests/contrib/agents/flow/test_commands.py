@@ -268,11 +268,12 @@ def test_a_value_stays_one_among_the_params_of_a_called_flow(shared: Flows):
     """Whichever form they have: words, a list, JSON. A blank in it began another word, a quote ended the text."""
     document = shared.run(
         """
-        params: {who: "ann 'and mode=loud", json: 'ann", "mode": "loud'}
+        params: {who: "ann 'and mode=loud", json: 'ann", "mode": "loud', number: 7}
         steps:
           - {id: a, action: dag.run, with: {dag: kid, params: "who=${params.who} mode=calm"}, output: A}
           - {id: b, action: dag.run, with: {dag: kid, params: [{mode: calm}, "who=${params.who}"]}, output: B}
           - {id: c, action: dag.run, with: {dag: kid, params: '{"who": "${params.json}", "mode": "calm"}'}, output: C}
+          - {id: d, action: dag.run, with: {dag: kid, params: '{"who":"a=b","mode":${params.number}}'}, output: D}
         ---
         name: kid
         params: [{name: who, type: string}, {name: mode, default: none}]
@@ -283,4 +284,5 @@ def test_a_value_stays_one_among_the_params_of_a_called_flow(shared: Flows):
     said = {name: json.loads(one)["SAID"] for name, one in document["outputs"].items()}
     assert said == {
         "A": "ann 'and mode=loud, calm", "B": "ann 'and mode=loud, calm", "C": 'ann", "mode": "loud, calm',
+        "D": "a=b, 7",
     }, document  # fmt: skip
