@@ -159,6 +159,8 @@ async def _tried(plan: Plan, node: Node, names: Names) -> Made:
 
 
 def _count(value: Any) -> int:
+    if isinstance(value, float) and value.is_integer():  # a param that is a number
+        value = int(value)
     if re.fullmatch(r"\s*[0-9]{1,9}\s*", text_of(value)):
         return int(value)
     raise StepFailed(f"the limit of retry_policy is a whole number, not {text_of(value)!r:.80}")

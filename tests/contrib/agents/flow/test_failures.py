@@ -180,6 +180,7 @@ def test_a_step_finds_its_own_outputs_when_it_has_run(shared: Flows):
     ("policy", "status", "attempts"),
     [
         ("retry_policy: {limit: '${params.n}', interval_sec: '${params.pause}'}", "failed", 3),
+        ("retry_policy: {limit: '${params.number}'}", "failed", 2),
         ("retry_policy: {limit: '${params.pause}'}", "failed", 0),
         ("retry_policy: {limit: 1, interval_sec: '${params.often}'}", "failed", 0),
         ("repeat_policy: {repeat: while, exit_code: 3, limit: 2}", "failed", 2),  # never ready
@@ -191,7 +192,7 @@ def test_how_often_a_step_runs_is_said_in_the_file_or_by_a_value(
 ):
     document = shared.run(
         f"""
-        params: {{n: "2", pause: 10ms, often: very}}
+        params: ["n=2", pause=10ms, often=very, {{name: number, type: number, default: "1"}}]
         steps:
           - id: work
             run: exit 3
