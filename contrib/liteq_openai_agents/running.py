@@ -230,7 +230,10 @@ class _Inside:
 
             value, of = about(*given)
             hashed = (to_jsonable_python(value, fallback=str),)
-            return made(**await self.steps.numbered(f"guardrail.{name}", "check", call, hashed, agent, of))
+            found = await self.steps.numbered(f"guardrail.{name}", "check", call, hashed, agent, of)
+            if "tripped" in found:  # as an older liteq has recorded it
+                found = {"output_info": found["info"], "tripwire_triggered": found["tripped"]}
+            return made(**found)
 
         own.guardrail_function = check
         return own

@@ -241,6 +241,29 @@ def test_a_guardrail_is_checked_once(app, worker, pay):
         rude.result(0)
 
 
+def test_a_check_that_an_older_liteq_has_recorded_is_read(app, worker):
+    @input_guardrail(name="polite")
+    def polite(context, agent, value):
+        return GuardrailFunctionOutput(output_info={"words": 1}, tripwire_triggered=False)
+
+    agent = Agent(name="a", input_guardrails=[polite], model=ScriptedModel([says("done")]))
+
+    @app.workflow(name="flow")
+    async def flow() -> object:
+        result = await run(agent, "go")
+        await actx.sleep("1h")
+        return result.input_guardrail_results[0].output.output_info
+
+    run_ = flow.start()
+    worker.run()
+    with app.storage.driver.write() as tx:
+        old = b'{"info":{"words":1},"tripped":false}'
+        assert tx.executemany("UPDATE liteq_steps SET output = ? WHERE name = ?", [(old, "a__guardrail.polite.check")])
+    app.clock.advance(3600)
+    worker.run()
+    assert run_.result(0) == {"words": 1}
+
+
 def test_guardrails_of_tools_and_of_the_configuration_are_checked_once(app, worker):
     checked = []
 
