@@ -14,7 +14,7 @@ from typing import Any
 
 from liteq.workflow import Secret
 
-__all__ = ["Environment", "env_mark", "is_mark", "plain", "read_dotenv"]
+__all__ = ["RUNNING", "Environment", "env_mark", "is_mark", "plain", "read_dotenv"]
 
 DOLLAR, OPEN, CLOSE = "\ue000", "\ue001", "\ue002"  # a `$` of a value; around the name of an `${env.NAME}`
 MARKS = re.compile(f"[{DOLLAR}{OPEN}{CLOSE}]")
@@ -23,6 +23,7 @@ VARIABLE = re.compile(
 )
 MARK = re.compile(OPEN + "[A-Za-z_][A-Za-z0-9_]*" + CLOSE)
 LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$")
+RUNNING = "running"  # what a run's commands find in $DAG_RUN_STATUS until it ends
 LONGEST = 120 * 1024  # bytes of one variable: Linux starts no program with a longer one
 
 

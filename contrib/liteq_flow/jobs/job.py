@@ -16,7 +16,7 @@ from liteq.execution.telling import telling
 from liteq.utils.durations import to_span_ms
 from liteq.workflow import ctx
 from liteq_flow.jobs.capture import INLINE, LARGEST, Capture, Masking
-from liteq_flow.jobs.environment import Environment
+from liteq_flow.jobs.environment import RUNNING, Environment
 
 __all__ = ["NAME", "QUEUES", "Job", "add_command", "artifacts_folder", "memo_name"]
 
@@ -48,6 +48,7 @@ class Job:
         """Make the environment, and open the log. Raises OSError, LookupError, ValueError."""
         self._open_log()
         document, env = self.document, self.env
+        env.values["DAG_RUN_STATUS"] = RUNNING  # unless the document says another
         env.add(document.get("context") or ())
         env.values["DAG_RUN_ARTIFACTS_DIR"] = env.values["LITEQ_ARTIFACTS_DIR"] = str(self.artifacts)
         env.add(document.get("env") or ())

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from liteq_flow.jobs.environment import Environment, env_mark, is_mark, plain
+from liteq_flow.jobs.environment import RUNNING, Environment, env_mark, is_mark, plain
 from liteq_flow.model import Flow, Step
 from liteq_flow.shells.shell import Script
 from liteq_flow.values import ABSENT, Reference, Scope, references, resolve, text_of
@@ -118,12 +118,14 @@ class Names:
 
     def job(self) -> dict[str, Json]:
         """The part of a job's document that says its environment."""
-        flow, step = self.flow, self.step
+        flow, step, told = self.flow, self.step, self.told()
+        if told["DAG_RUN_STATUS"] == RUNNING:  # a worker has that by itself: a run that began without it finds its jobs
+            del told["DAG_RUN_STATUS"]
         dirs = [flow.working_dir, step.working_dir if step else None]
         return {
             "run_id": self.context["run"]["id"],
             "folder": str(self.folder),
-            "context": [[name, plain(value)] for name, value in self.told().items()],
+            "context": [[name, plain(value)] for name, value in told.items()],
             "env": self.pairs(flow.env),
             "dotenv": [self.template(name) for name in flow.dotenv],
             "params": [[name, plain(text_of(value))] for name, value in self.params.items()],

@@ -255,13 +255,23 @@ def test_a_run_knows_of_itself_what_its_commands_do(shared: Flows):
         env: {LOG: "$DAG_RUN_ID.log"}
         steps:
           - {id: one, run: echo one, preconditions: [{condition: "$DAG_NAME", expected: itself}], output: ONE}
-          - {id: told, run: 'echo "$LOG $DAG_RUN_STEP_NAME"', output: SAID}
+          - {id: told, run: 'echo "$LOG $DAG_RUN_STEP_NAME $DAG_RUN_STATUS"', output: SAID}
           - {id: kept, action: outputs.write, with: {values: {log: "$LOG", step: "${DAG_RUN_STEP_NAME}"}}}
         """,
         "itself",
     )
     log = f"{document['id']}.log"
-    assert document["outputs"] == {"ONE": "one", "SAID": f"{log} told", "log": log, "step": "kept"}
+    assert document["outputs"] == {"ONE": "one", "SAID": f"{log} told running", "log": log, "step": "kept"}
+
+
+def test_the_jobs_of_a_run_are_asked_for_as_ever(shared: Flows):
+    """One that began under an older liteq is stuck where they bear another variable while it runs."""
+    document = shared.run("steps: [{id: one, run: echo one}]", "ever")
+    job = next(one.child_id for one in shared.app.Run(document["id"]).steps() if one.kind == "spawn")
+    args, _ = decode(shared.app.storage.reader.find(job).payload)
+    assert [name for name, _ in args[0]["context"]] == [
+        "DAG_NAME", "DAG_RUN_ID", "LITEQ_RUN_ID", "LITEQ_FLOW", "DAG_PARAMS_JSON", "DAG_RUN_STEP_NAME", "LITEQ_STEP",
+    ]  # fmt: skip
 
 
 def test_a_value_stays_one_among_the_params_of_a_called_flow(shared: Flows):
