@@ -36,6 +36,7 @@ ENDS: dict[str, tuple[type[Exception], Callable[[Any], Any], Callable[[Any], Exc
     "retry": (ModelRetry, lambda exc: exc.message, ModelRetry),
     "failed": (ToolFailed, lambda exc: exc.message, ToolFailed),
 }  # fmt: skip
+KNOWN = frozenset({"value", "return", *ENDS})
 
 
 def with_steps(
@@ -77,8 +78,11 @@ class Codec(ResultCodec[Result]):
 
     def load(self, payload: Any) -> Result:
         """The end that was written."""
-        if END not in payload:  # the plain value of a person, or of a test's mock
-            return Result("value", payload["result"])
+        if END not in payload:
+            found = payload["result"]
+            if not (isinstance(found, dict) and found.keys() == {"end", "result"} and found["end"] in KNOWN):
+                return Result("value", found)  # of a person, or of a test's mock
+            payload = {END: found["end"], "result": found["result"]}  # as an older liteq has recorded it
         if payload[END] == "return":
             return Result("return", JSON_CODEC.load(ToolReturn, payload["result"]))
         return Result(payload[END], payload["result"])

@@ -472,6 +472,27 @@ def test_a_function_tool_that_a_run_is_given_is_a_step_too(app: LiteQ, bench: Wo
     assert looked == [1, 2]
 
 
+def test_a_call_that_an_older_liteq_has_recorded_is_read(app: LiteQ, bench: WorkflowTest) -> None:
+    script = Script([call("look", x=1)], lambda m: f"{results(m)}")
+    agent = Agent(script.model, name="support", capabilities=[LiteQDurability()])
+
+    def look(x: int) -> dict[str, int]:
+        return {"x": x}
+
+    @app.workflow(name="asks")
+    async def asks() -> str:
+        result = await agent.run("what?", toolsets=[FunctionToolset([look], id="given")])
+        await actx.sleep("1h")
+        return result.output
+
+    run = bench.start(asks)
+    with app.storage.driver.write() as tx:
+        old = b'{"end":"value","result":{"x":1}}'
+        assert tx.executemany("UPDATE liteq_steps SET output = ? WHERE name LIKE '%.look'", [(old,)]) == 1
+    bench.advance(3600)
+    assert run.result(0) == "{'look-1': {'x': 1}}"
+
+
 @pytest.mark.parametrize("how", ["tools", "toolsets"])
 def test_tools_in_the_place_of_the_agents_own_are_steps_too(app: LiteQ, bench: WorkflowTest, how: str) -> None:
     script = Script([call("look", x=1)], lambda m: f"{results(m)}")
