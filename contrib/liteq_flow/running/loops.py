@@ -121,7 +121,8 @@ async def do_foreach(plan: Plan, node: Node, names: Names, do: Foreach) -> Made:
 
     def work(i: int) -> Callable[[], Awaitable[None]]:
         async def go() -> None:
-            inner = Plan(plan.run, scopes[i], do.steps, f"{node.path}[{spelled(keys[i])}]{attempt}/", plan.file)
+            path = f"{node.path}[{spelled(keys[i], but='/')}]{attempt}/"
+            inner = Plan(plan.run, scopes[i], do.steps, path, plan.file)
             inners.append(inner)
             inner.deadline_ms, inner.places, inner.waits = plan.inner_deadline(node), plan.places, plan.waits
             await inner.go()

@@ -24,9 +24,12 @@ LONGEST_KEY = 200
 SEPARATING = re.compile(r"[%/\[\]#?!$>~]")  # the parts of a path, and what a step does more than once
 
 
-def spelled(name: str) -> str:
-    """A name as a part of a path, in which it stands for itself alone: a step may be called `a/b`, or `a#2`."""
-    return SEPARATING.sub(lambda match: f"%{ord(match[0]):02X}", name)
+def spelled(name: str, but: str = "") -> str:
+    """A name as a part of a path, in which it stands for itself alone: a step may be called `a/b`, or `a#2`.
+
+    `but`: signs that stay, as a slash in the key of an item does, which has brackets around it.
+    """
+    return SEPARATING.sub(lambda match: match[0] if match[0] in but else f"%{ord(match[0]):02X}", name)
 
 
 def shown(path: str) -> str:

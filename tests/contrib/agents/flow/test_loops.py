@@ -111,6 +111,23 @@ def test_the_key_of_an_item_may_be_long(shared: Flows):
     assert statuses(document) == {"each": "succeeded", f"each[{key}]/get": "succeeded"}
 
 
+def test_the_key_of_an_item_that_is_a_path_stays_as_it_is(shared: Flows):
+    """A run that began before names were spelled in paths would run the command once more."""
+    document = shared.run(
+        """
+        steps:
+          - id: each
+            foreach: {items: [in/a.csv, "in]/get"], key: "${foreach.item}", steps: [{id: get, run: echo got}]}
+        """,
+        "paths",
+    )
+    keys = [one.key for one in shared.app.Run(document["id"]).steps() if one.kind == "spawn"]
+    assert sorted(keys) == ["each[in%5D/get]/get", "each[in/a.csv]/get"]
+    assert statuses(document) == {
+        "each": "succeeded", "each[in/a.csv]/get": "succeeded", "each[in]/get]/get": "succeeded",
+    }  # fmt: skip
+
+
 def test_variables_of_a_step_stand_for_its_items(shared: Flows):
     document = shared.run(
         """
