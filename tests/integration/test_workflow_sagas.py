@@ -614,3 +614,61 @@ def test_a_cancel_at_the_call_behind_a_saga_does_not_undo_it_in_a_replay(app, wo
     worker.run()
     assert run.status == "cancelled"
     assert did == ["later", "outer", "outer"]
+
+
+def test_a_history_of_before_a_cancel_had_its_place_at_the_end_of_a_saga_is_undone_on(app, worker, monkeypatch):
+    did: list[str] = []
+
+    @app.step(name="do")
+    def do() -> None:
+        app.Run("flow").cancel("enough")
+
+    @app.step(name="undo", retries=1, backoff=5)
+    def undo(what: str) -> None:
+        did.append(what)
+        if did.count(what) == 1:
+            raise ConnectionError("again")
+
+    @app.workflow(name="flow")
+    def flow() -> None:
+        with ctx.saga() as saga:
+            saga.add(undo, "first")
+            saga.add(undo, "last")
+            do()
+        did.append("went on")
+
+    run = flow.options(id="flow").start()
+    with monkeypatch.context() as before:
+        before.setattr("liteq.workflow.calling.saga.END", "")
+        worker.run()
+    for _ in range(2):
+        app.clock.advance(5)
+        worker.run()
+    assert run.status == "cancelled"
+    assert did == ["last", "last", "first", "first"]
+
+
+def test_a_cancel_at_the_call_behind_a_saga_is_told_there_where_no_row_tells_of_it(app, worker):
+    did: list[str] = []
+    undo = app.step(name="undo")(lambda: did.append("undo"))
+    task = app.task(name="task_")(lambda: None)
+
+    @app.workflow(name="flow")
+    def flow() -> None:
+        beside = ctx.spawn(task)
+        with ctx.saga() as saga:
+            saga.add(undo)
+        if not did:
+            app.storage.runs.cancel([ctx.run_id], reason="enough")
+        did.append("body")
+        try:
+            ctx.spawn(task)
+        except WorkflowCancelled:
+            with ctx.shield():
+                beside.result()
+            raise
+
+    run = flow.start()
+    worker.run()
+    assert run.status == "cancelled"
+    assert did == ["body", "body"]

@@ -66,9 +66,21 @@ class Saga:
             return
         # Not the place of the call that follows: at that one, too, the body may be told of a cancel.
         here = (f"{scope.name}{END}", scope.pos + 1)
-        if here in machine.cancelled_at or (machine.is_cancelled and not scope.passed()):
+        if (scope.name, scope.pos + 1) in machine.cancelled_at and here not in machine.cancelled_at:
+            is_told = self._was_told()
+        else:
+            is_told = here in machine.cancelled_at or (machine.is_cancelled and not scope.passed())
+        if is_told:
             scope.place("saga", "saga")
             machine.cancel(here)
+
+    def _was_told(self) -> bool:
+        """Whether a cancel at the place of the next call was told here: a history may be of the time without END."""
+        scope, machine = self._scope, self._scope.machine
+        row = machine.rows.get((scope.name, scope.pos + 2))
+        if row is None:
+            return machine.compensated and not scope.passed()
+        return any(_is_of(scope, row, *one) for one in self._added)
 
     def _is_to_run(self, exc: BaseException) -> bool:
         machine = self._scope.machine
