@@ -176,3 +176,41 @@ def test_a_run_whose_unique_key_another_one_has_keeps_its_history(app, worker, d
     worker.run()
     assert run.result(0) == "end"
     assert did == ["charge 1"]
+
+
+def test_what_was_decided_before_a_call_that_is_answered_is_kept_when_a_cancel_stops_it(app, worker, did):
+    seen: list[bool] = []
+
+    @app.step(name="pay")
+    def pay() -> None:
+        if not did.well:
+            raise ConnectionError("declined")
+        app.Run("flow").cancel("enough")
+
+    @app.step(name="later", retries=1, backoff=5)
+    def later() -> None:
+        if len(seen) == 1:
+            raise ConnectionError("again")
+
+    def body(charge, notify):
+        try:
+            pay()
+        except ConnectionError:
+            notify("sorry")
+            raise
+        seen.append(ctx.patched("new"))
+        try:
+            notify("sorry")
+        finally:
+            with ctx.shield():
+                later()
+
+    run = of(app, body).options(id="flow").start()
+    worker.run()
+    did.well = True
+    assert run.retry()
+    worker.run()
+    app.clock.advance(5)
+    worker.run()
+    assert run.status == "cancelled"
+    assert seen == [True, True]

@@ -110,9 +110,8 @@ class Scope:
         found = machine.stood_aside(place[0], kind, name, arghash, args, kwargs)
         if not found:
             return None
-        row = taken_back(found[0], place, arghash, now_ms=machine.now_ms())._replace(marks=machine.take_marks())
-        machine.take_back(self, place, [row], found)
-        return row
+        machine.take_back(self, place, [taken_back(found[0], place, arghash, now_ms=machine.now_ms())], found)
+        return machine.rows[place]
 
     def _keyed(self, key: str) -> Place:
         used = self.machine.used

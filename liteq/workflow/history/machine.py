@@ -368,6 +368,7 @@ class Machine:
     def take_back(self, scope: Point, place: Place, rows: list[StepRow], aside: list[StepRow]) -> None:
         """Record `rows` that stood aside at their new places, and let go what stands `aside`."""
         self.front(scope, place)
+        rows[0] = rows[0]._replace(marks=self.take_marks())  # not before: a cancel at this place writes them elsewhere
         self.written_once(scope, place, lambda: self.runs.take_back(self.hold, rows, aside), rows)
 
     def leave_aside(self) -> None:
