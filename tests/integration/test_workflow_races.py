@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from liteq.exceptions import RunCancelled
+from liteq.storage.runs.records import UNDONE
 from liteq.workflow import ctx
 
 from .runs import Worker
@@ -121,3 +122,21 @@ def test_a_handle_that_was_not_done_was_not_in_each_replay(app, worker, double, 
         return (done, *ctx.gather([other]))
 
     assert set(decided(app, worker, body)) == {(False, 4)}
+
+
+def test_a_handle_that_is_asked_again_and_again_leaves_nothing_but_the_sleeps(app, worker, double):
+    def body():
+        other, asked = ctx.spawn(double, 2), 0
+        while asked < 3 and not ctx.event("never").done:
+            asked += 1
+            ctx.sleep(1)
+        return ctx.gather([other])
+
+    run = app.workflow(name="flow")(body).start()
+    for _ in range(3):
+        worker.run()
+        app.clock.advance(1)
+    (found,) = app.storage.runs.list([run.id], limit=1)
+    assert not [mark for mark in app.storage.runs.history(found.number).marks if mark.startswith(UNDONE)]
+    worker.run()
+    assert run.result(0) == [4]

@@ -170,9 +170,10 @@ class Machine:
         for _, _, mark in denied:
             self.mark(mark)
 
-    def _tells(self, row: StepRow) -> None:
-        """Note that `row` is recorded, which tells of the decisions before it."""
-        self.denied = [one for one in self.denied if one[0] != row.scope or one[1] >= row.pos]
+    def _tells(self, rows: Sequence[StepRow]) -> None:
+        """Note that `rows` are recorded, which tells of the decisions before them."""
+        for row in rows if self.denied else ():
+            self.denied = [one for one in self.denied if one[0] != row.scope or one[1] >= row.pos]
 
     def take_marks(self) -> bytes | None:
         """The new marks, for a write that takes them."""
@@ -217,13 +218,13 @@ class Machine:
 
     def suspension(self, waits: list[Wait]) -> Suspend:
         """The outcome for a body that waits for `waits`."""
-        dues = [wait.due_ms for wait in waits if wait.due_ms is not None]
-        needs = [wait.need for wait in waits if wait.need]
+        rows = [wait.row for wait in waits if wait.row is not None]
+        self._tells(rows)
         self.mark_denied()
         return Suspend(
-            [wait.row for wait in waits if wait.row is not None],
-            due_ms=min(dues, default=None),
-            need=min(needs, default=0),
+            rows,
+            due_ms=min((wait.due_ms for wait in waits if wait.due_ms is not None), default=None),
+            need=min((wait.need for wait in waits if wait.need), default=0),
             seen=(self.facts.ends, self.facts.fails),
             fragile=any(wait.fragile for wait in waits),
             marks=self.take_marks(),
@@ -323,7 +324,7 @@ class Machine:
             self.lost(exc)
         self.written += 1
         if self.denied:
-            self._tells(row)
+            self._tells([row])
         if asked is not None:
             self.asked = asked
         if self.is_strict:
@@ -353,8 +354,7 @@ class Machine:
         self.written += len(rows)
         for row in rows:
             self.rows[row.scope, row.pos] = row
-            if self.denied:
-                self._tells(row)
+        self._tells(rows)
 
     def stood_aside(
         self, scope: str, kind: str, name: str, arghash: bytes | None, args: Sequence[Any], kwargs: Mapping[str, Any]
