@@ -214,3 +214,30 @@ def test_what_was_decided_before_a_call_that_is_answered_is_kept_when_a_cancel_s
     worker.run()
     assert run.status == "cancelled"
     assert seen == [True, True]
+
+
+@pytest.mark.parametrize("way", ["step", "call"])
+def test_a_step_of_the_clean_up_that_has_failed_itself_is_made_again(app, worker, did, way):
+    @app.step(name="mail")
+    def mail(to: str) -> str:
+        did.append(f"mail {to}")
+        if not did.well:
+            raise OSError("no server")
+        return to
+
+    def body(charge, notify):
+        tell = mail if way == "step" else lambda to: ctx.call(mail, to)
+        try:
+            charge(1)
+        except ConnectionError:
+            notify("sorry")
+            try:
+                tell("bob")
+            except OSError:
+                pass
+            raise
+        return tell("bob")
+
+    run = retried(app, worker, did, body)
+    assert run.result(0) == "bob"
+    assert did == ["charge 1", "mail bob"]

@@ -50,9 +50,12 @@ def failed(steps: Sequence[StepRow], error: ErrorDoc | None, ended_ms: int | Non
     because = [step for step in cut_off if (step.ended_ms or 0) >= (last.ended_ms or 0)]
     gone = dict.fromkeys([last, *because, *unseen])
     others = [step for step in [*behind, *beside] if step not in gone]
-    return Failed(
-        [*gone, *(step for step in others if not _has_done(step))], [step for step in others if _has_done(step)]
-    )
+    # The rest of its work, as in a loop, has dealt with its failures; those of a clean-up are no answer later on.
+    is_work = any((step.kind, step.name) == (last.kind, last.name) for step in others)
+    again = set[StepRow]() if is_work else {*own}
+    left = [step for step in others if _has_done(step) and step not in again]
+    known = {*left}
+    return Failed([*gone, *(step for step in others if step not in known)], left)
 
 
 def _has_done(step: StepRow) -> bool:
