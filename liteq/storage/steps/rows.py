@@ -14,8 +14,8 @@ from liteq.storage.rows.payloads import BESIDE, INLINE_BYTES
 
 __all__ = [
     "CHECKPOINT", "CHECKPOINT_FIRST", "UNDER_HOLD", "checkpoint_params", "delete", "first_params", "has_event",
-    "in_order", "joined", "marks_of", "open_children", "read", "read_one", "step_params", "was_cut_off", "write",
-    "write_new",
+    "in_order", "joined", "marks_of", "open_children", "read", "read_ended", "read_one", "step_params", "was_cut_off",
+    "write", "write_new",
 ]  # fmt: skip
 
 COLUMNS = ", ".join(StepRow._fields)
@@ -59,6 +59,7 @@ SELECT s.scope, s.pos, s.kind, s.name, s.key, s.arghash, s.attempts,
        s.error, s.child, s.due_ms, s.waited, s.ended, s.memo, s.marks, s.details, s.started_ms, s.ended_ms
   FROM liteq_steps AS s WHERE s.run = ? AND s.gen = ? ORDER BY s.scope, s.pos
 """
+READ_ENDED = READ.replace(" ORDER BY", " AND s.ended > ? ORDER BY")
 READ_ONE = READ.replace(" ORDER BY s.scope, s.pos", " AND s.scope = ? AND s.pos = ?")
 HAS_EVENT = "SELECT 1 FROM liteq_inbox WHERE run_id = ? AND name = ? AND taken = 0 LIMIT 1"
 OPEN_CHILDREN = """
@@ -117,6 +118,11 @@ def delete(tx: Transaction, run: int, gen: int, steps: Iterable[StepRow]) -> Non
 def read(tx: Transaction, run: int, gen: int) -> list[StepRow]:
     """The rows of one generation of a run, in the order of their places."""
     return list(map(as_row, tx.execute(READ, (run, gen))))
+
+
+def read_ended(tx: Transaction, run: int, gen: int, ends: int) -> list[StepRow]:
+    """The rows of children, timers and events of a run that have ended since there were so many `ends`."""
+    return list(map(as_row, tx.execute(READ_ENDED, (run, gen, ends))))
 
 
 def read_one(tx: Transaction, run: int, gen: int, scope: str, pos: int) -> StepRow | None:

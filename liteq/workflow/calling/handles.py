@@ -133,15 +133,14 @@ def ended(scope: Scope, place: Place, handles: Sequence[Handle[Any]], *, fragile
 
 
 def look(scope: Scope, handles: Iterable[Handle[Any]]) -> None:
-    """Learn which of `handles` have ended since the run was claimed, where the run is for the first time.
+    """Learn what has ended since the run was claimed, where one of `handles` is open and the run here first.
 
     Of several that have ended the first one counts, in each replay: so all of them are to be known that ended before
     one that is known.
     """
-    open_ = [one._place for one in handles if (row := one.row) is None or row.ended_ms is None]
-    if open_ and not scope.passed():
+    if any((row := one.row) is None or row.ended_ms is None for one in handles) and not scope.passed():
         machine = scope.machine
-        _learn(machine, machine.reading(lambda: machine.runs.rows_at(machine.hold, open_)))
+        _learn(machine, machine.reading(lambda: machine.runs.ended_since(machine.hold, machine.facts.ends)))
 
 
 def _learn(machine: Machine, rows: Iterable[StepRow]) -> None:

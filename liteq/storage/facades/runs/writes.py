@@ -29,6 +29,7 @@ from liteq.storage.sent import note
 from liteq.storage.spending.kinds import Warned
 from liteq.storage.spending.settling import Spent
 from liteq.storage.statistics import event_log as _event_log
+from liteq.storage.steps import rows as _rows
 
 __all__ = ["RunWrites"]
 
@@ -180,10 +181,10 @@ class RunWrites(RunSpending):
         with self._driver.write(Promise.ACCEPTED) as tx:
             return _executing.take_event(tx, hold, step, name, now_ms=self._clock.now_ms())
 
-    def rows_at(self, hold: Hold, places: Sequence[tuple[str, int]]) -> list[StepRow]:
-        """The rows of these calls, (scope, pos), as they are now: for a body that asks which have ended."""
+    def ended_since(self, hold: Hold, ends: int) -> list[StepRow]:
+        """The rows of children, timers and events that have ended behind the first `ends`: for a body that asks."""
         with self._driver.read() as tx:
-            return _executing.rows_at(tx, hold, places)
+            return _rows.read_ended(tx, hold.run, hold.gen, ends)
 
     def cancel_children(
         self, hold: Hold, places: Sequence[tuple[str, int]], marks: bytes | None = None
