@@ -1315,6 +1315,11 @@ MUTANTS = [
         "test_stalls.py::test_whoever_is_refused_its_beats_does_not_say_that_it_stood_still",
     ),
     without(
+        "what is done on a return is done after a refusal too", "liteq/worker/chores/heartbeat.py",
+        "self.worker, self._returns = self._register(), True", "self.worker = self._register()",
+        "test_stalls.py::test_what_is_done_on_a_return_is_done_also_where_the_first_try_is_refused",
+    ),
+    without(
         "a beat that is refused is told once", "liteq/worker/chores/heartbeat.py",
         'self._report(logging.WARNING, f"the heartbeat failed, trying again: {exc}")',
         'logger.warning("the heartbeat failed, trying again: %s", exc)',
