@@ -1,17 +1,12 @@
-"""Deliveries as they come, and those that a worker gives back before an executor has begun them."""
+"""Deliveries that a worker gave back before an executor had begun them."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from liteq.execution.lines import about
-from liteq.execution.shown import noun_of
 from liteq.message import Flag, Lease, Outcome, Release
 
-__all__ = ["GivenBack", "recalled", "tell_received"]
-
-logger = logging.getLogger("liteq.worker.received")
+__all__ = ["GivenBack"]
 
 NOT_BEGUN = Release()
 MOST = 10_000  # a window of leases for each of a worker's executors, many times over
@@ -47,23 +42,6 @@ class GivenBack:
         for lease in leases:
             self._deliveries.pop(_delivery(lease), None)
         return fresh
-
-
-def recalled(
-    outcomes: Sequence[tuple[Lease, Outcome]], which: Callable[[Lease], bool]
-) -> tuple[list[Lease], list[tuple[Lease, Outcome]]]:
-    """The leases of `which` among those that are about to return to the queue, and the outcomes without them."""
-    releases = [lease for lease, outcome in outcomes if type(outcome) is Release and not outcome.crashed]
-    returning = [lease for lease in releases if which(lease)]
-    tokens = {lease.token for lease in returning}
-    return returning, [pair for pair in outcomes if pair[0].token not in tokens]
-
-
-def tell_received(leases: Sequence[Lease]) -> None:
-    """Log deliveries that have come."""
-    if logger.isEnabledFor(logging.INFO):
-        for one in leases:
-            logger.info("%s %s[%s] received", noun_of(one), one.task, one.id, extra=about(one, "task.received"))
 
 
 def _delivery(lease: Lease) -> tuple[int, int, int]:

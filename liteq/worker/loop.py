@@ -20,7 +20,8 @@ from math import inf
 
 from liteq.context import Observer
 from liteq.exceptions import SchemaTooNew, StorageError, StorageFull, StorageUnavailable
-from liteq.execution.lines import LINES
+from liteq.execution.lines import LINES, about
+from liteq.execution.shown import noun_of
 from liteq.message import Lease, Limited, Outcome, Release
 from liteq.serialization import decode_error
 from liteq.storage.claiming.turn import passes
@@ -29,23 +30,22 @@ from liteq.storage.settling import settle
 from liteq.storage.statistics.stats import NO_SUMS
 from liteq.storage.storage import Storage, Turn
 from liteq.utils.lines import Repeated
+from liteq.worker.apart import refusal, settle_apart
 from liteq.worker.chores.counting import Counting
 from liteq.worker.chores.event_log import EventLog
 from liteq.worker.chores.heartbeat import Heartbeat
 from liteq.worker.chores.rate_limits import RateLimits
 from liteq.worker.chores.runs import RunWatch
 from liteq.worker.claiming import Claiming, due_at
-from liteq.worker.deliveries import GivenBack, recalled, tell_received
+from liteq.worker.deliveries import GivenBack
 from liteq.worker.hooks import Chore, Listening
 from liteq.worker.order import Order
 from liteq.worker.pool.base import Pool
-from liteq.worker.settling.apart import refusal, settle_apart
-from liteq.worker.settling.aside import Aside, tell_lost
 from liteq.worker.space import Space
 
 __all__ = ["Consumer"]
 
-logger = logging.getLogger("liteq.worker")
+logger, received = logging.getLogger("liteq.worker"), logging.getLogger("liteq.worker.received")
 
 SAFETY_POLL_S = 0.5  # a lost ring costs this latency at most, and so long a worker that has died keeps its places
 GATHER_S = 1e-3  # outcomes wait this long for others to share their commit, while every executor has work
@@ -82,22 +82,28 @@ class Consumer:
         self.started_by_task = self._counting.taken_in
         self._chores = [self._counting, *chores]
         self._listening = [chore for chore in chores if isinstance(chore, Listening)]
-        self._rates, self._events, self._runs = rates, events, runs
+        self._rates = rates
+        self._events = events
+        self._runs = runs
         self._admit = admit  # chooses, of the leases that were just claimed, those to be executed
-        self._storage, self._pool, self._heartbeat = storage, pool, heartbeat
-        self._visibility_s, self._on_wake = visibility_s, on_wake
+        self._storage = storage
+        self._pool = pool
+        self._heartbeat = heartbeat
+        self._visibility_s = visibility_s
+        self._on_wake = on_wake
         self._selector = selector or selectors.DefaultSelector()
         self._bell = bell or storage.listen(Bell.WORK)
         self._outcomes: list[tuple[Lease, Outcome]] = []
-        self._aside = Aside(storage, self._counting, events)
         self._given_back = GivenBack()
+        self._gathering_since = 0.0
         self._claiming = Claiming()
         self._tend_at: float | None = None
-        self._version, self._poll_at, self._gathering_since = -1, 0.0, 0.0
+        self._version, self._poll_at = -1, 0.0
         self._accepting, self._aborting = True, False
+        self._paused_until = 0.0
         self._space = Space(storage.driver)
         self._report = Repeated(logger).report
-        self._paused_until, self._refused = 0.0, False
+        self._refused = False
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -112,12 +118,11 @@ class Consumer:
 
     def run(self) -> None:
         """Work until `finish` was called and everything that had started has been settled."""
-        for fd, callback in ((self._bell.fileno(), self._rung), (self._aside.fileno(), self._stored)):
-            if fd >= 0:
-                self.watch(fd, callback)
+        if self._bell.fileno() >= 0:
+            self.watch(self._bell.fileno(), self._rung)
         self._storage.driver.reserve()
         self._space.look()
-        while self._accepting or self.held():
+        while self._accepting or self._pool.leases() or self._outcomes:
             self._wait()
             self.turn()
         self._attempt(lambda _now: self._counting.turn(), time.monotonic())
@@ -143,13 +148,15 @@ class Consumer:
 
     def recall(self, which: Callable[[Lease], bool]) -> list[Lease]:
         """Take back leases that are about to return to the queue: their release is not stored yet."""
-        returning, self._outcomes = recalled(self._outcomes, which)
+        releases = [lease for lease, outcome in self._outcomes if type(outcome) is Release and not outcome.crashed]
+        returning = [lease for lease in releases if which(lease)]
+        tokens = {lease.token for lease in returning}
+        self._outcomes = [pair for pair in self._outcomes if pair[0].token not in tokens]
         return returning
 
-    def held(self, *, aside: bool = True) -> list[Lease]:
-        """Its leases: those that the pool has, and those whose outcomes are not stored yet; `aside`: all of these."""
-        leases = self._pool.leases() + [lease for lease, _ in self._outcomes]
-        return leases + self._aside.leases() if aside else leases
+    def held(self) -> list[Lease]:
+        """Its leases: those that the pool has, and those whose outcomes are not stored yet."""
+        return self._pool.leases() + [lease for lease, _ in self._outcomes]
 
     @property
     def queues(self) -> list[str]:
@@ -172,14 +179,10 @@ class Consumer:
 
     def close(self) -> None:
         """Close the descriptors that the loop waits on."""
-        self._aside.close()
-        self.let_go()
-
-    def let_go(self) -> None:
-        """In a forked child, close the descriptors there."""
         self._bell.close()
         self._selector.close()
-        self._aside.let_go()
+
+    let_go = close  # in a forked child: drops them there
 
     # -- one turn ----------------------------------------------------------------------------------------------------
 
@@ -273,7 +276,6 @@ class Consumer:
 
     def _exchange(self, now: float) -> None:
         """Hand in outcomes and take leases, in one transaction, where this turn needs one."""
-        self._outcomes = self._aside.take(self._outcomes, now)
         gathering = self._accepting and now < self._gathering_since + GATHER_S
         wakes = self._claiming.next_at() > now and settle.one_wakes(self._outcomes)
         limit = self._claiming.limit(now, self.room(), outcomes=bool(self._outcomes), gathering=gathering, wakes=wakes)
@@ -281,14 +283,10 @@ class Consumer:
             return
         turn = self._transact(limit)
         self._claiming.learn(limit, len(turn.leases), due_at(turn.due_ms, self._storage.clock.now_ms(), now))
-        tell_lost(turn)
+        if turn.lost:
+            logger.warning("%d leases were lost to another worker; their outcomes are thrown away", len(turn.lost))
         if turn.leases:
             self.take(turn.leases, turn.command, turn.again)
-
-    def _stored(self) -> None:
-        stored, refused = self._aside.stored()
-        self.processed += stored
-        self._outcomes = refused + self._outcomes
 
     def take(self, leases: list[Lease], command: int = 0, again: Sequence[int] = ()) -> None:
         """Execute leases that were just claimed; `command`, `again`: as of `Turn`."""
@@ -345,7 +343,9 @@ class Consumer:
         What this worker gave back before it began was received then: it is not reported again, nor a run that goes on.
         """
         fresh = self._given_back.fresh(leases)
-        tell_received(fresh)
+        if received.isEnabledFor(logging.INFO):
+            for one in fresh:
+                received.info("%s %s[%s] received", noun_of(one), one.task, one.id, extra=about(one, "task.received"))
         if self._events is not None:
             self._events.received(fresh)
         self._counting.claimed(fresh, again)
@@ -354,7 +354,7 @@ class Consumer:
     def _look_around(self, now: float) -> None:
         """Beat, do the chores that are due, and poll for the case that a wake-up was lost."""
         if now >= self._heartbeat.due_at:  # first: a chore that raises at each turn is to cost no lease
-            self._pool.abandon(self._heartbeat.beat(self.held(aside=False)))
+            self._pool.abandon(self._heartbeat.beat(self.held()))
             if self._refused:
                 self._refused = False
                 logger.warning("the queue can be used again: going on")

@@ -689,7 +689,7 @@ MUTANTS = [
     ),
     without(
         "a worker ends once all that it did is in the file", "liteq/worker/loop.py",
-        "while self._accepting or self.held():", "while self._accepting:",
+        "while self._accepting or self._pool.leases() or self._outcomes:", "while self._accepting:",
         "test_signals.py::test_a_warm_end_at_any_step_loses_nothing_and_runs_nothing_twice",
     ),
     without(
@@ -1181,7 +1181,7 @@ MUTANTS = [
         "test_guilty.py::test_a_task_of_which_no_outcome_can_be_stored_fails_alone",
     ),
     without(
-        "an outcome waits while the storage refuses for a reason of its own", "liteq/worker/settling/apart.py",
+        "an outcome waits while the storage refuses for a reason of its own", "liteq/worker/apart.py",
         "            if passes(exc):", "            if False:",
         "../unit/worker/test_worker_in_process.py::"
         "test_an_outcome_is_kept_where_the_storage_is_busy_while_they_are_settled_one_by_one",
@@ -1802,7 +1802,7 @@ MUTANTS = [
     ),
     without(
         "a worker says that it works on the leases of its runs", "liteq/worker/loop.py",
-        "self._heartbeat.beat(self.held(aside=False))",
+        "self._heartbeat.beat(self.held())",
         "self._heartbeat.beat([])",
         "test_workflow_kills.py::test_a_lease_is_not_taken_by_workers_that_start",
     ),

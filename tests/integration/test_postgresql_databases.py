@@ -12,7 +12,7 @@ from liteq.exceptions import StorageError, StorageUnavailable
 from liteq.message import Ack, Batch, Message, WorkerIdentity, new_id
 from liteq.storage.driver import Options
 from liteq.storage.storage import Storage
-from liteq.worker.settling.apart import settle_apart
+from liteq.worker.apart import settle_apart
 
 from .. import postgresql
 

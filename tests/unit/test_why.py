@@ -20,7 +20,7 @@ from liteq.monitor.tasks.tasks import task, tasks
 from liteq.monitor.tasks.why import REASONS, explain
 from liteq.result.waiting import why_waiting
 from liteq.testing import FakeClock, drain
-from liteq.worker.settling.apart import put_off_unopened
+from liteq.worker.apart import put_off_unopened
 from liteq.workflow import ctx
 
 from ..codecs import Backwards

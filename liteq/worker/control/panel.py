@@ -22,11 +22,11 @@ from liteq.storage.operating.commands import REVOKES_KEPT_S, Command
 from liteq.storage.sealed import vault_of
 from liteq.storage.storage import Storage
 from liteq.utils.records import NamedTuple
+from liteq.worker.apart import put_off_unopened
 from liteq.worker.chores.heartbeat import Heartbeat
 from liteq.worker.loop import Consumer
 from liteq.worker.pool import Pool
 from liteq.worker.revoking import Remembered, has_stamp, revoked_outcome
-from liteq.worker.settling.apart import put_off_unopened
 
 __all__ = ["COMMANDS", "META", "CommandInfo", "Panel", "control_command", "inspect_command"]
 
