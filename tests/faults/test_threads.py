@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from liteq import LiteQ
-from liteq.storage.sqlite.keeping import sidecars
+from liteq.storage.sqlite.keeping import checkpoint, sidecars
 from liteq.storage.sqlite.keeping.checkpoint import LARGE_LOG
 from liteq.storage.sqlite.session import WAL_LIMIT
 from liteq.storage.sqlite.turns.gate import PATIENCE_S
@@ -111,8 +111,9 @@ def test_drivers_may_be_opened_while_others_look_for_them(tmp_path: Path, hasty:
     assert not at_once(min(SECONDS, 10), opens, threads=12)
 
 
-def test_the_log_of_many_threads_is_folded(tmp_path: Path) -> None:
+def test_the_log_of_many_threads_is_folded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of their connections does little before it is closed; what they do together counts."""
+    monkeypatch.setattr(checkpoint, "PATIENCE_MS", 10_000)  # one that reads may be kept from the processor for long
     app = LiteQ("threads", broker=f"sqlite:///{tmp_path / 'queue.db'}", durability="relaxed")
     task = app.task(lambda _: None, name="large", ignore_result=True)
     text = "x" * 30_000
