@@ -38,8 +38,13 @@ def retried(app, worker, did, body):
     run = of(app, body).start()
     worker.run()
     assert run.status == "failed"
+    retry_well(run, worker, did)
+    return run
+
+
+def retry_well(run, worker, did):
+    """Retry a run that has failed, now that `charge` goes well; `did` then has what it did since."""
     did.clear()
     did.well = True
     assert run.retry()
     worker.run()
-    return run

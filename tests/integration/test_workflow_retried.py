@@ -6,7 +6,7 @@ import pytest
 
 from liteq.workflow import ctx
 
-from .declining import of, retried
+from .declining import of, retried, retry_well
 
 
 def test_the_clean_up_behind_the_failed_step_is_forgotten_with_it(app, worker, did):
@@ -170,10 +170,7 @@ def test_a_run_whose_unique_key_another_one_has_keeps_its_history(app, worker, d
     assert not run.retry()
     assert [step.name for step in run.steps()] == ["charge", "notify"]
     other.cancel()
-    did.clear()
-    did.well = True
-    assert run.retry()
-    worker.run()
+    retry_well(run, worker, did)
     assert run.result(0) == "end"
     assert did == ["charge 1"]
 

@@ -9,7 +9,7 @@ import pytest
 from liteq.monitor.runs.run_replay import compared
 from liteq.workflow import actx, ctx
 
-from .declining import of, retried
+from .declining import of, retried, retry_well
 from .engines import on_both_engines
 from .runs import killed_at
 
@@ -100,10 +100,7 @@ def test_the_way_that_a_retry_takes_is_that_of_each_replay(app, worker, did):
 
     run = of(app, body).start()
     worker.run()
-    did.clear()
-    did.well = True
-    assert run.retry()
-    worker.run()
+    retry_well(run, worker, did)
     assert run.get_state() == {}
     app.clock.advance(86_400)
     worker.run()
@@ -141,10 +138,7 @@ def test_a_branch_that_has_failed_leaves_the_way_free_that_the_others_take_then(
     run = branches.start()
     worker.run()
     assert run.status == "failed"
-    did.clear()
-    did.well = True
-    assert run.retry()
-    worker.run()
+    retry_well(run, worker, did)
     assert run.result(0) == "end"
     assert did == ["pay 1", "end"]
 
@@ -238,10 +232,7 @@ def test_a_run_is_rewound_before_a_step_that_was_answered_in_its_retry(app, work
     run = of(app, body).start()
     worker.run()
     app.clock.advance(1)
-    did.clear()
-    did.well = True
-    assert run.retry()
-    worker.run()
+    retry_well(run, worker, did)
     assert [step.name for step in run.steps()] == ["charge", "notify", "go"]  # in the order of the body
     by[0] = "another"
     copy = run.fork(1, id="copy")
@@ -268,10 +259,7 @@ def test_what_was_answered_once_stands_aside_again_when_the_retry_fails(app, wor
     assert run.retry()
     worker.run()
     assert run.status == "failed"
-    did.clear()
-    did.well = True
-    assert run.retry()
-    worker.run()
+    retry_well(run, worker, did)
     assert run.result(0) == "end"
     assert did == ["charge 1", "end"]
 

@@ -149,7 +149,7 @@ class Heartbeat:
         if not known:  # it was stopped for so long that others took it for dead
             logger.warning("this worker had been taken for dead; entering again")
             self.worker, self._returns = self._register(), True
-        if self._returns:  # in a later beat, where the first one was refused that
+        if self._returns:  # in a later beat too, where this was refused in the first
             self.on_return()
             self._returns = False
         self._have_beaten(due_at)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -37,6 +38,7 @@ from liteq.worker.loop import Consumer
 from liteq.worker.pool.base import LONG_S, MAX_WINDOW, Estimates, worth_a_turn
 from liteq.worker.pool.limits import limits_of
 from liteq.worker.pool.prefork import wire
+from liteq.worker.pool.prefork.pool import PreforkPool
 from liteq.worker.revoking import Remembered, has_stamp
 
 
@@ -103,6 +105,16 @@ def test_nothing_is_given_in_advance_behind_a_long_task():
 )
 def test_places_are_filled_up_when_an_executor_has_begun_its_second_half(rooms, worth_it):
     assert worth_a_turn(rooms) == worth_it
+
+
+@pytest.mark.parametrize(("held", "width", "room"), [(0, 1, 4), (2, 1, 2), (3, 1, 0), (3, 8, 1)])
+def test_a_pool_has_no_room_while_a_child_has_most_of_its_work(held, width, room):
+    """But where it runs its leases side by side, each place that is free is room."""
+    pool = PreforkPool.__new__(PreforkPool)
+    pool._stopping, pool._isolation, pool._again, pool.width = False, None, [], width
+    pool._window = lambda child: 4 - len(child.leases)
+    pool._children = [SimpleNamespace(leases=dict.fromkeys(range(held)))]
+    assert pool.capacity() == room
 
 
 def test_the_nearest_limit_counts():
