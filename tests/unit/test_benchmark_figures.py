@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -221,3 +222,9 @@ def test_it_draws_what_the_runs_are_enough_for(tool, results, tmp_path):
     drawn = list(tool("plots").draw(results, tmp_path, "plot", ("svg",)))
     assert [path.name for path in drawn] == ["plot-throughput.svg"]
     assert drawn[0].read_text().startswith("<?xml")
+
+
+def test_a_contestant_that_asks_for_no_server_has_none(monkeypatch, tool):
+    """DBOS on a file looked for a server of the machine, because an address stood where none was given."""
+    monkeypatch.delenv("BENCH_POSTGRESQL", raising=False)
+    assert importlib.reload(tool("peers.surroundings")).POSTGRESQL == ""
