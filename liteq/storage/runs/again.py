@@ -28,7 +28,7 @@ UPDATE liteq_runs SET deadline_ms = :now_ms + timeout_ms, asked = NULL, parked =
  WHERE run = :run
 """
 REWOUND = "UPDATE liteq_runs SET compensated = 0 WHERE run = ?"
-# A run that is to end yet stays the same one under another id: so do its keys, and what it has given to its calls.
+# A child that has not ended goes on under another id. The keys and arguments that it makes of its id stay as they were.
 RENAMED = """
 SELECT r.run, r.marks FROM liteq_messages AS m JOIN liteq_runs AS r ON r.run = m.seq
  WHERE m.id = ? AND m.finished_ms IS NULL
@@ -147,11 +147,11 @@ def requeue_all(tx: Transaction, ids: Sequence[str], *, now_ms: int) -> list[str
 def _failed(tx: Transaction, run: Found, steps: Sequence[StepRow]) -> Failed:
     """The step at which the run failed, what was cut off because of it, and what the body did behind it."""
     found = tx.execute(ERROR, (run.seq,))
-    standing = [step for step in steps if in_place(step.scope) is None]  # the others are left of an earlier retry
+    standing = [step for step in steps if in_place(step.scope) is None]  # an earlier retry has set others aside
     error, ended_ms = (decode_error(found[0][0]), found[0][1]) if found else (None, None)
     gone, left = failed(standing, error, ended_ms)
     known = {*gone, *left}
-    # A run that it had called is asked to end since this one has ended, and may take its time.
+    # A child that was asked to end when this run ended may not have ended yet: its call is made again.
     gone = [*gone, *(step for step in standing if step not in known and _is_to_end(tx, step))]
     asked = {doubt_scope((step.scope, step.pos)) for step in gone}  # whether a step was done is asked anew
     return Failed([*gone, *(step for step in standing if step.scope in asked and step not in gone)], left)
@@ -162,7 +162,7 @@ def _is_to_end(tx: Transaction, step: StepRow) -> bool:
 
 
 def _set_aside(tx: Transaction, run: Found, steps: Sequence[StepRow]) -> None:
-    """Have step rows stand in no call's way. A call that is made again takes its own (workflow/history/aside.py)."""
+    """Move step rows out of the calls' way. A call that is made again takes its row (workflow/history/aside.py)."""
     if not steps:
         return
     marks = rows.marks_of([tx.execute(MARKS, (run.seq,))[0][0]])
@@ -177,9 +177,9 @@ def _set_aside(tx: Transaction, run: Found, steps: Sequence[StepRow]) -> None:
 
 
 def _forget(tx: Transaction, run: Found, steps: Sequence[StepRow], *, now_ms: int) -> None:
-    """Delete step rows; their children that have not ended are cancelled, and give their ids up.
+    """Delete step rows. Their children give up their ids, and are cancelled where they have not ended.
 
-    The event that such a row has taken is in the inbox again.
+    An event that such a row had taken goes back into the inbox.
     """
     cancel_children(tx, [step.child for step in steps if step.child and step.ended_ms is None], now_ms=now_ms)
     _give_up_ids(tx, steps)
@@ -189,9 +189,9 @@ def _forget(tx: Transaction, run: Found, steps: Sequence[StepRow], *, now_ms: in
 
 
 def _give_up_ids(tx: Transaction, steps: Sequence[StepRow]) -> dict[str, str]:
-    """Give the children of these calls new ids, by the old ones: a child of a call that is made again has the old one.
+    """Give the children of these calls new ids: calls that are made again get the old ones. The new ids, by the old.
 
-    What `ctx.send` has sent is no child, and keeps its id: it may be another run, that had the id before.
+    What a body has sent without waiting for it is no child, and keeps its id: it may be a run that was there before.
     """
     named = {step.child: new_id() for step in steps if step.child is not None and step.kind != "send"}
     for child in named:
@@ -218,7 +218,7 @@ def rewind(tx: Transaction, run_id: str, before: int, *, now_ms: int) -> None:
 
 
 def _keep_marks(tx: Transaction, run: Found, kept: Iterable[StepRow], gone: Iterable[StepRow]) -> None:
-    """Keep the marks that still hold without the steps `gone`, and note that those of them that are done come again."""
+    """Keep the marks that still hold without the steps `gone`; note it where finished ones of these run once more."""
     marks = _marks_of(tx, run, kept)
     if any(step.kind == "step" and step.ended_ms is not None for step in gone):
         times = [int(mark.removeprefix(REWOUND_OF)) for mark in marks if mark.startswith(REWOUND_OF)]
@@ -235,7 +235,7 @@ def _marks_of(tx: Transaction, run: Found, kept: Iterable[StepRow]) -> set[str]:
 
 
 def _is_before(mark: str, last: dict[str, int]) -> bool:
-    """Whether a kept call comes after the place of `mark`, for a cancel also at it; True for a mark without one."""
+    """Whether a kept call is behind the place of `mark`, for a cancel also at it; True for a mark without a place."""
     if mark.startswith(CANCEL):
         scope, _, pos = mark.removeprefix(CANCEL).rpartition("/")
         return int(pos) <= last.get(scope.removesuffix(END), -1)

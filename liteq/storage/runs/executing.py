@@ -59,7 +59,7 @@ IN_FRONT = """
 INSERT INTO liteq_inbox (id, run_id, name, payload, taken, created_ms)
 SELECT coalesce(min(id), 1) - 1, ?, ?, ?, 0, ? FROM liteq_inbox
 """
-MARKS = "SELECT marks FROM liteq_runs WHERE run = ?"  # no lock: who holds the lease writes them
+MARKS = "SELECT marks FROM liteq_runs WHERE run = ?"  # no lock: only the holder of the lease writes them
 SET_MARKS = "UPDATE liteq_runs SET marks = ? WHERE run = ?"
 SHOW = """
 UPDATE liteq_runs SET now = :now
@@ -146,9 +146,9 @@ def record(tx: Transaction, hold: Hold, step: StepRow) -> tuple[bool, Asked | No
 
 
 def take_back(tx: Transaction, hold: Hold, steps: Iterable[StepRow], aside: Iterable[StepRow]) -> Asked | None:
-    """Write rows that stood aside where their calls were made again. `aside`: what goes from there.
+    """Write rows that stood aside at the places where their calls were made again, and delete the rows `aside`.
 
-    Where something is asked nothing is done, as in `record`. Raises LeaseLost.
+    Where something is asked of the run, nothing is done, as in `record`. Raises LeaseLost.
     """
     told = obey(tx, hold, hold_on(tx, hold))
     if told is None:
@@ -158,7 +158,7 @@ def take_back(tx: Transaction, hold: Hold, steps: Iterable[StepRow], aside: Iter
 
 
 def leave_aside(tx: Transaction, hold: Hold, aside: Iterable[StepRow]) -> None:
-    """Delete rows that stood aside: the body has ended well without them. Raises LeaseLost."""
+    """Delete rows that still stand aside: the body has ended well without them. Raises LeaseLost."""
     hold_on(tx, hold)
     rows.delete(tx, hold.run, hold.gen, aside)
 
@@ -234,7 +234,7 @@ def take_event(tx: Transaction, hold: Hold, step: StepRow, name: str, *, now_ms:
 
 
 def rows_at(tx: Transaction, hold: Hold, places: Iterable[tuple[str, int]]) -> list[StepRow]:
-    """The rows at these places, where something is recorded."""
+    """The rows at those of these places where something is recorded."""
     found = (rows.read_one(tx, hold.run, hold.gen, *place_) for place_ in places)
     return [row for row in found if row is not None]
 
@@ -265,7 +265,7 @@ def _give_up_wait(tx: Transaction, hold: Hold, run_id: str, step: StepRow, *, no
 
 
 def add_marks(tx: Transaction, hold: Hold, marks: bytes) -> None:
-    """Give the run these marks too."""
+    """Add `marks` to those of the run."""
     for (known,) in tx.execute(MARKS, (hold.run,)):
         tx.executemany(SET_MARKS, [(rows.joined(known, marks), hold.run)])
 

@@ -31,14 +31,14 @@ FORK = "\0fork "
 # A mark of a rewound run, with the number of rewinds that have forgotten a step: what its transactional steps left in
 # another database under a lower number is ignored.
 REWOUND = "\0rewound "
-# SCOPE/POS follows: the place at which the body was told of a cancel, and the one behind which a handle had ended, or
-# had not.
+# SCOPE/POS follows: the place at which the body was told of a cancel, or behind which it was told that a handle had
+# ended (DONE) or had not (UNDONE).
 CANCEL = "\0cancel "
-END = "!"  # behind SCOPE: it was told at the end of a saga's block, and not at the call that stands there
+END = "!"  # behind SCOPE: the body was told at the end of a saga's block, not at the call of that place
 DONE = "\0done "
 UNDONE = "\0undone "
-# A mark of a run, with the number of a retry that has set some of its steps aside: what the body did behind the failed
-# one. A call that is made again takes its own.
+# A mark of a run, with the number of the last retry that has set steps aside: those that the body did behind the failed
+# one. A call that is made again takes its row back.
 ASIDE = "\0aside "
 
 
@@ -53,7 +53,7 @@ def aside(scope: str, retry: int) -> str:
 
 
 def in_place(scope: str) -> str | None:
-    """The scope that steps of `scope` have stood in, where they stand aside; else None."""
+    """The scope in which steps stood that stand aside in `scope`; None where no steps stand aside there."""
     return scope[1:].partition("~")[2] if scope.startswith("~") else None
 
 

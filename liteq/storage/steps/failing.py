@@ -13,7 +13,7 @@ from liteq.utils.records import NamedTuple
 __all__ = ["Failed", "failed"]
 
 DOES = frozenset({"step", "call", "spawn", "map", "send"})
-SCOPES = frozenset({"", "/", "#", "="})  # how those of a body begin; others are an agent's tools
+SCOPES = frozenset({"", "/", "#", "="})  # beginnings of a body's scopes; others are those of an agent's tools
 OUT_OF_TIME = frozenset({"EventTimeout", "ApprovalTimeout"})
 
 
@@ -27,11 +27,11 @@ class Failed(NamedTuple):
 def failed(steps: Sequence[StepRow], error: ErrorDoc | None, ended_ms: int | None) -> Failed:
     """The step of which a run has failed by `error`, those that were cut off because of it, and those behind it.
 
-    `ended_ms`: when the run ended. What was cut off by that is gone in any case: the body has seen no end of it.
+    `ended_ms`: when the run ended. Children that this has cut off are gone in any case: the body saw no end of them.
 
-    A wait that is over counts among the failed steps. Of those behind, what has done something is set aside: the body
-    may take another way now, or the same one. A wait begins anew. Nothing where the body has dealt with each failure,
-    and has raised an error of its own later on.
+    A wait that has timed out counts as a failed step. Of the steps behind the failed one, those that have done
+    something are set aside: the body may take the same way now, or another one. A wait begins anew. The failed step
+    stays where the body has dealt with each failure, and has raised an error of its own later on.
     """
     over = _out_of_time(steps, error)
     ended = [step for step in steps if step.error is not None and step.ended_ms is not None] + over
@@ -50,7 +50,8 @@ def failed(steps: Sequence[StepRow], error: ErrorDoc | None, ended_ms: int | Non
     because = [step for step in cut_off if (step.ended_ms or 0) >= (last.ended_ms or 0)]
     gone = dict.fromkeys([last, *because, *unseen])
     others = [step for step in [*behind, *beside] if step not in gone]
-    # The rest of its work, as in a loop, has dealt with its failures; those of a clean-up are no answer later on.
+    # The rest of the same work, as in a loop: the body has dealt with its failures, which stay answers. A failure of a
+    # clean-up does not: the clean-up is tried again.
     is_work = any((step.kind, step.name) == (last.kind, last.name) for step in others)
     again = set[StepRow]() if is_work else {*own}
     left = [step for step in others if _has_done(step) and step not in again]
@@ -93,9 +94,9 @@ def _is_told(step: StepRow, error: ErrorDoc | None) -> bool:
 
 
 def _behind(last: StepRow, steps: Sequence[StepRow]) -> list[StepRow]:
-    """The calls that the code which called `last` has made when it knew how that had ended.
+    """The calls that the code of `last` has made behind it, when it knew how that had ended.
 
-    Another path may be taken now, for which history is to hold nothing.
+    The code may take another path now, for which history must hold nothing.
     """
     scope, pos = _caller(last)
     later = [(at, step) for step in steps if (at := _position(step, scope)) is not None and at > pos]
@@ -116,7 +117,7 @@ def _since(last: StepRow, steps: Sequence[StepRow]) -> Iterator[StepRow]:
 
 
 def _caller(step: StepRow) -> tuple[str, int]:
-    """The place of a call; of a map's item that of the map."""
+    """The place of a call; for an item of a map, that of the map."""
     if step.kind != "map":
         return step.scope, step.pos
     scope, _, number = step.scope.rpartition("#")

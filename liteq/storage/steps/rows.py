@@ -121,7 +121,7 @@ def read(tx: Transaction, run: int, gen: int) -> list[StepRow]:
 
 
 def read_ended(tx: Transaction, run: int, gen: int, ends: int) -> list[StepRow]:
-    """The rows of children, timers and events of a run that have ended since there were so many `ends`."""
+    """The rows of those children, timers and events of a run that have ended after the first `ends` of them."""
     return list(map(as_row, tx.execute(READ_ENDED, (run, gen, ends))))
 
 
@@ -162,5 +162,5 @@ def marks_of(documents: Iterable[bytes | None]) -> frozenset[str]:
 
 
 def joined(*documents: bytes | None) -> bytes:
-    """One JSON array of the ids in these."""
+    """The ids in these JSON arrays, as one array."""
     return orjson.dumps(sorted(marks_of(documents)))

@@ -133,10 +133,10 @@ def ended(scope: Scope, place: Place, handles: Sequence[Handle[Any]], *, fragile
 
 
 def look(scope: Scope, handles: Iterable[Handle[Any]]) -> None:
-    """Learn what has ended since the run was claimed, where one of `handles` is open and the run here first.
+    """Learn what has ended since the run was claimed, where one of `handles` is open and the run is here first.
 
-    Of several that have ended the first one counts, in each replay: so all of them are to be known that ended before
-    one that is known.
+    Of several that have ended the first one counts, and in each replay it must be the same one. So whenever an end is
+    known, all ends before it have to be known.
     """
     if any((row := one.row) is None or row.ended_ms is None for one in handles) and not scope.passed():
         machine = scope.machine
@@ -144,7 +144,7 @@ def look(scope: Scope, handles: Iterable[Handle[Any]]) -> None:
 
 
 def _learn(machine: Machine, rows: Iterable[StepRow]) -> None:
-    """Take in rows of calls that have ended since."""
+    """Take in the rows of calls that have ended meanwhile."""
     for row in rows:
         if row.ended_ms is not None:
             machine.rows[row.scope, row.pos] = row
@@ -177,7 +177,7 @@ def cancel(scope: Scope, handles: Sequence[Handle[Any]]) -> None:
 
 
 def is_done(scope: Scope, handle: Handle[Any]) -> bool:
-    """Whether a handle has ended; where the run is for the first time, as of now."""
+    """Whether a handle has ended: as of now, where the run is here for the first time."""
     machine = scope.machine
     machine.check()
     if handle.id is not None:

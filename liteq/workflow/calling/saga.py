@@ -64,7 +64,7 @@ class Saga:
         scope, machine = self._scope, self._scope.machine
         if not self._added or machine.leaving is not None or scope.shields:
             return
-        # Not the place of the call that follows: at that one, too, the body may be told of a cancel.
+        # A place apart from that of the next call, at which the body may be told of a cancel, too.
         here = (f"{scope.name}{END}", scope.pos + 1)
         if (scope.name, scope.pos + 1) in machine.cancelled_at and here not in machine.cancelled_at:
             is_told = self._was_told()
@@ -75,7 +75,7 @@ class Saga:
             machine.cancel(here)
 
     def _was_told(self) -> bool:
-        """Whether a cancel at the place of the next call was told here: a history may be of the time without END."""
+        """Whether a cancel at the place of the next call was told here: a history from before END has both there."""
         scope, machine = self._scope, self._scope.machine
         row = machine.rows.get((scope.name, scope.pos + 2))
         if row is None:

@@ -105,7 +105,7 @@ class Scope:
     def _again(
         self, place: Place, kind: str, name: str, arghash: bytes | None, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> StepRow | None:
-        """The row of a call that the run has made before its retry, wherever; it stands at `place` from now on."""
+        """The row of a call that the run had made before its retry, at any place; it stands at `place` from now on."""
         machine = self.machine
         found = machine.stood_aside(place[0], kind, name, arghash, args, kwargs)
         if not found:
@@ -128,9 +128,9 @@ class Scope:
         return self.machine.ahead.is_behind(self, self.machine.met)
 
     def decide(self, mark: str, value: bool, *, unless: str | None = None) -> bool:
-        """`value`, as it was when the run was here first. It is remembered where true.
+        """`value`, as it was when the run was here first. Where it is true, `mark` remembers that.
 
-        `unless`: the mark by which it is remembered where false, as long as no call behind it tells that.
+        `unless`: the mark that remembers a false value, where no recorded call behind it tells that.
         """
         machine = self.machine
         if mark in machine.marks:

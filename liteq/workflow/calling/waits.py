@@ -221,7 +221,7 @@ def approval(
 
 
 def _as_form(form: Form, data: Any, ok: bool) -> Any:
-    """The data of a decision as its form. That of a no fits it or not: it was not asked for, and is as it was given."""
+    """The data of a decision, read by its form. That of a no was not asked for: if it does not fit, it stays as is."""
     try:
         return form.load(data)
     except NotSerializable:

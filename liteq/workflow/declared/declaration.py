@@ -106,7 +106,7 @@ CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "budget": checked_budget,
     "timeout": _checked_timeout,
 }
-"""The value of each option of a start that is not None, as it is kept; of a wrong one, its exception."""
+"""By option of a start: takes a value that is not None, returns it as it is kept, and raises for a wrong one."""
 NEVER_NONE = frozenset({"on_conflict", "tags"})
 
 

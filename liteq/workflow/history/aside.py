@@ -1,7 +1,7 @@
 """`Aside`: what the body of a retried run did behind the step that had failed.
 
-It may take the same way now, or another one: a call that it makes again takes its own row. So these rows stand in no
-place: they are found by what was called.
+The body may take the same way now, or another one. So these rows stand in no place: a call that is made again finds its
+row by what it calls, and takes it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Aside:
     def __init__(self, rows: Iterable[StepRow]) -> None:
         self.rows: dict[Place, StepRow] = {}
         self._called: dict[Called, deque[Place]] = {}
-        self._order: dict[str, deque[Place]] = {}  # of the code of one scope
+        self._order: dict[str, deque[Place]] = {}  # by scope, in the order of its calls
         # Of several retries, what was done last is taken first.
         for row in sorted(rows, key=lambda row: (-round_of(row), row.scope, row.pos)):
             place = (row.scope, row.pos)
@@ -37,7 +37,7 @@ class Aside:
     def take(self, scope: str, kind: str, name: str, hashes: Sequence[bytes | None]) -> list[StepRow]:
         """The row of a call in `scope`, and behind it those that the body has left out on its way; [] for none.
 
-        `scope`: of a map's item that of the map, with a "#". `hashes`: those that its arguments may have had.
+        `scope`: for an item of a map, that of the map with a "#". `hashes`: those that the arguments may have had.
         """
         for one in dict.fromkeys((scope, branches(scope))):
             for arghash in hashes:
@@ -59,7 +59,7 @@ class Aside:
 
 
 def taken_back(row: StepRow, place: Place, arghash: bytes | None, *, now_ms: int) -> StepRow:
-    """A row that stood aside as it stands at `place`: as of now, behind those that are there already."""
+    """A row that stood aside, for `place`: its times are now, so it comes behind the rows that are in place already."""
     return row._replace(scope=place[0], pos=place[1], arghash=arghash, started_ms=now_ms, ended_ms=now_ms)
 
 
@@ -69,11 +69,11 @@ def round_of(row: StepRow) -> int:
 
 
 def branches(scope: str) -> str:
-    """The scope of all branches together, for that of one: on another way a branch may have another number."""
+    """The scope that stands for all branches, for that of one: on another way a branch may have another number."""
     return ("/#" if scope.endswith("#") else "/") if scope.startswith("/") else scope
 
 
 def inner_scope(row: StepRow) -> str:
-    """The scope in which the call of `row` is looked for: the items of a map under that of the map, wherever it is."""
+    """The scope in which the call of `row` is looked for; for an item of a map, that of the map with a "#"."""
     scope = in_place(row.scope) or ""
     return f"{scope.rpartition('#')[0]}#" if row.kind == "map" else scope

@@ -84,7 +84,7 @@ class Machine:
         self.met: set[str] = set()  # ... and the scopes of their rows
         self.marks: set[str] = set()
         self.new_marks: list[str] = []
-        self.denied: list[tuple[str, int, str]] = []  # by scope and position, marks for what no call behind it tells
+        self.denied: list[tuple[str, int, str]] = []  # scope, position, mark: decisions that no call behind tells
         self.unpatched: set[str] = set()  # ids of `patched` that this run had passed before they were there
         self.cancelled_at: set[Place] = set()
         self.asked: Asked | None = Asked(facts.asked, facts.reason) if facts.asked else None
@@ -140,7 +140,7 @@ class Machine:
     def function_of(self, step: Any) -> Callable[..., Any]:
         """The function of a step; in a test, that which was put in its place.
 
-        A framework whose step is called otherwise than its user calls the thing has `__mocked__` at its function.
+        `__mocked__` of the function: makes a mock fit where a framework calls its step otherwise than the user does.
         """
         function: Callable[..., Any] = step.function
         if self.mocks is None:
@@ -165,7 +165,7 @@ class Machine:
         return place
 
     def mark_denied(self) -> None:
-        """Remember decisions behind which the body has made no call that is recorded."""
+        """Remember the decisions that no recorded call behind them tells."""
         denied, self.denied = self.denied, []
         for _, _, mark in denied:
             self.mark(mark)
@@ -359,20 +359,20 @@ class Machine:
     def stood_aside(
         self, scope: str, kind: str, name: str, arghash: bytes | None, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> list[StepRow]:
-        """The row that stands aside for a call, and behind it what its body has left out; [] for none."""
+        """The row that stands aside for a call, and behind it those that its body has left out; [] for none."""
         if self.aside is None:
             return []
         hashes = [arghash, *(hashes_under(self.kin, self.run_id, args, kwargs) if self.kin else ())]
         return self.aside.take(scope, kind, name, hashes)
 
     def take_back(self, scope: Point, place: Place, rows: list[StepRow], aside: list[StepRow]) -> None:
-        """Record `rows` that stood aside at their new places, and let go what stands `aside`."""
+        """Record `rows`, which stood aside, at their new places, and delete the rows `aside`."""
         self.front(scope, place)
         rows[0] = rows[0]._replace(marks=self.take_marks())  # not before: a cancel at this place writes them elsewhere
         self.written_once(scope, place, lambda: self.runs.take_back(self.hold, rows, aside), rows)
 
     def leave_aside(self) -> None:
-        """Let go what still stands aside: the body has ended well without it."""
+        """Delete the rows that still stand aside: the body has ended well without them."""
         if self.aside is not None and self.aside.rows:
             left = [*self.aside.rows.values()]
             self.reading(lambda: self.runs.leave_aside(self.hold, left))

@@ -68,7 +68,7 @@ class Attempts(StepCall):
         """Record the result; the body gets what history holds. Raises NotSerializable, PayloadTooLarge."""
         machine, step = self.machine, self.step
         if self.chosen is not None or (step.keeps is not None and not step.keeps(value)):
-            self.forgo()  # a result of another argument is no answer to those who ask with this one
+            self.forgo()  # the result for another argument is no answer for this one
         data, value = step.codec.result.kept(value, machine.max_bytes)
         if self.emitter is not None:
             self.emitter.flush()

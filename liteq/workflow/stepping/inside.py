@@ -31,7 +31,7 @@ class StepFrame:
     key: str | None  # the step_key that the body was told
     transaction: Any  # of a step with tx=
     emitter: Emitter | None
-    writes: dict[str, int] | None  # of this attempt, by where they go: how many
+    writes: dict[str, int] | None  # how many this attempt has made, by their target
 
     def row(self, **more: Any) -> StepRow:
         """The row of this call."""
@@ -46,7 +46,7 @@ class StepFrame:
         return self.key or key_of(self.machine, self.place)
 
     def key_of_write(self, where: str) -> str:
-        """The step_key for a write that is to happen once: from the second to the same place on, with its number."""
+        """The step_key for a write that is to happen once; that of the second to the same target on has its number."""
         counts = self.writes = self.writes or {}
         number = counts[where] = counts.get(where, 0) + 1
         return self.step_key if number == 1 else f"{self.step_key}#{number}"

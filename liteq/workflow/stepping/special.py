@@ -29,8 +29,8 @@ __all__ = ["LOOK_S", "MISSING", "WAITING", "look_up", "memo_key_of", "run_specia
 PATIENCE_S = 0.25  # for a result that another run computes, before the run suspends
 MEMO_DUE_MS = 30_000  # until it looks again of itself
 LOOK_S = 0.02
-# What can become of a transaction without a fault of the step's: the lease is over, or the queue is in the way. Whether
-# a commit without an answer was one, the next activation reads in the history.
+# Ends of a transaction that are no failure of the step: the lease is over, or the queue cannot be used now. Where a
+# commit has got no answer, the next activation reads in the history whether it was done.
 NOT_ITS_FAULT = (LeaseLost, StorageBusy, StorageConflict, StorageFull, StorageUnavailable)
 
 MISSING = object()

@@ -158,7 +158,7 @@ class RunWrites(RunSpending):
         return told
 
     def take_back(self, hold: Hold, steps: Sequence[StepRow], aside: Sequence[StepRow]) -> Asked | None:
-        """Record calls that are made again by the rows that stood aside for them since a retry. `aside`: go from there.
+        """Record calls that are made again after a retry, by rows that stood aside for them; the rows `aside` go.
 
         Where something is asked, nothing is done. Raises LeaseLost.
         """
@@ -182,7 +182,7 @@ class RunWrites(RunSpending):
             return _executing.take_event(tx, hold, step, name, now_ms=self._clock.now_ms())
 
     def ended_since(self, hold: Hold, ends: int) -> list[StepRow]:
-        """The rows of children, timers and events that have ended behind the first `ends`: for a body that asks."""
+        """The rows of children, timers and events that have ended after the first `ends`, for a body that asks."""
         with self._driver.read() as tx:
             return _rows.read_ended(tx, hold.run, hold.gen, ends)
 
@@ -191,7 +191,7 @@ class RunWrites(RunSpending):
     ) -> list[StepRow]:
         """Cancel the children of these calls, (scope, pos), as far as they have not ended; their rows end as theirs do.
 
-        The rows as they are then. `marks`: those that the run has from now on. Raises LeaseLost.
+        Returns the rows as they are then. `marks`: added to those of the run. Raises LeaseLost.
         """
         with self._driver.write(Promise.ACCEPTED) as tx:
             _executing.cancel_places(tx, hold, places, now_ms=self._clock.now_ms())
