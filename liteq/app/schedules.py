@@ -158,8 +158,8 @@ class Periodic:
         `overlap`: at a time when its last run is unfinished, "allow" starts a run all the same, "skip" passes the time
         over, "queue" starts it once the last one has ended, "latest" one for all that have waited so, "cancel" cancels
         the last one. `catch_up`: of the times that it missed while no beat ran, "one" makes up one, "skip" none, "all"
-        each; None: the setting `beat_catch_up` says. `catch_up_within`: of a crontab, none that are older than so many
-        seconds; None: `beat_cron_starting_deadline` says.
+        each; None: the setting `beat_catch_up` says. `catch_up_within`: of a crontab, times that are older than so many
+        seconds are not made up; None: `beat_cron_starting_deadline` says.
 
         Raises ImproperlyConfigured for a schedule of a class of one's own, which other programs could not compute, and
         for an id; TypeError for arguments that a workflow does not take; WorkflowError for an option of start() alone.

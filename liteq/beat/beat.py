@@ -140,7 +140,7 @@ class Beat:
         self._started = True
 
     def go_on(self) -> None:
-        """Begin, or go on after trouble: a file that knows no entry of this beat any more was made anew."""
+        """Begin, or go on after trouble: a file that knows no entry of this beat was made anew, and gets them again."""
         mine = self._own.keys()
         if not self._started or (mine and mine.isdisjoint(record.name for record in self.storage.schedules.all())):
             self.start()

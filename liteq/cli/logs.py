@@ -264,7 +264,7 @@ def set_up(
 
     `level`: None where nobody has said one. Then it is WARNING, and INFO for the few lines that a worker or a beat says
     of its own work (`SPOKEN`). `form`: one of FORMS. `worker`: the name that each line of JSON tells. `redirected`: the
-    level of what is printed, 0 for none of it; None where the settings say.
+    level at which what is printed is logged; 0: it is not; None: the settings say.
     """
     conf = app.conf
     number = mlevel(level) or logging.WARNING
@@ -299,7 +299,7 @@ def set_up(
 def _formatters(
     conf: Any, form: str, worker: str | None, *, use_color: bool
 ) -> tuple[logging.Formatter, logging.Formatter]:
-    """The one of the root logger, and the one of what tasks log."""
+    """The formatter of the root logger, and that of what tasks log."""
     if form == "json":
         made = JsonFormatter()
         made.worker = worker
@@ -393,7 +393,7 @@ def to_file(logfile: str) -> logging.Handler:
 
 
 def redirect(level: int, name: str = "liteq.redirected", streams: Iterable[str] = ("stdout", "stderr")) -> None:
-    """Have what is printed from now on logged at `level`, by the logger `name`."""
+    """Log what is printed from now on to `streams`, by the logger `name`, at `level`."""
     logger = logging.getLogger(name)
     for stream in streams:
         setattr(sys, stream, LogStream(logger, level, getattr(sys, stream)))

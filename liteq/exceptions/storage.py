@@ -44,7 +44,7 @@ class StorageConflict(StorageError):
 
 
 class StorageDenied(StorageError):
-    """Raised when the server does not let this role do that: its message says who grants the right."""
+    """Raised when the server refuses, as this role lacks a right: the message says who grants it."""
 
 
 class ReadTimeout(StorageError):

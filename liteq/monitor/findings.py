@@ -93,7 +93,7 @@ def _unknown(one: Backlog, takers: Sequence[WorkerRecord]) -> list[str]:
 
 def _of_disk(app: App) -> Iterator[Finding]:
     if app.storage.driver.in_reserve():
-        yield Finding("disk", "error", DISK_FULL)  # as the doctor calls it, which then tells of it once
+        yield Finding("disk", "error", DISK_FULL)  # named as by the doctor, so that it is told once
 
 
 def _of_schedules(app: App) -> Iterator[Finding]:

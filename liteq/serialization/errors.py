@@ -58,7 +58,7 @@ def encode_error(
     max_traceback_bytes: int = MAX_TEXT_BYTES,
     retry: BaseException | None = None,
 ) -> bytes:
-    """`exc` as a JSON document. Never raises. `retry`: what says when the task runs again.
+    """`exc` as a JSON document. Never raises. `retry`: the exception that says when the task runs again.
 
     The traceback, and the message, keep their head and their tail where they are longer than `max_traceback_bytes`.
     An argument without a JSON form, or longer than that, is kept as its repr.

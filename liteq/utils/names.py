@@ -40,7 +40,7 @@ def checked_name(name: Any, what: str, longest: int = LONGEST) -> str:
 
 
 def is_name(value: Any) -> bool:
-    """Whether `value` can be a name: what came from outside may be none, and not each engine can look for that."""
+    """Whether `value` can be a name. What came from outside may be none, and some engines cannot look for that text."""
     return isinstance(value, str) and 0 < len(value) <= LONGEST and "\0" not in value and _encodable(value)
 
 

@@ -27,7 +27,7 @@ class Proxy:
     def __class__(self) -> Any:
         try:
             return self._get_current_object().__class__
-        except ImproperlyConfigured:  # whoever walks over all objects asks it for its class before there is an app
+        except ImproperlyConfigured:  # a tool that walks over all objects asks for the class before there is an app
             return Proxy
 
     @__class__.setter

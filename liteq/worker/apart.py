@@ -21,7 +21,7 @@ UNOPENED_MS = 10_000  # until a message that could not be opened is offered agai
 
 
 def refusal(exc: Exception, *, keep: int) -> str:
-    """A sentence about a storage that refuses; `keep`: how many outcomes keep a worker that is to leave."""
+    """A sentence about a storage that refuses; `keep`: how many outcomes a worker that is to leave has yet to store."""
     if not keep:
         return f"the queue cannot be used at the moment, trying again: {exc}"
     stored = "1 outcome is stored" if keep == 1 else f"{keep} outcomes are stored"

@@ -36,8 +36,8 @@ class Logging:
     ) -> None:
         """Set up this process's log as a worker's is: its formats, its signals, its settings.
 
-        Without `loglevel`: WARNING; without `logfile`: to stderr, coloured on a terminal, but for `colorize=False`.
-        What the program prints is left alone without `redirect_stdouts`. Raises ValueError for an unknown level.
+        Without `loglevel`: WARNING. Without `logfile`: to stderr, on a terminal in colours, unless `colorize=False`.
+        With `redirect_stdouts` it has what the program prints, too. Raises ValueError for an unknown level.
         """
         redirected = (mlevel(redirect_level) or logging.WARNING) if redirect_stdouts else 0
         upward("log_setup")(
@@ -65,16 +65,16 @@ class Logging:
         return task_logger
 
     def redirect_stdouts(self, loglevel: int | str | None = None, name: str = "liteq.redirected") -> None:
-        """Have what this process prints from now on logged at `loglevel`, else as a warning, by the logger `name`."""
+        """Log what this process prints from now on, by the logger `name`, at `loglevel`; without that as a warning."""
         self.redirect_stdouts_to_logger(get_logger(name), loglevel)
 
     def redirect_stdouts_to_logger(
         self, logger: logging.Logger, loglevel: int | str | None = None, stdout: bool = True, stderr: bool = True
     ) -> TextIO:
-        """Have what this process prints from now on logged by `logger` at `loglevel`, else as a warning.
+        """Log what this process prints from now on, by `logger`, at `loglevel`; without that as a warning.
 
-        Returns the stream in the place of stdout, or of stderr without `stdout`. Who has kept `sys.stdout` and
-        `sys.stderr` puts them back. Raises ValueError for an unknown level.
+        Returns the stream in the place of stdout, or of stderr without `stdout`. To end it, put back `sys.stdout` and
+        `sys.stderr` as they were before. Raises ValueError for an unknown level.
         """
         streams = [name for name, is_meant in (("stdout", stdout), ("stderr", stderr)) if is_meant]
         upward("log_redirect")(mlevel(loglevel) or logging.WARNING, logger.name, streams)

@@ -166,9 +166,9 @@ def _address(text: str) -> tuple[str, int]:
 
 
 def _entry(session: Session, http: str | None, token_file: Path | None) -> dict[str, Any]:
-    """The entry of a client: of one that starts servers, this command as it was called; with --http, the address.
+    """The entry for a client's configuration: this command as it was called; with --http the address of its server.
 
-    A client starts it in another folder, with an environment of its own: what it is to find here goes with it.
+    A client starts the command in another folder and environment: so the entry says all that the command finds here.
     """
     if http is not None:
         from liteq_mcp.http import PATH
@@ -193,7 +193,7 @@ def _entry(session: Session, http: str | None, token_file: Path | None) -> dict[
 
 
 def _without_workdir(words: list[str]) -> list[str]:
-    """The words of this command without --print-config, and without its folder, which is named from the root."""
+    """The words of this command without --print-config, and without --workdir, for which the whole path is added."""
     kept: list[str] = []
     given = iter(words)
     for word in given:

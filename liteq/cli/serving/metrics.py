@@ -134,7 +134,7 @@ def _serve(session: Session, made: QueueCollector | FilesCollector, host: str, p
 
 
 def _refusing(metrics: Any) -> Callable[[Any, Any], Iterable[bytes]]:
-    """The WSGI app `metrics`, which says in one line why the queue cannot be read now."""
+    """The WSGI app `metrics`; where the queue cannot be read, the answer is one line that says why."""
 
     def app(environ: Any, start_response: Any) -> Iterable[bytes]:
         try:

@@ -40,10 +40,10 @@ DELETE = "DELETE FROM liteq_graph_values WHERE thread = ? AND ns = ? AND channel
 
 
 def alone(tx: Transaction, *threads: str) -> None:
-    """Have no other transaction change these threads until this one has ended, where there are several writers.
+    """Keep other transactions from changing these threads until this one has ended, on an engine with several writers.
 
-    Values leave which no checkpoint names: who looks for them must see each checkpoint that comes meanwhile. And a row
-    that is replaced or deleted gives its blobs back once.
+    Values that no checkpoint names are deleted: the search for them must see each checkpoint that comes meanwhile. And
+    a row that is replaced or deleted must give its blobs back only once.
     """
     for thread in sorted(set(threads)):
         tx.in_turn(f"liteq_graphs {thread}")

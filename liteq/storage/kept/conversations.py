@@ -30,7 +30,7 @@ TIPS = "SELECT entry FROM liteq_conversation_tips WHERE id = ?"
 ADD_TIP = "INSERT INTO liteq_conversation_tips (id, entry) VALUES (?, ?)"
 REMOVE_TIPS = "DELETE FROM liteq_conversation_tips WHERE id = ?"
 ENTRY = "SELECT id, parent, message FROM liteq_conversation_entries WHERE id = ?"
-# Of what another conversation leads to: who deletes that sees this one, or this one sees that it is gone.
+# An entry that another record leads to may be deleted now: that delete sees this record, or this save sees it gone.
 HOLD = f"SELECT 1 FROM liteq_conversation_entries WHERE id = ? {LOCK}"
 ADD = "INSERT INTO liteq_conversation_entries (id, parent, message) VALUES (?, ?, ?)"
 # From the newest to the oldest: one lookup of the key for each.
@@ -107,10 +107,10 @@ def write(
     expected: str | None,
     head: str | None,
 ) -> bool:
-    """Store a record with its new entries; False, and nothing is, where its revision is not `expected` any more.
+    """Store a record with its new entries; False, and nothing is stored, where its revision is not `expected` any more.
 
-    So it is too where `head`, of which the record is to be the end, or what the entries are behind, is no entry. The
-    same save again changes nothing.
+    False, too, where an entry is missing that is to be there: `head`, the last one of the record, or one that a new
+    entry follows. The same save again changes nothing.
     """
     found = _revision(tx, record.id)
     if found == record.revision:
@@ -129,12 +129,12 @@ def write(
 
 
 def _revision(tx: Transaction, id_: str) -> str | None:
-    """That of the record, which nobody changes until the transaction has ended; None where there is none."""
+    """The revision of a record, which is locked until the transaction ends; None where there is no such record."""
     return next((revision for (revision,) in tx.execute(LOCKED, (id_,))), None)
 
 
 def _led_to(entries: Sequence[Entry], ends: Sequence[str | None]) -> list[str]:
-    """The entries that must be there already, in the order in which they are locked everywhere."""
+    """The entries that must be there already: sorted, so that two saves lock them in one order."""
     new = {one.id for one in entries}
     return sorted({id_ for id_ in (*ends, *(one.parent for one in entries)) if id_ is not None and id_ not in new})
 

@@ -92,7 +92,7 @@ class Heartbeat:
         self._have_beaten(self.due_at)
         self._housekeeping_at = 0.0
         self._wall_offset_s: float | None = None  # at the last look after others
-        self.on_return: Callable[[], None] = lambda: None  # this worker has entered anew: the file may be another one
+        self.on_return: Callable[[], None] = lambda: None  # called when it has entered anew: the file may be a new one
         self._returns = False
         self._ahead: dict[int, tuple[int, float]] = {}  # heartbeats of the future, and when they were first seen
         self._cap_until = self._cap_at = 0.0  # times of the file that lie ahead are set right
@@ -130,7 +130,7 @@ class Heartbeat:
 
     def tell(self, *, ending: bool, quiet: bool, full: bool, pool: Executors | None = None) -> None:
         """Have others know whether this worker takes tasks (monitor/health.py); a change is told in the next turn."""
-        bare = pool is not None and pool.size > 0 and not pool.pids()  # of those that it is to have, none could start
+        bare = pool is not None and pool.size > 0 and not pool.pids()  # none of its processes could start
         stage = "ending" if ending else "quiet" if quiet else "full" if full else "bare" if bare else "ready"
         if stage != self._stage:
             self._stage = stage
@@ -149,7 +149,7 @@ class Heartbeat:
         if not known:  # it was stopped for so long that others took it for dead
             logger.warning("this worker had been taken for dead; entering again")
             self.worker, self._returns = self._register(), True
-        if self._returns:  # in a later beat too, where this was refused in the first
+        if self._returns:  # at a later beat, where the storage has refused it at this one
             self.on_return()
             self._returns = False
         self._have_beaten(due_at)
@@ -215,7 +215,7 @@ class Heartbeat:
         now, now_ms = self.monotonic(), self._storage.clock.now_ms()
         if now - self._beaten_at > 2 * self.interval_s:  # it was stopped since its last beat, or is refused one
             if self._again_at:
-                self._judge_later()  # without a word at each look: that the file refuses is told already
+                self._judge_later()  # no line at each look: the log has told that the file refuses
             else:
                 self._stood_still(now - self._beaten_at)
         seen = {w.id: self._presence(w) for w in others}

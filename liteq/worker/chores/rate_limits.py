@@ -50,7 +50,7 @@ class RateLimits:
             raise ImproperlyConfigured(str(exc)) from None
 
     def declare_again(self) -> None:
-        """Declare what the file has forgotten, as it was made anew; what it knows may be newer code's."""
+        """Declare the limits that a file which was made anew does not know; those that it knows may be newer code's."""
         self._storage.limits.declare(self._declared(), unknown=True)
 
     def reset(self) -> None:

@@ -125,10 +125,10 @@ class Estimates:
 
 
 def worth_a_turn(rooms: Iterable[tuple[int, int]]) -> bool:
-    """Whether an executor has begun the second half of its leases. `rooms`: how many more it may have, and has.
+    """Whether an executor has begun the second half of its leases. `rooms`: how many more each may have, and has now.
 
-    To fill up each place that becomes free would cost a turn of the loop for each; a turn for ten costs three times as
-    much as one for one.
+    A turn of the loop for each place that becomes free would be dear: one turn for ten leases costs only three times as
+    much as a turn for one.
     """
     return any(room and room >= leases for room, leases in rooms)
 

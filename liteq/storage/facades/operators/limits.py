@@ -40,7 +40,7 @@ class Limits(Facade):
         """
         text = _rules.check(key, rate, concurrent, tokens)
         with self._driver.write(Promise.ACCEPTED) as tx:
-            _keys.lock(tx)  # what is claimed meanwhile counts, and who sets another part of it sees this one
+            _keys.lock(tx)  # claims of that moment count, and another change of this key waits for this one
             self._set(tx, key, text, concurrent, tokens)
             self._note(tx, by, "set", key)
         self._changed([key])
@@ -65,7 +65,7 @@ class Limits(Facade):
         """Take over the limits in the code: key -> (rate, concurrent, tokens), all None where it has none any more.
 
         What was set at run time stands until the code says something new. Only a read where all of it is known.
-        `unknown`: those alone of which the file knows nothing. Raises ValueError.
+        `unknown`: take over only those of which the file knows nothing. Raises ValueError.
         """
         wanted = {}
         for key, limit in declared.items():

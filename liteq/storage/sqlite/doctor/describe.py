@@ -56,7 +56,8 @@ def describe(session: Session, driver: Described, *, whole: bool = True) -> dict
     """Facts about the library and the file; sizes in bytes. The integrity check reads the whole file, and its log.
 
     Without `whole` it is left out, and the look costs the same at any size: "integrity" and "log" are None then, and
-    `unfinished`, the copies that killed processes have left, and `writer`, who keeps others from writing, are empty.
+    `unfinished`, the copies that killed processes have left, and `writer`, the process that lets no other write, are
+    empty.
     `shared`: another program has made the file, as Django does where the queue is in its database. `alone`: it is
     read without a log. `age_s`: how many seconds ago a `copy` was written, 0 for the queue itself.
     """

@@ -36,7 +36,7 @@ def write(session: Session, part: Path) -> None:
             _sync(part)
         finally:
             parts.clear_beside(part)
-    except StorageFull as error:  # the library names the file that it reads from
+    except StorageFull as error:  # the library's message names the source
         raise StorageFull(f"{part.parent}: the disk is full: free some space there, or name another place") from error
     except OSError as error:
         raise StorageUnavailable(f"{part} cannot be written ({error.strerror})") from error

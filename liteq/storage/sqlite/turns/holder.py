@@ -48,9 +48,9 @@ def writer(path: str) -> str:
 
 
 def kept_by(path: str, seconds: float) -> str:
-    """The process that has the write lock at each of many looks within `seconds`; "" as soon as it has not.
+    """The process that has the write lock at each of many looks within `seconds`; "" where one look does not find it.
 
-    A process that only writes much is not met each time.
+    A process that writes often, in short transactions, is not found at each look.
     """
     first, end = writer(path), time.monotonic() + seconds
     while first != UNKNOWN:
