@@ -22,7 +22,7 @@ __all__ = ["ENDED", "find", "flow_of", "only_waits", "report", "text_of_report",
 
 ENDED = frozenset({"succeeded", "failed", "aborted"})
 STATUSES = {"cancelled": "aborted"}
-# Behind the key of a step in that of a call: an item of `parallel`, an attempt, a condition, an output, one more look.
+# What follows a step's key in that of a call: an item of `parallel`, an attempt, a condition, an output, one more look.
 OF_A_CALL = re.compile(r"(\[\d+\])?([#?>!][^/]*)?(~\d{1,9})?$")
 FIELDS = ("id", "name", "status", "attempts", "exit_code", "started", "finished")
 

@@ -17,8 +17,8 @@ from liteq.utils.coroutines import run_coroutine
 __all__ = ["CALL", "driven", "is_call", "node", "plain", "real"]
 
 CALL = "liteq.call"  # the one key of an interrupt's value that asks for a task: its name, its arguments, and the run
-# The id of the run in whose step the graph runs: its body then does the calls that its nodes ask for. Each bears that
-# id: a model that has a graph interrupt with words of its own does not know it, and has no task sent.
+# The id of the run in whose step the graph runs. Its body does the calls that its nodes ask for; all of them bear it.
+# A model that has a graph interrupt with words of its own does not know the id, so it can have no task sent.
 driven: ContextVar[str | None] = ContextVar("liteq_langgraph_driven", default=None)
 
 

@@ -140,7 +140,7 @@ class Call:
         config = dict(config or {})
         asked = dict(config.get("configurable") or {})
         given = thread if thread is not None else asked.get("thread_id")
-        self.begins_at = asked.pop("checkpoint_id", None)  # in the past of the thread; from there on it is its newest
+        self.begins_at = asked.pop("checkpoint_id", None)  # in the thread's past; what follows is its newest
         self.is_own = given is None
         self.name = f"{self.graph.get_name()}.invoke"
         self.durability = _durability_of(self.graph)

@@ -50,7 +50,7 @@ def _in_thread(look: Look) -> Callable[[Call], Awaitable[dict[str, Any]]]:
 
 
 def _in_pages(look: Look, key: Callable[[Call], str] = lambda _: "name") -> Callable[[Call], Awaitable[dict[str, Any]]]:
-    """The tool over a list that `look` returns whole: a page of it, behind the item of which `key` is `after`."""
+    """A tool that gives the list of `look` in pages. `key`: the field of an item that `after` and `next` hold."""
 
     def page(call: Call) -> dict[str, Any]:
         found, name, after = look(call), key(call), call.get("after")

@@ -11,7 +11,7 @@ from liteq_mcp.tools import Refused
 
 __all__ = ["PROMPTS", "prompt", "prompts"]
 
-GOAL: Final = "goal"  # the argument of prompts that say nothing without it
+GOAL: Final = "goal"  # the argument without which its prompts make no sense
 
 
 class _Text(NamedTuple):

@@ -85,14 +85,18 @@ def signature_of(known: Any) -> Signature:
 
 
 def by_place(known: Any, given: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments of a call of a task, those first that have no names."""
+    """The positional and the named arguments of a task's call, of arguments that all have names."""
     return _placed(list(inspect.signature(known.run).parameters.values()), given, all_=False)
 
 
 def _placed(
     parameters: list[inspect.Parameter], given: Mapping[str, Any], *, all_: bool
 ) -> tuple[list[Any], dict[str, Any]]:
-    """The positional and the named arguments: by their places what has no names, up to the last one given; or all."""
+    """The positional and the named arguments.
+
+    Positional are those that the function takes only so, up to the last one given; with `all_` also those that it takes
+    by place or by name, since others follow them.
+    """
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     first = [one for one in parameters if one.kind in kinds[: 1 + all_]]
     while first and not all_ and first[-1].name not in given:

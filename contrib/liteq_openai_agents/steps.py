@@ -39,7 +39,7 @@ class Steps:
     ) -> Any:
         """A step that is told from its like by their order, which is that of the agent's loop.
 
-        of: the call of a tool that it belongs to: several run side by side, and their order is not the same again.
+        of: the call of a tool that it belongs to. Several calls run side by side, each time in another order.
         """
         place = f"{kind}.{of}" if of else kind
         self.counts[place] += 1

@@ -46,7 +46,7 @@ def translate(error: psycopg.Error, where: str, waited_s: float) -> StorageError
             )
         case "42P01" | "3F000":
             return StorageError(f"{where}: {text}: run `liteq migrate`")
-        case "42501":  # the server is there, so nobody waits for it; no value is to blame
+        case "42501":  # no StorageUnavailable, for which callers wait; and no value is to blame
             return StorageDenied(
                 f"{where}: the role may not do this ({text}): let the database's owner run `liteq migrate` and "
                 "grant the rights"

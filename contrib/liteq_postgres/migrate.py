@@ -31,7 +31,7 @@ SELECT has_schema_privilege(n.oid, 'USAGE')
 VERSIONS = "SELECT key, value FROM liteq_meta WHERE key IN ('version', 'min_reader', 'min_writer')"
 SET_VERSION = "UPDATE liteq_meta SET value = ? WHERE key = 'version'"
 ENCODING = "SELECT current_setting('server_encoding')"
-ENCODINGS = ("UTF8", "SQL_ASCII")  # the second one keeps bytes as they come, and UTF-8 is what comes (session.py)
+ENCODINGS = ("UTF8", "SQL_ASCII")  # SQL_ASCII keeps bytes as they come, and they come as UTF-8 (session.py)
 NAME = r"\d{4}_.+\.sql"
 
 
@@ -101,11 +101,11 @@ def migrate(driver: Migrated) -> int:
 
 
 def _have_schema(tx: Transaction, schema: str, where: str) -> None:
-    """Make the schema. Raises StorageError for one in which this role may make no tables.
+    """Make the schema where it is missing. Raises StorageError where this role may make no tables in it.
 
-    They would come into the next one of the search path, without a word.
+    The server would make them in the next schema of the search path, without an error.
     """
-    found = tx.execute(HAS_SCHEMA, (schema,))  # to ask CREATE SCHEMA itself takes a right that one there needs not
+    found = tx.execute(HAS_SCHEMA, (schema,))  # CREATE SCHEMA IF NOT EXISTS takes a right, even where it is there
     if not found:
         tx.execute(f"CREATE SCHEMA {quoted(schema)}")
     elif not found[0][0]:
@@ -116,7 +116,7 @@ def _have_schema(tx: Transaction, schema: str, where: str) -> None:
 
 
 def _take_any_text(tx: Transaction, where: str) -> None:
-    """Raises StorageError for a database that has not all characters: the end of a task could not be written then."""
+    """Refuse a database that lacks characters, by a StorageError: in it the end of a task could fail to be written."""
     ((encoding,),) = tx.execute(ENCODING)
     if encoding not in ENCODINGS:
         raise StorageError(

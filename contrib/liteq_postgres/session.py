@@ -38,8 +38,8 @@ DEFAULTS: Final[dict[str, Any]] = {
     "connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4,
     "tcp_user_timeout": 30_000,
 }  # fmt: skip
-# Whatever the database's encoding and the environment's: the names of queues and the texts of errors are any text.
-# A pooler keeps it apart for each of its clients.
+# Whatever the encoding of the database and of the environment: names of queues and texts of errors have any characters.
+# A pooler keeps this setting apart for each of its clients.
 ALWAYS: Final[dict[str, Any]] = {"client_encoding": "UTF8"}
 NOT_FOR_WRITES: Final = "25006"  # SQLSTATE: a standby, also where it was none before
 

@@ -252,7 +252,7 @@ def signed(run: Function, names: Sequence[str]) -> Function:
 
 
 def mockable(run: Function, called: Callable[..., Any], carried: Callable[[Any], Any]) -> Function:
-    """`run`; a test's mock in its place is called as its user knows the call, and its result carried over."""
+    """`run`. A test's mock in its place is called by `called`, as its user knows it; `carried` makes its result fit."""
 
     def mocked(mock: Callable[..., Any]) -> Function:
         async def call(*args: Any) -> Any:
@@ -296,7 +296,7 @@ def returned(value: Any) -> Any:
 
 
 def stood_in(params: Any, payload: Any) -> Any:
-    """`payload`; of a tool in doubt the plain value that a person has given for it, as the tool's result."""
+    """`payload`; a plain value, which a person has given for a tool in doubt, is made the tool's result."""
     if isinstance(params, ToolParams) and not (isinstance(payload, dict) and payload.keys() & {"kind", END}):
         return returned(payload)
     return payload

@@ -19,7 +19,7 @@ def rewritten(text: str, file: str) -> tuple[str, list[Problem]]:
     for root in roots:
         list(settle(root))
     lines = text.splitlines(keepends=True)
-    done: set[tuple[int, int]] = set()  # a key that aliases stand for, too, is written once
+    done: set[tuple[int, int]] = set()  # each alias in the file leads to its keys once more
     for said, word, one in sorted(_renamed(roots), key=lambda found: found[2].key_at, reverse=True):
         (line, column) = one.key_at
         if one.key_at in done:

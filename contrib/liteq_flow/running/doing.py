@@ -29,7 +29,7 @@ class Made:
     outputs: dict[str, Any] = field(default_factory=dict)
     artifact: dict[str, Any] | None = None
     kept: dict[str, Any] | None = None
-    """Its outputs with those that `output`, `outputs` and `stdout.outputs` say, once they are looked at."""
+    """All its outputs, with those that the step's `output`, `outputs` and `stdout.outputs` name; None until then."""
 
 
 async def do_step(plan: Plan, node: Node, names: Names) -> Made:

@@ -79,7 +79,7 @@ class Names:
         return env
 
     def _own(self) -> tuple[tuple[str, str], ...]:
-        """The variables of the step; before its items those that stand for none of them."""
+        """The variables of the step; outside of an item of `parallel` those that have no item in them."""
         own = self.step.env if self.step else ()
         if self.item is not ABSENT:
             return own
@@ -119,7 +119,7 @@ class Names:
     def job(self) -> dict[str, Json]:
         """The part of a job's document that says its environment."""
         flow, step, told = self.flow, self.step, self.told()
-        if told["DAG_RUN_STATUS"] == RUNNING:  # a worker has that by itself: a run that began without it finds its jobs
+        if told["DAG_RUN_STATUS"] == RUNNING:  # a worker sets it: so older runs find the jobs that had it not
             del told["DAG_RUN_STATUS"]
         dirs = [flow.working_dir, step.working_dir if step else None]
         return {

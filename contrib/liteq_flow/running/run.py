@@ -21,13 +21,13 @@ __all__ = [
 STEP = "step "  # and the key of a step: the state that readers are told
 OUTPUTS = "outputs"
 LONGEST_KEY = 200
-SEPARATING = re.compile(r"[%/\[\]#?!$>~]")  # the parts of a path, and what a step does more than once
+SEPARATING = re.compile(r"[%/\[\]#?!$>~]")  # signs between the parts of a path, and before what follows it in a key
 
 
 def spelled(name: str, but: str = "") -> str:
-    """A name as a part of a path, in which it stands for itself alone: a step may be called `a/b`, or `a#2`.
+    """A name as a part of a path, without the signs that separate its parts: a step may be called `a/b`, or `a#2`.
 
-    `but`: signs that stay, as a slash in the key of an item does, which has brackets around it.
+    `but`: signs that stay, as a slash does in the key of an item, which has brackets around it.
     """
     return SEPARATING.sub(lambda match: match[0] if match[0] in but else f"%{ord(match[0]):02X}", name)
 

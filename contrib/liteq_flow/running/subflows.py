@@ -81,7 +81,7 @@ async def _enqueued(plan: Plan, do: Action, names: Names, flow: Flow, file: str,
 
 
 def _given(names: Names, params: Any) -> dict[str, Any]:
-    """The params of the file, and then the values in them: a blank or a quote of a value ends none of them."""
+    """The params as the file has them, and then the values in them: a blank or a quote in a value ends no param."""
     if isinstance(params, str):
         found = _in_text(params)
         if isinstance(found, _Words):

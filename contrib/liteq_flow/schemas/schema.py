@@ -343,7 +343,7 @@ def published() -> Schema:
 
 
 def _with_nested(schema: Schema) -> Schema:
-    """A step with the other words inside of what it says."""
+    """A step in which the other words may stand inside of its objects, too."""
     words = schema["properties"]
     inner = {word: _with_other_words(words[word], IN_STEP[word]) for word in IN_STEP.keys() & words.keys()}
     return {**schema, "properties": {word: inner.get(word, one) for word, one in words.items()}}
