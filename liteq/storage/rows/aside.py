@@ -24,6 +24,10 @@ UPDATE liteq_messages SET id = :to, unique_key = replace(
        '\x1e' || CAST(:id AS TEXT) || '\x1e', '\x1e' || CAST(:to AS TEXT) || '\x1e')
  WHERE id = :id
 """
+IS_FREE = """
+   AND NOT EXISTS (SELECT 1 FROM liteq_messages AS m WHERE m.id = :to)
+   AND NOT EXISTS (SELECT 1 FROM liteq_groups AS g WHERE g.id = :to)
+"""
 REFERENCES = {
     "a follower": "UPDATE liteq_messages SET awaits = :to WHERE awaits = :id",
     "a member": "UPDATE liteq_messages SET group_id = :to WHERE group_id = :id",
@@ -48,9 +52,12 @@ def let_go(tx: Transaction, ids: Iterable[str]) -> None:
     tx.executemany(LET_GO, [{"id": id_} for id_ in ids])
 
 
-def rename(tx: Transaction, changes: Sequence[Mapping[str, str | None]]) -> None:
-    """Give each message `id` the id `to`; what refers to it is left to `refer`."""
-    tx.executemany(RENAME, changes)
+def rename(tx: Transaction, changes: Sequence[Mapping[str, str | None]], *, free: bool = False) -> int:
+    """Give each message `id` the id `to`; how many have it now. What refers to them is left to `refer`.
+
+    `free`: not where something else has that id.
+    """
+    return tx.executemany(RENAME + IS_FREE if free else RENAME, changes)
 
 
 def with_note(errback: Message, other: str) -> Message:

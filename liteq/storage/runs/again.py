@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 import orjson
 
 from liteq.exceptions import RunConflict, RunNotFound, WorkflowError
-from liteq.message import Flag, StepRow, new_id
+from liteq.message import Flag, StepRow
 from liteq.serialization import decode_error
 from liteq.states import FINISHED, State, sql_list
 from liteq.storage.driver import Transaction
 from liteq.storage.rows.aside import rename
 from liteq.storage.runs.asks import Found, find_run
-from liteq.storage.runs.records import ASIDE, CANCEL, DONE, END, UNDONE, aside, doubt_scope, in_place
+from liteq.storage.runs.records import ASIDE, CANCEL, DONE, END, UNDONE, aside, doubt_scope, id_aside, in_place
 from liteq.storage.runs.records import FORK as FORK_OF
 from liteq.storage.runs.records import REWOUND as REWOUND_OF
 from liteq.storage.settling.dead import requeue
@@ -169,9 +169,11 @@ def _set_aside(tx: Transaction, run: Found, steps: Sequence[StepRow]) -> None:
     before = {mark for mark in marks if mark.startswith(ASIDE)}
     times = max((int(mark.removeprefix(ASIDE)) for mark in before), default=0) + 1
     tx.executemany(SET_MARKS, [(orjson.dumps(sorted({*marks - before, f"{ASIDE}{times}"})), run.seq)])
-    moved = [step._replace(scope=aside(step.scope, times), marks=None) for step in steps]
     named = _give_up_ids(tx, steps)
-    moved = [step._replace(child=named.get(step.child or "", step.child)) for step in moved]
+    moved = [
+        step._replace(scope=aside(step.scope, times), marks=None, child=named.get(step.child or "", step.child))
+        for step in steps
+    ]
     rows.delete(tx, run.seq, run.gen, steps)
     rows.write_new(tx, run.seq, run.gen, moved)
 
@@ -189,11 +191,11 @@ def _forget(tx: Transaction, run: Found, steps: Sequence[StepRow], *, now_ms: in
 
 
 def _give_up_ids(tx: Transaction, steps: Sequence[StepRow]) -> dict[str, str]:
-    """Give the children of these calls new ids: calls that are made again get the old ones. The new ids, by the old.
+    """Give the children of these calls new ids: calls that are made anew get the old ones. The new ids, by the old.
 
-    What a body has sent without waiting for it is no child, and keeps its id: it may be a run that was there before.
+    A child whose call is answered from aside gets its own id back (`executing.take_back`). What a body has sent without waiting for it is no child, and keeps its id: it may be a run that was there before.
     """
-    named = {step.child: new_id() for step in steps if step.child is not None and step.kind != "send"}
+    named = {step.child: id_aside(step.child) for step in steps if step.child is not None and step.kind != "send"}
     for child in named:
         for number, marks in tx.execute(RENAMED, (child,)):
             tx.executemany(STAY_THE_SAME, [(child, _with_kin(marks, child), number)])

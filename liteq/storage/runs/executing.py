@@ -15,8 +15,9 @@ from liteq.states import UNFINISHED, sql_list
 from liteq.storage.canvases.follow import Waiter
 from liteq.storage.canvases.standing import conflict
 from liteq.storage.driver import LOCK, Driver, Promise, Transaction
+from liteq.storage.rows.aside import rename
 from liteq.storage.rows.payloads import INLINE_BYTES
-from liteq.storage.runs.records import Asked
+from liteq.storage.runs.records import Asked, own_id
 from liteq.storage.sending.enqueue import place
 from liteq.storage.settling.endings import CANCELLED, cancel_children
 from liteq.storage.steps import rows
@@ -38,6 +39,7 @@ HAS_EVENT = """
 SELECT EXISTS (SELECT 1 FROM liteq_inbox AS i WHERE i.run_id = m.id AND i.name = ? AND i.taken = 0)
   FROM liteq_messages AS m WHERE m.seq = ? AND m.state = 'leased' AND m.token = ?
 """
+STANDS = "SELECT 1 FROM liteq_messages WHERE id = ?"
 ID = "SELECT id FROM liteq_messages WHERE seq = ?"
 OBEYED = f"UPDATE liteq_messages SET flags = flags & {~Flag.ASKED} WHERE seq = ?"
 SPAWNED = "UPDATE liteq_runs SET spawned = spawned + ? WHERE run = ?"
@@ -145,16 +147,32 @@ def record(tx: Transaction, hold: Hold, step: StepRow) -> tuple[bool, Asked | No
     return rows.write_new(tx, hold.run, hold.gen, [step]) == 1, None
 
 
-def take_back(tx: Transaction, hold: Hold, steps: Iterable[StepRow], aside: Iterable[StepRow]) -> Asked | None:
+def take_back(
+    tx: Transaction, hold: Hold, steps: Sequence[StepRow], aside: Iterable[StepRow]
+) -> tuple[Asked | None, list[StepRow]]:
     """Write rows that stood aside at the places where their calls were made again, and delete the rows `aside`.
 
+    The rows as they are then: their children have their own ids back, where nothing else has got these meanwhile.
     Where something is asked of the run, nothing is done, as in `record`. Raises LeaseLost.
     """
     told = obey(tx, hold, hold_on(tx, hold))
-    if told is None:
-        rows.delete(tx, hold.run, hold.gen, aside)
-        rows.write_new(tx, hold.run, hold.gen, steps)
-    return told
+    if told is not None:
+        return told, [*steps]
+    rows.delete(tx, hold.run, hold.gen, aside)
+    steps = _under_their_ids(tx, steps)
+    rows.write_new(tx, hold.run, hold.gen, steps)
+    return None, steps
+
+
+def _under_their_ids(tx: Transaction, steps: Sequence[StepRow]) -> list[StepRow]:
+    """Give the children of calls that stood aside their own ids back; the rows of the calls."""
+    own = {step.child: own_id(step.child) for step in steps if step.child is not None and step.kind != "send"}
+    changes = [{"id": child, "to": to} for child, to in own.items() if to != child]
+    if rename(tx, changes, free=True) < len(changes):
+        for change in changes:
+            if tx.execute(STANDS, (change["id"],)):  # its own is in use by now
+                del own[change["id"]]
+    return [step._replace(child=own.get(step.child or "", step.child)) for step in steps]
 
 
 def leave_aside(tx: Transaction, hold: Hold, aside: Iterable[StepRow]) -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 
-from liteq.message import RunFacts, StepRow
+from liteq.message import RunFacts, StepRow, new_id
 from liteq.utils.records import NamedTuple
 
 __all__ = [
     "ASIDE", "CANCEL", "DONE", "END", "ENDED", "FORK", "REWOUND", "STATUSES", "UNDONE", "Approval", "Asked", "Event",
     "History", "Intent", "Memo", "MemoEntry", "MemoStats", "MemoTaken", "RunRecord", "RunStep", "RunsWaiting",
-    "Started", "aside", "doubt_scope", "in_place",
+    "Started", "aside", "doubt_scope", "id_aside", "in_place", "own_id",
 ]  # fmt: skip
 
 
 STATUSES = ("queued", "running", "waiting", "paused", "stuck", "succeeded", "failed", "cancelled")
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
+ADDED = re.compile(r"(?<=.)~[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.DOTALL)  # by `id_aside`
 Event = tuple[str, bytes]  # its name, its payload (JSON)
 
 
@@ -55,6 +57,16 @@ def aside(scope: str, retry: int) -> str:
 def in_place(scope: str) -> str | None:
     """The scope in which steps stood that stand aside in `scope`; None where no steps stand aside there."""
     return scope[1:].partition("~")[2] if scope.startswith("~") else None
+
+
+def id_aside(id_: str) -> str:
+    """An id for the child of a call that stands aside: its own, and behind it something that nobody else has."""
+    return f"{id_}~{new_id()}"
+
+
+def own_id(id_: str) -> str:
+    """The id that a child had before it got `id_` by `id_aside`; `id_` itself for another one."""
+    return ADDED.sub("", id_)
 
 
 class Asked(NamedTuple):

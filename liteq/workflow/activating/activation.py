@@ -26,6 +26,7 @@ from liteq.serialization import decode
 from liteq.serialization.content import ENVELOPE, Owner
 from liteq.workflow.activating.body import Body, run_through
 from liteq.workflow.declared.sent_step import as_sent
+from liteq.workflow.history.aside import leave_aside
 from liteq.workflow.history.code import fingerprint_of
 from liteq.workflow.history.errors import document_of
 from liteq.workflow.history.frames import Diverged, Leave
@@ -238,10 +239,10 @@ def _returned(machine: Machine, body: Body, value: Any) -> Outcome:
         machine.look_at_the_time()
         if machine.asked is not None and machine.asked.what == "timeout":
             return _ended(machine, None)
-        machine.leave_aside()
         # The result of a step is one of history, wherever it has run.
         setting = "max_step_bytes" if machine.is_step else "max_result_bytes"
         data, _ = body.task.codec.result.kept(value, machine.app.conf[setting], setting)
+        leave_aside(machine)  # not where the result is refused: the run has failed then, and may be retried
     except Leave:
         return _left(machine)
     except BadMessage as exc:

@@ -24,7 +24,7 @@ from liteq.workflow.calling.scope import Scope
 from liteq.workflow.calling.targets import Target, target_of
 from liteq.workflow.calling.waits import event_row
 from liteq.workflow.declared.step import is_count
-from liteq.workflow.history.aside import taken_back
+from liteq.workflow.history.aside import stood_aside, take_back, taken_back
 from liteq.workflow.history.codec import hash_of
 from liteq.workflow.history.errors import document_of, raised_of
 from liteq.workflow.history.places import Place, Wait
@@ -256,7 +256,7 @@ def _mapped(
         row = machine.rows.get(where)
         if row is None and machine.recorded is not None:
             row = machine.recorded.answer(scope, where, "map", goal.name, arghash, None, (item,))
-        if row is None and (found := machine.stood_aside(f"{scope.name}#", "map", goal.name, arghash, (item,), {})):
+        if row is None and (found := stood_aside(machine, f"{scope.name}#", "map", goal.name, arghash, (item,), {})):
             row = taken_back(found[0], where, arghash, now_ms=machine.now_ms())
             again.append(row)
             aside += found
@@ -268,12 +268,12 @@ def _mapped(
         machine.attached.add(where)
         handles.append(_handle(scope, where, goal, row.child))
     if again:
-        machine.take_back(scope, place, again, aside)
+        take_back(machine, scope, place, again, aside)
     for start in range(0, len(new), CHUNK):
         machine.front(scope, place)
         _send_chunk(scope, place, goal, new[start : start + CHUNK], limit)
     for handle in handles:
-        if handle.id is None and (row := handle.row) is not None:
+        if (row := handle.row) is not None:
             handle.id = row.child
     return handles
 

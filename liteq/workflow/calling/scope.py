@@ -14,7 +14,7 @@ from liteq.clock import from_ms
 from liteq.exceptions import WorkflowCancelled, WorkflowError
 from liteq.message import StepRow
 from liteq.workflow.declared.step import Step
-from liteq.workflow.history.aside import taken_back
+from liteq.workflow.history.aside import stood_aside, take_back, taken_back
 from liteq.workflow.history.calls import Call, Pend, called, raising
 from liteq.workflow.history.codec import Form, hash_of
 from liteq.workflow.history.errors import raised_of
@@ -107,10 +107,10 @@ class Scope:
     ) -> StepRow | None:
         """The row of a call that the run had made before its retry, at any place; it stands at `place` from now on."""
         machine = self.machine
-        found = machine.stood_aside(place[0], kind, name, arghash, args, kwargs)
+        found = stood_aside(machine, place[0], kind, name, arghash, args, kwargs)
         if not found:
             return None
-        machine.take_back(self, place, [taken_back(found[0], place, arghash, now_ms=machine.now_ms())], found)
+        take_back(machine, self, place, [taken_back(found[0], place, arghash, now_ms=machine.now_ms())], found)
         return machine.rows[place]
 
     def _keyed(self, key: str) -> Place:

@@ -356,27 +356,6 @@ class Machine:
             self.rows[row.scope, row.pos] = row
         self._tells(rows)
 
-    def stood_aside(
-        self, scope: str, kind: str, name: str, arghash: bytes | None, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> list[StepRow]:
-        """The row that stands aside for a call, and behind it those that its body has left out; [] for none."""
-        if self.aside is None:
-            return []
-        hashes = [arghash, *(hashes_under(self.kin, self.run_id, args, kwargs) if self.kin else ())]
-        return self.aside.take(scope, kind, name, hashes)
-
-    def take_back(self, scope: Point, place: Place, rows: list[StepRow], aside: list[StepRow]) -> None:
-        """Record `rows`, which stood aside, at their new places, and delete the rows `aside`."""
-        self.front(scope, place)
-        rows[0] = rows[0]._replace(marks=self.take_marks())  # not before: a cancel at this place writes them elsewhere
-        self.written_once(scope, place, lambda: self.runs.take_back(self.hold, rows, aside), rows)
-
-    def leave_aside(self) -> None:
-        """Delete the rows that still stand aside: the body has ended well without them."""
-        if self.aside is not None and self.aside.rows:
-            left = [*self.aside.rows.values()]
-            self.reading(lambda: self.runs.leave_aside(self.hold, left))
-
     def lost(self, exc: BaseException) -> NoReturn:
         """Leave the body at once: the lease is over, or nothing can be written (that is raised to the worker)."""
         self.leave(Release() if isinstance(exc, LeaseLost) else exc)

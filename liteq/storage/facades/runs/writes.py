@@ -157,10 +157,13 @@ class RunWrites(RunSpending):
                     _event_log.write(tx, events, now_ms=now_ms)
         return told
 
-    def take_back(self, hold: Hold, steps: Sequence[StepRow], aside: Sequence[StepRow]) -> Asked | None:
+    def take_back(
+        self, hold: Hold, steps: Sequence[StepRow], aside: Sequence[StepRow]
+    ) -> tuple[Asked | None, list[StepRow]]:
         """Record calls that are made again after a retry, by rows that stood aside for them; the rows `aside` go.
 
-        Where something is asked, nothing is done. Raises LeaseLost.
+        The rows as they are then: their children have their own ids back, where nothing else has these. Where something
+        is asked, nothing is done. Raises LeaseLost.
         """
         with self._driver.write(Promise.ACCEPTED) as tx:
             return _executing.take_back(tx, hold, steps, aside)
