@@ -72,11 +72,11 @@ def decide(
                 return Decision([], due, waits=True)
             if schedule.is_asked:
                 return found
-            if last.ended is not None and due <= last.ended:  # it waited for its turn: nothing was missed
-                following = _following(schedule, due, now) if overlap == "latest" else _next(schedule, due)
-                return Decision([due], following)
-            if overlap == "latest":
-                return Decision(found.runs[-1:], found.next_due)
+            has_waited = last.ended is not None and due <= last.ended  # for its turn: nothing was missed
+            if overlap == "latest" and (has_waited or found.runs):
+                return Decision([_latest(schedule, due, now)], _following(schedule, due, now))
+            if has_waited:
+                return Decision([due], _next(schedule, due))
             if catch_up == "all" and found.runs:
                 return Decision(found.runs[:1], _next(schedule, found.runs[0]))
     return found
@@ -116,6 +116,20 @@ def _first_from(schedule: BaseSchedule, due: datetime, moment: datetime) -> date
         return schedule.next_after(moment - MICROSECOND)
     except NeverDue:
         return datetime.max.replace(tzinfo=due.tzinfo)
+
+
+def _latest(schedule: BaseSchedule, due: datetime, now: datetime) -> datetime:
+    """The last time of the schedule that is not after `now`; `due` is one of its times, and not after it.
+
+    An interval counts anew from each run: what was due is its only time.
+    """
+    if not schedule.kept_to_deadline:
+        return due
+    span = timedelta(seconds=1)
+    while (first := _first_from(schedule, due, now - span)) > now:
+        span *= 2
+    *_, latest = _times(schedule, first, now)
+    return latest
 
 
 def _times(schedule: BaseSchedule, first: datetime, now: datetime) -> Iterator[datetime]:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from liteq import schedules
-from liteq.beat.catch_up import decide
+from liteq.beat.catch_up import Last, decide
 from liteq.clock import from_ms, to_ms
 from liteq.schedules import NeverDue, ParseException, crontab, crontab_parser, maybe_schedule, schedule, solar
 
@@ -350,3 +350,17 @@ def test_a_relative_day_begins_at_midnight_also_when_it_has_25_hours():
     every_day = schedule(timedelta(days=1), relative=True)
     every_day.zone = ZoneInfo("Europe/Paris")
     assert every_day.next_after(paris(10, 25, 0, 30)) == paris(10, 26, 0)
+
+
+@pytest.mark.parametrize("catch_up", ["one", "all"])
+@pytest.mark.parametrize("has_waited", [True, False])
+def test_latest_sends_the_run_of_the_last_time_that_has_waited_or_was_missed(catch_up, has_waited):
+    due, now = at("2026-01-01T00:00"), at("2026-01-03T07:29:30")
+    last = Last(ended=now if has_waited else due - timedelta(hours=1))
+    for one, latest in [(crontab(minute=0), "07:00"), (crontab(minute=0, hour=3), "03:00")]:
+        found = decide(in_zone(one, UTC), due, now, catch_up=catch_up, overlap="latest", last=last)
+        assert found.runs == [at(f"2026-01-03T{latest}")]
+        assert found.next_due is not None
+        assert found.next_due > now
+    assert decide(schedule(60), due, now, catch_up=catch_up, overlap="latest", last=last).runs == [due]
+    assert decide(in_zone(crontab(minute=0), UTC), due, due, overlap="latest", last=last).runs == [due]
