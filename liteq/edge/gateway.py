@@ -30,6 +30,7 @@ from liteq.exceptions import (
     ReadOnly,
     StorageBusy,
     StorageConflict,
+    StorageDenied,
     StorageError,
     StorageFull,
     StorageUnavailable,
@@ -43,7 +44,7 @@ logger = logging.getLogger("liteq.gateway")
 LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
-PASSING: Final = (StorageBusy, StorageConflict, StorageFull, StorageUnavailable)
+PASSING: Final = (StorageBusy, StorageConflict, StorageDenied, StorageFull, StorageUnavailable)
 
 
 def gateway(app: App, *, key_file: str | Path | None = None) -> Gateway:

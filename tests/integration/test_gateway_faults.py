@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from liteq import LiteQ
+from liteq.exceptions import StorageDenied
 
 from .edge import Client, Reply, running
 from .locked import locked
@@ -161,3 +162,12 @@ def test_a_handle_that_is_none_is_refused_and_no_fault_of_the_gateway_s(ask: Cli
         assert code(sqs(ask, action, ReceiptHandle=handle, **more)) == (400, "ReceiptHandleIsInvalid")
         reply = sqs(ask, f"{action}Batch", Entries=[{"Id": "0", "ReceiptHandle": handle, **more}])
         assert failed(reply) == [("0", "ReceiptHandleIsInvalid", True)]
+
+
+def test_a_missing_right_on_the_server_is_told_and_may_be_granted(app: LiteQ, ask: Client, monkeypatch: Any) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise StorageDenied("the role may not do this: let the database's owner grant the rights")
+
+    monkeypatch.setattr(app.storage.sends, "placed", refused)
+    reply = ask("POST", "/v1/tasks", [{"task": "mail.plain"}])
+    assert (reply.status, "grant the rights" in reply.json["detail"]) == (503, True)
