@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Any
 
 import pytest
 
@@ -27,6 +29,7 @@ from liteq.message import (
 from liteq.policy.rates import Bucket
 from liteq.states import State
 from liteq.storage.claiming.rates import Budget
+from liteq.storage.driver import Transaction
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
@@ -478,6 +481,20 @@ def test_what_was_set_stands_until_the_code_says_something_new(storage: Storage)
     assert storage.limits.get("k")[1:3] == ("10/s", 6)
     storage.limits.declare({"k": (None, None)})
     assert storage.limits.list() == []
+
+
+def test_what_newer_code_declares_at_that_moment_stands(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = storage.limits._driver
+    write = driver.write
+
+    def meanwhile(*given: Any) -> AbstractContextManager[Transaction]:
+        monkeypatch.undo()
+        storage.limits.declare({"k": ("10/s", 6)})
+        return write(*given)
+
+    monkeypatch.setattr(driver, "write", meanwhile)
+    storage.limits.declare({"k": ("10/s", 5), "m": (None, 1)}, unknown=True)
+    assert [storage.limits.get(key)[1:3] for key in ("k", "m")] == [("10/s", 6), (None, 1)]
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,9 @@ class Limits(Facade):
         with self._driver.write(Promise.ACCEPTED) as tx:
             _keys.lock(tx)
             now_ms = self._clock.now_ms()
+            if unknown:  # newer code may have declared some since that look
+                there = _rules.read(tx).by_key
+                wanted = {key: limit for key, limit in wanted.items() if key not in there}
             fresh = _rules.write_declared(tx, wanted, now_ms=now_ms)
             for key in fresh:
                 _keys.begin_anew(tx, key)
