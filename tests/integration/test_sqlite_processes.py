@@ -16,6 +16,7 @@ from liteq.exceptions import StorageBusy
 from liteq.storage import open_driver
 from liteq.storage.driver import Bell, Driver
 from liteq.storage.sqlite.migrate import migrations
+from liteq.storage.sqlite.turns import holder
 from liteq.storage.sqlite.turns.holder import writer
 from liteq.storage.sqlite.waking.doorbell import Doorbell
 from liteq.storage.sqlite.waking.polling import PollingListener
@@ -366,3 +367,21 @@ sys.stdin.readline()
     with driver.write() as tx:  # while that process lives
         tx.execute(GROUP, ("free",))
     output(process)
+
+
+def test_a_writer_that_is_met_at_each_look_and_commits_keeps_nobody_from_writing(driver, url, monkeypatch):
+    """As a busy one is, or several of another PID namespace, which look alike from here."""
+    path, looks = driver.where(), []
+
+    def look(seconds: float) -> None:
+        looks.append(seconds)
+        if commits:
+            with driver.write() as tx:
+                tx.execute(GROUP, (f"{len(looks)}",))
+
+    monkeypatch.setattr(holder, "writer", lambda _path: "a process of another PID namespace")
+    monkeypatch.setattr(holder.time, "sleep", look)
+    commits = True
+    assert holder.kept_by(path, 0.0) == ""
+    commits = False
+    assert holder.kept_by(path, 0.0) == "a process of another PID namespace"

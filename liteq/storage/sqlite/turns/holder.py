@@ -48,18 +48,27 @@ def writer(path: str) -> str:
 
 
 def kept_by(path: str, seconds: float) -> str:
-    """The process that has the write lock at each of many looks within `seconds`; "" where one look does not find it.
+    """The process that has the write lock at each of many looks within `seconds`, while nothing is written; else "".
 
-    A process that writes often, in short transactions, is not found at each look.
+    One that writes without a rest, in short transactions, may be met at each look, but its log grows.
     """
-    first, end = writer(path), time.monotonic() + seconds
+    first, written, end = writer(path), _written(path), time.monotonic() + seconds
     while first != UNKNOWN:
         time.sleep(random.uniform(0.5, 1.5) * seconds / LOOKS)
-        if writer(path) != first:
+        if writer(path) != first or _written(path) != written:
             return ""
         if time.monotonic() >= end:
             return first
     return ""
+
+
+def _written(path: str) -> tuple[int, int]:
+    """The state of the log of `path`, which is another one behind each commit."""
+    try:
+        status = os.stat(path + "-wal")
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_size
 
 
 def readers(path: str) -> list[str]:
