@@ -24,10 +24,10 @@ def refusal(exc: Exception, *, keep: int) -> str:
     """A sentence about a storage that refuses; `keep`: how many outcomes a worker that is to leave has yet to store."""
     if not keep:
         return f"the queue cannot be used at the moment, trying again: {exc}"
-    stored = "1 outcome is stored" if keep == 1 else f"{keep} outcomes are stored"
-    return (
-        f"this worker leaves once {stored}; SIGQUIT ends it at once, and what has ended runs again; "
-        f"the queue cannot be used at the moment: {exc}"
+    wait = "1 outcome waits" if keep == 1 else f"{keep} outcomes wait"
+    return (  # the number, which differs each time, is behind what the log knows a report by (utils/lines.py)
+        "this worker leaves when its outcomes are stored; SIGQUIT ends it at once, and what has ended runs again; "
+        f"{wait}: the queue cannot be used at the moment: {exc}"
     )
 
 

@@ -140,7 +140,7 @@ def test_a_worker_that_cannot_leave_says_for_what_it_waits(site):
     try:
         wait_for(lambda: "trying again" in site.log().read_text(), what="it could not store it")
         worker.send_signal(signal.SIGTERM)
-        says = "this worker leaves once 1 outcome is stored; SIGQUIT ends it at once, and what has ended runs again"
+        says = "SIGQUIT ends it at once, and what has ended runs again; 1 outcome waits: the queue cannot be used"
         wait_for(lambda: says in site.log().read_text(), what="it tells why it stays")
         assert worker.poll() is None
     finally:
