@@ -23,7 +23,7 @@ from liteq.utils.names import checked_id, checked_name, checked_priority
 from liteq.workflow.declared.as_task import AsATask
 from liteq.workflow.declared.budgets import Budget, checked_budget, limits_of
 from liteq.workflow.declared.lint import warn_of
-from liteq.workflow.declared.step import KEEP, refuse_generator
+from liteq.workflow.declared.step import KEEP, given_of, refuse_generator
 from liteq.workflow.history.codec import Codec
 
 __all__ = ["Asked", "Declaration", "OnConflict"]
@@ -209,7 +209,7 @@ class Declaration(AsATask, Generic[P, R]):
         payload): sent to that run in the same transaction. tags: words by which `app.runs` finds it. unique: as
         of a task, in the place of the workflow's own. budget, timeout: in the place of the workflow's own.
         """
-        given = {name: value for name, value in locals().items() if name != "self" and value is not KEEP}
+        given = given_of(locals())
         if "unique" in given:
             unique = given.pop("unique")
             given["keyed"] = {} if unique is None else {"unique": unique}

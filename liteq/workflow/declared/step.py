@@ -36,13 +36,18 @@ from liteq.workflow.history.frames import here
 if TYPE_CHECKING:
     from liteq.context import App
 
-__all__ = ["KEEP", "Backoff", "Errors", "Step", "is_count", "refuse_generator"]
+__all__ = ["KEEP", "Backoff", "Errors", "Step", "given_of", "is_count", "refuse_generator"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 KEEP: Any = object()  # of an option that is not given for a call
 LONGEST_TX_S = 5.0  # a transaction holds the file's write lock
+
+
+def given_of(named: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are given, of all names of a function that takes options: its `locals()`, at its beginning."""
+    return {name: value for name, value in named.items() if name != "self" and value is not KEEP}
 
 
 def refuse_generator(function: Callable[..., Any], what: str) -> None:
@@ -174,7 +179,7 @@ class Step(Generic[P, R]):
 
         Raises TypeError and ValueError, as `@app.step` does.
         """
-        given = {name: value for name, value in locals().items() if name != "self" and value is not KEEP}
+        given = given_of(locals())
         return self.having(given)
 
     def having(self, given: Mapping[str, Any]) -> Step[P, R]:

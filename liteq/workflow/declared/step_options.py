@@ -8,7 +8,7 @@ from typing import Any
 from liteq.policy.keyed import Spec
 from liteq.utils.durations import Duration
 from liteq.utils.misspelt import suggesting
-from liteq.workflow.declared.step import KEEP, Step
+from liteq.workflow.declared.step import KEEP, Step, given_of
 from liteq.workflow.declared.step_checks import Backoff, Doubt, Errors, Fallback, Spends
 
 __all__ = ["StepOptions"]
@@ -45,7 +45,7 @@ class StepOptions:
         doubt: Doubt = KEEP,
         sensitive: bool | Sequence[str] = KEEP,
     ) -> None:
-        given = {name: value for name, value in locals().items() if name != "self" and value is not KEEP}
+        given = given_of(locals())
         self.given: Mapping[str, Any] = given
         unbound: Any = None
         Step(unbound, _anything, "options", given)  # raises for those that are none
