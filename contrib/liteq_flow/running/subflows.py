@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +20,7 @@ from liteq_flow.values import text_of
 __all__ = ["do_dag", "given_params", "outputs_of"]
 
 DEEPEST = 20  # a flow may run itself
+KEY = re.compile(r"\[[^]]*\]")  # of an item in a path, with slashes of its own
 
 
 async def do_dag(plan: Plan, node: Node, names: Names, do: Action, key: str) -> Made:
@@ -32,7 +34,7 @@ async def do_dag(plan: Plan, node: Node, names: Names, do: Action, key: str) -> 
     if do.name == "dag.enqueue":
         return await _enqueued(plan, do, names, flow, file, given)
     path = f"{key}/"
-    if path.count("/") > DEEPEST:
+    if KEY.sub("", path).count("/") > DEEPEST:
         raise StepFailed(f"flows run each other {DEEPEST} deep")
     return await _inside(plan, node, names, flow, file, given, path)
 

@@ -143,3 +143,23 @@ def test_variables_of_a_step_stand_for_its_items(shared: Flows):
     )
     assert document["status"] == "succeeded", document["error"]
     assert [one["SAID"] for one in json.loads(document["outputs"]["SAID"])["outputs"]] == ["hi ann", "hi bob"]
+
+
+def test_the_slashes_in_the_keys_of_items_make_a_flow_no_deeper(shared: Flows):
+    document = shared.run(
+        """
+        steps:
+          - id: each
+            foreach:
+              items: [%s]
+              key: ${foreach.item}
+              steps:
+                - {id: call, action: dag.run, with: {dag: inner}}
+        ---
+        name: inner
+        steps: [{id: told, run: echo}]
+        """
+        % "/".join("abcdefghijklmnopqrstuvwxyz"),
+        "paths",
+    )
+    assert document["status"] == "succeeded"
