@@ -95,7 +95,7 @@ def _placed(
     """The positional and the named arguments.
 
     Positional are those that the function takes only so, up to the last one given; with `all_` also those that it takes
-    by place or by name, since others follow them.
+    by place or by name, since others follow them. Raises ValueError for one that is missing.
     """
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     first = [one for one in parameters if one.kind in kinds[: 1 + all_]]
@@ -103,6 +103,9 @@ def _placed(
         first.pop()
     names = {one.name for one in first}
     args = [given.get(one.name, one.default) for one in first]
+    for one, value in zip(first, args, strict=True):
+        if value is one.empty:
+            raise ValueError(f"{one.name}: this argument is missing")
     return args, {name: value for name, value in given.items() if name not in names}
 
 

@@ -204,3 +204,15 @@ def test_a_parameter_without_a_name_gets_its_argument_by_its_place(app, connecte
     sent = [mine.call("places", b=7, c=8)["id"], mine.call("places")["id"]]
     drain(app)
     assert [app.AsyncResult(id_).get(timeout=0) for id_ in sent] == [[1, 7, 8], [1, 2, 3]]
+
+
+def test_a_parameter_without_a_name_that_needs_an_argument_is_told(app):
+    from liteq_mcp.signatures import by_place
+
+    @app.task(name="shop.needs")
+    def needs(a: int, b: int = 2, /) -> int:
+        return a + b
+
+    assert by_place(needs, {"a": 1}) == ([1], {})
+    with pytest.raises(ValueError, match="a: this argument is missing"):
+        by_place(needs, {"b": 1})
