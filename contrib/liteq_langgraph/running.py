@@ -224,7 +224,8 @@ class Call:
             if begun is None or not begun.startswith(f"{self.mark} "):
                 return self.input, self._config(self.begins_at)
             # What came of it is forgotten; but a run that is retried goes on where its graph has failed.
-            if begun.partition(REWOUND)[0] != self._round().partition(REWOUND)[0] or self._stands_still(snapshot):
+            then, now = (one[len(self.mark) :].partition(REWOUND)[0] for one in (begun, self._round()))
+            if then != now or self._stands_still(snapshot):
                 return self._anew()
         if given is not None and not has_begun and _id_of(snapshot) != given.checkpoint:
             raise WorkflowError(

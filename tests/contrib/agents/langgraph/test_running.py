@@ -527,6 +527,25 @@ def test_a_graph_that_was_answered_asks_again_when_it_is_rewound(app: LiteQ, wor
     assert log == ["a", "b"] * 3
 
 
+def test_a_run_with_a_tilde_in_its_id_is_rewound_as_any_other(app: LiteQ, worker: Worker) -> None:
+    """That sign stands in the mark of a round, too: the second round was taken for the first one."""
+    log: list[str] = []
+
+    def b(state: Any) -> Any:
+        raise ValueError("no")
+
+    flow = flow_of(app, "plain", line(noting("a", log), lambda state: {"seen": [interrupt("which?")]}, b))
+    started = flow.options(id="a~b").start("x")
+    worker.run()
+    (asked,) = started.approvals()
+    started.approve(asked.title, data="this")
+    worker.run()
+    assert (started.status, log) == ("failed", ["a"])
+    started.rewind(1)
+    worker.run()
+    assert (started.status, log) == ("waiting", ["a", "a"])
+
+
 def test_a_graph_of_a_retried_run_goes_on_where_it_failed(app: LiteQ, worker: Worker) -> None:
     """Also where the body has done a step about it, which is forgotten."""
     log: list[str] = []
