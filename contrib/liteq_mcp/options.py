@@ -20,7 +20,7 @@ __all__ = ["ASKED", "DEFAULT_RIGHTS", "Options", "is_reserved", "rights_of"]
 
 DEFAULT_RIGHTS: Final = ("view", "payloads")
 ASKED: Final = ("approve", "delete", "purge", "rewind", "send_task", "terminate")
-"""The actions before which a person is asked, each of which `--yes` may name."""
+"""The actions before which a person is asked, each of which `--unasked` may name."""
 
 
 @dataclass(frozen=True, slots=True)

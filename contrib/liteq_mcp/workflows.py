@@ -35,7 +35,7 @@ def workflow(call: Call) -> dict[str, Any]:
         raise Refused(f"there is no workflow {id_!r:.100}: no run, message or group has this id")
     after, parts = call.get("after", "0"), set(call.get("parts", ()))
     if not after.isdecimal():
-        raise Refused(f"after: with an id it is `next` of the page before, not {after!r:.100}")
+        raise Refused(f"after: with an id, give `next` of the page before, not {after!r:.100}")
     return fitting(lambda limit: whole(call, found, parts, after=int(after), limit=limit), call.get("limit", ROWS))
 
 

@@ -149,8 +149,8 @@ def _server(facts: dict[str, Any]) -> Check:
         return Check("server", "warning", f"{said}: a standby, which is only read")
     if facts["only_read"]:
         return Check(
-            "server", "warning", f"{said}: only read, by default_transaction_read_only, which services set where the "
-            "disk is nearly full",
+            "server", "warning", f"{said}: it cannot be written: default_transaction_read_only is on. Services set it "
+            "when the disk is nearly full: free some space, then turn it off",
         )  # fmt: skip
     return Check("server", "ok", f"{said}, durability {facts['durability']}")
 

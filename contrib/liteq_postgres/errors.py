@@ -42,7 +42,8 @@ def translate(error: psycopg.Error, where: str, waited_s: float) -> StorageError
             return StorageCorrupt(f"{where} is damaged ({text}): stop the workers and look at the server")
         case "25006":
             return StorageUnavailable(
-                f"{where}: this server is only read, as a standby is or by default_transaction_read_only ({text})"
+                f"{where}: this server cannot be written: it is a standby (name the primary), or "
+                f"default_transaction_read_only is on (turn it off) ({text})"
             )
         case "42P01" | "3F000":
             return StorageError(f"{where}: {text}: run `liteq migrate`")

@@ -120,7 +120,7 @@ def _take_any_text(tx: Transaction, where: str) -> None:
     ((encoding,),) = tx.execute(ENCODING)
     if encoding not in ENCODINGS:
         raise StorageError(
-            f"{where}: the database's encoding {encoding} has not all characters: make one with ENCODING 'UTF8' "
+            f"{where}: the database's encoding {encoding} cannot hold all characters: make a database with UTF8 "
             "(CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0)"
         )
 

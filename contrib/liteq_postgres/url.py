@@ -96,8 +96,8 @@ def _schema(name: str) -> str:
     # In a search path "$user" stands for another name, also where it is quoted: the tables would be in another schema.
     if not 0 < len(name.encode()) <= LONGEST_NAME or "\0" in name or re.match(r"pg_|\$user\Z", name, re.IGNORECASE):
         raise ImproperlyConfigured(
-            f"broker URL: schema= is a name of 1 to {LONGEST_NAME} bytes that does not begin with pg_ and is not "
-            f"$user, not {name!r}"
+            f"broker URL: schema={name!r} cannot be used: take a name of 1 to {LONGEST_NAME} bytes that does not begin "
+            "with pg_ and is not $user"
         )
     return name
 

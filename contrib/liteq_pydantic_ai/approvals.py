@@ -82,8 +82,8 @@ class Approvals(AbstractCapability[AgentDepsT]):
             return None
         if not places.is_durable(ctx.run_id):
             raise UserError(
-                "in the body of a workflow Approvals needs LiteQDurability beside it: without, each replay of the body "
-                "would ask the model anew, and then a person; write capabilities=[LiteQDurability(), Approvals()]"
+                "in the body of a workflow Approvals needs LiteQDurability beside it; without that, each replay asks "
+                "the model, and then a person, again: write capabilities=[LiteQDurability(), Approvals()]"
             )
         asked = [self._asked(ctx, call, requests.metadata.get(call.tool_call_id)) for call in requests.approvals]
         decisions = await asyncio.gather(*asked)

@@ -43,7 +43,9 @@ class Rules(NamedTuple):
                 )
         within = entry.get("catch_up_within")
         if within is not None and (isinstance(within, bool) or not isinstance(within, (int, float)) or not within >= 0):
-            raise ImproperlyConfigured(f"the entry {name!r}: catch_up_within is seconds, from 0, not {within!r}")
+            raise ImproperlyConfigured(
+                f"the entry {name!r}: catch_up_within is a number of seconds, 0 or more, not {within!r}"
+            )
         return Rules(overlap, catch_up, within)
 
     def stored(self) -> dict[str, Any]:

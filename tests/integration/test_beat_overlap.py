@@ -203,8 +203,8 @@ def test_an_entry_of_the_configuration_has_rules_too(app, clock):
             "overlap is one of 'allow', 'skip', 'queue', 'latest', 'cancel', not 'skp' \\(nearest: 'skip'\\)",
         ),
         ({"catch_up": "al"}, "catch_up is one of 'one', 'skip', 'all', not 'al'"),
-        ({"catch_up_within": -1}, "catch_up_within is seconds, from 0, not -1"),
-        ({"catch_up_within": "6h"}, "catch_up_within is seconds, from 0, not '6h'"),
+        ({"catch_up_within": -1}, "catch_up_within is a number of seconds, 0 or more, not -1"),
+        ({"catch_up_within": "6h"}, "catch_up_within is a number of seconds, 0 or more, not '6h'"),
     ],
 )
 def test_a_rule_that_does_not_exist_is_refused(app, rules, said):

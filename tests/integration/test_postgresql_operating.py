@@ -145,7 +145,7 @@ def test_the_doctor_warns_where_bells_are_polled(storage: Storage) -> None:
     [
         ({"server_number": 130_011}, "server", "error", "needs version 14"),
         ({"standby": True}, "server", "warning", "a standby"),
-        ({"only_read": True}, "server", "warning", "by default_transaction_read_only"),
+        ({"only_read": True}, "server", "warning", "default_transaction_read_only is on"),
         ({"clock_offset_ms": 2_500}, "clock", "warning", "2.5 s behind"),
         ({"clock_offset_ms": -2_500}, "clock", "warning", "2.5 s ahead"),
         ({"schema": {"name": SCHEMA, "version": 0}}, "schema", "error", "liteq migrate"),

@@ -167,7 +167,7 @@ def _wrong(one: Reference, known: _Known) -> str:
         case "consts":
             consts = known.flow.consts
             if first in consts:
-                return "" if len(one.path) == 1 else f"the const {first!r} is a value, and has no {one.path[1]!r}"
+                return "" if len(one.path) == 1 else f"the const {first!r} is one value, and has no {one.path[1]!r}"
             return f"there is no const {first!r}{meant(first, consts)}"
         case "foreach":
             if not known.each:
@@ -177,7 +177,7 @@ def _wrong(one: Reference, known: _Known) -> str:
             return (
                 ""
                 if known.item
-                else "there is no item here: a step with `parallel` has one in its work, its `env` and its files"
+                else "there is no item here: a step with `parallel` has ${ITEM} in its work, its `env` and its files"
             )
         case "context":
             fields = CONTEXT.get(first)

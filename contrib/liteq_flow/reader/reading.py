@@ -97,7 +97,7 @@ def _without_effect(flow: Flow) -> Iterator[tuple[Path, str]]:
                 yield path, f"{name} is a text, in which no command is run; let a step write it, with `output: {name}`"
     for param in flow.params:
         if (one := next(references(param.default), None)) is not None:
-            yield ("params",), f"the default of {param.name} is a text: {one.text} is not looked up in it"
+            yield ("params",), f"the default of {param.name} is plain text: {one.text} in it is not filled in"
 
 
 def _named_alike(flows: list[Flow], notes: list[Callable[[Path, str], None]]) -> None:

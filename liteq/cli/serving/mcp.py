@@ -58,8 +58,8 @@ def mcp(
     """Show the queue to agents: tools that look, and those that act for which --allow gives the right.
 
     Read-only unless --allow says more. What deletes, purges, terminates, rewinds, approves or sends by any name asks a
-    person first, by way of the client; --yes turns that off for an action. --tasks and --workflows are permissions of
-    their own. Over HTTP only this machine may connect, unless there is a token file.
+    person first, by way of the client; --unasked turns that off for an action. --tasks and --workflows are permissions
+    of their own. Over HTTP only this machine may connect, unless there is a token file.
 
     \b
     JSON: with --http {"url"}, when it serves; with --print-config the entry of a client

@@ -219,7 +219,7 @@ class PostPool:
         """Give back what was being sent, and what was to come behind it."""
         if away is not None and not self._away:
             self._away = str(away)
-            logger.warning("%s; what was sent here waits, and is tried again", away)
+            logger.warning("%s; messages wait here until it answers", away)
         with self._changed:
             self._rests = True
             self._outcomes += [(lease, Release()) for lease in (*self._sending.values(), *self._waiting.values())]

@@ -41,7 +41,8 @@ def checks(facts: dict[str, Any]) -> list[Check]:
     try:
         return [*_of_file(facts), *_of_place(facts)]
     except OSError as error:
-        raise StorageUnavailable(f"{facts['path']} cannot be looked at ({error.strerror})") from error
+        why = f"{facts['path']} cannot be read ({error.strerror}): was it moved or deleted?"
+        raise StorageUnavailable(why) from error
 
 
 def _of_file(facts: dict[str, Any]) -> Iterator[Check]:
@@ -122,7 +123,7 @@ def _of_place(facts: dict[str, Any]) -> Iterator[Check]:
     else:
         yield Check("disk", "warning" if free < LITTLE_SPACE else "ok", f"{free // MIB:,} MiB free")
     if facts["writer"]:
-        says = f"{facts['writer']} has kept it for a second: nobody else can write; if that lasts, stop that process"
+        says = f"{facts['writer']} has held it for a second, and nobody else can write: if it goes on, stop it"
         yield Check("write lock", "warning", says)
     if facts["unfinished"]:
         names = ", ".join(Path(one).name for one in facts["unfinished"])

@@ -291,7 +291,7 @@ def test_a_value_of_a_param_may_have_spaces_between_quotes():
 
 def test_a_reference_in_a_default_is_told_to_be_text():
     [note] = read("params: {a: x, b: '${params.a}'}\nsteps: [{run: x}]", "f.yaml").notes
-    assert str(note) == "f.yaml:1: params: the default of b is a text: ${params.a} is not looked up in it"
+    assert str(note) == "f.yaml:1: params: the default of b is plain text: ${params.a} in it is not filled in"
 
 
 TYPED = flow(
