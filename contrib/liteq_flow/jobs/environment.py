@@ -14,7 +14,7 @@ from typing import Any
 
 from liteq.workflow import Secret
 
-__all__ = ["RUNNING", "Environment", "env_mark", "is_mark", "plain", "read_dotenv"]
+__all__ = ["LONGEST", "RUNNING", "Environment", "env_mark", "is_mark", "known", "plain", "read_dotenv", "unmarked"]
 
 DOLLAR, OPEN, CLOSE = "\ue000", "\ue001", "\ue002"  # a `$` of a value; around the name of an `${env.NAME}`
 MARKS = re.compile(f"[{DOLLAR}{OPEN}{CLOSE}]")
@@ -27,9 +27,19 @@ RUNNING = "running"  # what a run's commands find in $DAG_RUN_STATUS until it en
 LONGEST = 120 * 1024  # bytes of one variable: Linux starts no program with a longer one
 
 
+def unmarked(text: str) -> str:
+    """A value without the signs that mean something in a template."""
+    return MARKS.sub("\ufffd", text)
+
+
 def plain(text: str) -> str:
     """A value as a part of a template: nothing in it is looked up."""
-    return MARKS.sub("\ufffd", text).replace("$", DOLLAR)
+    return unmarked(text).replace("$", DOLLAR)
+
+
+def known(template: str, values: Mapping[str, str]) -> str:
+    """What `values` bring into a template; other variables are left out."""
+    return VARIABLE.sub(lambda match: values.get(match[1] or match[2] or match[3], ""), template).replace(DOLLAR, "$")
 
 
 def env_mark(name: str) -> str:

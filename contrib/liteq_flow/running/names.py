@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from liteq_flow.jobs.environment import RUNNING, Environment, env_mark, is_mark, plain
+from liteq_flow.jobs.environment import RUNNING, Environment, env_mark, is_mark, known, plain, unmarked
 from liteq_flow.model import Flow, Step
 from liteq_flow.shells.shell import Script
 from liteq_flow.values import ABSENT, Reference, Scope, references, resolve, text_of
@@ -144,12 +144,27 @@ class Names:
                 return env_mark(one.path[0])
             if one.root == "context" and one.path == ARTIFACTS:
                 return env_mark("LITEQ_ARTIFACTS_DIR")
-            value = scope(one)
-            return text_of(value).replace("\0", "")
+            return unmarked(text_of(scope(one)).replace("\0", ""))
 
-        given = {name: text_of(value) for name, value in self.params.items()} | self.variables
-        filled, variables = Script.read(text, shell=shell, item=self.item is not ABSENT).fill(found, given)
+        script = Script.read(text, shell=shell, item=self.item is not ABSENT)
+        filled, variables = script.fill(found, self._from_outside())
         return filled, [[name, value if is_mark(value) else plain(value)] for name, value in variables.items()]
+
+    def _from_outside(self) -> dict[str, str]:
+        """The variables whose values, or parts of them, nobody wrote into the file: of params and of outputs."""
+        given: dict[str, str] = {}
+
+        def take(env: Iterable[tuple[str, str]]) -> None:
+            for name, text in env:
+                if "$" in text:
+                    given[name] = known(text_of(self.template(text)), given)
+                else:
+                    given.pop(name, None)
+
+        take(self.flow.env)
+        given |= {name: text_of(value) for name, value in self.params.items()} | self.variables
+        take(self._own())
+        return given
 
     def _declared(self) -> dict[str, str]:
         """The variables of `env` whose values stand in the file itself."""

@@ -13,6 +13,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from liteq_flow.jobs.environment import LONGEST
 from liteq_flow.shells.shell_pieces import Pieces, ShellRefused, Slot
 from liteq_flow.shells.shell_reading import cut
 from liteq_flow.values import Lookup, Reference, references, text_of
@@ -22,7 +23,6 @@ __all__ = ["Script", "ShellRefused", "interpreter_of"]
 LIKE_BASH = frozenset({"bash", "ksh", "mksh", "zsh", "rbash"})
 LIKE_SH = frozenset({"sh", "dash", "ash", "busybox"})
 NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
-LONGEST = 128 * 1024 - 64  # bytes of one variable, on Linux: MAX_ARG_STRLEN with the name
 
 
 def interpreter_of(text: str, shell: Sequence[str], *, own_shell: bool) -> tuple[str, ...]:
@@ -112,7 +112,7 @@ def _value(reference: Reference, lookup: Lookup) -> str:
         raise ShellRefused(f"{reference.text} has a NUL character, which no command can be given")
     size = len(value.encode(errors="surrogateescape"))
     if size > LONGEST:
-        raise ShellRefused(f"{reference.text} has {size:,} bytes; a command takes 131,000: write it into a file")
+        raise ShellRefused(f"{reference.text} has {size:,} bytes; a command takes {LONGEST:,}: write it into a file")
     return value
 
 

@@ -64,6 +64,8 @@ class Pieces:
     """Variables that stand in arithmetic, or are names of names."""
     assigned: dict[str, list[Slot]] = field(default_factory=dict)
     """`x=${...}`: what flows into a variable of the script's own."""
+    flows: dict[str, set[str]] = field(default_factory=dict)
+    """`x=$y`: the variables that flow into another one."""
 
     def slots(self) -> list[Slot]:
         """The references, in their order."""
@@ -71,6 +73,10 @@ class Pieces:
 
     def settle(self) -> None:
         """Hold what flows into an evaluated variable to a number."""
+        found = {*self.evaluated}
+        while found:
+            found = {name for one in found for name in self.flows.get(one, ())} - self.evaluated
+            self.evaluated |= found
         for name in self.evaluated & self.assigned.keys():
             for slot in self.assigned[name]:
                 slot.number = True

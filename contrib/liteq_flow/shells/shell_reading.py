@@ -28,9 +28,7 @@ def cut(text: str, *, item: bool, plain_sh: bool) -> Pieces:
     if reader.differs and pieces.slots():
         raise ShellRefused(f"{reader.differs} is not the same in every sh: say `shell: bash`")
     if INTEGERS.search(text):  # an assignment to such a variable is evaluated
-        for slots in pieces.assigned.values():
-            for slot in slots:
-                slot.number = True
+        pieces.evaluated |= pieces.assigned.keys()
     pieces.settle()
     return pieces
 
@@ -88,8 +86,12 @@ class Reader(Cursor):
         text = "".join(part if isinstance(part, str) else " " for part in parts)
         if ARITHMETIC.isdisjoint(text.split()):
             return
+        self._computes(text, start)
+
+    def _computes(self, text: str, start: int) -> None:
+        """Note that the shell evaluates the variables in `text`, and the references from the part `start` on."""
         self.pieces.evaluated.update(NAME.findall(text))
-        for part in parts:
+        for part in self.pieces.parts[start:]:
             if isinstance(part, Slot):
                 part.number = True
 
@@ -108,7 +110,7 @@ class Reader(Cursor):
             self.take(len(redirection[0]))
             self.command.redirects = "" if self.next("(") else redirection[0]
         elif char == "(":
-            if self.command.at_start and self.next("((") and self._double_parenthesis(2):
+            if self.command.may_compute and self.next("((") and self._double_parenthesis(2):
                 return
             self.take()
             self.commands(")")
@@ -253,7 +255,11 @@ class Reader(Cursor):
     def _in_arithmetic(self, char: str) -> None:
         if char == "\\":
             self.take(2)
-        elif char == "$" and (self.next("$(") or self.next("${")):
+        elif self.next("${"):
+            at, parts = self.at, len(self.pieces.parts)
+            self._dollar("double")
+            self._computes(self.text[at : self.at], parts)
+        elif self.next("$("):
             self._dollar("double")
         elif char == "`":
             self._backticks(inside='""')

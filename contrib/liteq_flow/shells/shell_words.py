@@ -11,12 +11,19 @@ __all__ = ["Command"]
 
 # Their text, or the word after their flag, is a program of theirs.
 FLAGS_OF_CODE = {
-    **dict.fromkeys(("sh", "bash", "dash", "ash", "ksh", "mksh", "zsh", "su", "fish"), re.compile(r"-[a-zA-Z]*c")),
-    **dict.fromkeys(("python", "python3", "python2", "pypy3"), re.compile(r"-[a-zA-Z]*c")),
+    **dict.fromkeys(
+        ("sh", "bash", "dash", "ash", "ksh", "mksh", "zsh", "su", "fish"), re.compile(r"-[a-zA-Z]*c[a-zA-Z]*")
+    ),
+    **dict.fromkeys(("python", "pypy"), re.compile(r"-[a-zA-Z]*c")),
     **dict.fromkeys(("perl", "ruby"), re.compile(r"-[a-zA-Z]*[eE]")),
-    **dict.fromkeys(("node", "bun"), re.compile(r"-e|--eval|-p|--print")),
+    **dict.fromkeys(("node", "bun"), re.compile(r"--eval=?|--print=?|-[a-zA-Z]*[ep]")),
     "php": re.compile(r"-r"),
+    "flock": re.compile(r"-c|--command=?"),
 }
+READERS = FLAGS_OF_CODE.keys() - {"flock"}  # they read a program from their input, too
+VERSION = re.compile(r"(?<=[a-z])[0-9.]+\Z")
+VALUED = frozenset({"-o", "+o", "-O", "+O", "-W", "-X", "-I", "-r", "--require"})  # the word after them is theirs
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 EVALUATING = frozenset({"eval", "trap", "alias", "let"})
 DECLARING = frozenset({"export", "declare", "typeset", "local", "readonly"})
 NAMING = frozenset({"unset", "read", "mapfile", "readarray", "getopts", *DECLARING})
@@ -60,6 +67,11 @@ class Command:
         """Whether a word that begins here would be the command's name."""
         return not self.started and all(word in BEFORE_A_COMMAND or ASSIGNMENT.match(word) for word in self.words)
 
+    @property
+    def may_compute(self) -> bool:
+        """Whether `((` here would be arithmetic: as a command, or behind `for`."""
+        return self.at_start or (not self.started and self.words[-1:] == ["for"])
+
     def end_word(self) -> str:
         """Close the word that was being read, and return it. Raises ShellRefused where its references are code."""
         if not self.started:
@@ -74,11 +86,28 @@ class Command:
             return ""
         is_assignment = ASSIGNMENT.match(word)
         if slots:
-            if is_assignment and "\0" not in is_assignment[0]:
-                self.pieces.assigned.setdefault(is_assignment[1], []).extend(slots)
-            self._check(slots, bool(is_assignment))
+            self._check(word, slots, bool(is_assignment))
+        if is_assignment and "\0" not in is_assignment[0]:
+            self._flows(is_assignment[1], word[is_assignment.end() :], slots)
+        elif len(self.words) > 2 and self.words[0] == "for":  # for NAME in WORD
+            self._flows(self.words[1], word, slots)
+        if self.words and self._computes():
+            self.pieces.evaluated.update(NAME.findall(word))
         self.words.append(word)
         return word
+
+    def _flows(self, variable: str, text: str, slots: Sequence[Slot]) -> None:
+        """Note what a variable of the script's own gets: of other variables, and of references."""
+        self.pieces.assigned.setdefault(variable, []).extend(slots)
+        self.pieces.flows.setdefault(variable, set()).update(NAME.findall(text))
+
+    def _computes(self) -> bool:
+        """Whether the shell evaluates the words of this command."""
+        program = self.program
+        return program == "let" or (program in DECLARING and "i" in self._flags())
+
+    def _flags(self) -> str:
+        return "".join(one[1:] for one in self.words if one.startswith("-"))
 
     def drop_number(self, before: str) -> None:
         """A number right before a redirection is no word of the command."""
@@ -95,7 +124,7 @@ class Command:
         self.words = []
         self.redirects, self.filled = "", False
 
-    def _check(self, slots: Sequence[Slot], is_assignment: bool) -> None:
+    def _check(self, word: str, slots: Sequence[Slot], is_assignment: bool) -> None:
         program = self.program
         last = self.words[-1] if self.words else ""
         at = slots[0].reference.text
@@ -104,7 +133,7 @@ class Command:
         if program in NAMING and not is_assignment:
             raise ShellRefused(f"{at} would be a variable's name for `{program}`, and its subscript is evaluated")
         if program in DECLARING:
-            flags = "".join(one[1:] for one in self.words if one.startswith("-"))
+            flags = self._flags()
             if "n" in flags:
                 raise ShellRefused(f"{at} would be a variable's name for `{program} -n`")
             if "i" in flags:
@@ -113,10 +142,11 @@ class Command:
         if last in {"-v", "-R", "-p"} and program in {"printf", "test", "[", "wait"}:
             raise ShellRefused(f"{at} would be a variable's name for `{program} {last}`")
         for index, earlier in enumerate(self.words):
-            flag = FLAGS_OF_CODE.get(earlier.rpartition("/")[2])
-            if flag is not None and len(self.words) > index + 1 and flag.fullmatch(last):
+            flag = FLAGS_OF_CODE.get(_interpreter(earlier))
+            if flag is not None and (given := _code_of(flag, self.words[index + 1 :], word)):
                 raise ShellRefused(
-                    f"{at} would be code of `{earlier} {last}`; put it into `env:` and read it from there as a variable"
+                    f"{at} would be code of `{earlier} {given}`; put it into `env:` and read it from there as a "
+                    "variable"
                 )
 
     @property
@@ -130,10 +160,27 @@ class Command:
     def reads_code(self) -> str:
         """The interpreter that would read its input as its program; "" where none does: it has a file for that."""
         names = [word.rpartition("/")[2] for word in self.words]
-        known = [name for name in names if name in FLAGS_OF_CODE]
+        known = [name for name in names if _interpreter(name) in READERS]
         if self.program in {".", "source"} and "/dev/stdin" in self.words:
             return self.program
         if known and not {"-", "-s"}.isdisjoint(self.words):
             return known[-1]
         files = [name for name, word in zip(names, self.words, strict=True) if not word.startswith("-")]
-        return files[-1] if files and files[-1] in FLAGS_OF_CODE else ""
+        return files[-1] if files and _interpreter(files[-1]) in READERS else ""
+
+
+def _interpreter(word: str) -> str:
+    """The name of a program without its folder and its version: `python3.11` reads code as `python` does."""
+    return VERSION.sub("", word.rpartition("/")[2])
+
+
+def _code_of(flag: re.Pattern[str], before: Sequence[str], word: str) -> str:
+    """The flag behind which `word` is code, or that it begins with; "" for none. `before`: behind the interpreter."""
+    found = ""
+    for index, one in enumerate(before):
+        if flag.fullmatch(one):
+            found = one
+        elif not one.startswith(("-", "+")) and VALUED.isdisjoint(before[index - 1 : index]):
+            found = ""  # it was the code: what is behind it are its arguments
+    attached = flag.match(word)
+    return found or (attached[0] if attached and word.startswith("-") else "")

@@ -296,3 +296,40 @@ def test_a_value_stays_one_among_the_params_of_a_called_flow(shared: Flows):
         "A": "ann 'and mode=loud, calm", "B": "ann 'and mode=loud, calm", "C": 'ann", "mode": "loud, calm',
         "D": "a=b, 7",
     }, document  # fmt: skip
+
+
+def test_the_signs_of_a_template_in_a_value_read_no_variable_of_the_worker(shared: Flows):
+    """They stand for `${env.NAME}` on the way to a job: a param could ask for a secret so."""
+    document = shared.run(
+        """
+        params: {given: ""}
+        steps: [{id: bare, run: "printf '%s' ${params.given}", output: BARE}]
+        """,
+        "marks", given="\ue001HOME\ue002",
+    )  # fmt: skip
+    assert document["outputs"]["BARE"] == "\ufffdHOME\ufffd"
+
+
+@pytest.mark.parametrize("step", ['run: "echo $((N + 1))"', 'env: [{M: "$n"}], run: "echo $((M + 1))"'])
+def test_a_variable_of_env_that_a_shell_computes_with_is_a_number(shared: Flows, step: str):
+    text = """
+        params: {n: 1}
+        env: {N: "${params.n}", FIXED: "0x2a"}
+        steps: [{id: work, %s, output: SUM}, {id: fixed, depends: work, run: "echo $((FIXED))", output: FIXED_SUM}]
+    """
+    document = shared.run(text % step, "computed", n=41)
+    assert document["outputs"] == {"SUM": "42", "FIXED_SUM": "42"}
+    assert shared.run(text % step, "computed", n="x[$(touch pwned)]")["status"] == "failed"
+    assert not (shared.folder / "computed" / "pwned").exists()
+
+
+def test_a_value_that_is_too_long_for_a_variable_fails_the_step(shared: Flows):
+    document = shared.run(
+        """
+        params: {given: ""}
+        steps: [{id: bare, run: "printf '%s' ${params.given}"}]
+        """,
+        "long", given="x" * 125_000,
+    )  # fmt: skip
+    assert document["status"] == "failed"
+    assert "write it into a file" in json.dumps(document)

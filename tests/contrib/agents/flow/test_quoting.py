@@ -148,6 +148,10 @@ COMPUTED = {
     "arithmetic": 'echo "[$((${params.v} + 1))]"',
     "arithmetic, bare": "echo [$(( 2 * ${params.v} ))]",
     "what an assignment puts there": 'n=${params.v}; echo "[$((n + 1))]"',
+    "what it puts there in braces": 'n=${params.v}; echo "[$(( ${n} + 1 ))]"',
+    "in place of a variable": "echo [$(( ${x:-${params.v}} ))]",
+    "by way of another variable": "n=${params.v}; m=$n; echo [$((m + 1))]",
+    "one of a list": "for n in ${params.v}; do echo [$((n + 1))]; done",
 }
 COMPUTED_BY_BASH = {
     "arithmetic command": "((x = ${params.v})); echo $x",
@@ -160,6 +164,11 @@ COMPUTED_BY_BASH = {
     "a name of a name": "n=${params.v}; echo ${!n}",
     "integer": "declare -i n=${params.v}",
     "integer, later": "declare -i n; n=${params.v}",
+    "integer, of a variable": "n=${params.v}; declare -i m=$n",
+    "integer, later, of a variable": "n=${params.v}; declare -i m; m=$n",
+    "loop": "for ((i=0; i<${params.v}; i++)); do :; done",
+    "loop over a variable": "n=${params.v}; for ((i=0; i<n; i++)); do :; done",
+    "let": "n=${params.v}; let i=n+1",
 }
 
 
@@ -181,6 +190,11 @@ def test_a_variable_of_the_environment_that_a_shell_computes_with_is_a_number_to
         script.fill(Scope(), {"COUNT": "x[$(id)]"})
 
 
+@pytest.mark.parametrize("command", ["sh -c 'echo \"$1\"' sh ${params.v}", "python3 -c 'import sys' -- ${params.v}"])
+def test_what_is_an_argument_of_code_passes(command):
+    Script.read(command)
+
+
 @pytest.mark.parametrize(
     ("command", "why"),
     [
@@ -191,6 +205,15 @@ def test_a_variable_of_the_environment_that_a_shell_computes_with_is_a_number_to
         ("exec /bin/bash -ec 'echo ${params.v}'", "code of `/bin/bash -ec`"),
         ("find . -exec sh -c 'echo ${params.v}' \\;", "code of `sh -c`"),
         ('python3 -c "print(${params.v})"', "code of `python3 -c`"),
+        ('sh -ce "echo ${params.v}"', "code of `sh -ce`"),
+        ('bash -c -- "echo ${params.v}"', "code of `bash -c`"),
+        ('bash -c -o pipefail -e "echo ${params.v}"', "code of `bash -c`"),
+        ('python3.11 -c "print(${params.v})"', "code of `python3.11 -c`"),
+        ('python3 -W ignore -c"print(${params.v})"', "code of `python3 -c`"),
+        ("perl -e'print ${params.v}'", "code of `perl -e`"),
+        ('node --eval="print(${params.v})"', "code of `node --eval=`"),
+        ('flock lock -c "echo ${params.v}"', "code of `flock -c`"),
+        ("python3.12 - <<'EOF'\nprint('${params.v}')\nEOF\n", "code of `python3.12`"),
         ("2>&1 eval ${params.v}", "code of `eval`"),
         ("bash <<EOF\necho ${params.v}\nEOF\n", "code of `bash`"),
         ("python3 - <<'EOF'\nprint('${params.v}')\nEOF\n", "code of `python3`"),
