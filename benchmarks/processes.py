@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -113,12 +114,16 @@ def _stat(pid: int) -> list[str]:
 
 
 def pss_mib(pids: list[int]) -> float:
-    """Proportional set size of all: shared pages are counted once, divided among who shares them."""
+    """Proportional set size of all: shared pages are counted once, divided among who shares them.
+
+    One that has ended meanwhile, as a server's helper may, has none.
+    """
     total = 0
     for pid in pids:
-        for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += int(line.split()[1])
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1])
     return total / 1024
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -228,3 +229,8 @@ def test_a_contestant_that_asks_for_no_server_has_none(monkeypatch, tool):
     """DBOS on a file looked for a server of the machine, because an address stood where none was given."""
     monkeypatch.delenv("BENCH_POSTGRESQL", raising=False)
     assert importlib.reload(tool("peers.surroundings")).POSTGRESQL == ""
+
+
+def test_the_memory_of_a_process_that_has_ended_is_none(tool):
+    processes = tool("processes")
+    assert processes.pss_mib([os.getpid(), 2**22 + 1]) > 1
