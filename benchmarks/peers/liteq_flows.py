@@ -59,7 +59,9 @@ def sleepers(runs: int) -> None:
 
 
 def asleep() -> int:
-    return sum(count.n for count in app.storage.reader.counts() if count.state == "scheduled")
+    with app.storage.driver.read(alone=True) as tx:  # the counts for people stop at 10,000
+        ((n,),) = tx.execute("SELECT count(*) FROM liteq_messages WHERE state = 'scheduled'")
+    return n
 
 
 def naps_late(samples: int) -> list[float]:
