@@ -113,7 +113,7 @@ def test_a_server_whose_transactions_are_only_read_is_told_of(postgresql_server:
     postgresql.empty(postgresql_server).close()
     url = postgresql.url(postgresql_server, options="-c default_transaction_read_only=on")
     with closing(Storage(ENGINE.open(url, Options()))) as queue:
-        with pytest.raises(StorageUnavailable, match="cannot be written: .* default_transaction_read_only is on"):
+        with pytest.raises(StorageUnavailable, match=r"cannot be written: .* default_transaction_read_only is on"):
             queue.enqueue(Batch([Message(id=new_id(), task="t", payload=b"[[],{}]")]))
         facts = queue.driver.describe()
     assert (facts["standby"], facts["only_read"]) == (False, True)

@@ -193,7 +193,8 @@ def _forget(tx: Transaction, run: Found, steps: Sequence[StepRow], *, now_ms: in
 def _give_up_ids(tx: Transaction, steps: Sequence[StepRow]) -> dict[str, str]:
     """Give the children of these calls new ids: calls that are made anew get the old ones. The new ids, by the old.
 
-    A child whose call is answered from aside gets its own id back (`executing.take_back`). What a body has sent without waiting for it is no child, and keeps its id: it may be a run that was there before.
+    A child whose call is answered from aside gets its own id back (`executing.take_back`). What a body has sent without
+    waiting for it is no child, and keeps its id: it may be a run that was there before.
     """
     named = {step.child: id_aside(step.child) for step in steps if step.child is not None and step.kind != "send"}
     for child in named:

@@ -146,20 +146,17 @@ def test_variables_of_a_step_stand_for_its_items(shared: Flows):
 
 
 def test_the_slashes_in_the_keys_of_items_make_a_flow_no_deeper(shared: Flows):
-    document = shared.run(
-        """
+    text = """
         steps:
           - id: each
             foreach:
-              items: [%s]
+              items: [ITEM]
               key: ${foreach.item}
               steps:
                 - {id: call, action: dag.run, with: {dag: inner}}
         ---
         name: inner
         steps: [{id: told, run: echo}]
-        """
-        % "/".join("abcdefghijklmnopqrstuvwxyz"),
-        "paths",
-    )
+    """
+    document = shared.run(text.replace("ITEM", "/".join("abcdefghijklmnopqrstuvwxyz")), "paths")
     assert document["status"] == "succeeded"
