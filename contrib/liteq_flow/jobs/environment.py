@@ -38,7 +38,7 @@ def plain(text: str) -> str:
 
 
 def known(template: str, values: Mapping[str, str]) -> str:
-    """What `values` bring into a template; other variables are left out."""
+    """The text of a template with those variables alone that are in `values`."""
     return VARIABLE.sub(lambda match: values.get(match[1] or match[2] or match[3], ""), template).replace(DOLLAR, "$")
 
 

@@ -26,12 +26,12 @@ from liteq.serialization import decode
 from liteq.serialization.content import ENVELOPE, Owner
 from liteq.workflow.activating.body import Body, run_through
 from liteq.workflow.declared.sent_step import as_sent
-from liteq.workflow.history.aside import leave_aside
 from liteq.workflow.history.code import fingerprint_of
 from liteq.workflow.history.errors import document_of
 from liteq.workflow.history.frames import Diverged, Leave
 from liteq.workflow.history.machine import Machine, cancelled
 from liteq.workflow.history.places import Limit, Page
+from liteq.workflow.history.taking import leave_aside
 from liteq.workflow.history.telling import tell_failed, tell_goes_on, tell_outcome, tell_returned
 from liteq.workflow.stepping.limits import put_off_run
 

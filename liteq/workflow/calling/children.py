@@ -24,10 +24,10 @@ from liteq.workflow.calling.scope import Scope
 from liteq.workflow.calling.targets import Target, target_of
 from liteq.workflow.calling.waits import event_row
 from liteq.workflow.declared.step import is_count
-from liteq.workflow.history.aside import stood_aside, take_back, taken_back
 from liteq.workflow.history.codec import hash_of
 from liteq.workflow.history.errors import document_of, raised_of
 from liteq.workflow.history.places import Place, Wait
+from liteq.workflow.history.taking import stood_aside, take_back, taken_back
 
 __all__ = ["call", "event", "gather", "map_", "race", "spawn", "timer"]
 

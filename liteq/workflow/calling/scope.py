@@ -14,12 +14,12 @@ from liteq.clock import from_ms
 from liteq.exceptions import WorkflowCancelled, WorkflowError
 from liteq.message import StepRow
 from liteq.workflow.declared.step import Step
-from liteq.workflow.history.aside import stood_aside, take_back, taken_back
 from liteq.workflow.history.calls import Call, Pend, called, raising
 from liteq.workflow.history.codec import Form, hash_of
 from liteq.workflow.history.errors import raised_of
 from liteq.workflow.history.machine import Machine, key_of
 from liteq.workflow.history.places import Place, Undoing, Wait, describe
+from liteq.workflow.history.taking import stood_aside, take_back, taken_back
 from liteq.workflow.stepping.attempts import attempted, attempted_async
 
 __all__ = ["Scope"]
