@@ -417,8 +417,20 @@ MUTANTS = [
     ),
     without(
         "a time that waited for its turn is not taken for missed", "liteq/beat/catch_up.py",
-        "if last.ended is not None and due <= last.ended:", "if False:",
+        "has_waited = last.ended is not None and due <= last.ended", "has_waited = False",
         "../integration/test_beat_overlap.py::test_queue_gives_each_time_its_turn",
+    ),
+    without(
+        "a cancel leaves what stands aside to the clean-up", "liteq/workflow/history/taking.py",
+        "        machine.aside.put_back(aside)\n", "",
+        "../integration/test_workflow_taken_back.py::"
+        "test_a_cancel_at_a_call_that_was_answered_leaves_the_answer_to_the_clean_up",
+    ),
+    without(
+        "a child whose call is answered has its own id again", "liteq/storage/runs/executing.py",
+        "    steps = _under_their_ids(tx, steps)\n", "    steps = [*steps]\n",
+        "../integration/test_workflow_taken_back.py::"
+        "test_children_whose_calls_are_answered_have_their_own_ids_again",
     ),
     without(
         "the run whose place is taken is cancelled", "liteq/beat/beat.py",
