@@ -131,6 +131,8 @@ def test_all_that_the_copy_has_is_done(drill: Drill, tmp_path: Path) -> None:
     storage.driver.restore(tmp_path / "copy.db")
     (drill.folder / "producer-0").write_text("".join(f"{a.kind} {a.id} {a.expected}\n" for a in known))
     worker = drill.worker()
+    # The copy may have nothing left to do: then a signal would come before the worker has a handler for it.
+    wait_for(lambda: worker.pid in {one.pid for one in storage.reader.workers()})
     drill.wait_until_settled()
     assert drill.stop(worker) == 0
     storage.close()

@@ -24,7 +24,7 @@ UPDATE liteq_messages SET id = :to, unique_key = replace(
        '\x1e' || CAST(:id AS TEXT) || '\x1e', '\x1e' || CAST(:to AS TEXT) || '\x1e')
  WHERE id = :id
 """
-IS_FREE = """
+RENAME_IF_FREE = f"""{RENAME}
    AND NOT EXISTS (SELECT 1 FROM liteq_messages AS m WHERE m.id = :to)
    AND NOT EXISTS (SELECT 1 FROM liteq_groups AS g WHERE g.id = :to)
 """
@@ -57,7 +57,9 @@ def rename(tx: Transaction, changes: Sequence[Mapping[str, str | None]], *, free
 
     `free`: not where something else has that id.
     """
-    return tx.executemany(RENAME + IS_FREE if free else RENAME, changes)
+    if free:
+        return tx.executemany(RENAME_IF_FREE, changes)
+    return tx.executemany(RENAME, changes)
 
 
 def with_note(errback: Message, other: str) -> Message:
