@@ -89,7 +89,7 @@ BROKEN = {
     "an item without a list": ("steps:\n  - run: echo ${ITEM.k}\n    parallel: [a]\n  - run: echo ${ITEM.k}\n", 4,
                                "steps[1].run", "there is no item here"),
     "a part of a const": (
-        "consts: {host: x}\nsteps:\n  - run: echo ${consts.host.name}\n", 3, "steps[0].run", "'host' is a value",
+        "consts: {host: x}\nsteps:\n  - run: echo ${consts.host.name}\n", 3, "steps[0].run", "'host' is one value",
     ),
     "an item before there is one": (
         "steps:\n  - run: echo ${ITEM}\n    parallel: [a]\n    preconditions: test ${ITEM} = a\n",

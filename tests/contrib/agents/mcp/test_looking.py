@@ -227,7 +227,7 @@ def test_the_steps_of_a_long_run_are_read_a_page_at_a_time(agent, app):
         after = page["next"]
     assert [one["n"] for one in found] == list(range(1, 601))
     assert found[-1]["status"] == "failed"
-    with pytest.raises(Failed, match=r"^after: with an id it is `next`"):
+    with pytest.raises(Failed, match=r"^after: with an id, give `next`"):
         mine.call("workflow", id=run.id, after="x")
 
 
