@@ -21,6 +21,7 @@ FLAGS_OF_CODE = {
     "flock": re.compile(r"-c|--command=?"),
 }
 READERS = FLAGS_OF_CODE.keys() - {"flock"}  # they read a program from their input, too
+SCRIPTED = READERS - {"su"}  # behind the file of a script, what looks like a flag is an argument of it
 VERSION = re.compile(r"(?<=[a-z])[0-9.]+\Z")
 VALUED = frozenset({"-o", "+o", "-O", "+O", "-W", "-X", "-I", "-r", "--require"})  # the word after them is theirs
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -143,7 +144,7 @@ class Command:
             raise ShellRefused(f"{at} would be a variable's name for `{program} {last}`")
         for index, earlier in enumerate(self.words):
             flag = FLAGS_OF_CODE.get(_interpreter(earlier))
-            if flag is not None and (given := _code_of(flag, self.words[index + 1 :], word)):
+            if flag is not None and (given := _code_of(flag, self.words[index:], word)):
                 raise ShellRefused(
                     f"{at} would be code of `{earlier} {given}`; put it into `env:` and read it from there as a "
                     "variable"
@@ -174,13 +175,13 @@ def _interpreter(word: str) -> str:
     return VERSION.sub("", word.rpartition("/")[2])
 
 
-def _code_of(flag: re.Pattern[str], before: Sequence[str], word: str) -> str:
-    """The flag behind which `word` is code, or that it begins with; "" for none. `before`: behind the interpreter."""
-    found = ""
-    for index, one in enumerate(before):
+def _code_of(flag: re.Pattern[str], words: Sequence[str], word: str) -> str:
+    """The flag behind which `word` is code, or that it begins with; "" for none. `words`: from the interpreter on."""
+    found, has_script = "", False
+    for index, one in enumerate(words[1:]):
         if flag.fullmatch(one):
             found = one
-        elif not one.startswith(("-", "+")) and VALUED.isdisjoint(before[index - 1 : index]):
-            found = ""  # it was the code: what is behind it are its arguments
-    attached = flag.match(word)
-    return found or (attached[0] if attached and word.startswith("-") else "")
+        elif not one.startswith(("-", "+")) and words[index] not in VALUED:
+            found, has_script = "", _interpreter(words[0]) in SCRIPTED  # else it was the code: arguments follow
+    attached = None if has_script else flag.match(word)
+    return found or (attached[0] if attached else "")

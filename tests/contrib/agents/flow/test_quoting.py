@@ -190,7 +190,13 @@ def test_a_variable_of_the_environment_that_a_shell_computes_with_is_a_number_to
         script.fill(Scope(), {"COUNT": "x[$(id)]"})
 
 
-@pytest.mark.parametrize("command", ["sh -c 'echo \"$1\"' sh ${params.v}", "python3 -c 'import sys' -- ${params.v}"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "sh -c 'echo \"$1\"' sh ${params.v}", "python3 -c 'import sys' -- ${params.v}",
+        "node app.js -port=${params.v}", "python3 -u tool.py -config=${params.v}",
+    ],
+)  # fmt: skip
 def test_what_is_an_argument_of_code_passes(command):
     Script.read(command)
 
@@ -213,6 +219,7 @@ def test_what_is_an_argument_of_code_passes(command):
         ("perl -e'print ${params.v}'", "code of `perl -e`"),
         ('node --eval="print(${params.v})"', "code of `node --eval=`"),
         ('flock lock -c "echo ${params.v}"', "code of `flock -c`"),
+        ('flock lock -c"echo ${params.v}"', "code of `flock -c`"),
         ("python3.12 - <<'EOF'\nprint('${params.v}')\nEOF\n", "code of `python3.12`"),
         ("2>&1 eval ${params.v}", "code of `eval`"),
         ("bash <<EOF\necho ${params.v}\nEOF\n", "code of `bash`"),
