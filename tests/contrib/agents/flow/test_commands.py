@@ -315,7 +315,9 @@ def test_a_variable_of_env_that_a_shell_computes_with_is_a_number(shared: Flows,
     text = """
         params: {n: 1}
         env: {N: "${params.n}", FIXED: "0x2a"}
-        steps: [{id: work, %s, output: SUM}, {id: fixed, depends: work, run: "echo $((FIXED))", output: FIXED_SUM}]
+        steps:
+          - {id: work, shell: bash, %s, output: SUM}
+          - {id: fixed, depends: work, run: "echo $((FIXED))", output: FIXED_SUM}
     """
     document = shared.run(text % step, "computed", n=41)
     assert document["outputs"] == {"SUM": "42", "FIXED_SUM": "42"}
