@@ -33,8 +33,12 @@ class Groups(Facade):
 
         Else the ids that stand for its messages, then for its groups. One that is a member already is not added again.
         """
+        events = self._events_of(batch.messages)
         with self._driver.write(Promise.ACCEPTED) as tx:
-            appended = _append.append(tx, group_id, batch, now_ms=self._clock.now_ms())
+            now_ms = self._clock.now_ms()
+            appended = _append.append(tx, group_id, batch, now_ms=now_ms)
+            if appended and events:
+                _event_log.write(tx, events, now_ms=now_ms)
         self._ring(work=bool(appended))
         return appended
 
