@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import pytest
 
+from liteq.exceptions import StorageConflict
 from liteq.message import Ack, Batch, Message, RetryAt, new_id
 from liteq.policy.rates import Bucket
 from liteq.states import State
+from liteq.storage import interrupts
 from liteq.storage.claiming.rates import Budget
+from liteq.storage.driver import Transaction
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
@@ -219,4 +226,28 @@ def test_a_batch_that_was_settled_late_costs_no_token(storage: Storage, worker: 
         [(stale, Ack(None))], ["celery"], worker=worker.number, limit=5, visibility_s=60, budget=budget
     )  # fmt: skip
     assert [lease.id for lease in turn.leases] == ["a"]
+    assert budget.used == {"slow": 1}
+
+
+def test_a_turn_that_runs_again_takes_its_tokens_once(
+    storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine with several writers ends one of two that wait for each other; its verb is run again."""
+    monkeypatch.setattr(interrupts, "sleep", lambda _: None)
+    write, conflicts = storage.driver.write, [StorageConflict("a deadlock")]
+
+    @contextmanager
+    def meeting(*args: Any, **options: Any) -> Iterator[Transaction]:
+        with write(*args, **options) as tx:
+            yield tx
+            if conflicts:
+                raise conflicts.pop()
+
+    ids = [send(task="slow") for _ in range(3)]
+    bucket = Bucket(1)
+    monkeypatch.setattr(storage.driver, "write", meeting)
+    budget = Budget(lambda _: bucket, clock.monotonic())
+    turn = storage.turn((), ["celery"], worker=worker.number, limit=5, visibility_s=60, budget=budget)
+    assert conflicts == []
+    assert [lease.id for lease in turn.leases] == ids[:1]
     assert budget.used == {"slow": 1}

@@ -95,6 +95,7 @@ def look(tx: Transaction, queues: Sequence[str], budget: Budget, *, now_ms: int)
 
 def wake(tx: Transaction, queues: Sequence[str], budget: Budget, limit: int) -> set[int]:
     """Make as many of the held claimable as there are tokens for; their row numbers."""
+    budget.used.clear()  # of a transaction that was ended, and whose verb runs again
     woken: set[int] = set()
     for queue, task in held_pairs(tx):
         n = int(min(budget.left(task), limit)) if queue in queues else 0
