@@ -402,6 +402,21 @@ def test_cancel_stops_what_has_not_started_and_names_what_runs(
     assert state_of(storage, running) is State.LEASED
 
 
+class NotLookedThrough(list[str]):
+    """Ids of which nobody asks, one by one, whether something is among them: of many that would take for ever."""
+
+    def __contains__(self, _: object) -> bool:
+        raise AssertionError("looked through from its beginning, for each of its ids")
+
+
+def test_a_cancel_of_many_looks_through_them_once(storage: Storage, send: Send, worker: FakeWorker) -> None:
+    running = [send() for _ in range(3)]
+    worker.claim()
+    waiting = [send() for _ in range(3)]
+    assert storage.cancel(NotLookedThrough([*waiting, *running])) == sorted(running)
+    assert {state_of(storage, id_) for id_ in waiting} == {State.CANCELLED}
+
+
 def test_purge_deletes_what_waits(storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock) -> None:
     running = send()
     worker.claim_one()

@@ -65,19 +65,19 @@ def cancel(tx: Transaction, ids: Sequence[str], *, now_ms: int, reason: str = "r
     error = encode_error(TaskRevokedError(reason or "revoked"))
     run_error = encode_error(RunCancelled(reason or "cancelled"))
     ends: list[End] = []
-    running: list[str] = []
+    running: dict[str, None] = {}
     sums: dict[stats.Key, stats.Tally] = {}
-    todo = deque(sorted(ids))  # in the order of rows, mostly: no two wait for each other
+    named, todo = frozenset(ids), deque(sorted(ids))  # in the order of rows, mostly: no two wait for each other
     while todo:
         id_ = todo.popleft()
-        before = [] if id_ in ids else tx.execute(BEFORE, {"id": id_})
+        before = [] if id_ in named else tx.execute(BEFORE, {"id": id_})
         alive = tx.execute(ALIVE, (id_,))
         rows = tx.execute(CANCEL, {"id": id_, "error": error, "now_ms": now_ms}) if alive else []
         for seq, state, flags in [] if rows else alive:
             if flags & Flag.RUN:
                 ask(tx, seq, "cancel", reason=reason, leased=state == State.LEASED, now_ms=now_ms)
-            elif state == State.LEASED and id_ not in running:
-                running.append(id_)
+            elif state == State.LEASED:
+                running[id_] = None
         for flags, group_id, awaits, task, queue in rows:
             stats.count(sums, (task, queue, "cancelled", ""))
             told = run_error if flags & Flag.RUN else error
@@ -91,7 +91,7 @@ def cancel(tx: Transaction, ids: Sequence[str], *, now_ms: int, reason: str = "r
         todo.extend(other for (other,) in before)
     propagate(tx, ends, now_ms=now_ms)
     stats.add(tx, sums, now_ms=now_ms)
-    return running
+    return list(running)
 
 
 class Revoked(NamedTuple):
