@@ -6,6 +6,7 @@ import pytest
 
 from liteq.message import Ack, Cancel, DeadLetter, Flag, Lease, Outcome, Release, RetryAt, new_id
 from liteq.states import State
+from liteq.storage.kept import task_logs
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 from liteq.utils.names import LOG_STREAM
@@ -165,6 +166,23 @@ def test_a_log_stays_for_its_time_and_leaves_with_it(
     expire(storage)
     assert lines_of(storage, id_) == []
     assert storage.reader.find(id_) is None
+
+
+def test_a_log_that_is_over_leaves_although_many_tasks_have_not_ended(
+    storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock
+) -> None:
+    for _ in range(task_logs.MOST):
+        send()
+    for lease in worker.claim(task_logs.MOST, visibility_s=DAY_S):
+        log(storage, lease, b"1")
+    clock.advance(seconds=1)
+    id_ = send()
+    lease = worker.claim_one()
+    log(storage, lease, b"1")
+    storage.settle([(lease, Ack(b"1"))])
+    clock.advance(seconds=HOUR_MS / 1000)
+    storage.expire(result_expires_s=DAY_S, dead_expires_s=DAY_S)
+    assert lines_of(storage, id_) == []
 
 
 def test_a_log_may_leave_before_the_result(storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock) -> None:

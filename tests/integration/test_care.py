@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from liteq.message import Ack, Message, WorkerIdentity, new_id
+from liteq.storage.kept import task_logs
 from liteq.storage.storage import Storage
 from liteq.worker.chores import heartbeat
 from liteq.worker.chores.heartbeat import Heartbeat
@@ -76,6 +77,21 @@ def test_a_look_does_many_chunks_where_much_is_old(site, monkeypatch):
     beat = old_results(storage)
     beat.look_after_others()
     assert kept(storage) == 0
+
+
+def test_a_look_deletes_many_logs(site, monkeypatch):
+    """Few in a transaction, as each is long; with one of those at each look they would grow for ever."""
+    monkeypatch.setattr(heartbeat, "SLICE_S", 60.0)
+    storage = site.app.storage
+    beat = old_results(storage)
+    many = 10 * task_logs.MOST
+    storage.enqueue_many(Message(new_id(), "t", b"[[],{}]") for _ in range(many))
+    leases = storage.claim(["celery"], worker=beat.worker, limit=many, visibility_s=60)
+    storage.kept.log([(lease.seq, lease.token) for lease in leases], [b"1"], [None] * many, keep_ms=0)
+    storage.settle([(lease, Ack(b"1")) for lease in leases])
+    beat.look_after_others()
+    with storage.driver.read() as tx:
+        assert tx.execute("SELECT count(*) FROM liteq_logs") == [(0,)]
 
 
 def test_a_look_lasts_for_a_moment_however_much_is_old(site, monkeypatch):

@@ -63,13 +63,15 @@ def write(
 def expire(tx: Transaction, *, now_ms: int, limit: int) -> int:
     """Delete the logs whose time is over, MOST at most; how many. Their messages may leave then."""
     gone = 0
-    for seq, keep_ms, finished_ms in tx.execute(DUE, (now_ms, min(limit, MOST))):
+    later: list[tuple[int, int]] = []
+    for seq, keep_ms, finished_ms in tx.execute(DUE, (now_ms, limit)):  # many may be of tasks that have not ended
         if finished_ms is None:
-            tx.execute(LATER, (now_ms + max(keep_ms, LEAST_MS), seq))
+            later.append((now_ms + max(keep_ms, LEAST_MS), seq))
         elif finished_ms + keep_ms > now_ms:
-            tx.execute(LATER, (finished_ms + keep_ms, seq))
-        else:
+            later.append((finished_ms + keep_ms, seq))
+        elif gone < min(limit, MOST):
             tx.execute(DROP_LINES, (seq, LOG_STREAM))
             tx.execute(DROP, (seq,))
             gone += 1
+    tx.executemany(LATER, later)
     return gone

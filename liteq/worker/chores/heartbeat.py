@@ -36,7 +36,6 @@ AGAIN_S = 0.75  # until a beat that failed is tried again: after a turn of the l
 LONGEST_S = 10.0  # between beats, so that a list of workers is fresh even with a long visibility timeout
 HOUSEKEEPING_S = 5.0  # between chunks of expired results while there are none
 SLICE_S = 0.02  # that the loop is held up by what has come of age
-FULL = 1_000  # rows of a chunk: with fewer, there was no more
 LOOK_S = 0.5  # between two looks whether a consumer is held up by what it executes
 GONE_S = 600.0  # silent for so long past its leases: gone, though it cannot be asked (a container that was removed)
 JUMP_S = 1.0  # the wall clock moved against the monotonic one by more: it was set
@@ -236,8 +235,8 @@ class Heartbeat:
         """
         until = self.monotonic() + SLICE_S
         result_s, dead_s = self._expires
-        while gone := self._storage.expire(result_expires_s=result_s, dead_expires_s=dead_s):
-            if gone < FULL or self.monotonic() >= until:
+        while self._storage.expire(result_expires_s=result_s, dead_expires_s=dead_s):
+            if self.monotonic() >= until:
                 return True
         return False
 
