@@ -32,8 +32,8 @@ HOT = {
     ],
     "limits": [
         admit.PENDING, admit.LOOK, admit.QUEUE, admit.HOLD, places.COUNT, places.TAKE, places.FREE, keys.STATE,
-        keys.SPEND, lines.ENTER, lines.WAITING, lines.FAIR_ONES, lines.HEADS, lines.SERVE, lines.MOVE, lines.WAKE,
-        lines.CLOSE, lines.DUE,
+        keys.SPEND, lines.ENTER, lines.WAITING, lines.FAIR_ONES, lines.HEADS, lines.HEAD, lines.SERVE, lines.MOVE,
+        lines.WAKE, lines.CLOSE, lines.DUE,
     ],
     "continuation": [
         continuation.AWAITING, continuation.UNBLOCK, continuation.FAIL, continuation.SUCCEED_ALIAS,

@@ -42,6 +42,7 @@ HINTS: Final[dict[str, tuple[str, ...]]] = {
     "claiming.claim.DUE": (MESSAGES + "what_comes_due_is_claimed_once",),
     "claiming.admit.PENDING": (LIMITS + "two_workers_with_rates_of_their_own_share_what_is_there",),
     "claiming.rates.WAKE": (LIMITS + "what_a_workers_own_rate_held_is_woken_by_one",),
+    "limits.lines.HEAD": (LIMITS + "what_leaves_its_line_while_it_is_claimed_is_not_leased",),
     "claiming.reap.OF_WORKER": (
         MESSAGES + "two_reapers_end_a_lease_once",
         CANVASES + "two_reapers_count_a_group_down_once",

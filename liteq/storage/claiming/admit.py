@@ -136,19 +136,25 @@ class _Claim:
         if first is not None and first in keys:
             keys = (first, *(key for key in keys if key != first))
         lack = self.ledger.lack(keys, begun=begun)
-        if lack is None and (begun or self._has_own(row[TASK])):
-            self.take(row, keys, begun)
-            source.served()
-            return True
         if lack is None:
-            self.tx.executemany(HOLD, [(OWN + row[TASK], row[SEQ])])
-            source.skip()
+            self._start(source, keys, begun)
             return True
         if lack.key == first:
             source.lack = lack
             return lack.token and source.only_begun()
         self._wait_for(lack, queue)
         return source.move(lack.key)
+
+    def _start(self, source: Source, keys: Sequence[str], begun: int) -> None:
+        """Take the head of `source`, of which no limit lacks anything, as it is now; it may have left its line."""
+        row = lines.head(self.tx, source.line.heads[-1][SEQ], source.line.key)
+        if row is not None and (begun or self._has_own(row[TASK])):
+            self.take(row, keys, begun)
+            source.served()
+            return
+        if row is not None:
+            self.tx.executemany(HOLD, [(OWN + row[TASK], row[SEQ])])
+        source.skip()
 
     def _close(self, source: Source, key: str, queue: str, head: Row | None) -> None:
         """Note when `source` is looked at next; where more of it may start, at once."""

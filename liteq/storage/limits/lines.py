@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from liteq.storage.driver import Row, Transaction
+from liteq.storage.driver import LOCK, Row, Transaction
 from liteq.storage.limits.keys import lock
 from liteq.storage.limits.rules import FAIR
 
@@ -20,6 +20,7 @@ __all__ = [
     "due",
     "enter",
     "fair_line",
+    "head",
     "heads",
     "keep_round",
     "keys_from",
@@ -51,13 +52,17 @@ LEAVE = "DELETE FROM liteq_lines WHERE key = :key AND queue = :queue AND priorit
 _LINES = "SELECT key, priority, turn FROM liteq_lines WHERE waits {} AND queue = :queue ORDER BY priority DESC, turn"
 WAITING = _LINES.format("= :waits") + " LIMIT :limit"
 FAIR_ONES = _LINES.format("IS NULL") + " LIMIT :limit"
-HEADS = """
+_MESSAGE = """
 SELECT seq, coalesce(token, 0), id, task, payload, options, queue, priority, due_ms, expires_ms, retries, crashes,
        flags, root_id, parent_id, group_id, awaits, NULL, NULL, reaps, keys, 0, 0
   FROM liteq_messages
+"""
+HEADS = f"""{_MESSAGE.rstrip()}
  WHERE state = 'held' AND held_by = :key AND queue = :queue AND priority = :priority
  ORDER BY due_ms, seq LIMIT :limit
 """
+# By itself: a look that passes over what somebody else is changing would take the line of that for empty.
+HEAD = f"{_MESSAGE.rstrip()}\n WHERE seq = :seq AND state = 'held' AND held_by = :key {LOCK}"
 
 WAKE = """
 INSERT INTO liteq_wakes (key, queue, at) VALUES (:key, :queue, :at)
@@ -103,6 +108,12 @@ def waiting(tx: Transaction, waits: str | None, queue: str, limit: int) -> list[
 def heads(tx: Transaction, key: str, queue: str, priority: int, limit: int) -> list[Row]:
     """The first messages of a line, in the columns of a claim, with their keys."""
     return tx.execute(HEADS, {"key": key, "queue": queue, "priority": priority, "limit": limit})
+
+
+def head(tx: Transaction, seq: int, key: str) -> Row | None:
+    """The first message of a line as it is now, locked; None where it has been cancelled, deleted or moved since."""
+    found = tx.execute(HEAD, {"seq": seq, "key": key})
+    return found[0] if found else None
 
 
 def move(tx: Transaction, key: str, queue: str, priority: int, waits: str) -> None:

@@ -62,6 +62,30 @@ def test_a_place_that_is_freed_while_another_is_held_back_is_handed_on(
     assert [lease.id for lease in (*leases, *other.claim())] == [waiting]
 
 
+@pytest.mark.parametrize("own_rate", [False, True], ids=["claimed", "held again"])
+def test_what_leaves_its_line_while_it_is_claimed_is_not_leased(
+    meet: Meet, send: Send, storage: Storage, one: Storage, two: Storage, worker: FakeWorker, second: FakeWorker,
+    state: StateOf, own_rate: bool,
+) -> None:  # fmt: skip
+    storage.limits.set("k", concurrent=1)
+    send(keys=keys("k"))
+    end = [(worker.claim_one(), Ack(b"1"))]
+    gone, stays = send(keys=keys("k")), send(keys=keys("k"))
+    assert worker.claim() == []
+    storage.settle(end)
+    empty = Bucket(1.0)
+    empty.take(1, 0.0)
+
+    def claim() -> list[str]:
+        budget = Budget(lambda task: empty, 0.0) if own_rate else None
+        turn = two.turn([], ["celery"], worker=second.number, limit=1, visibility_s=60, budget=budget)
+        return [lease.id for lease in turn.leases]
+
+    _, leases = meet(lambda: one.cancel([gone]), claim)
+    assert (state(gone), leases) == (State.CANCELLED, [] if own_rate else [stays])
+    assert storage.limits.get("k").running == len(leases)
+
+
 @pytest.mark.parametrize("sends_first", [True, False])
 def test_a_line_that_a_claim_empties_keeps_what_comes_meanwhile(
     meet: Meet, send: Send, storage: Storage, one: Storage, two: Storage, sends_first: bool
