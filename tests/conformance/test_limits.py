@@ -214,6 +214,30 @@ def test_lines_wait_for_the_key_that_lacks_and_start_when_it_is_there(
     assert ids(worker.claim()) == [both]
 
 
+def test_a_line_waits_for_what_its_next_message_lacks_and_not_for_what_the_last_one_did(
+    storage: Storage, send: Send, worker: FakeWorker
+) -> None:
+    storage.limits.set("a", concurrent=1)
+    storage.limits.set("b", concurrent=1)
+    send(keys=keys("a"))
+    (a,) = worker.claim()
+    both, only_a, last = send(keys=keys("a", "b")), send(keys=keys("a")), send(keys=keys("a"))
+    assert worker.claim() == []
+    send(keys=keys("b"))
+    (b,) = worker.claim()
+    storage.limits.set("a", concurrent=2)
+    done(storage, a)
+    assert worker.claim() == [], "the first one lacks b now"
+    done(storage, b)
+    (lease,) = worker.claim(1)
+    assert lease.id == both
+    (other,) = worker.claim(1)
+    assert other.id == only_a, "b is taken, and it needs none"
+    assert worker.claim() == []
+    done(storage, other)
+    assert ids(worker.claim()) == [last], "the line waits for a"
+
+
 def test_the_highest_priority_goes_first_then_the_oldest(
     storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock
 ) -> None:

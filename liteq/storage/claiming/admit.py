@@ -102,6 +102,8 @@ class _Claim:
             else:
                 break
         pending.finish()
+        for source in sources:
+            self._look_on(source, queue)
         for source, head in zip(sources, heads, strict=True):
             if source.waits is not None:
                 self._close(source, source.waits, queue, head)
@@ -132,14 +134,11 @@ class _Claim:
         row = source.line.heads[-1]
         keys = self.ledger.keys_of(row[TASK], queue, parsed(row[KEYS]).limits)
         begun = row[FLAGS] & Flag.HISTORY
-        first = source.waits
-        if first is not None and first in keys:
-            keys = (first, *(key for key in keys if key != first))
-        lack = self.ledger.lack(keys, begun=begun)
+        lack = self.ledger.lack(keys, begun=begun, first=source.waits)
         if lack is None:
             self._start(source, keys, begun)
             return True
-        if lack.key == first:
+        if lack.key == source.waits:
             source.lack = lack
             return lack.token and source.only_begun()
         self._wait_for(lack, queue)
@@ -155,6 +154,17 @@ class _Claim:
         if row is not None:
             self.tx.executemany(HOLD, [(OWN + row[TASK], row[SEQ])])
         source.skip()
+
+    def _look_on(self, source: Source, queue: str) -> None:
+        """Have the lines of `source` that were served wait for what their new heads lack."""
+        for line in source.strays():
+            row = line.heads[-1]
+            keys = self.ledger.keys_of(row[TASK], queue, parsed(row[KEYS]).limits)
+            lack = self.ledger.lack(keys, begun=row[FLAGS] & Flag.HISTORY, first=source.waits)
+            if lack is None or lack.key != source.waits:
+                lines.move(self.tx, line.key, queue, line.priority, None if lack is None else lack.key)
+                if lack is not None:
+                    self._wait_for(lack, queue)
 
     def _close(self, source: Source, key: str, queue: str, head: Row | None) -> None:
         """Note when `source` is looked at next; where more of it may start, at once."""

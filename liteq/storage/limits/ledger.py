@@ -114,14 +114,16 @@ class Ledger:
         return implied + limits if limits else implied
 
     def lack(
-        self, keys: Iterable[str], *, begun: int = 0, placed: bool = False, tokens: int | None = None
-    ) -> Lack | None:
+        self, keys: Iterable[str], *, begun: int = 0, placed: bool = False, tokens: int | None = None,
+        first: str | None = None,
+    ) -> Lack | None:  # fmt: skip
         """The first of `keys` that lacks something for one more message; None: it may start.
 
         `begun`: a run that goes on needs a place and no token. `placed`: what has its places needs tokens alone.
         `tokens`: of a step, what it may take of a model's; None: it takes none.
+        `first`: the key that is looked at before the others, where it is one of them.
         """
-        for key in keys:
+        for key in keys if first is None else sorted(keys, key=first.__ne__):
             account = self._account(key)
             if account is None:
                 continue

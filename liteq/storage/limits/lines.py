@@ -116,8 +116,8 @@ def head(tx: Transaction, seq: int, key: str) -> Row | None:
     return found[0] if found else None
 
 
-def move(tx: Transaction, key: str, queue: str, priority: int, waits: str) -> None:
-    """Note that a line waits for another key now."""
+def move(tx: Transaction, key: str, queue: str, priority: int, waits: str | None) -> None:
+    """Note that a line waits for another key now; None: for none, its first message may start."""
     tx.executemany(MOVE, [{"key": key, "queue": queue, "priority": priority, "waits": waits}])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from heapq import heapify, heappop, heappush
 from typing import Final
@@ -76,6 +77,7 @@ class Source:
         self._tx, self._queue, self._rounds, self._want, self._taken = tx, queue, rounds, want, taken
         self._lines: list[tuple[int, int, str, Line]] = []  # a heap
         self._known: set[tuple[str, int]] = set()
+        self._strays: dict[tuple[str, int], Line] = {}
         self._more = True
 
     @property
@@ -123,8 +125,14 @@ class Source:
         line.heads.pop()
         line.taken += 1
         self._rounds.serve(self._queue, line)
+        if self.waits is not None and line.key.removeprefix(BEGUN) != self.waits:
+            self._strays[line.key, line.priority] = line
         heappop(self._lines)
         heappush(self._lines, (-line.priority, line.turn, line.key, line))
+
+    def strays(self) -> Iterator[Line]:
+        """The lines that were served, and whose new heads may not need the key, which is not their own."""
+        return (line for line in self._strays.values() if line.heads or self._fill(line))
 
     def skip(self) -> None:
         """Note that the head has left its line."""
@@ -141,5 +149,6 @@ class Source:
         """Have the line of the head wait for another key; whether there may be more here for this claim."""
         line = heappop(self._lines)[3]
         lines.move(self._tx, line.key, self._queue, line.priority, key)
+        self._strays.pop((line.key, line.priority), None)
         self.probes += 1
         return self.probes < PROBES
