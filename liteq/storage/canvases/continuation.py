@@ -31,7 +31,7 @@ __all__ = ["End", "catch_up", "propagate"]
 # Not a run that has begun: it is blocked on something else by now, and keeps what it awaited as its input.
 NOT_BEGUN: Final = f"flags & {Flag.HISTORY} = 0"
 AWAITING = f"""
-SELECT seq, id, flags, group_id FROM liteq_messages
+SELECT seq, id, flags, group_id, queue FROM liteq_messages
  WHERE awaits = ? AND state = 'blocked' AND {NOT_BEGUN} ORDER BY seq {LOCK}
 """
 # Which of a batch of ends is awaited at all. No lock: each of them is held by its end, so who comes now waits for that.
@@ -105,10 +105,10 @@ class End(NamedTuple):
         return self.level is not None and self.depth is not None and self.level < self.depth
 
 
-def propagate(tx: Transaction, ends: Iterable[End], *, now_ms: int) -> bool:
-    """Carry the `ends` along the graph until it rests; True when a row became claimable or scheduled."""
+def propagate(tx: Transaction, ends: Iterable[End], *, now_ms: int) -> set[str]:
+    """Carry the `ends` along the graph until it rests; the queues in which a row became claimable or scheduled."""
     todo = deque(ends)
-    woke = False
+    woke: set[str] = set()
     while todo:
         counts: Counter[tuple[str, bool]] = Counter()
         cut_off: dict[str, End | None] = {}
@@ -142,9 +142,9 @@ def _not_awaited(tx: Transaction, ends: Iterable[End]) -> AbstractSet[str]:
     return found
 
 
-def _release(tx: Transaction, end: End, todo: deque[End], now_ms: int) -> bool:
-    """Unblock, fail or drop the rows that await `end`; the ends that this makes go to `todo`."""
-    woken = False
+def _release(tx: Transaction, end: End, todo: deque[End], now_ms: int) -> set[str]:
+    """Unblock, fail or drop the rows that await `end`; the ends that this makes go to `todo`. The queues that woke."""
+    woken: set[str] = set()
     if end.child:
         woken = child_ended(tx, end.id, ok=end.ok, error=end.error, now_ms=now_ms, slot=end.slot)
     waiting, on_failure = tx.execute(AWAITING, (end.id,)), Flag.ON_FAILURE
@@ -163,19 +163,19 @@ def _release(tx: Transaction, end: End, todo: deque[End], now_ms: int) -> bool:
     elif all_flags & Flag.ALIAS:
         todo.extend(_succeed_aliases(tx, end, waiting, now_ms))
     if end.ok:
-        woken |= _unblock(tx, [row[0] for row in waiting if not row[2] & (on_failure | Flag.ALIAS)], now_ms)
+        woken |= _unblock(tx, [row for row in waiting if not row[2] & (on_failure | Flag.ALIAS)], now_ms)
     elif fire:
-        woken |= _unblock(tx, [row[0] for row in waiting if row[2] & on_failure], now_ms)
+        woken |= _unblock(tx, [row for row in waiting if row[2] & on_failure], now_ms)
     if errbacks and end.ok:
         _vanish(tx, end.id)
     return woken
 
 
-def _unblock(tx: Transaction, rows: list[int], now_ms: int) -> bool:
-    """Let the rows of these numbers, which were read in this transaction, run or wait for their time; whether any."""
+def _unblock(tx: Transaction, rows: list[Row], now_ms: int) -> set[str]:
+    """Let these rows, which were read in this transaction, run or wait for their time; their queues."""
     if rows:
-        tx.executemany(UNBLOCK, [{"seq": seq, "now_ms": now_ms} for seq in rows])
-    return bool(rows)
+        tx.executemany(UNBLOCK, [{"seq": row[0], "now_ms": now_ms} for row in rows])
+    return {row[4] for row in rows}
 
 
 def _fail(tx: Transaction, end: End, waiting: list[Row], now_ms: int, *, spared: int) -> Iterator[End]:
@@ -194,7 +194,7 @@ def _fail(tx: Transaction, end: End, waiting: list[Row], now_ms: int, *, spared:
         tx.executemany(WHOLE_ERROR, [(end.error, first)])
     cause = _cause(tx, end, error, followers) if of_group else error
     above = _level(tx, end)
-    for _, id_, flags, group_id in followers:
+    for _, id_, flags, group_id, _ in followers:
         # An alias stands for what failed, so its errbacks are meant; so are those of a chord's body.
         own_too = end.errbacks and (of_group or bool(flags & Flag.ALIAS))
         depth = depth_of(flags)
@@ -223,7 +223,7 @@ def _cause(tx: Transaction, group: End, error: bytes | None, followers: list[Row
 def _succeed_aliases(tx: Transaction, end: End, waiting: list[Row], now_ms: int) -> Iterator[End]:
     """End the aliases of what succeeded as it did; their ends."""
     result = results.result_of(tx, end.id)
-    for seq, id_, flags, group_id in waiting:
+    for seq, id_, flags, group_id, _ in waiting:
         if flags & Flag.ALIAS:
             own = result
             if len(result) > payloads.INLINE_BYTES:
@@ -292,12 +292,12 @@ def catch_up(tx: Transaction, awaited: str, *, now_ms: int) -> bool:
     for state, error, _ in tx.execute(STATE_OF, (awaited,)):
         match State(state):
             case State.SUCCEEDED:
-                return propagate(tx, [End(awaited, True, None)], now_ms=now_ms)
+                return bool(propagate(tx, [End(awaited, True, None)], now_ms=now_ms))
             case State.DEAD | State.UPSTREAM_FAILED | State.CANCELLED:
-                return propagate(tx, [End(awaited, False, None, error)], now_ms=now_ms)
+                return bool(propagate(tx, [End(awaited, False, None, error)], now_ms=now_ms))
             case _:
                 return False
     for remaining, failed in tx.execute(GROUP_STATE, (awaited,)):
         if remaining == 0:
-            return propagate(tx, [_group_end(tx, awaited, bool(failed), None)], now_ms=now_ms)
+            return bool(propagate(tx, [_group_end(tx, awaited, bool(failed), None)], now_ms=now_ms))
     return False

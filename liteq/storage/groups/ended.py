@@ -63,4 +63,4 @@ def end(tx: Transaction, ended: Sequence[Ended], *, now_ms: int) -> bool:
         row = {**one._asdict(), "group_id": group_id, "position": position, "flags": flags}
         if tx.executemany(END, [{**row, "payload": NO_ARGUMENTS, "now_ms": now_ms}]) and group_id is not None:
             ends.append(End(one.id, False, group_id, one.error))
-    return propagate(tx, ends, now_ms=now_ms) or woke if ends else woke
+    return bool(propagate(tx, ends, now_ms=now_ms)) or woke if ends else woke

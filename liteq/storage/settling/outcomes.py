@@ -113,6 +113,7 @@ class Plan:
         self.causes = causes
         self.finished = bool(writes)
         self.woke = False
+        self.elsewhere: set[str] = set()  # queues to which something goes that may have come from others
 
     def forget_written(self) -> None:
         """Gather anew what stands in a row or beside it."""
@@ -180,6 +181,7 @@ class Plan:
             case Replace():
                 self.follow_ups.append((lease, replacement_of(outcome, lease.id)))
                 self.woke = True
+                self.elsewhere.update(message.queue for message in outcome.batch.messages)
             case _:
                 assert_never(outcome)
 
@@ -220,6 +222,7 @@ class Plan:
             self.write(RETRY_AS, lease, state, due_ms, retry.error, *told)
         self.attempt(lease, "retried")
         self.woke = True
+        self.elsewhere |= set() if retry.queue is None else {retry.queue}
 
     def _beside(self, document: bytes | None, ref: int, *, was_beside: bool = False) -> bytes | None:
         """The row's part of `document`, which is written beside the row when it is large, or the one before was."""

@@ -221,7 +221,7 @@ def _put_behind(tx: Transaction, plan: Plan, exact: bool) -> None:
         plan.add(lease._replace(flags=rows[0][0]), DeadLetter(encode_error(conflict)))
     _write_planned(tx, plan, exact)
     for lease, node in put:
-        give_back(tx, lease.awaits, now_ms=now_ms)
+        plan.elsewhere |= give_back(tx, lease.awaits, now_ms=now_ms)
         stand_behind(tx, node, now_ms=now_ms)
 
 
@@ -276,11 +276,12 @@ def _settle_runs(tx: Transaction, plan: Plan) -> None:
 
 def _finish(tx: Transaction, plan: Plan, leases: places.Leases, woken: places.Woken) -> Settled:
     now_ms = plan.terms.now_ms
-    woke = propagate(tx, plan.ends, now_ms=now_ms) if plan.ends else False
+    freed = plan.elsewhere | propagate(tx, plan.ends, now_ms=now_ms) if plan.ends else plan.elsewhere
+    woke = plan.woke
     for lease in plan.ended_runs:
         woke |= end_run(tx, lease.seq, lease.id, now_ms=now_ms)
-    freed = _meet_limits(tx, plan, leases, woken)
-    return Settled([], plan.finished, plan.woke or woke or bool(freed), freed)
+    freed = freed | _meet_limits(tx, plan, leases, woken)
+    return Settled([], plan.finished, woke or bool(freed), freed)
 
 
 def _meet_limits(tx: Transaction, plan: Plan, leases: places.Leases, woken: places.Woken) -> AbstractSet[str]:

@@ -68,7 +68,8 @@ class Terms(NamedTuple):
 class Settled(NamedTuple):
     """The effect of a batch: the leases that were `lost`, whether something `finished`, whether something `woke`.
 
-    `freed`: the queues in which something waited for a place that is free now.
+    `freed`: the queues in which something may start, or has got a time: it came there, or waited for what has ended or
+    for a place that is free now.
     """
 
     lost: list[Lease]

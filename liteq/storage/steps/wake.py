@@ -34,7 +34,7 @@ UPDATE liteq_messages SET state = 'pending', due_ms = :now_ms, delay_ms = NULL
 """
 # The run before its step, as a suspension locks them, and before it is known whether the run waits.
 WAITS_FOR_CHILD = f"""
-SELECT s.run, s.gen, s.scope, s.pos FROM liteq_messages AS m JOIN liteq_steps AS s ON s.run = m.seq
+SELECT s.run, s.gen, s.scope, s.pos, m.queue FROM liteq_messages AS m JOIN liteq_steps AS s ON s.run = m.seq
  WHERE s.child = ? AND s.child IS NOT NULL AND s.ended_ms IS NULL {LOCK}
 """
 CHILD = f"SELECT m.awaits, {RESULT_COLUMN}, m.error FROM liteq_messages AS m WHERE m.id = ?"
@@ -68,7 +68,9 @@ NO_REASON = encode_error(TaskRevokedError("revoked"))
 
 # A child of a `map` with a limit: `awaits` says whether it has a slot or waits for one. Neither is the id of a message.
 SLOT, HELD = "slot ", "held "
-NEXT_OF_SLOT = f"SELECT seq FROM liteq_messages WHERE awaits = ? AND state = 'blocked' ORDER BY seq LIMIT 1 {LOCK}"
+NEXT_OF_SLOT = f"""
+SELECT seq, queue FROM liteq_messages WHERE awaits = ? AND state = 'blocked' ORDER BY seq LIMIT 1 {LOCK}
+"""
 GIVE_SLOT = """
 UPDATE liteq_messages SET state = 'pending', awaits = :held, due_ms = :now_ms WHERE seq = :seq AND state = 'blocked'
 """
@@ -110,34 +112,41 @@ def end_step(
 
 def child_ended(
     tx: Transaction, id_: str, *, ok: bool, error: bytes | None, now_ms: int, slot: str | None = None
-) -> bool:
-    """Copy the end of a child into the row that waits for it, and hand its slot on; whether something woke.
+) -> set[str]:
+    """Copy the end of a child into the row that waits for it, and hand its slot on; the queues of what woke.
 
     `slot`: the `awaits` of a child whose message is gone.
     """
-    output, woke = None, False
+    output, woke = None, set[str]()
     for awaits, result, _ in tx.execute(CHILD, (id_,)):
         slot = awaits
         output = result if result is not None else b"null"
-    for run, gen, scope, pos in tx.execute(WAITS_FOR_CHILD, (id_,)):
+    for run, gen, scope, pos, queue in tx.execute(WAITS_FOR_CHILD, (id_,)):
         waiting = Waiting(run, gen, scope, pos, None, 0)
         whole = None if ok or error is None else results.whole(tx, error)
         end_step(tx, waiting, output=output if ok else None, error=None if ok else whole or NO_REASON, now_ms=now_ms)
         params = {"run": waiting.run, "now_ms": now_ms, "failed": int(not ok)}
-        woke |= tx.executemany(WAKE_BY_CHILD, [params]) > 0
-    return give_back(tx, slot, now_ms=now_ms) or woke
+        if tx.executemany(WAKE_BY_CHILD, [params]):
+            woke.add(queue)
+    return woke | give_back(tx, slot, now_ms=now_ms)
 
 
-def give_back(tx: Transaction, slot: str | None, *, now_ms: int) -> bool:
-    """Hand a slot on, the `awaits` of a child that has one, and that has ended or awaits something else from now on."""
-    return slot is not None and slot.startswith(HELD) and hand_on(tx, slot.removeprefix(HELD), now_ms=now_ms)
+def give_back(tx: Transaction, slot: str | None, *, now_ms: int) -> set[str]:
+    """Hand a slot on, the `awaits` of a child that has one, and that has ended or awaits something else from now on.
+
+    The queue of who has it now; none where nobody waits for it.
+    """
+    if slot is None or not slot.startswith(HELD):
+        return set()
+    return hand_on(tx, slot.removeprefix(HELD), now_ms=now_ms)
 
 
-def hand_on(tx: Transaction, slot: str, *, now_ms: int) -> bool:
-    """Let the next child that waits for `slot` run; whether there is one."""
-    for (seq,) in tx.execute(NEXT_OF_SLOT, (SLOT + slot,)):
-        return tx.executemany(GIVE_SLOT, [{"seq": seq, "held": HELD + slot, "now_ms": now_ms}]) > 0
-    return False
+def hand_on(tx: Transaction, slot: str, *, now_ms: int) -> set[str]:
+    """Let the next child that waits for `slot` run; its queue, none where there is no such child."""
+    for seq, queue in tx.execute(NEXT_OF_SLOT, (SLOT + slot,)):
+        if tx.executemany(GIVE_SLOT, [{"seq": seq, "held": HELD + slot, "now_ms": now_ms}]):
+            return {queue}
+    return set()
 
 
 def waiting_for(tx: Transaction, run: int, waited: str) -> Waiting | None:
