@@ -53,23 +53,25 @@ def test_the_next_link_is_claimed_in_the_turn_that_settles_the_one_before(storag
     ids=["follower", "errback", "retry", "replacement"],
 )
 def test_what_an_end_lets_start_in_a_queue_that_its_worker_does_not_serve_rings(
-    storage: Storage, worker: FakeWorker, queue: str, outcome: Outcome
+    storage: Storage, worker: FakeWorker, queue: str, outcome: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     follower = row("b", ERRBACK if isinstance(outcome, DeadLetter) else 0, awaits="a", queue=queue)
     storage.enqueue(Batch([row("a", LINKED), follower]))
     lease = worker.claim_one()
     rung: list[Bell] = []
-    storage.driver.ring = rung.append  # type: ignore[method-assign]
+    monkeypatch.setattr(storage.driver, "ring", rung.append)
     storage.turn([(lease, outcome)], ["celery"], worker=worker.number, limit=5, visibility_s=60)
     assert Bell.WORK in rung
 
 
-def test_what_an_end_lets_start_in_its_workers_own_queue_rings_for_nobody(storage: Storage, worker: FakeWorker) -> None:
+def test_what_an_end_lets_start_in_its_workers_own_queue_rings_for_nobody(
+    storage: Storage, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It has room for it, and a busy worker would wake all idle ones."""
     storage.enqueue(Batch([row("a", LINKED), row("b", awaits="a")]))
     lease = worker.claim_one()
     rung: list[Bell] = []
-    storage.driver.ring = rung.append  # type: ignore[method-assign]
+    monkeypatch.setattr(storage.driver, "ring", rung.append)
     turn = storage.turn([(lease, Ack(b"1"))], ["celery"], worker=worker.number, limit=5, visibility_s=60)
     assert [lease.id for lease in turn.leases] == ["b"]
     assert Bell.WORK not in rung

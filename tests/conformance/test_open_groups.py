@@ -73,9 +73,11 @@ def test_members_that_an_open_group_takes_more_stand_behind_the_places_that_were
     assert run.inputs["body"] == b'["a","b","c","y","z"]'
 
 
-def test_a_member_that_is_appended_is_told_of_as_sent(storage: Storage, run: Run) -> None:
+def test_a_member_that_is_appended_is_told_of_as_sent(
+    storage: Storage, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     storage.enqueue(Batch([row("a", LINKED, group_id="g"), BODY], [Group("g", 1)]))
-    storage.events_of = lambda messages: [message.id.encode() for message in messages]
+    monkeypatch.setattr(storage, "events_of", lambda messages: [message.id.encode() for message in messages])
     assert storage.groups.append("g", Batch([row("b", LINKED, group_id="g", position=UNPLACED)])) == ["b"]
     run()
     assert storage.groups.append("g", Batch([row("c", LINKED, group_id="g", position=UNPLACED)])) == []
