@@ -297,31 +297,31 @@ class Storage(facades.Parts):
                 owners = _reap.expired(tx, living, now_ms=self.clock.now_ms() if now_ms is None else now_ms)
         for worker, until_ms in owners:
             step = partial(_reap.reap_expired, worker=worker, until_ms=until_ms, limit=limit)
-            reaped += self._chunked(step)
+            reaped += self._chunked(step, limit.tell)
         for worker in dead_workers:
-            reaped += self._chunked(partial(_reap.reap_worker, worker=worker, limit=limit))
+            reaped += self._chunked(partial(_reap.reap_worker, worker=worker, limit=limit), limit.tell)
             self.unregister_worker(worker)
-        if reaped:
-            self._ring(done=True, work=True)
-        limit.tell()
         return reaped
 
-    def _chunked(self, step: Callable[..., int]) -> int:
-        """Run `step`, a chunk of housekeeping, in a transaction each until it does less; how many rows in all."""
+    def _chunked(self, step: Callable[..., int], tell: Callable[[], None] = lambda: None) -> int:
+        """Run `step`, a chunk of housekeeping, in a transaction each until it does less; how many rows in all.
+
+        Others hear of each chunk at once, and `tell` is called: a later one may fail.
+        """
         total = 0
         while True:
             with self.driver.write(Promise.PROGRESS) as tx:
                 n = step(tx, now_ms=self.clock.now_ms())
+            if n:
+                self._ring(done=True, work=True)
+            tell()
             total += n
             if n < CHUNK:
                 return total
 
     def cap(self) -> int:
         """After the clock was set back: let no time in the file lie further ahead than it can; how many rows."""
-        capped = sum(self._chunked(partial(_cap.cap, step=step, limit=CHUNK)) for step in _cap.STEPS)
-        if capped:
-            self._ring(done=False, work=True)
-        return capped
+        return sum(self._chunked(partial(_cap.cap, step=step, limit=CHUNK)) for step in _cap.STEPS)
 
     def expire(self, *, result_expires_s: float | None, dead_expires_s: float | None, limit: int = CHUNK) -> int:
         """Delete a chunk of the rows that finished longer ago than these (None or 0: keep all); how many."""

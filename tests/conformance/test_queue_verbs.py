@@ -6,11 +6,12 @@ from itertools import pairwise
 
 import pytest
 
-from liteq.exceptions import WorkerLostError
+from liteq.exceptions import StorageBusy, WorkerLostError
 from liteq.message import Ack, Batch, Cancel, DeadLetter, Flag, Message, Release, RetryAt, new_id
 from liteq.serialization import decode_error
 from liteq.states import State
 from liteq.storage.claiming import claim
+from liteq.storage.driver import Bell
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
@@ -278,6 +279,25 @@ def test_no_outcome_of_a_lost_lease_is_stored(
     assert storage.settle([(stale, outcome)]) == [stale]  # type: ignore[list-item]
     assert storage.reader.find(kept) == before
     assert storage.settle([(fresh, Ack(b"1"))]) == []
+
+
+def test_what_was_reaped_before_a_reap_fails_is_heard_of(
+    storage: Storage, send: Send, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(_: int) -> None:
+        raise StorageBusy("another process writes")
+
+    message_id = send()
+    worker.claim_one()
+    rung: list[Bell] = []
+    monkeypatch.setattr(storage, "max_reaps", 1)
+    monkeypatch.setattr(storage, "unregister_worker", fails)
+    monkeypatch.setattr(storage.driver, "ring", rung.append)
+    with pytest.raises(StorageBusy):
+        storage.reap([worker.number])
+    assert state_of(storage, message_id) is State.DEAD
+    assert set(rung) == {Bell.DONE, Bell.WORK}
+    assert f"[{message_id}] given up" in caplog.text
 
 
 def test_a_lost_lease_does_not_take_its_batch_with_it(

@@ -85,8 +85,9 @@ class Limit:
         self.given_up: list[GivenUp] = []
 
     def tell(self) -> None:
-        """Log those; called when that is committed."""
-        for one in self.given_up:
+        """Log those, once; called when that is committed."""
+        given_up, self.given_up = self.given_up, []
+        for one in given_up:
             about = {"task_name": one.task, "task_id": one.id, "reaps": one.reaps}
             logger.error("Task %s[%s] given up, a dead letter now: %s", one.task, one.id, one.why, extra=about)
 
