@@ -244,7 +244,7 @@ class Channel(Bound, virtual.Channel):
         try:
             turn = file.storage.turn(
                 (), queues, worker=worker, limit=limit, visibility_s=visibility_s, begins=self._beginning,
-                expectant=ear is not None and ear.expectant,
+                expectant=ear is not None and ear.expectant, budget=file.storage.limits.unlimited(),
             )  # fmt: skip
         except StorageFull as exc:
             file.out_of_space(exc)

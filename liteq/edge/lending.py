@@ -114,13 +114,14 @@ class Lender:
         storage = self.app.storage
         if self._is_over:
             return []
-        leases = storage.claim(queues, worker=worker, limit=most, visibility_s=visibility_s)
-        if not leases:
+        budget = storage.limits.unlimited()
+        turn = storage.turn((), queues, worker=worker, limit=most, visibility_s=visibility_s, budget=budget)
+        if not turn.leases:
             return []
         deadline_ms = storage.clock.now_ms() + int(visibility_s * 1000)
         self.presence.ends_in(visibility_s)
         lent, settled = list[Lent](), list[tuple[Lease, Outcome]]()
-        for lease in leases:
+        for lease in turn.leases:
             found = self._delivered(key, lease, deadline_ms)
             if isinstance(found, Lent):
                 lent.append(found)

@@ -285,7 +285,7 @@ def test_what_was_reaped_before_a_reap_fails_is_heard_of(
     storage: Storage, send: Send, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fails(_: int) -> None:
-        raise StorageBusy("another process writes")
+        raise StorageBusy(1.0)
 
     message_id = send()
     worker.claim_one()

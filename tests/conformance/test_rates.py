@@ -147,6 +147,21 @@ def test_one_workers_limit_holds_nothing_back_from_another(
     assert Limited(storage, other, clock).claim() == ids[1:]
 
 
+def test_who_has_no_rates_gets_what_another_workers_own_rate_holds(
+    storage: Storage, send: Send, worker: FakeWorker, other: FakeWorker, clock: FakeClock
+) -> None:
+    """A gateway, and a worker of Celery's, which have no rates of liteq's, ask for such a budget at each claim."""
+    ids = [send(task="slow") for _ in range(3)]
+    assert storage.limits.unlimited() is None
+    assert Limited(storage, worker, clock, slow=1).claim() == ids[:1]
+    clock.advance(seconds=1)
+    budget = storage.limits.unlimited()
+    turn = storage.turn((), ["celery"], worker=other.number, limit=5, visibility_s=60, budget=budget)
+    assert [lease.id for lease in turn.leases] == ids[1:]
+    clock.advance(seconds=1)
+    assert storage.limits.unlimited() is None
+
+
 def test_a_limit_that_is_lifted_lets_everything_go(
     storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock
 ) -> None:

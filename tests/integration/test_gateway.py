@@ -16,7 +16,10 @@ from liteq.clock import SystemClock
 from liteq.edge.keys import ANYTHING
 from liteq.edge.lending import MOST_WAITING
 from liteq.edge.v1 import document_of
+from liteq.message import WorkerIdentity, new_id
+from liteq.policy.rates import Bucket
 from liteq.states import State
+from liteq.storage.claiming.rates import Budget
 from liteq.testing import drain
 
 from .edge import Client, Running, key_file, running
@@ -329,6 +332,16 @@ def test_a_task_that_is_to_run_once_at_most_is_not_given_out_again(app: LiteQ, a
     result = app.tasks["shop.once"].delay()
     assert len(lease(ask, visibility=1)) == 1
     wait_for(lambda: result.state == "FAILURE", what="its lease ran out")
+
+
+def test_what_a_workers_own_rate_holds_back_is_lent(app: LiteQ, ask: Client) -> None:
+    ids = [app.tasks["shop.add"].delay(n, n).id for n in range(3)]
+    worker = app.storage.register_worker(WorkerIdentity(new_id(), "w", "host", "boot", 1, "1"))
+    bucket = Bucket(0.001)
+    budget = Budget(lambda _: bucket, 0.0)
+    turn = app.storage.turn((), ["celery"], worker=worker, limit=5, visibility_s=60, budget=budget)
+    assert [one.id for one in turn.leases] == ids[:1]
+    assert [one["id"] for one in lease(ask, 5)] == ids[1:]
 
 
 def test_runs_of_workflows_are_left_to_workers(app: LiteQ, ask: Client) -> None:

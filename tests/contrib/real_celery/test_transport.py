@@ -23,7 +23,10 @@ from typing import Any
 import pytest
 
 from liteq.exceptions import ImproperlyConfigured
+from liteq.message import WorkerIdentity, new_id
+from liteq.policy.rates import Bucket
 from liteq.states import State
+from liteq.storage.claiming.rates import Budget
 from liteq.storage.driver import Promise
 from liteq.storage.sqlite.disk import files
 
@@ -100,6 +103,20 @@ def test_priorities(connect: Any, order: str, expected: list[int]) -> None:
         for priority in (5, 9, 1):
             connection.Producer().publish(priority, routing_key="ordered", priority=priority)
         assert bodies(Queue("ordered", channel=connection.default_channel)) == expected
+
+
+def test_what_a_liteq_workers_own_rate_holds_back_is_delivered(shop: Shop, connect: Any) -> None:
+    from kombu import Queue
+
+    with connect() as connection:
+        for n in range(3):
+            connection.Producer().publish(n, routing_key="slow")
+        storage, bucket = shop.liteq.storage, Bucket(0.001)
+        worker = storage.register_worker(WorkerIdentity(new_id(), "w", "host", "boot", 1, "1"))
+        budget = Budget(lambda _: bucket, 0.0)
+        turn = storage.turn((), ["slow"], worker=worker, limit=5, visibility_s=60, budget=budget)
+        assert len(turn.leases) == 1
+        assert bodies(Queue("slow", channel=connection.default_channel)) == [1, 2]
 
 
 def test_what_is_rejected_comes_back_until_it_is_a_dead_letter(shop: Shop, connect: Any) -> None:

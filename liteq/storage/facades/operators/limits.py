@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 
 from liteq.storage.claiming import rates as _rates
+from liteq.storage.claiming.rates import Budget
 from liteq.storage.driver import Bell, Promise, Transaction
 from liteq.storage.facades.base import Facade
 from liteq.storage.limits import change as _change
@@ -20,6 +22,7 @@ __all__ = ["Limits"]
 
 Declared = Mapping[str, tuple[str | float | None, int | None] | tuple[str | float | None, int | None, str | None]]
 CHUNK = 1_000
+LOOK_S = 1.0  # between looks whether a worker's own rate holds messages back
 
 
 class Limits(Facade):
@@ -28,6 +31,8 @@ class Limits(Facade):
     Keys: "user:42", "task:NAME", "queue:NAME". A key with `*` holds for each key that fits, counted apart; the exact
     one wins. `by`, of each act: for the audit, where it changes something; None: it is not noted.
     """
+
+    _look_at, _held = -inf, False  # of `unlimited`
 
     def set(
         self, key: str, rate: str | float | None = None, concurrent: int | None = None, tokens: str | None = None, *,
@@ -148,6 +153,16 @@ class Limits(Facade):
         """Whether a worker's own rate holds a message back; a read."""
         with self._driver.read() as tx:
             return bool(_rates.held_pairs(tx))
+
+    def unlimited(self) -> Budget | None:
+        """The budget of a claim by who has no rates; None while no worker's own rate holds a message back.
+
+        Without one such messages are not looked at. It may be asked at each claim: it looks once in LOOK_S.
+        """
+        now = self._clock.monotonic()
+        if now >= self._look_at:
+            self._look_at, self._held = now + LOOK_S, self.own_rates_hold()
+        return Budget(lambda _: None, now) if self._held else None
 
     def tidy(self) -> None:
         """Forget keys that hold nothing back any more, in chunks. Only a read where there never was a limit."""
