@@ -1030,6 +1030,52 @@ def test_a_steps_rows_and_its_checkpoint_are_one_commit(flow: Flow, storage: Sto
     assert storage.reader.find("mail") is not None
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "COMMIT\n", "-- the end\nCOMMIT", "/* ; */ commit", "; COMMIT", "ABORT", "START TRANSACTION",
+        "PREPARE TRANSACTION 'x'", "UPDATE stock SET n = 1; COMMIT", "SELECT ''''; /* ' */ END",
+    ],
+)  # fmt: skip
+def test_a_step_does_not_end_its_transaction(flow: Flow, storage: Storage, sql: str) -> None:
+    flow.start()
+    hold = flow.claim()
+    with storage.runs.transaction(hold) as step, pytest.raises(WorkflowError, match="leave it out"):
+        step.execute(sql)
+
+
+def test_words_that_end_a_transaction_may_stand_where_they_mean_nothing(flow: Flow, storage: Storage) -> None:
+    flow.start()
+    hold = flow.claim()
+    with storage.runs.transaction(hold) as step:
+        assert step.execute("SELECT '; COMMIT' -- ; COMMIT") == [("; COMMIT",)]
+        assert step.execute("SELECT 1 AS \"; END\" /* ; ROLLBACK */;") == [(1,)]
+        if storage.driver.one_machine:
+            step.execute("CREATE TABLE trodden (n INTEGER)")
+            step.execute("CREATE TRIGGER treads AFTER INSERT ON trodden BEGIN DELETE FROM trodden; END")
+        step.checkpoint(flow.step(1))
+
+
+def test_a_step_whose_transaction_was_rolled_back_is_not_recorded(flow: Flow, storage: Storage) -> None:
+    if not storage.driver.one_machine:
+        pytest.skip("it rolls a transaction back by its own words alone")
+    with storage.driver.write() as tx:
+        tx.execute("CREATE TABLE stock (n INTEGER PRIMARY KEY)")
+    flow.start()
+    hold = flow.claim()
+    with pytest.raises(WorkflowError, match="OR ABORT"), storage.runs.transaction(hold) as step:
+        step.execute("INSERT INTO stock VALUES (1)")
+        with pytest.raises(Exception, match="UNIQUE"):
+            step.execute("INSERT OR ROLLBACK INTO stock VALUES (1)")
+        step.checkpoint(flow.step(1))
+    assert flow.rows() == []
+    with storage.runs.transaction(hold) as step:
+        step.execute("INSERT INTO stock VALUES (1)")
+        step.checkpoint(flow.step(1))
+    with storage.driver.read() as tx:
+        assert tx.execute("SELECT n FROM stock") == [(1,)]
+
+
 def test_chunks_of_a_repeated_step_bear_a_higher_attempt(flow: Flow) -> None:
     runs = flow.storage.runs
     flow.start()

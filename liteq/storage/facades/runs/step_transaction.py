@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from liteq.clock import Clock
-from liteq.exceptions import WorkflowError
+from liteq.exceptions import StorageError, WorkflowError
 from liteq.message import Batch, Hold, Message, StepRow
-from liteq.storage.driver import Bell, Driver, Promise, Row, Transaction
+from liteq.storage.driver import LATER, Bell, Driver, Promise, Row, Transaction
 from liteq.storage.kept import streams as _streams
 from liteq.storage.runs import executing as _executing
 from liteq.storage.runs import starting as _starting
@@ -23,7 +24,28 @@ from liteq.storage.statistics import event_log as _event_log
 
 __all__ = ["StepTransaction"]
 
-REFUSED = ("BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE", "ATTACH", "DETACH", "PRAGMA", "VACUUM")
+REFUSED: Final = frozenset({
+    "ABORT", "ATTACH", "BEGIN", "COMMIT", "DETACH", "END", "PRAGMA", "PREPARE", "RELEASE", "ROLLBACK", "SAVEPOINT",
+    "START", "VACUUM",
+})  # fmt: skip
+# Texts, quoted names and comments, in which a word or a semicolon means nothing; then what does.
+PARTS: Final = re.compile(
+    r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | --[^\n]* | /\*.*?\*/ | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$
+      | (?P<end>;) | (?P<word>[A-Za-z_]\w*)""",
+    re.VERBOSE | re.DOTALL,
+)
+# It is there as long as the transaction is: a conflict may roll that back (`INSERT OR ROLLBACK`).
+MARK, IS_MARKED = f"SAVEPOINT liteq_step {LATER}", f"RELEASE liteq_step {LATER}"
+
+
+def _first_words(sql: str) -> list[str]:
+    """The first word of each statement in `sql`; of a CREATE alone, as a trigger has statements in it."""
+    words, begins = list[str](), True
+    for found in PARTS.finditer(sql):
+        if found["word"] and begins:
+            words.append(found["word"].upper())
+        begins = bool(found["end"]) or (begins and not found["word"])
+    return words[:1] if words[:1] == ["CREATE"] else words
 
 
 class StepTransaction:
@@ -60,14 +82,17 @@ class StepTransaction:
             block = self._driver.write(Promise.ACCEPTED)
             self._tx = block.__enter__()
             self._block = block
+            self._tx.execute(MARK)
             _executing.hold_on(self._tx, self._hold)
         return self._tx
 
     def execute(self, sql: str, params: Any = ()) -> list[Row]:
         """Run one statement of the caller's; all its rows. Raises WorkflowError for one that would end the commit."""
-        word = sql.lstrip().partition(" ")[0].rstrip(";").upper()
-        if word in REFUSED:
-            raise WorkflowError(f"{word} inside a transactional step: liteq begins and commits it with its checkpoint")
+        word = next((word for word in _first_words(sql) if word in REFUSED), None)
+        if word is not None:
+            raise WorkflowError(
+                f"{word} inside a transactional step: leave it out, liteq begins and commits with the checkpoint"
+            )
         return self._begun().execute(sql, params)
 
     def enqueue(self, batch: Batch, *, again: Collection[str] = ()) -> list[str]:
@@ -102,6 +127,14 @@ class StepTransaction:
 
     def checkpoint(self, step: StepRow) -> Asked | None:
         """As `Runs.checkpoint`, as a part of this transaction; the last call of the block. Raises LeaseLost."""
-        told = _executing.checkpoint(self._begun(), self._hold, step)
+        tx = self._begun()
+        try:
+            tx.execute(IS_MARKED)
+        except StorageError as exc:
+            raise WorkflowError(
+                "a statement of this step has rolled its transaction back, as INSERT OR ROLLBACK does on a conflict: "
+                "write OR ABORT to have it fail, OR IGNORE to leave such a row out"
+            ) from exc
+        told = _executing.checkpoint(tx, self._hold, step)
         self._recorded = True
         return told
