@@ -33,6 +33,7 @@ from liteq.policy.rates import Bucket
 from liteq.states import State
 from liteq.storage.claiming.rates import Budget
 from liteq.storage.housekeeping import retention as clearing
+from liteq.storage.runs import stuck
 from liteq.storage.runs.executing import Slots
 from liteq.storage.runs.records import Asked, Memo
 from liteq.storage.storage import Storage
@@ -593,6 +594,19 @@ def test_a_stuck_run_is_tried_once_by_each_code(flow: Flow) -> None:
     assert not tried("new")
     assert flow.storage.runs.resume("r")
     flow.claim()
+
+
+def test_a_stuck_run_is_found_behind_many_that_this_code_has_tried(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stuck, "LOOKED_AT", 3)
+    how: dict[str, Any] = {"worker": flow.worker.number, "limit": 10, "visibility_s": 60}
+    for n in range(8):
+        flow.start(f"s{n}")
+    for lease in flow.worker.claim():
+        flow.storage.settle([(lease, Park("stuck", ERROR, "ours" if lease.id < "s7" else "theirs"))])
+    found = [flow.storage.runs.claim_stuck(["celery"], fingerprint="ours", **how) for _ in range(4)]
+    assert [[lease.id for lease in leases] for leases in found if leases] == [["s7"]]
 
 
 def test_a_run_of_a_paused_queue_is_neither_claimed_nor_tried_again(flow: Flow) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from liteq.message import Lease
 from liteq.storage.claiming.claim import lease_rows
@@ -18,25 +19,34 @@ __all__ = ["claim", "untried"]
 
 STUCK = f"""
 SELECT r.run, r.tried FROM liteq_runs AS r JOIN liteq_messages AS m ON m.seq = r.run
- WHERE r.parked IS NOT NULL AND r.parked = 'stuck' AND m.state = 'blocked' AND m.queue = ?
- ORDER BY r.run LIMIT 1000 {SKIP_LOCKED}
+ WHERE r.parked IS NOT NULL AND r.parked = 'stuck' AND m.state = 'blocked' AND m.queue = ? AND r.run > ?
+ ORDER BY r.run LIMIT ? {SKIP_LOCKED}
 """
 KEYS = "SELECT task, queue, keys FROM liteq_messages WHERE seq = ?"
+LOOKED_AT: Final = 1_000  # runs of a queue, by one look: most may have been tried by this code
 TRY = "UPDATE liteq_runs SET parked = NULL WHERE run = ?"
 
 
-def untried(tx: Transaction, queues: Sequence[str], fingerprint: str, *, limit: int, now_ms: int) -> list[int]:
+
+def untried(
+    tx: Transaction, queues: Sequence[str], fingerprint: str, after: int, *, limit: int, now_ms: int
+) -> tuple[list[int], int]:
     """Up to `limit` stuck runs of `queues`, but of those that are paused, that this code has not got stuck with since
-    they last went on.
+    they last went on; and the number behind which a look goes on that found none, 0: at the beginning.
+
+    A look is at LOOKED_AT runs of each queue, those behind the number `after`.
     """
     found: list[int] = []
+    ends: list[int] = []
     for queue in open_queues(tx, queues, now_ms=now_ms):
-        found += [run for run, tried in tx.execute(STUCK, (queue,)) if fingerprint not in marks_of([tried])]
-    return found[:limit]
+        rows = tx.execute(STUCK, (queue, after, LOOKED_AT))
+        found += [run for run, tried in rows if fingerprint not in marks_of([tried])]
+        ends += [rows[-1][0]] if len(rows) >= LOOKED_AT else []
+    return found[:limit], min(ends, default=0)
 
 
 def claim(
-    tx: Transaction, queues: Sequence[str], fingerprint: str, rules: Rules, *, worker: int, limit: int,
+    tx: Transaction, queues: Sequence[str], fingerprint: str, after: int, rules: Rules, *, worker: int, limit: int,
     visibility_ms: int, now_ms: int,
 ) -> list[Lease]:  # fmt: skip
     """Lease those runs, but for those that lack a place under a limit: they are tried another time.
@@ -46,7 +56,7 @@ def claim(
     """
     lock(tx)
     ledger, placed = Ledger(tx, rules, now_ms), dict[int, list[str]]()
-    for run in untried(tx, queues, fingerprint, limit=limit, now_ms=now_ms):
+    for run in untried(tx, queues, fingerprint, after, limit=limit, now_ms=now_ms)[0]:
         ((task, queue, text),) = tx.execute(KEYS, (run,))
         keys = ledger.keys_of(task, queue, parsed(text).limits)
         if ledger.lack(keys, begun=1) is None:

@@ -45,6 +45,7 @@ class RunWrites(RunSpending):
     def __init__(self, driver: Driver, clock: Clock, events_of: Callable[[Sequence[Message]], Sequence[bytes]]) -> None:
         super().__init__(driver, clock)
         self._events_of = events_of
+        self._stuck_after = 0  # of `claim_stuck`
 
     def start(self, message: Message, *, on_conflict: str = "fail", event: Event | None = None) -> Started:
         """Send a run (a message with Flag.RUN), with `event` to it in the same transaction.
@@ -311,14 +312,20 @@ class RunWrites(RunSpending):
     ) -> list[Lease]:
         """Lease runs that are stuck, and that code of this fingerprint has not tried since they last went on.
 
-        Only a read where there are none.
+        Only a read where there are none. Of very many that are stuck it looks at the next ones each time.
         """
+        after = self._stuck_after
         with self._driver.read() as tx:
-            if not _stuck.untried(tx, queues, fingerprint, limit=1, now_ms=self._clock.now_ms()):
-                return []
+            now_ms = self._clock.now_ms()
+            found, self._stuck_after = _stuck.untried(tx, queues, fingerprint, after, limit=1, now_ms=now_ms)
+        if not found:
+            return []
         with self._driver.write(Promise.PROGRESS) as tx:
             visibility_ms, now_ms = int(visibility_s * 1000), self._clock.now_ms()
-            return _stuck.claim(
-                tx, queues, fingerprint, self._limits.rules(tx, version(tx)), worker=worker, limit=limit,
+            leases = _stuck.claim(
+                tx, queues, fingerprint, after, self._limits.rules(tx, version(tx)), worker=worker, limit=limit,
                 visibility_ms=visibility_ms, now_ms=now_ms,
             )  # fmt: skip
+        if leases:
+            self._stuck_after = after  # there may be more
+        return leases
