@@ -27,7 +27,6 @@ LOOKED_AT: Final = 1_000  # runs of a queue, by one look: most may have been tri
 TRY = "UPDATE liteq_runs SET parked = NULL WHERE run = ?"
 
 
-
 def untried(
     tx: Transaction, queues: Sequence[str], fingerprint: str, after: int, *, limit: int, now_ms: int
 ) -> tuple[list[int], int]:
