@@ -12,6 +12,7 @@ from liteq.serialization import decode_error
 from liteq.states import State
 from liteq.storage.claiming import claim
 from liteq.storage.driver import Bell
+from liteq.storage.facades.operators import commands
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
@@ -435,6 +436,22 @@ def test_a_cancel_of_many_looks_through_them_once(storage: Storage, send: Send, 
     waiting = [send() for _ in range(3)]
     assert storage.cancel(NotLookedThrough([*waiting, *running])) == sorted(running)
     assert {state_of(storage, id_) for id_ in waiting} == {State.CANCELLED}
+
+
+def test_a_revoke_of_many_goes_in_chunks(
+    storage: Storage, send: Send, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others get their turn in between."""
+    monkeypatch.setattr(commands, "CHUNK", 2)
+    running = [send() for _ in range(3)]
+    worker.claim()
+    waiting = [send() for _ in range(2)]
+    write, began = storage.driver.write, list[object]()
+    monkeypatch.setattr(storage.driver, "write", lambda *args: began.append(args) or write(*args))
+    found = storage.commands.revoke([*running, *waiting, "unknown"], keep_s=60)
+    assert (found.running, found.unknown, found.cancelled) == (running, ["unknown"], waiting)
+    assert len(began) == 3
+    assert sorted(storage.commands.revoked_ids()) == sorted([*running, "unknown"])
 
 
 def test_purge_deletes_what_waits(storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock) -> None:

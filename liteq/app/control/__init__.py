@@ -149,7 +149,8 @@ class Control:
         revoked = self.app.storage.commands.revoke(ids, keep_s=REVOKES_KEPT_S, by=by)
         answers = None
         if revoked.running or revoked.unknown or kwargs.get("reply"):
-            replacements = [id_ for id_ in revoked.running if id_ not in ids]  # of those that have replaced themselves
+            named = frozenset(ids)
+            replacements = [id_ for id_ in revoked.running if id_ not in named]  # of those that have replaced themselves
             arguments = {"task_id": ids + replacements, "terminate": terminate, "signal": signal}
             answers = self.broadcast("revoke", arguments, destination, **kwargs)
         self._announce_cancelled(revoked.cancelled)  # last: receivers may take their time, and the file be away

@@ -15,6 +15,8 @@ from liteq.storage.operating.commands import Command, Reply
 
 __all__ = ["Commands"]
 
+CHUNK = 1_000  # ids of one transaction
+
 
 class Commands(Facade):
     """Requests to workers, and their answers. Arguments and answers are JSON."""
@@ -56,16 +58,22 @@ class Commands(Facade):
     def revoke(self, ids: Sequence[str], *, keep_s: float, by: Actor | None = None) -> Revoked:
         """Cancel waiting messages; ids that run or are not known are kept as revoked for `keep_s` seconds.
 
-        `by`: for the audit.
+        In chunks: others get their turn in between. `by`: for the audit.
         """
+        revoked = Revoked([], [], [])
+        for at in range(0, len(ids), CHUNK):
+            self._revoke(ids[at : at + CHUNK], revoked, keep_s, by)
+        return revoked
+
+    def _revoke(self, ids: Sequence[str], revoked: Revoked, keep_s: float, by: Actor | None) -> None:
         with self._driver.write(Promise.ACCEPTED) as tx:
             now_ms = self._clock.now_ms()
-            revoked = _cancel.revoke(tx, ids, now_ms=now_ms, keep_ms=int(keep_s * 1000))
+            found = _cancel.revoke(tx, ids, now_ms=now_ms, keep_ms=int(keep_s * 1000))
             if by is not None:
                 _audit.write_of(tx, by, "revoke", ids, now_ms=now_ms)
-        self._driver.ring(Bell.DONE)
-        self._driver.ring(Bell.WORK)
-        return revoked
+        self._ring(done=True, work=True)
+        for known, new in zip(revoked, found, strict=True):
+            known.extend(new)
 
     def revoked_ids(self) -> list[str]:
         """The ids that are kept as revoked."""
