@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from itertools import pairwise
 
 import pytest
@@ -11,7 +12,7 @@ from liteq.message import Ack, Batch, Cancel, DeadLetter, Flag, Message, Release
 from liteq.serialization import decode_error
 from liteq.states import State
 from liteq.storage.claiming import claim
-from liteq.storage.driver import Bell
+from liteq.storage.driver import Bell, Promise, Transaction
 from liteq.storage.facades.operators import commands
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
@@ -446,10 +447,15 @@ def test_a_revoke_of_many_goes_in_chunks(
     running = [send() for _ in range(3)]
     worker.claim()
     waiting = [send() for _ in range(2)]
-    write, began = storage.driver.write, list[object]()
-    monkeypatch.setattr(storage.driver, "write", lambda *args: began.append(args) or write(*args))
+    write, began = storage.driver.write, list[Promise]()
+
+    def counted(promise: Promise) -> AbstractContextManager[Transaction]:
+        began.append(promise)
+        return write(promise)
+
+    monkeypatch.setattr(storage.driver, "write", counted)
     found = storage.commands.revoke([*running, *waiting, "unknown"], keep_s=60)
-    assert (found.running, found.unknown, found.cancelled) == (running, ["unknown"], waiting)
+    assert (sorted(found.running), found.unknown, found.cancelled) == (sorted(running), ["unknown"], waiting)
     assert len(began) == 3
     assert sorted(storage.commands.revoked_ids()) == sorted([*running, "unknown"])
 
