@@ -596,9 +596,7 @@ def test_a_stuck_run_is_tried_once_by_each_code(flow: Flow) -> None:
     flow.claim()
 
 
-def test_a_stuck_run_is_found_behind_many_that_this_code_has_tried(
-    flow: Flow, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stuck_run_is_found_behind_many_that_this_code_has_tried(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stuck, "LOOKED_AT", 3)
     how: dict[str, Any] = {"worker": flow.worker.number, "limit": 10, "visibility_s": 60}
     for n in range(8):
@@ -1063,7 +1061,7 @@ def test_words_that_end_a_transaction_may_stand_where_they_mean_nothing(flow: Fl
     hold = flow.claim()
     with storage.runs.transaction(hold) as step:
         assert step.execute("SELECT '; COMMIT' -- ; COMMIT") == [("; COMMIT",)]
-        assert step.execute("SELECT 1 AS \"; END\" /* ; ROLLBACK */;") == [(1,)]
+        assert step.execute('SELECT 1 AS "; END" /* ; ROLLBACK */;') == [(1,)]
         if storage.driver.one_machine:
             step.execute("CREATE TABLE trodden (n INTEGER)")
             step.execute("CREATE TRIGGER treads AFTER INSERT ON trodden BEGIN DELETE FROM trodden; END")

@@ -150,7 +150,8 @@ class Control:
         answers = None
         if revoked.running or revoked.unknown or kwargs.get("reply"):
             named = frozenset(ids)
-            replacements = [id_ for id_ in revoked.running if id_ not in named]  # of those that have replaced themselves
+            # Of those that have replaced themselves.
+            replacements = [id_ for id_ in revoked.running if id_ not in named]
             arguments = {"task_id": ids + replacements, "terminate": terminate, "signal": signal}
             answers = self.broadcast("revoke", arguments, destination, **kwargs)
         self._announce_cancelled(revoked.cancelled)  # last: receivers may take their time, and the file be away
