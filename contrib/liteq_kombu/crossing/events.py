@@ -32,6 +32,7 @@ OF_PRESENCE: Final = frozenset({"worker-online", "worker-heartbeat", "worker-off
 OF_TASKS: Final = b'{"type":"task-'  # how an event of a task begins in the log
 KEPT_S: Final = 600.0  # as liteq's own setting `events_expires`
 TRIM_S: Final = 5.0  # between two looks for events that have expired
+CHUNK: Final = 1_000  # of them that go at once
 LOOK_S: Final = 0.25  # between two looks of a queue at the log: a busy worker wakes far more often
 COMINGS_S: Final = 2.0  # between two looks at the workers
 PAGE: Final = 100
@@ -70,7 +71,8 @@ def trim(file: File) -> None:
     now = time.monotonic()
     if file.trims_events and now >= file.trimmed_at + TRIM_S:
         file.trimmed_at = now
-        file.storage.events.trim(KEPT_S)
+        if file.storage.events.trim(KEPT_S, CHUNK) >= CHUNK:
+            file.trimmed_at = 0.0  # a busy app writes thousands a second: on at the next call
 
 
 # -- Celery listens ----------------------------------------------------------------------------------------------------

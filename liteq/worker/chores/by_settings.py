@@ -22,7 +22,7 @@ def by_settings(app: App, storage: Storage, look: Callable[[], None], pool: Pool
     conf = app.conf
     chores: list[Chore] = [
         PauseWatch(storage, look),
-        Recording(storage, conf.release, conf.audit_expires, conf.history_expires),
+        Recording(storage, conf.release, conf.audit_expires, conf.history_expires, conf.events_expires),
     ]
     if conf.durability == "relaxed":
         chores.append(SyncChore(storage.driver))

@@ -30,7 +30,6 @@ __all__ = ["EventLog"]
 logger = logging.getLogger("liteq.worker")
 
 FLUSH_S = 0.1  # until gathered events are written, where no outcome takes them along
-TRIM_S = 5.0  # between two looks for events that have expired
 
 
 class EventLog:
@@ -50,7 +49,6 @@ class EventLog:
         self._held = held
         self._waiting: list[bytes] = []
         self._started: set[int] = set()  # the tokens of leases whose start has its event
-        self._trim_at = 0.0
         self.enabled = False
         self.due_at = inf
         if enabled:
@@ -121,9 +119,8 @@ class EventLog:
     # -- the chore ---------------------------------------------------------------------------------------------------
 
     def turn(self) -> None:
-        """Gather the events of started tasks, write all that were gathered, and delete expired ones."""
-        now = time.monotonic()
-        self.due_at = now + FLUSH_S
+        """Gather the events of started tasks, and write all that were gathered."""
+        self.due_at = time.monotonic() + FLUSH_S
         running = self._pool.running()
         for lease, since, pid in running:
             if lease.token not in self._started and not lease.flags & Flag.HISTORY and self._tells(lease):
@@ -133,9 +130,6 @@ class EventLog:
         if self._waiting:
             self._storage.events.put(self._waiting)
             self._waiting.clear()
-        if now >= self._trim_at:
-            self._trim_at = now + TRIM_S
-            self._storage.events.trim(self._app.conf.events_expires)
 
     # -- one event ---------------------------------------------------------------------------------------------------
 

@@ -24,8 +24,8 @@ class Recording:
     """A chore of the worker's loop.
 
     `release`: of this worker's code; "" leaves no mark. `audit_expires_s`: the age at which what people did is
-    forgotten, `history_expires_s` that of statistics and causes; None or 0: never. `monotonic`: the clock that paces
-    it.
+    forgotten, `history_expires_s` that of statistics and causes, `events_expires_s` that of events; None or 0: never.
+    `monotonic`: the clock that paces it.
     """
 
     def __init__(
@@ -34,6 +34,7 @@ class Recording:
         release: str,
         audit_expires_s: float | None,
         history_expires_s: float | None = None,
+        events_expires_s: float | None = None,
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -41,6 +42,7 @@ class Recording:
         self._release = release
         self._audit_expires_s = audit_expires_s
         self._history_expires_s = history_expires_s
+        self._events_expires_s = events_expires_s
         self._monotonic = monotonic
         self._marked = not release
         self._look_at = self.due_at = monotonic() + FIRST_S * random.random()
@@ -72,9 +74,12 @@ class Recording:
     def _old(self) -> Iterator[None]:
         """All that has come of age, a transaction at a step."""
         yield from self._storage.stats.tidying(self._history_expires_s)
-        self._storage.limits.tidy()
-        yield
+        yield from self._storage.limits.tidying()
         if self._audit_expires_s:
             before_ms = self._storage.clock.now_ms() - int(self._audit_expires_s * 1000)
             while self._storage.audit.expire(before_ms, CHUNK) >= CHUNK:
+                yield
+        # Whether this worker writes events or not: the app that sends does too, and other workers.
+        if self._events_expires_s:
+            while self._storage.events.trim(self._events_expires_s, CHUNK) >= CHUNK:
                 yield

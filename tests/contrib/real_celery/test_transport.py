@@ -699,3 +699,16 @@ def test_a_consumer_reads_what_passes_only_where_something_has_come(
             Producer(sender, exchange=pidbox).publish("news")
             assert connection.transport.deliver() == 1
             assert (got, reads) == (["news"], ["w.parcels.all"])
+
+
+def test_expired_events_go_chunk_after_chunk() -> None:
+    """A busy app writes more of them between two looks than one chunk has."""
+    from liteq_kombu.crossing.events import CHUNK, trim
+
+    left = [CHUNK, CHUNK, 7]
+    log = SimpleNamespace(trim=lambda _age_s, _limit: left.pop(0))
+    file: Any = SimpleNamespace(storage=SimpleNamespace(events=log), trims_events=True, trimmed_at=0.0)
+    for _ in range(4):
+        trim(file)
+    assert left == []
+    assert file.trimmed_at > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from liteq import LiteQ
+from liteq.storage.facades.operators import limits
 from liteq.testing import FakeClock
 from liteq.worker.chores import recording
 from liteq.worker.chores.pauses import PauseWatch
@@ -90,3 +91,31 @@ def test_without_an_age_nothing_is_forgotten(storage, clock, age):
     clock.advance(seconds=10 * 365 * 86_400)
     Recording(storage, "", age, monotonic=clock.monotonic).turn()
     assert [mark.label for mark in storage.audit.marks(0, 1 << 60)] == ["long ago"]
+
+
+def test_events_that_have_expired_go_wherever_they_came_from(storage, clock, monkeypatch):
+    """More than a chunk of them, though no worker here writes events: the app that sends may."""
+    monkeypatch.setattr(recording, "CHUNK", 10)
+    storage.events.put([b"{}"] * 25)
+    clock.advance(seconds=600)
+    storage.events.put([b"{}"])
+    clock.advance(seconds=1)
+    chore = Recording(storage, "", None, None, 600, monotonic=clock.monotonic)
+    chore.turn()
+    while chore.due_at <= clock.monotonic() + recording.PAUSE_S:
+        clock.advance(seconds=recording.PAUSE_S)
+        chore.turn()
+    assert len(storage.events.after(0, 100)) == 1
+
+
+def test_keys_that_hold_nothing_back_are_forgotten_in_slices(storage, clock, monkeypatch):
+    steps = []
+    monkeypatch.setattr(recording, "SLICE_S", 0.0)
+    monkeypatch.setattr(limits, "CHUNK", 10)
+    monkeypatch.setattr(limits._change, "prune", lambda _tx, **_more: steps.append(clock.monotonic()) or 10)
+    storage.limits.set("user:1", concurrent=1)
+    chore = Recording(storage, "", None, monotonic=clock.monotonic)
+    for _ in range(20):
+        chore.turn()
+        clock.advance(seconds=recording.PAUSE_S)
+    assert 1 < len(steps) == len(set(steps))

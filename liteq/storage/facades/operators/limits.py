@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 
 from liteq.storage.claiming import rates as _rates
@@ -165,11 +165,17 @@ class Limits(Facade):
         return Budget(lambda _: None, now) if self._held else None
 
     def tidy(self) -> None:
-        """Forget keys that hold nothing back any more, in chunks. Only a read where there never was a limit."""
+        """Forget keys that hold nothing back any more."""
+        for _ in self.tidying():
+            pass
+
+    def tidying(self) -> Iterator[None]:
+        """As `tidy`, a transaction at a step. Only a read where there never was a limit."""
         with self._driver.read() as tx:
             if not _rules.version(tx):
                 return
-        n = CHUNK
-        while n >= CHUNK:
+        full = True
+        while full:
             with self._driver.write(Promise.PROGRESS) as tx:
-                n = _change.prune(tx, now_ms=self._clock.now_ms(), limit=CHUNK)
+                full = _change.prune(tx, now_ms=self._clock.now_ms(), limit=CHUNK) >= CHUNK
+            yield
