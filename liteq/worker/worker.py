@@ -351,6 +351,7 @@ class Worker:
                     pool.resize(pool.size + 1)
                 case Demand.SHRINK:
                     pool.resize(max(1, pool.size - 1))
+        self._soft_shutdown.turn()  # while the storage refuses, no chore has its turn
 
     def _end_cold(self) -> None:
         announce.worker_shutting_down.send(sender=self.hostname, sig=self._signals.name, how="Cold", exitcode=1)

@@ -30,6 +30,7 @@ class SoftShutdown:
         return True
 
     def turn(self) -> None:
-        """End the worker cold: the time is over."""
-        self.due_at = math.inf
-        self._then()
+        """End the worker cold, once the time is over."""
+        if self._monotonic() >= self.due_at:
+            self.due_at = math.inf
+            self._then()

@@ -54,3 +54,34 @@ def test_the_chores_go_on_while_no_beat_is_taken(app, eventually, error: type[St
         worker.stop(cold=True)
         thread.join(60)
     assert not thread.is_alive()
+
+
+def test_a_soft_shutdown_ends_though_no_outcome_can_be_stored(app: LiteQ) -> None:
+    """A worker that was told to leave at once would wait for the queue, for as long as that refuses."""
+    app.conf.update(worker_soft_shutdown_timeout=0.5)
+    ready, begun, go = threading.Event(), threading.Event(), threading.Event()
+
+    @app.task(name="wait")
+    def wait() -> None:
+        begun.set()
+        go.wait(60)
+
+    def turn(*_: Any, **__: Any) -> Any:
+        raise StorageBusy(1.0)
+
+    wait.delay()
+    worker = Worker(app, pool="threads", concurrency=1, on_ready=lambda _: ready.set())
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        assert ready.wait(60)
+        assert begun.wait(60)
+        worker.running.storage.turn = turn  # type: ignore[method-assign]
+        go.set()
+        worker.stop(cold=True)
+        thread.join(20)
+        ended = not thread.is_alive()
+    finally:
+        worker.stop(cold=True)
+        thread.join(60)
+    assert ended

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from liteq import signals
+from liteq.worker.chores.soft_shutdown import SoftShutdown
 from liteq.worker.signals import Demand, SignalQueue
 from liteq.worker.worker import Worker
 
@@ -27,7 +28,7 @@ def test_the_end_is_announced_with_the_name_of_its_signal(queue):
         pool=SimpleNamespace(leases=list), consumer=SimpleNamespace(finish=lambda: None, abort=lambda: None)
     )
     worker = SimpleNamespace(
-        _on_turn=None, _signals=queue, _soft_shutdown=SimpleNamespace(begin=lambda: False), running=running,
+        _on_turn=None, _signals=queue, _soft_shutdown=SoftShutdown(0.0, lambda: None), running=running,
         hostname="here",
     )  # fmt: skip
     worker._end_cold = lambda: Worker._end_cold(worker)  # type: ignore[arg-type]
