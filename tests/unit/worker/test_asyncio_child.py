@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import pytest
 
 from liteq import LiteQ
 from liteq.exceptions import SoftTimeLimitExceeded
+from liteq.message import Release
 from liteq.worker.pool.aio.child import INTERRUPT, STOP, AsyncChild
+from liteq.worker.pool.aio.running import current
 from liteq.worker.pool.page import Page
 from liteq.worker.pool.prefork import wire
 from liteq.worker.pool.prefork.channel import Channel
@@ -41,6 +44,16 @@ class Bench:
         async def tell(self_: Any) -> None:
             self_.emit("words", "begun")  # which is written when the body is over
 
+        @app.task(name="late", bind=True)
+        async def late(self_: Any) -> None:
+            self_.emit("words", "begun")  # which is written when the body is over: then it is interrupted
+            running, _ = current.get()  # type: ignore[misc]
+            asyncio.get_running_loop().call_soon(running.interrupt, SoftTimeLimitExceeded())
+
+        @app.task(name="plain")
+        def plain() -> None:
+            self.ran.append("begun")
+
         self.send("wait")
 
     def send(self, task: str) -> None:
@@ -51,7 +64,7 @@ class Bench:
     def reports(self, *asked: tuple[int, int]) -> list[tuple[Any, ...]]:
         """The reports of the child when it is given its lease and asked for this at once, and then let go."""
         channel, page = Channel.open(), Page(shared=True)
-        child = AsyncChild(
+        self.child = child = AsyncChild(
             self.app, ChildSettings(hostname="here", coroutines=10), channel.theirs, channel.permits_in, page
         )
         channel.ours.sendall(wire.frame([tuple(self.lease), *asked]))
@@ -105,3 +118,26 @@ def test_nothing_looks_at_a_loop_that_is_over(bench):
     for one in set(threading.enumerate()) - before:
         one.join(timeout=5)
         assert not one.is_alive(), f"{one.name} would name what holds the loop up, by cells that are released"
+
+
+def test_an_interruption_after_the_body_does_not_hit_what_follows_it(bench):
+    """Also where the task has no limit: somebody has terminated it by the signal SIGUSR1."""
+    bench.send("late")
+    assert ends(bench) == [wire.ACK]
+
+
+def test_a_lease_for_which_no_thread_can_be_started_goes_back_and_is_not_run(bench, monkeypatch, caplog):
+    bench.send("plain")
+
+    def refuse(_pool: ThreadPoolExecutor) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(ThreadPoolExecutor, "_adjust_thread_count", refuse)
+    (row,) = [row for row in bench.reports() if row[0] == bench.lease.token]
+    outcome = wire.unpack(row[2], row[3:])
+    assert isinstance(outcome, Release)
+    assert outcome.pause_ms
+    assert "no thread can be started" in caplog.text
+    monkeypatch.undo()
+    bench.child._threads.submit(lambda: None).result(60)  # the first thread finds what was queued
+    assert bench.ran == []

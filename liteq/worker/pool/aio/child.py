@@ -21,10 +21,12 @@ from functools import partial
 from typing import Any
 
 from liteq.context import App
+from liteq.context.unknown import FIRST_PAUSE_MS
 from liteq.exceptions import SoftTimeLimitExceeded, TaskRevokedError
 from liteq.execution.lines import LINES
 from liteq.message import Lease, Outcome, Release
 from liteq.utils import coroutines
+from liteq.utils.lines import Repeated
 from liteq.worker.pool.aio.executor import AsyncExecutor
 from liteq.worker.pool.aio.notes import LOOP, THREADS, thread_cell
 from liteq.worker.pool.aio.outlet import Outlet
@@ -43,6 +45,10 @@ logger = logging.getLogger("liteq.worker")
 RETURN, STOP, INTERRUPT = range(3)  # what the parent asks: (kind, token or 0), beside its rows of leases
 LEFT_S = 1.0  # that tasks which ended tasks have left on the loop may take to end, when the child does
 LOOK_S = 0.25  # between two looks at the memory
+NO_THREAD = (
+    "no thread can be started, so tasks go back to their queue: {}; allow more processes (`ulimit -u`, or the limit of "
+    "the container), or run fewer at once (--concurrency)"
+)
 
 
 class AsyncChild:
@@ -91,6 +97,7 @@ class AsyncChild:
         # For `async def` tasks with something around them that cannot await: a thread holds that, the loop the rest.
         self._around = ThreadPoolExecutor(self._places, "liteq-around", initializer=self._enter_around)
         self._thread = threading.local()
+        self._report = Repeated(logger).report
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -224,27 +231,49 @@ class AsyncChild:
         if self._executor.is_awaited(lease):
             running.start(self._loop, self._await(running), self._cells, self._base)
         else:
-            threads = self._around if self._executor.is_async(lease) else self._threads
-            context = self._base.copy()
-            context.run(current.set, (running, self._cells))
-            future = threads.submit(context.run, self._run_in_thread, running)
-            running.in_thread = future
-            future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._thread_done, running, done))
+            self._begin_in_thread(running)
         if self._begun == self._settings.max_tasks:
             self._retire()
+
+    def _begin_in_thread(self, running: Running) -> None:
+        lease = running.lease
+        threads = self._around if self._executor.is_async(lease) else self._threads
+        context = self._base.copy()
+        context.run(current.set, (running, self._cells))
+        # Not the one that `submit` returns: where it can start no thread it raises, and keeps what it was given.
+        future: Future[tuple[Outcome, float]] = Future()
+        running.in_thread = future
+        future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._thread_done, running, done))
+        try:
+            threads.submit(context.run, self._run_in_thread, lease, future)
+        except RuntimeError as exc:
+            if future.cancel():  # else a thread that was there has begun it
+                self._report(logging.ERROR, NO_THREAD.format(exc))
+                self._begun -= 1
+                self._done(running, Release(pause_ms=FIRST_PAUSE_MS, options=lease.options), 0.0)
 
     # -- on the loop, and in threads ---------------------------------------------------------------------------------
 
     async def _await(self, running: Running) -> None:
         self._done(running, *await self._executor.arun(running))
 
-    def _run_in_thread(self, running: Running) -> tuple[Outcome, float]:
+    def _run_in_thread(self, lease: Lease, future: Future[tuple[Outcome, float]]) -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            ended = self._execute(lease)
+        except BaseException as exc:  # its lease ends with it, and not the thread
+            future.set_exception(exc)
+        else:
+            future.set_result(ended)
+
+    def _execute(self, lease: Lease) -> tuple[Outcome, float]:
         cell = getattr(self._thread, "cell", None)
         if cell is None:
-            return self._executor.run(running.lease)
-        self._cells[cell] = running.lease.token
+            return self._executor.run(lease)
+        self._cells[cell] = lease.token
         try:
-            return self._executor.run(running.lease)
+            return self._executor.run(lease)
         finally:
             self._cells[cell] = 0
 

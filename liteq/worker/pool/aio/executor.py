@@ -184,10 +184,10 @@ class AsyncExecutor(Executor):
         running.request, running.in_body = request, True
         if running.ended_by is not None:
             raise asyncio.CancelledError
+        if request is not None:
+            request._disarm = running.settled  # also without a limit: an interruption may come from outside
         if hard is None and soft is None and running.early is None:
             return
-        if request is not None:
-            request._disarm = running.settled
         loop = asyncio.get_running_loop()
         if running.early is not None:
             running.timers.append(loop.call_soon(running.interrupt, running.early))

@@ -98,7 +98,7 @@ class Running:
         self.others: set[asyncio.Task[Any]] = set()
         self.limits: Limits = (None, None)
         self.timers: list[asyncio.Handle] = []
-        self.in_body = False  # its body has begun
+        self.in_body = False  # its body has begun, and is not over
         self.early: BaseException | None = None  # an interruption that came before
         self.interrupted = False  # by its soft limit
         self.ended_by: BaseException | None = None  # the reason why it was stopped from outside
@@ -136,6 +136,7 @@ class Running:
 
     def settled(self) -> None:
         """Note that its body is over: no limit is to hit what follows. Its tasks end with one that was cut short."""
+        self.in_body = False
         for timer in self.timers:
             timer.cancel()
         self.timers.clear()
