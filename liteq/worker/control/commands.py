@@ -15,9 +15,11 @@ from typing import Any
 from liteq.app.control.replies import stamps_of
 from liteq.message import Cancel, Flag, Lease, Release
 from liteq.policy.rates import per_second
+from liteq.policy.times import limits_s
 from liteq.states import UNSTARTED
 from liteq.utils.durations import seconds
 from liteq.worker.control.panel import Panel, control_command
+from liteq.worker.pool import IN_ONE_PROCESS
 from liteq.worker.revoking import has_stamp, signal_number
 
 __all__: list[str] = []
@@ -142,6 +144,12 @@ def time_limit(
     task = state.app.tasks.get(task_name)
     if task is None:
         return error("unknown task")
+    try:
+        hard, soft = limits_s(hard, soft)
+    except (TypeError, ValueError) as exc:
+        return error(str(exc))
+    if (method := state.worker.start_method) != "fork" and state.pool.name not in IN_ONE_PROCESS:
+        return error(f"processes of {method} take the limits from the code: change them there, and restart the worker")
     task.soft_time_limit, task.time_limit = soft, hard
     state.pool.renew()  # the processes were forked with the old ones
     logger.info("New time limits for tasks of type %s: soft=%s hard=%s", task_name, soft, hard)

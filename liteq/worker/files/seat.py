@@ -55,6 +55,7 @@ class Host(Protocol):
     hooks: Hooks
     limits: tuple[float | None, float | None]
     max_tasks: int | None
+    start_method: str
 
     def enter_as(self, storage: Storage) -> tuple[int, WorkerIdentity]:
         """Enter the list of workers in the file of `storage`."""
@@ -176,7 +177,7 @@ class Seat:
         self.app, self.url = host.app.view_at(path)
         self.hostname = host.hostname
         self.hooks: Hooks = _SeatHooks(host.hooks)
-        self.limits, self.max_tasks = host.limits, host.max_tasks
+        self.limits, self.max_tasks, self.start_method = host.limits, host.max_tasks, host.start_method
         self.share = Share(sharing, self.url, self.inside, self._touch)
         self._sharing = sharing
         self.wake_at = 0.0

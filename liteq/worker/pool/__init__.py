@@ -16,7 +16,7 @@ from liteq.worker.pool.base import Afresh, Pool, refuse_nested
 from liteq.worker.pool.executor import Executor
 from liteq.worker.pool.limits import Limits
 
-__all__ = ["Pool", "jobs", "make_pool", "width", "with_batches"]
+__all__ = ["IN_ONE_PROCESS", "Pool", "jobs", "make_pool", "width", "with_batches"]
 
 logger = logging.getLogger("liteq.worker")
 

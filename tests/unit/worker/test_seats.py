@@ -48,7 +48,9 @@ def test_a_file_that_goes_before_it_was_opened_is_not_made_anew(tmp_path: Path) 
     stays, goes = tmp_path / "stays.db", tmp_path / "goes.db"
     pool = SimpleNamespace(name="fake", size=1, exits={})
     with LiteQ("shop", broker=f"sqlite:///{tmp_path}/own", set_as_current=False) as app:
-        host = SimpleNamespace(app=app, hostname="here", hooks=None, limits=(None, None), max_tasks=None)
+        host = SimpleNamespace(
+            app=app, hostname="here", hooks=None, limits=(None, None), max_tasks=None, start_method="fork"
+        )
         patterns = Patterns([f"{tmp_path}/*.db"])
         loop = FilesLoop(host, patterns, pool, on_wake=lambda: None, chores=[])  # type: ignore[arg-type]
         for path in (stays, goes):
