@@ -100,6 +100,8 @@ class EventReceiver:
         if self.app.clock.monotonic() >= self._beats_due:
             self._beats_due = self.app.clock.monotonic() + LOOK_S
             alive = self._absence.tries(lambda: living(self.app), None)
+            # In a file that was made anew the numbers begin again.
+            self._last = min(self._last, self._absence.tries(self.app.storage.events.last, self._last))
             yield from () if alive is None else self._comings.news(alive)
         nothing: list[tuple[int, bytes]] = []
         page = self._absence.tries(lambda: self.app.storage.events.after(self._last, PAGE), nothing)

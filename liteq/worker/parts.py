@@ -97,6 +97,17 @@ def make_heartbeat(place: Place, storage: Storage, pool: Pool) -> Heartbeat:
     )
 
 
+def _make_panel(place: Place, storage: Storage, heartbeat: Heartbeat, rates: RateLimits) -> Panel:
+    panel = Panel(place, storage, heartbeat)
+
+    def returned() -> None:
+        panel.returned()
+        rates.declare_again()
+
+    heartbeat.on_return = returned
+    return panel
+
+
 def _make_watch(place: Place, storage: Storage, pool: Pool, heartbeat: Heartbeat) -> RunWatch:
     return RunWatch(
         place.app, storage, pool,
@@ -139,10 +150,9 @@ def make_running(
     """
     app = place.app
     heartbeat = make_heartbeat(place, storage, pool)
-    heartbeat.on_return = rates.declare_again
     storage.release = app.conf.release
     events = _make_events(place, storage, pool, enabled=task_events)
-    panel = Panel(place, storage, heartbeat)
+    panel = _make_panel(place, storage, heartbeat, rates)
     watch = _make_watch(place, storage, pool, heartbeat)
     more = by_settings(app, storage, look, pool)
     made = consumer(

@@ -340,3 +340,18 @@ def test_a_worker_logs_from_another_level_on(app, worker):
         assert root.level == logging.ERROR
     finally:
         root.setLevel(before)
+
+
+def test_commands_are_heard_in_a_file_that_was_made_anew(app):
+    """Their numbers begin again there."""
+    app.conf.update(visibility_timeout=1.0)
+    with start_worker(app, pool="threads", concurrency=1, hostname="one@here"):
+        app.control.ping(timeout=60)
+        with app.storage.driver.write() as tx:
+            tx.execute("UPDATE sqlite_sequence SET seq = 100000 WHERE name = 'liteq_commands'")
+        assert app.control.ping(timeout=60) == [{"one@here": {"ok": "pong"}}]
+        with app.storage.driver.write() as tx:
+            for table in ("liteq_replies", "liteq_commands", "liteq_workers"):
+                tx.execute(f"DELETE FROM {table}")
+            tx.execute("UPDATE sqlite_sequence SET seq = 0 WHERE name = 'liteq_commands'")
+        eventually(lambda: app.control.ping(timeout=1))

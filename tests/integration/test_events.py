@@ -266,3 +266,20 @@ def test_a_camera(app):
         pass
     assert list(taken[0]) == ["a"]
     assert not state.tasks, "what has come to its end is forgotten"
+
+
+def test_events_are_heard_in_a_file_that_was_made_anew(app, monkeypatch):
+    """Their numbers begin again there."""
+    monkeypatch.setattr("liteq.events.receiver.LOOK_S", 0.01)
+    got = []
+    receiver = app.events.Receiver(handlers={"*": got.append})
+    app.storage.events.put([b'{"type":"task-sent"}'] * 10)
+    receiver.capture(limit=10, timeout=60, wakeup=False)
+    with app.storage.driver.write() as tx:
+        tx.execute("DELETE FROM liteq_events")
+        tx.execute("UPDATE sqlite_sequence SET seq = 0 WHERE name = 'liteq_events'")
+    with pytest.raises(TimeoutError):
+        receiver.capture(timeout=0.1, wakeup=False)
+    app.storage.events.put([b'{"type":"task-received"}'])
+    receiver.capture(limit=1, timeout=10, wakeup=False)
+    assert got[-1]["type"] == "task-received"

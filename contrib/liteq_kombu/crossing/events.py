@@ -113,6 +113,7 @@ class Hearing:
         events = []
         if now >= self._comings_at:
             self._comings_at = now + COMINGS_S
+            self._last = min(self._last, self._file.storage.events.last())  # a file that was made anew begins again
             living = self._file.living()
             heard = living if self._hears_tasks else [one for one in living if one.facts.get("celery")]
             events += list(self._comings.news(heard))

@@ -158,6 +158,10 @@ class Panel:
         """Look soon: at once, unless that was done a moment ago."""
         self.due_at = min(self.due_at, self._looked_at + LEAST_PAUSE_S)
 
+    def returned(self) -> None:
+        """Go on from the commands that are there: in a file that was made anew their numbers begin again."""
+        self._last = min(self._last, self._commands.last_seen())
+
     def turn(self) -> None:
         """Carry out the commands since the last look."""
         self._looked_at = now = time.monotonic()
