@@ -90,6 +90,7 @@ HINTS: Final[dict[str, tuple[str, ...]]] = {
 
 TURNS: Final[dict[str, tuple[str, ...]]] = {
     "liteq_marks": (UPKEEP + "the_start_of_a_release_is_marked_once",),
+    "liteq_workers": (UPKEEP + "two_workers_that_enter_at_once_see_each_other",),
     "liteq_limits": (
         SPENDING + "two_attempts_do_not_hold_more_than_there_is",
         SPENDING + "a_budget_that_is_changed_while_an_attempt_begins_holds_for_it_or_does_not",

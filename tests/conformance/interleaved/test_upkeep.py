@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 
-from liteq.message import Batch, Message
+from liteq.message import Batch, Message, WorkerIdentity, new_id
 from liteq.states import State
+from liteq.storage.claiming.workers import WorkerRecord
 from liteq.storage.facades.operators.operations import Chunk
 from liteq.storage.housekeeping import reseal
 from liteq.storage.operating import alerts
@@ -179,3 +183,16 @@ def test_an_operation_has_one_owner(meet: Meet, storage: Storage, one: Storage, 
     seen = storage.operations.find("op")
     assert seen is not None
     assert meet(lambda: one.operations.take(seen, "a"), lambda: two.operations.take(seen, "b")) == (True, False)
+
+
+def test_two_workers_that_enter_at_once_see_each_other(meet: Meet, one: Storage, two: Storage) -> None:
+    """Each would take the name that is free."""
+
+    def enter(storage: Storage) -> str:
+        def rename(me: WorkerIdentity, others: Sequence[WorkerRecord]) -> WorkerIdentity:
+            return replace(me, name=f"w{len(others)}")
+
+        me = WorkerIdentity(new_id(), "w", "host", "boot", 1, "1")
+        return storage.workers.enter_named(me, rename)[1].name
+
+    assert set(meet(lambda: enter(one), lambda: enter(two))) == {"w0", "w1"}

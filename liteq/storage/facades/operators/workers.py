@@ -26,6 +26,7 @@ class Workers(Facade):
     ) -> tuple[int, WorkerIdentity]:
         """As `enter`, under the name that `rename` gives in sight of those that are there, in one transaction."""
         with self._driver.write(Promise.PROGRESS) as tx:
+            tx.in_turn("liteq_workers")  # no row to lock says that a name is about to be taken
             named = rename(me, _workers.workers(tx))
             return _workers.register(tx, named, None, now_ms=self._clock.now_ms()), named
 
