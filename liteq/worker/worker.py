@@ -26,7 +26,7 @@ from liteq.storage.claiming.workers import WorkerRecord
 from liteq.storage.storage import Storage
 from liteq.utils.imports import seldom_collected
 from liteq.utils.misspelt import suggesting
-from liteq.worker.chores.autoscale import Autoscaler, make_autoscaler
+from liteq.worker.chores.autoscale import Autoscaler, bounds_of, make_autoscaler
 from liteq.worker.chores.event_log import EventLog
 from liteq.worker.chores.heartbeat import KeepAlive
 from liteq.worker.chores.rate_limits import RateLimits
@@ -102,17 +102,17 @@ class Worker:
         self._entered: tuple[int, WorkerIdentity] | None = None  # its number in the file, once it is there
         self._excluded, self._strict = tuple(exclude_queues), conf.worker_strict_order if strict is None else strict
         self.take_from(without(queues or app.default_queues(), exclude_queues, strict=self._strict))
-        self._autoscale = autoscale
+        self._autoscale = None if autoscale is None else bounds_of(*autoscale)
         self._task_events = conf.worker_send_task_events if task_events is None else task_events
         fixed = concurrency or conf.worker_concurrency or os.cpu_count() or 1
-        self.concurrency = fixed if autoscale is None else max(1, min(autoscale))
+        self.concurrency = fixed if self._autoscale is None else self._autoscale[1]
         self.pool_kind, self._coroutines = pool or conf.worker_pool, coroutines
         self.start_method = pool_start_method or conf.worker_pool_start_method
         self.afresh = Afresh()
         self._patterns = _patterns(db, self.pool_kind) if db else None
         self.limits = (time_limit or conf.task_time_limit, soft_time_limit or conf.task_soft_time_limit)
-        self.max_tasks = max_tasks_per_child or conf.worker_max_tasks_per_child
-        self._max_memory_kib = max_memory_per_child or conf.worker_max_memory_per_child
+        self.max_tasks = max_tasks_per_child or conf.worker_max_tasks_per_child or None
+        self._max_memory_kib = max_memory_per_child or conf.worker_max_memory_per_child or None
         self._on_ready, self._on_turn, self._chores = on_ready, on_turn, chores
         self.options = dict(options or {})
         self.hooks = self.make_hooks()

@@ -11,7 +11,7 @@ from typing import Protocol
 from liteq.storage.storage import Storage
 from liteq.worker.pool import Pool, jobs, width
 
-__all__ = ["Autoscaler", "make_autoscaler"]
+__all__ = ["Autoscaler", "bounds_of", "make_autoscaler"]
 
 logger = logging.getLogger("liteq.worker")
 
@@ -104,6 +104,16 @@ class Autoscaler:
     def _resize(self, size: int) -> None:
         self._pool.resize(size)
         self._look()
+
+
+def bounds_of(one: int, other: int) -> tuple[int, int]:
+    """The (most, least) executors of two numbers in either order, as in Celery; 0 is the least as 1 is.
+
+    Raises ValueError for those between which no pool can be.
+    """
+    if max(one, other) < 1 or min(one, other) < 0:
+        raise ValueError(f"autoscale is (most, least) executors, most from 1 up, not {(one, other)!r}")
+    return max(one, other), max(1, min(one, other))
 
 
 def make_autoscaler(

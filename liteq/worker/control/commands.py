@@ -263,10 +263,8 @@ def log_level(_state: Panel, level: str = "INFO", **_kwargs: Any) -> dict[str, s
 @control_command(args=[("n", int)], signature="[N=1]")
 def pool_grow(state: Panel, n: int = 1, **_kwargs: Any) -> dict[str, str]:
     """Execute `n` more tasks at a time."""
-    if state.worker.running.autoscaler is not None:
-        return error(AUTOSCALED.format("pool_grow"))
-    if state.pool.name == "solo":
-        return error("the solo pool has one executor")
+    if refused := _cannot_resize(state, "pool_grow", n):
+        return refused
     state.pool.resize(state.pool.size + int(n))
     state.consumer.look()
     return ok("pool will grow")
@@ -275,12 +273,20 @@ def pool_grow(state: Panel, n: int = 1, **_kwargs: Any) -> dict[str, str]:
 @control_command(args=[("n", int)], signature="[N=1]")
 def pool_shrink(state: Panel, n: int = 1, **_kwargs: Any) -> dict[str, str]:
     """Execute `n` fewer tasks at a time, at least one."""
-    if state.worker.running.autoscaler is not None:
-        return error(AUTOSCALED.format("pool_shrink"))
-    if state.pool.name == "solo":
-        return error("the solo pool has one executor")
+    if refused := _cannot_resize(state, "pool_shrink", n):
+        return refused
     state.pool.resize(max(1, state.pool.size - int(n)))
     return ok("pool will shrink")
+
+
+def _cannot_resize(state: Panel, command: str, n: Any) -> dict[str, str] | None:
+    if state.worker.running.autoscaler is not None:
+        return error(AUTOSCALED.format(command))
+    if state.pool.name == "solo":
+        return error("the solo pool has one executor")
+    if int(n) < 1:
+        return error(f"{command} takes a number from 1 up, not {n!r}")
+    return None
 
 
 @control_command

@@ -10,6 +10,7 @@ from liteq.context import App
 from liteq.exceptions import ImproperlyConfigured
 from liteq.execution.hushed import hush
 from liteq.execution.together import terms_in
+from liteq.policy.times import limits_s
 from liteq.utils.misspelt import meant
 from liteq.worker.hooks import Hooks
 from liteq.worker.pool.base import Afresh, Pool, refuse_nested
@@ -22,6 +23,7 @@ logger = logging.getLogger("liteq.worker")
 
 IN_ONE_PROCESS = ("threads", "solo")
 ASKED = ("max_tasks_per_child", "max_memory_per_child", "pool_start_method")
+NUMBERS = ("concurrency", "coroutines", "max_tasks_per_child", "max_memory_per_child")
 
 
 def make_pool(
@@ -49,14 +51,14 @@ def make_pool(
     was told to end: a pool asks it that executes in the worker's loop, which cannot tell it then.
 
     Imports the kind's modules only now: forking does not exist everywhere. Raises ImproperlyConfigured for an unknown
-    kind, and for one that this platform cannot run.
+    kind, one that this platform cannot run, and numbers that none can keep.
     """
     refuse_nested()
+    limits = _checked(limits, size, coroutines or None, max_tasks, max_memory_kib)
     hush(app.conf.payload_codec is not None)
     pool: Pool
     if kind in IN_ONE_PROCESS:
-        method = None if start_method == "fork" else start_method
-        _tell_what_is_not_kept(kind, app, max_tasks, max_memory_kib, method)
+        _tell_what_is_not_kept(kind, app, max_tasks, max_memory_kib, None if start_method == "fork" else start_method)
     match kind:
         case "prefork" | "processes" | "asyncio":
             settings = (hostname, hooks, limits, max_tasks, max_memory_kib, start_method, afresh)
@@ -95,6 +97,18 @@ def width(pool: Pool) -> int:
     """How many jobs each executor of `pool` has at once."""
     found: int = getattr(pool, "width", 1)
     return found
+
+
+def _checked(limits: Limits, *numbers: int | None) -> Limits:
+    """`limits` in seconds. Raises ImproperlyConfigured for those that are none, and for `numbers`, those of NUMBERS."""
+    for name, number in zip(NUMBERS, numbers, strict=True):
+        if number is not None and number < 1:
+            raise ImproperlyConfigured(f"{name} is a number from 1 up, not {number!r}")
+    hard, soft = limits
+    try:  # each by itself: one may be of the command line, and one of the app
+        return limits_s(hard, None)[0], limits_s(None, soft)[1]
+    except (TypeError, ValueError) as exc:
+        raise ImproperlyConfigured(str(exc)) from None
 
 
 def _prefork(app: App, size: int, settings: tuple[Any, ...], coroutines: int | None = None) -> Pool:

@@ -52,3 +52,17 @@ def test_limits_do_not_reach_processes_that_import_the_app_themselves(state: Any
     assert state.app.tasks["add"].time_limit == 60
     state.pool.name = "threads"  # it has no process of its own
     assert "ok" in COMMANDS["time_limit"](state, "add", hard=5)
+
+
+@pytest.mark.parametrize("command", ["pool_grow", "pool_shrink"])
+@pytest.mark.parametrize("n", [0, -5])
+def test_a_pool_grows_and_shrinks_by_one_at_least(state: Any, command: str, n: int) -> None:
+    """Grown by -5 it would have no executor left."""
+    assert "from 1 up" in COMMANDS[command](state, n=n)["error"]
+    assert state.pool.size == 4
+
+
+@pytest.mark.parametrize(("command", "size"), [("pool_grow", 6), ("pool_shrink", 2)])
+def test_a_pool_grows_and_shrinks(state: Any, command: str, size: int) -> None:
+    assert "ok" in COMMANDS[command](state, n=2)
+    assert state.pool.size == size
