@@ -20,6 +20,8 @@ __all__ = ["ThreadPool"]
 
 logger = logging.getLogger("liteq.worker")
 
+STOP_S = 5.0  # that threads which still run are waited for, all together
+
 
 class ThreadPool:
     """`size` threads fed from one queue. See `Pool` for what the methods promise.
@@ -210,8 +212,9 @@ class ThreadPool:
             self._stopped = True
             threads = list(self._threads)
         self._wake(len(threads))
+        end = time.monotonic() + (0.0 if self._killed else STOP_S)
         for thread in threads:
-            thread.join(timeout=0.0 if self._killed else 5.0)
+            thread.join(max(0.0, end - time.monotonic()))
         self._loop.unwatch(self._ours.fileno())
         self._ours.close()
         self._theirs.close()

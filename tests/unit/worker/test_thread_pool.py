@@ -11,6 +11,7 @@ import pytest
 
 from liteq.message import Ack, Lease
 from liteq.testing import FakeClock
+from liteq.worker.pool import threads
 from liteq.worker.pool.threads import ThreadPool
 
 
@@ -32,6 +33,16 @@ class Executor:
         return Ack(), 0.1
 
     def end_worker(self) -> None: ...
+
+
+class Busy:
+    """A thread that does not end, as long as it is waited for."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+
+    def join(self, timeout: float) -> None:
+        self._clock.advance(seconds=timeout)
 
 
 def lease(n: int) -> Lease:
@@ -95,3 +106,15 @@ def test_a_lease_that_was_lost_before_it_began_does_not_run(executor, pool):
     executor.go_on.release(2)
     executor.in_hand.acquire()
     assert executor.ran == ["id-1", "id-3"]
+
+
+def test_threads_that_still_run_are_waited_for_together(executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of them would keep a worker that was told to end for an hour."""
+    clock = FakeClock()
+    monkeypatch.setattr(threads, "time", clock)
+    pool = ThreadPool(executor, 3)  # type: ignore[arg-type]
+    pool._loop = SimpleNamespace(unwatch=lambda *_: None)  # type: ignore[assignment]
+    pool._threads = {Busy(clock) for _ in range(3)}  # type: ignore[misc]
+    before = clock.monotonic()
+    pool.stop()
+    assert clock.monotonic() - before == pytest.approx(threads.STOP_S)
