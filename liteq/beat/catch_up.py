@@ -93,7 +93,8 @@ def _caught_up(
 ) -> Decision:
     """The runs as if none could be unfinished."""
     since = due
-    if deadline_s is not None and schedule.kept_to_deadline:
+    # Within the deadline no time is too old; the moment of a very long one would be none of the calendar's.
+    if deadline_s is not None and schedule.kept_to_deadline and (now - due).total_seconds() > deadline_s:
         since = _first_from(schedule, due, now - timedelta(seconds=deadline_s))
     if since > now:
         return Decision([], since)

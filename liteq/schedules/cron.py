@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from liteq.schedules.base import BaseSchedule, ClockAndSettings, NeverDue, schedstate
 from liteq.schedules.fields import ParseException, expand
 from liteq.schedules.wall_clock import instants_of, repeat_of
+from liteq.utils.durations import LONGEST_S
 
 __all__ = ["crontab"]
 
@@ -141,7 +142,8 @@ class crontab(BaseSchedule):  # noqa: N801 - Celery's name
         deadline_s = self.app.conf.beat_cron_starting_deadline if self.app is not None else None
         if deadline_s is None:
             return False
-        oldest = now.astimezone(UTC) - timedelta(seconds=deadline_s) - MICROSECOND  # one just that old is not too late
+        deadline = timedelta(seconds=min(deadline_s, LONGEST_S))
+        oldest = now.astimezone(UTC) - deadline - MICROSECOND  # one just that old is not too late
         return self.next_after(oldest) > now
 
     def __eq__(self, other: object) -> bool:

@@ -6,7 +6,8 @@ import pickle
 import sys
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from math import asin, atan2, cos, degrees, radians, sin
+from math import asin, atan2, cos, degrees, inf, radians, sin
+from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -364,3 +365,19 @@ def test_latest_sends_the_run_of_the_last_time_that_has_waited_or_was_missed(cat
         assert found.next_due > now
     assert decide(schedule(60), due, now, catch_up=catch_up, overlap="latest", last=last).runs == [due]
     assert decide(in_zone(crontab(minute=0), UTC), due, due, overlap="latest", last=last).runs == [due]
+
+
+@pytest.mark.parametrize("deadline_s", [1e11, inf])
+def test_a_deadline_of_thousands_of_years_leaves_no_time_out(deadline_s):
+    """Its moment is before the calendar's first: the entry never ran."""
+    due, now = at("2026-01-01T00:00"), at("2026-01-03T07:29:30")
+    hourly = in_zone(crontab(minute=0), UTC)
+    assert decide(hourly, due, now, deadline_s=deadline_s).runs == [due]
+    hourly.app = SimpleNamespace(conf=SimpleNamespace(beat_cron_starting_deadline=deadline_s))
+    assert not hourly._too_late(now)
+
+
+def test_of_what_was_missed_the_part_that_is_not_too_old_is_made_up():
+    due, now = at("2026-01-01T00:00"), at("2026-01-03T07:29:30")
+    found = decide(in_zone(crontab(minute=0), UTC), due, now, catch_up="all", deadline_s=2 * 3600)
+    assert found.runs == [at("2026-01-03T06:00"), at("2026-01-03T07:00")]
