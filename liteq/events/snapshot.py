@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import Any, Self
 
 from liteq.context import App
@@ -73,7 +74,7 @@ class Polaroid:
 
     def shutter(self) -> None:
         """Take a snapshot, unless the rate has been reached."""
-        now = self.app.clock.monotonic() if self.app is not None else 0.0
+        now = time.monotonic() if self.app is None else self.app.clock.monotonic()
         if self.maxrate is not None:
             if not self.maxrate.tokens(now):
                 return

@@ -13,7 +13,7 @@ import pytest
 from liteq import LiteQ
 from liteq.events.snapshot import Polaroid
 from liteq.exceptions import Reject
-from liteq.testing import start_worker
+from liteq.testing import FakeClock, start_worker
 
 
 @pytest.fixture
@@ -283,3 +283,19 @@ def test_events_are_heard_in_a_file_that_was_made_anew(app, monkeypatch):
     app.storage.events.put([b'{"type":"task-received"}'])
     receiver.capture(limit=1, timeout=10, wakeup=False)
     assert got[-1]["type"] == "task-received"
+
+
+def test_a_camera_without_an_app_keeps_to_its_rate(app, monkeypatch):
+    clock = FakeClock()
+    monkeypatch.setattr("liteq.events.snapshot.time", clock)
+    taken = []
+
+    class Camera(Polaroid):
+        def on_shutter(self, state):
+            taken.append(clock.monotonic())
+
+    camera = Camera(app.events.State(), maxrate="1/m")
+    for _ in range(4):
+        camera.shutter()
+        clock.advance(seconds=30)
+    assert [at - taken[0] for at in taken] == [0, 60]
