@@ -81,8 +81,8 @@ class Place(Protocol):
         """Ask the worker to end."""
 
 
-def make_heartbeat(place: Place, storage: Storage, pool: Pool) -> Heartbeat:
-    """The presence of a worker in the file of `storage`; enters it."""
+def make_heartbeat(place: Place, storage: Storage, pool: Pool, patience_s: float | None = None) -> Heartbeat:
+    """The presence of a worker in the file of `storage`; enters it. `patience_s`: None for that of the app."""
     conf = place.app.conf
     number, me = place.enter()
     return Heartbeat(
@@ -93,7 +93,7 @@ def make_heartbeat(place: Place, storage: Storage, pool: Pool) -> Heartbeat:
         result_expires_s=conf.result_expires,
         dead_expires_s=conf.dead_expires,
         info=lambda: place.info(pool),
-        patience_s=conf.busy_timeout,
+        patience_s=conf.busy_timeout if patience_s is None else patience_s,
     )
 
 
@@ -142,14 +142,16 @@ def make_running(
     bell: Listener | None = None,
     selector: selectors.BaseSelector | None = None,
     consumer: type[Consumer] = Consumer,
+    patience_s: float | None = None,
 ) -> Running:
     """The parts, in an order in which each finds those that it needs.
 
     `queues`: arguments of `Order`. `first`, `chores`: chores before and behind those of each worker. `autoscaler`: of
-    its pool, and somebody's chore. `bell`, `selector`: where the loop has them from somebody else.
+    its pool, and somebody's chore. `bell`, `selector`: where the loop has them from somebody else. `patience_s`: how
+    long it waits for the write lock to enter, None: as long as others of the app do.
     """
     app = place.app
-    heartbeat = make_heartbeat(place, storage, pool)
+    heartbeat = make_heartbeat(place, storage, pool, patience_s)
     storage.release = app.conf.release
     events = _make_events(place, storage, pool, enabled=task_events)
     panel = _make_panel(place, storage, heartbeat, rates)

@@ -12,7 +12,7 @@ import logging
 import selectors
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from math import inf
 from typing import Any, Protocol
 
@@ -163,6 +163,8 @@ class _SeatHooks(Hooks):
 class Seat:
     """The worker `host` on the file `path`. `place` is told to remote control's commands as their worker."""
 
+    _entered: tuple[int, WorkerIdentity] | None = None  # its number in the file, once it is there
+
     def __init__(
         self,
         host: Host,
@@ -217,9 +219,10 @@ class Seat:
         return self._running is not None
 
     def enter(self) -> tuple[int, WorkerIdentity]:
-        number, me = self._host.enter_as(self.app.storage)
-        self.hostname = me.name
-        return number, me
+        if self._entered is None:
+            self._entered = self._host.enter_as(self.app.storage)
+        self.hostname = self._entered[1].name
+        return self._entered
 
     def info(self, pool: Pool) -> dict[str, object]:
         made = self._running
@@ -250,17 +253,24 @@ class Seat:
         storage = self.app.open_storage(busy_timeout_s=min(PATIENCE_S, self.app.conf.busy_timeout))
         try:
             storage.migrate(works=True)
+            self.app.keep(storage)
+            self._running = self._make_running(storage)
         except BaseException as exc:
+            if self._entered is not None:
+                with suppress(StorageError):  # else it comes back under this number
+                    storage.unregister_worker(self._entered[0])
+                    self._entered = None
             storage.close()  # while it is set aside, nobody is held up by a file that is open here
             if isinstance(exc, ImproperlyConfigured):  # its values are sealed, without a codec: the others go on
                 raise Aside(str(exc)) from exc
             raise
-        self.app.keep(storage)
-        pool = with_batches(self.share, self.app)
-        self._running = make_running(
+        self._busy_at = time.monotonic()
+
+    def _make_running(self, storage: Storage) -> Running:
+        return make_running(
             self,
             storage,
-            pool,
+            with_batches(self.share, self.app),
             self._host.order_options(),
             rates=RateLimits(self.app, storage, self._look),
             look=self._look,
@@ -272,8 +282,8 @@ class Seat:
             bell=BELL,
             selector=self._selector,
             consumer=_SeatConsumer,
+            patience_s=0.0,  # meanwhile the loop serves no other file
         )
-        self._busy_at = time.monotonic()
 
     def _look(self) -> None:
         if self._running is not None:
