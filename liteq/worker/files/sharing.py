@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
-from liteq.message import Lease, Outcome, Ran, Release
+from liteq.message import Flag, Lease, Outcome, Ran, Release
 from liteq.worker.chores.autoscale import Autoscaler
 from liteq.worker.pool import Pool, width
 from liteq.worker.pool.base import Loop, RunningLease
@@ -48,7 +48,9 @@ class Sharing:
                 share.held[lease.token] = lease
                 new.append(filed(lease, share.url))
             else:
-                share.returned.append((lease, Release()))
+                # A batch that says no more than that it was not begun would come again under the same token.
+                is_batch = lease.flags & Flag.BATCH
+                share.returned.append((lease, Release(pause_ms=0, options=lease.options) if is_batch else Release()))
         if new:
             self.submitted = True
             self.pool.submit(new)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from liteq import BatchItem, LiteQ
 from liteq.execution.together import ALONE, Each, members_of
 from liteq.message import Ack, DeadLetter, Flag, Lease, Outcome, Release
 from liteq.serialization import encode
+from liteq.worker.files.sharing import Share, Sharing
 from liteq.worker.pool.base import RunningLease
 from liteq.worker.pool.gathering import HOLD_S, Gathering
 
@@ -379,3 +381,18 @@ def test_what_is_withdrawn_altogether_leaves_nothing_behind(bench):
     assert bench.pool.withdraw({one.token for one in members}) == members
     assert bench.after(1.0) is None
     assert bench.batches() == []
+
+
+def test_a_batch_whose_token_another_file_s_lease_has_goes_back_to_its_queue(bench, app):
+    """It would be handed on again and again, for as long as that lease runs."""
+    sharing = Sharing(bench.beneath)
+    other, own = (Share(sharing, f"sqlite:////{name}.db", nullcontext, lambda: None) for name in "ab")
+    bench.pool = Gathering(own, app, monotonic=lambda: bench.now)
+    leases = [bench.lease() for _ in range(5)]
+    other.submit(leases[:1])
+    bench.pool.submit(leases)
+    back = bench.pool.collect()
+    assert [lease for lease, _ in back] == leases
+    assert {type(outcome) for _, outcome in back} == {Release}
+    assert not any(outcome.crashed for _, outcome in back)
+    assert (bench.pool.leases(), bench.pool.tend(bench.now)) == ([], None)
