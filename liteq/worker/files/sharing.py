@@ -48,7 +48,7 @@ class Sharing:
                 share.held[lease.token] = lease
                 new.append(filed(lease, share.url))
             else:
-                # A batch that says no more than that it was not begun would come again under the same token.
+                # A batch of which no more is said would be handed on again at once, under the same token.
                 is_batch = lease.flags & Flag.BATCH
                 share.returned.append((lease, Release(pause_ms=0, options=lease.options) if is_batch else Release()))
         if new:

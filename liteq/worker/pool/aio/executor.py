@@ -185,7 +185,8 @@ class AsyncExecutor(Executor):
         if running.ended_by is not None:
             raise asyncio.CancelledError
         if request is not None:
-            request._disarm = running.settled  # also without a limit: an interruption may come from outside
+            # Also without a limit: an interruption may come from outside.
+            request._disarm = running.settled
         if hard is None and soft is None and running.early is None:
             return
         loop = asyncio.get_running_loop()
