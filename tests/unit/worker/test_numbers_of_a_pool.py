@@ -41,6 +41,7 @@ def test_a_number_that_cannot_be_kept_is_refused_by_its_name(app: LiteQ, name: s
 def test_autoscale_takes_its_two_numbers_in_either_order(app: LiteQ, given: Any, bounds: Any) -> None:
     """As the command line does."""
     worker = Worker(app, autoscale=given)
+    worker.leave()
     assert (worker._autoscale, worker.concurrency) == (bounds, bounds[1])
 
 
@@ -54,4 +55,5 @@ def test_children_are_not_replaced_where_the_number_of_their_tasks_is_0(app: Lit
     """As without one: a child of the asyncio pool took nothing."""
     app.conf.update(worker_max_tasks_per_child=0, worker_max_memory_per_child=0)
     worker = Worker(app)
+    worker.leave()
     assert (worker.max_tasks, worker._max_memory_kib) == (None, None)

@@ -85,8 +85,9 @@ def test_a_file_that_is_locked_while_it_is_opened_holds_up_no_other(
             enter_as=lambda storage: storage.workers.enter_named(identity.me("here"), lambda me, _others: me),
             told=lambda *_: {}, order_options=lambda: {"queues": ["celery"]}, sends_events=False,
         )  # fmt: skip
-        sharing = Sharing(make_pool("threads", app, 1, hostname="here"))
-        seat = Seat(host, f"{tmp_path}/tenant.db", sharing, selector=DefaultSelector(), told=dict)
+        sharing = Sharing(make_pool("solo", app, 1, hostname="here"))
+        selector = DefaultSelector()
+        seat = Seat(host, f"{tmp_path}/tenant.db", sharing, selector=selector, told=dict)
         with monkeypatch.context() as locked:
             locked.setattr(Storage, "heartbeat", refuse)
             with pytest.raises(Aside):
@@ -98,4 +99,5 @@ def test_a_file_that_is_locked_while_it_is_opened_holds_up_no_other(
             seat.open()
             assert [one.name for one in storage.reader.workers()] == ["here"]
             seat.leave()
+            selector.close()
             assert storage.reader.workers() == []
