@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from liteq.context import App
 from liteq.monitor.access.sight import ALL, Sight
-from liteq.storage.statistics.stats import Stat, Tally, quantile
+from liteq.storage.statistics.stats import Tally, quantile
 from liteq.utils.misspelt import nearest
 
 __all__ = ["METRICS", "UnknownMetric", "series", "step_of"]
@@ -79,8 +79,8 @@ def series(
     elif metric in SAMPLES:
         points = [] if task is not None else _sampled(app, metric, range_s, queue, see)
     else:
-        rows = [row for row in app.storage.stats.series(range_s, task=task, queue=queue) if see.sees(row.queue)]
-        points = _summed(rows, metric, range_s, now_ms)
+        summed = _timed if metric in TIMES else _rated
+        points = _drawn(summed(app, metric, range_s, queue, task, see), range_s, now_ms)
     return {"metric": metric, "points": points, "marks": [[mark.at_ms, mark.label] for mark in marks]}
 
 
@@ -91,32 +91,39 @@ def _slots(range_s: float, now_ms: int) -> tuple[range, int]:
     return range(first, this + 1, step), step
 
 
-def _summed(rows: list[Stat], metric: str, range_s: float, now_ms: int) -> list[list[Any]]:
+def _drawn(value: Callable[[int, float], float | None], range_s: float, now_ms: int) -> list[list[Any]]:
+    """The points of `value`, by the first minute of each and its seconds."""
     slots, step = _slots(range_s, now_ms)
-    tallies: dict[int, Tally] = {}
-    wanted = RATES.get(metric, RAN)
-    for row in rows:
-        if row.outcome in wanted:
-            tallies.setdefault(row.minute // step * step, Tally()).add(row.tally)
-    value = _quantile_of(metric) if metric in TIMES else _rate
     points = []
     for minute in slots:
         seconds = min(step * 60.0, now_ms / 1000 - minute * 60)
         if seconds >= FEWEST_S:
-            points.append([minute * MINUTE_MS, value(tallies.get(minute), seconds)])
+            points.append([minute * MINUTE_MS, value(minute, seconds)])
     return points
 
 
-def _rate(tally: Tally | None, seconds: float) -> float | None:
-    return 0.0 if tally is None else tally.n / seconds
+def _rated(
+    app: App, metric: str, range_s: float, queue: str | None, task: str | None, see: Sight
+) -> Callable[[int, float], float | None]:
+    found = Counter[int]()
+    for minute, name, n in app.storage.stats.by_slot(range_s, step_of(range_s), RATES[metric], task=task, queue=queue):
+        if see.sees(name):
+            found[minute] += n
+    return lambda minute, seconds: found[minute] / seconds
 
 
-def _quantile_of(metric: str) -> Callable[[Tally | None, float], float | None]:
+def _timed(
+    app: App, metric: str, range_s: float, queue: str | None, task: str | None, see: Sight
+) -> Callable[[int, float], float | None]:
     kind, name, _ = metric.split("_")
-    share = QUANTILES[name]
+    step, tallies = step_of(range_s), dict[int, Tally]()
+    for row in app.storage.stats.series(range_s, task=task, queue=queue):
+        if row.outcome in RAN and see.sees(row.queue):
+            tallies.setdefault(row.minute // step * step, Tally()).add(row.tally)
 
-    def value(tally: Tally | None, _seconds: float) -> float | None:
-        return None if tally is None else quantile(tally.wait if kind == "wait" else tally.run, share)
+    def value(minute: int, _seconds: float) -> float | None:
+        tally = tallies.get(minute)
+        return None if tally is None else quantile(tally.wait if kind == "wait" else tally.run, QUANTILES[name])
 
     return value
 

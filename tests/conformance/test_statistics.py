@@ -322,6 +322,37 @@ def test_minutes_become_hours_and_hours_go_and_the_sum_of_all_stays(storage: Sto
     assert storage.stats.series(DAY) == []
 
 
+def test_of_more_rows_than_are_read_the_newest_are_told(storage: Storage, clock: FakeClock) -> None:
+    first = clock.now_ms() // 60_000
+    for _ in range(3):
+        storage.stats.add(sums_of(("a", "q", "succeeded", ""), ("b", "other", "succeeded", "")))
+        clock.advance(seconds=MINUTE)
+    with storage.driver.read() as tx:
+        found = stats.series(tx, since_minute=first, until_minute=first + 3, limit=4)
+        assert [(row.minute, row.task) for row in found] == [
+            (first + 1, "a"), (first + 1, "b"), (first + 2, "a"), (first + 2, "b"),
+        ]  # fmt: skip
+        for one in ({"task": "a"}, {"queue": "q"}, {"task": "a", "queue": "q"}):
+            of_one = stats.series(tx, since_minute=first, until_minute=first + 3, **one, limit=3)
+            assert [(row.minute - first, row.task) for row in of_one] == [(0, "a"), (1, "a"), (2, "a")]
+
+
+def test_ends_are_added_up_by_slots_of_minutes_and_by_queue(storage: Storage, clock: FakeClock) -> None:
+    clock.advance_to(1_800_000_000_000 // (HOUR * 1000) * HOUR * 1000)
+    for _ in range(2):
+        storage.stats.add(sums_of(("a", "q", "failed", "KeyError"), ("b", "q", "crashed", ""), DONE))
+        clock.advance(seconds=MINUTE)
+    clock.advance(seconds=49 * HOUR)
+    storage.stats.tidy()
+    storage.stats.add(sums_of(("a", "q", "failed", "KeyError"), ("b", "other", "failed", "")))
+    now = clock.now_ms() // 60_000
+    hours, slots = now // 60 * 60 - 49 * 60, now // 60 * 60
+    found = storage.stats.by_slot(60 * HOUR, 60, ["failed", "crashed"])
+    assert sorted(found) == [(hours, "q", 2), (hours, "q", 2), (slots, "other", 1), (slots, "q", 1)]
+    assert storage.stats.by_slot(60 * HOUR, 60, ["failed"], queue="other") == [(slots, "other", 1)]
+    assert sorted(storage.stats.by_slot(60 * HOUR, 60, ["failed"], task="a")) == [(hours, "q", 2), (slots, "q", 1)]
+
+
 class Spans:
     """How many rows there are of each span of time."""
 

@@ -15,8 +15,10 @@ from liteq.monitor import documents
 from liteq.monitor import overview as overview_module
 from liteq.monitor.access.sight import Sight
 from liteq.monitor.overview import overview
+from liteq.monitor.series import series
 from liteq.monitor.tasks.queues import queue, queues
 from liteq.storage.reading import overview as counting
+from liteq.storage.statistics import stats
 from liteq.storage.statistics.stats import Tally
 from liteq.testing import FakeClock
 
@@ -98,6 +100,19 @@ def test_rates_are_those_of_this_minute_and_the_one_before(app):
     rates = overview(app)["rates"]
     assert rates["done_s"] == pytest.approx(180 / 90)
     assert (rates["failed_s"], rates["run_p95_s"] > 0.5) == (0.0, True)
+
+
+def test_a_chart_of_many_tasks_goes_on_to_this_minute(app, monkeypatch):
+    monkeypatch.setitem(stats.series.__kwdefaults__, "limit", 3)
+    for n in range(3):
+        app.clock.advance_to(1_800_000_000_000 + n * 60_000)
+        for outcome, queue in (("succeeded", "celery"), ("succeeded", "mail"), ("failed", "mail")):
+            ended(app, outcome, 60, queue)
+    app.clock.advance(seconds=59)
+    assert [value for _, value in series(app, "done_s", 180)["points"]] == pytest.approx([2, 2, 120 / 59])
+    assert series(app, "done_s", 180, see=Sight(("celery",)))["points"][0][1] == pytest.approx(1)
+    assert series(app, "failed_s", 180, queue="mail")["points"][0][1] == pytest.approx(1)
+    assert series(app, "run_p95_s", 180)["points"][-1][1] is not None
 
 
 def test_a_queue_is_shown_with_its_workers_slots_and_pause(app, live):

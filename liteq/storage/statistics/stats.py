@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import itemgetter
 
 import orjson
@@ -33,6 +33,7 @@ __all__ = [
     "Tally",
     "add",
     "bucket_of",
+    "by_slot",
     "count",
     "counts",
     "expire",
@@ -80,7 +81,20 @@ SELECT {COLUMNS} FROM liteq_stats
  WHERE span = :span AND minute >= :since AND minute < :until
  ORDER BY minute, task, queue, outcome, cause LIMIT :limit
 """
-# Numbers alone, added up here: a histogram of each row costs more than the row.
+# Of too many the newest, and of what was asked for alone.
+NEWEST = f"""
+SELECT {COLUMNS} FROM liteq_stats
+ WHERE span = :span AND minute >= :since AND minute < :until
+   AND (CAST(:task AS TEXT) IS NULL OR task = :task) AND (CAST(:queue AS TEXT) IS NULL OR queue = :queue)
+ ORDER BY minute DESC, task DESC, queue DESC, outcome DESC, cause DESC LIMIT :limit
+"""
+BY_SLOT = """
+SELECT minute / :step * :step AS slot, queue, sum(n) FROM liteq_stats
+ WHERE span = :span AND minute >= :since AND minute < :until AND outcome = :outcome
+   AND (CAST(:task AS TEXT) IS NULL OR task = :task) AND (CAST(:queue AS TEXT) IS NULL OR queue = :queue)
+ GROUP BY slot, queue ORDER BY slot DESC LIMIT :limit
+"""
+# Numbers alone, added up by the engine: a histogram of each row costs more than the row.
 COUNTS = """
 SELECT task, queue, outcome, cause, sum(n) FROM liteq_stats
  WHERE span = 1 AND minute >= :since GROUP BY task, queue, outcome, cause LIMIT :limit
@@ -295,15 +309,33 @@ def series(
     tx: Transaction, *, since_minute: int, until_minute: int, task: str | None = None, queue: str | None = None,
     limit: int = ROWS,
 ) -> list[Stat]:  # fmt: skip
-    """The rows of a range of time, the oldest first: those of hours, then those of minutes; at most `limit` of each.
+    """The rows of a range of time, the oldest first: those of hours, then those of minutes; the newest `limit` of each.
 
     `task`, `queue`: of these alone; None: of all.
     """
+    wanted = {"until": until_minute, "task": task, "queue": queue, "limit": limit}
     found: list[Row] = []
     for span in (HOUR, MINUTE):
+        found += reversed(tx.execute(NEWEST, {**wanted, "span": span, "since": since_minute // span * span}))
+    return _stats(found)
+
+
+def by_slot(
+    tx: Transaction, *, since_minute: int, until_minute: int, step: int, outcomes: Collection[str],
+    task: str | None = None, queue: str | None = None, limit: int = ROWS,
+) -> list[tuple[int, str, int]]:  # fmt: skip
+    """How many ended in one of these ways: (the first of each `step` minutes, queue, how many), in no order.
+
+    Added up by the engine, so that a long range of many tasks is whole. `task`, `queue`: as of `series`.
+    """
+    wanted = {"until": until_minute, "step": step, "task": task, "queue": queue, "limit": limit}
+    found: list[tuple[int, str, int]] = []
+    for span in (HOUR, MINUTE):
         since = since_minute // span * span
-        found += tx.execute(RANGE, {"span": span, "since": since, "until": until_minute, "limit": limit})
-    return _stats(row for row in found if task in (None, row[1]) and queue in (None, row[2]))
+        for outcome in outcomes:
+            rows = tx.execute(BY_SLOT, {**wanted, "span": span, "since": since, "outcome": outcome})
+            found += [(slot, name, n) for slot, name, n in rows]
+    return found
 
 
 class Number(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 
 from liteq.storage.claiming import pauses as _pauses
@@ -49,6 +49,17 @@ class Stats(Facade):
         with self._driver.read() as tx:
             since = now - int(range_s // 60)
             return _stats.series(tx, since_minute=since, until_minute=now + 1, task=task, queue=queue)
+
+    def by_slot(
+        self, range_s: float, step: int, outcomes: Collection[str], *, task: str | None = None, queue: str | None = None
+    ) -> list[tuple[int, str, int]]:
+        """How many ended in one of these ways: (the first minute of each `step`, queue, how many), as of `series`."""
+        now = self._clock.now_ms() // MINUTE_MS
+        with self._driver.read() as tx:
+            return _stats.by_slot(
+                tx, since_minute=now - int(range_s // 60), until_minute=now + 1, step=step, outcomes=outcomes,
+                task=task, queue=queue,
+            )  # fmt: skip
 
     def samples(self, key: str, range_s: float) -> list[tuple[int, int]]:
         """A measure of each minute (`sample`) of the last `range_s` seconds: (minute since the epoch, value).
