@@ -24,7 +24,7 @@ from liteq.utils.text import iso_time
 
 __all__ = ["MoveRefused", "Progress", "Standing", "give_up", "look", "move"]
 
-GROUPS = "liteq_groups"
+GROUPS, BLOBS = "liteq_groups", "liteq_graph_blobs"
 COPYING, DELETING, DONE = "copying", "deleting", "done"
 
 
@@ -83,7 +83,7 @@ def look(source: Storage, target: Storage | None) -> Standing:
         if target is not None:
             with target.driver.read() as tx:
                 _nobody_at_work(target, tx)
-                _is_free(target, tx)
+                _is_free(source, target, tx)
     return standing
 
 
@@ -130,13 +130,20 @@ def _is_gone(storage: Storage, one: WorkerRecord) -> bool:
     return is_dead(one.identity) and (storage.driver.one_machine or is_here(one.identity))
 
 
-def _is_free(target: Storage, tx: Transaction) -> None:
+def _is_free(source: Storage, target: Storage, tx: Transaction) -> None:
     n = rows.count(tx, MESSAGES)
     if n or rows.count(tx, GROUPS):
         raise MoveRefused(
             f"the target {target.driver.where()} holds messages of its own ({n:,} that wait or are dead letters): let "
             "workers finish them, or name an empty queue"
         )
+    if rows.count(tx, BLOBS):
+        with source.driver.read(alone=True) as ours:
+            if rows.count(ours, BLOBS):
+                raise MoveRefused(
+                    f"{source.driver.where()} and the target {target.driver.where()} both hold checkpoints of "
+                    "LangGraph, which cannot be put together: name a target that has none"
+                )
 
 
 # -- the steps -------------------------------------------------------------------------------------------------------
@@ -204,7 +211,7 @@ def _shut_target(source: Storage, target: Storage, ours: Note) -> Note:
             note = ours._replace(role=Role.TARGET, other=place_number(source), shift=shift, inbox=inbox)
             gate.shut(target.driver, tx, note)
             _nobody_at_work(target, tx, leases=True)
-            _is_free(target, tx)
+            _is_free(source, target, tx)
             written = True
     except LiteqError:
         if not written:  # else it may be shut: the commit failed, perhaps in its answer alone

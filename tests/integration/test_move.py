@@ -7,8 +7,9 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +27,9 @@ from liteq.operating import moving
 from liteq.operating.moving import MoveRefused
 from liteq.serialization import encode_error
 from liteq.serialization.sealing import Vault
+from liteq.storage.facades.keeping.sessions import Sessions
+from liteq.storage.graphs.records import HASH, LIST, Blob, Checkpoint, Value
+from liteq.storage.kept.conversations import Entry, Record
 from liteq.storage.moving import rows
 from liteq.storage.moving.tables import MESSAGES, MOVED
 from liteq.storage.sealed import seal, vault_of
@@ -345,6 +349,56 @@ def test_a_target_with_messages_of_its_own_refuses(stores: Stores) -> None:
     assert (states(source), states(target)) == (before, {"own": "pending"})
 
 
+def checkpoint(storage: Storage, thread: str, *elements: str) -> None:
+    """A checkpoint of a graph, with a list of these in its channel."""
+    hashes = [name.ljust(HASH, "_") for name in elements]
+    value = Value("c", "1", LIST, "".join(hashes).encode())
+    blobs = {hash_: Blob("m", hash_.encode()) for hash_ in hashes}
+    storage.graphs.put(Checkpoint(thread, "", "1", None, None, b'{"c":"1"}', "m", b"body"), [value], blobs)
+
+
+def test_what_clients_keep_beside_messages_is_refused_meanwhile_and_not_lost(stores: Stores) -> None:
+    source, target = stores
+    fill(source)
+    checkpoint(source, "t", "a")
+    Sessions(source.driver, source.clock).add("s", [b'"before"'])
+    steps = moving.move(source, target)
+    for _ in range(3):
+        next(steps)  # both ends are shut
+    for end in stores:
+        record, entry = Record("c", None, "1", b"{}", 1), Entry("e", None, b"{}")
+        writes: list[Callable[[], object]] = [
+            partial(checkpoint, end, "t2", "a", "b"),
+            partial(Sessions(end.driver, end.clock).add, "s", [b'"meanwhile"']),
+            partial(end.conversations.write, record, ["e"], [entry], expected=None, head=None),
+            partial(end.limits.set, "api", rate="1/s"),
+        ]
+        for write in writes:
+            with pytest.raises(StorageError, match="is being moved"):
+                write()
+    list(steps)
+    for end in stores:
+        checkpoint(end, "t2", "a", "b")
+    assert Sessions(target.driver, target.clock).items("s") == [b'"before"']
+    with target.driver.read() as tx:
+        found = tx.execute("SELECT hash, refs FROM liteq_graph_blobs ORDER BY hash")
+    assert [(hash_.rstrip("_"), refs) for hash_, refs in found] == [("a", 2), ("b", 1)]
+
+
+def test_graphs_are_not_put_over_those_of_the_target(files: Stores) -> None:
+    source, target = files
+    fill(source)
+    checkpoint(target, "theirs", "a")
+    before = states(source)
+    checkpoint(source, "ours", "a")
+    with pytest.raises(MoveRefused, match="both hold checkpoints of LangGraph"):
+        move(files)
+    assert (states(source), states(target)) == (before, {})
+    target.graphs.delete_thread("theirs")
+    move(files)
+    assert target.graphs.load("ours", "", "1") is not None
+
+
 def test_a_target_that_gets_messages_in_between_refuses_and_the_source_opens_again(files: Stores) -> None:
     source, target = files
     fill(source)
@@ -451,6 +505,9 @@ KILLED = """
 import os, signal, sys
 from liteq.operating import moving
 from liteq.serialization.sealing import Vault
+from liteq.storage.facades.keeping.sessions import Sessions
+from liteq.storage.graphs.records import HASH, LIST, Blob, Checkpoint, Value
+from liteq.storage.kept.conversations import Entry, Record
 from liteq.storage.moving import rows
 from liteq.storage.storage import open_storage
 

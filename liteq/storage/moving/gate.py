@@ -14,7 +14,7 @@ from typing import Final
 
 from liteq.storage.driver import Driver, Promise, Transaction
 from liteq.storage.limits import rules
-from liteq.storage.moving.tables import INBOX, MESSAGES
+from liteq.storage.moving.tables import ALL, INBOX, MESSAGES, MOVED
 from liteq.utils.records import NamedTuple
 
 __all__ = [
@@ -32,7 +32,9 @@ __all__ = [
     "write_note",
 ]
 
-SHUT: Final = (MESSAGES, INBOX, "liteq_schedules")
+# Of a table that goes as a whole all rows are deleted at the source: what came behind its copy would be gone. Those of
+# the others stand beside messages, and are written under a lease or with one of those.
+SHUT: Final = (MESSAGES, *[table for table, one in MOVED.items() if one.which == ALL])
 PREFIX: Final = "moving_"
 
 NOTES = "SELECT key, value FROM liteq_meta WHERE key LIKE 'moving%'"
