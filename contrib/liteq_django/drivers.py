@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from time import monotonic
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import connections
 
 from liteq.exceptions import ImproperlyConfigured, StorageUnavailable
 from liteq.storage.driver import Bell, Driver, Listener, Params, Promise, Transaction
@@ -17,7 +17,7 @@ from liteq.storage.sqlite.stdlib_driver import StdlibDriver
 from liteq.storage.sqlite.waking.polling import PollingListener
 from liteq.storage.upkeep import Replicator
 from liteq_django import waiting
-from liteq_django.transaction import DjangoTransaction, inside_atomic, within
+from liteq_django.transaction import DjangoTransaction, at_commit, awaits_commit, inside_atomic, within
 
 __all__ = ["MemoryDriver", "SharedDriver"]
 
@@ -32,15 +32,16 @@ class SharedDriver(StdlibDriver):
     def __init__(self, url: str, path: str, *, using: str, **options: Any) -> None:
         super().__init__(url, path, **options)
         self.using = using
+        # The callbacks of on_commit, made once: a transaction has each of them once, however much it sends.
+        self._noted: Callable[[], None] = lambda: None
+        self._rings = {bell: partial(StdlibDriver.ring, self, bell) for bell in Bell}
 
     def write(
         self, promise: Promise = Promise.ACCEPTED, bell: Bell | None = None
     ) -> AbstractContextManager[Transaction]:
         if not inside_atomic(self.using):
             return super().write(promise, bell)
-        if bell is not None:
-            self.ring(bell)
-        connections[self.using].liteq_wrote_in = self._block()
+        at_commit(self.using, self._noted if bell is None else self._rings[bell])
         return within(self.using)
 
     def change(self, sql: str, params: Params, promise: Promise = Promise.ACCEPTED, bell: Bell | None = None) -> int:
@@ -57,7 +58,7 @@ class SharedDriver(StdlibDriver):
 
     def ring(self, bell: Bell) -> None:
         if inside_atomic(self.using):
-            transaction.on_commit(partial(super().ring, bell), using=self.using, robust=True)
+            at_commit(self.using, self._rings[bell])
         else:
             super().ring(bell)
 
@@ -97,12 +98,8 @@ class SharedDriver(StdlibDriver):
     def is_uncommitted(self) -> bool:
         return inside_atomic(self.using) and self._has_written()
 
-    def _block(self) -> Any:
-        """The outermost `atomic()` of this thread."""
-        return connections[self.using].atomic_blocks[0]
-
     def _has_written(self) -> bool:
-        return getattr(connections[self.using], "liteq_wrote_in", None) is self._block()
+        return awaits_commit(self.using, (self._noted, *self._rings.values()))
 
 
 class MemoryDriver(Driver):

@@ -18,7 +18,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from django.db import DatabaseError, close_old_connections, transaction
+from django.db import DatabaseError, Error, close_old_connections, transaction
 from django.utils import timezone
 
 from liteq.clock import to_ms
@@ -157,7 +157,7 @@ class OutboxStorage(Storage):
         """Right after the commit. What cannot be delivered now is the relay's."""
         try:
             self.deliver(key)
-        except (LiteqError, DatabaseError) as exc:
+        except (LiteqError, Error) as exc:
             logger.warning("the tasks of a transaction wait in the outbox for a worker to relay them: %s", exc)
 
     def undelivered(self, *, after: int = 0) -> list[int]:
@@ -206,11 +206,14 @@ class Relay:
             self._thread.join(timeout=5)
 
     def run(self) -> None:
-        """Until `stop()`."""
+        """Until `stop()`, whatever goes wrong: nobody else relays while this process is the one that does."""
         while not self._stop.is_set():
-            with _leadership(self.storage.driver) as leads:
-                while leads and not self._stop.wait(self.interval_s):
-                    self.turn()
+            try:
+                with _leadership(self.storage.driver) as leads:
+                    while leads and not self._stop.wait(self.interval_s):
+                        self.turn()
+            except Exception as exc:
+                self._told(exc)
             self._stop.wait(LEADER_RETRY_S)
 
     def turn(self) -> int:
@@ -223,11 +226,15 @@ class Relay:
                 done += self._deliver(key, aside)
             self._after = keys[-1] if len(keys) == CHUNK else 0
             self._in_trouble = False
-        except (LiteqError, DatabaseError) as exc:
-            if not self._in_trouble:
-                logger.warning("the outbox cannot be relayed at the moment, it is tried again: %s", exc)
-            self._in_trouble = True
+        except (LiteqError, Error) as exc:
+            self._told(exc)
         return done
+
+    def _told(self, exc: Exception) -> None:
+        if not self._in_trouble:
+            said = "the outbox cannot be relayed at the moment, it is tried again: %s"
+            logger.warning(said, exc, exc_info=not isinstance(exc, (LiteqError, Error)))
+        self._in_trouble = True
 
     def _deliver(self, key: int, aside: set[str]) -> bool:
         """Deliver one; `aside` are the queues that are not tried once more in this turn."""

@@ -15,7 +15,7 @@ from django.db import connections, transaction
 from liteq.exceptions import StorageUnavailable
 from liteq.storage.driver import Bell, Durability, Listener, Params, Promise, Transaction
 from liteq_django.conf import made_urls, server_url
-from liteq_django.transaction import inside_atomic
+from liteq_django.transaction import at_commit, awaits_commit, inside_atomic
 from liteq_postgres.borrowed import borrowed
 from liteq_postgres.driver import PostgresDriver
 from liteq_postgres.hearing import PipeListener
@@ -123,19 +123,12 @@ class SharedServer(PostgresDriver):
 
     def _has_written(self) -> bool:
         """Whether this thread's transaction may have changed rows of the queue; it always may in a `TestCase`."""
-        connection: Any = connections[self.using]
         ours = (self._noted, *self._rings.values())
-        return _is_a_tests(connection) or any(callback in ours for _, callback, _ in connection.run_on_commit)
+        return _is_a_tests(connections[self.using]) or awaits_commit(self.using, ours)
 
     def _at_commit(self, callback: Callable[[], None]) -> None:
-        connection: Any = connections[self.using]
-        # One that no rollback takes away without taking this one's part of the transaction too.
-        is_there = any(
-            known is callback and within <= set(connection.savepoint_ids)
-            for within, known, _ in connection.run_on_commit
-        )
-        if not is_there and not _is_a_tests(connection):
-            transaction.on_commit(callback, using=self.using, robust=True)
+        if not _is_a_tests(connections[self.using]):
+            at_commit(self.using, callback)
 
 
 class _Polled(PipeListener):

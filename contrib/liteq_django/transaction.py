@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any, cast
@@ -15,7 +15,7 @@ from liteq.storage.sqlite.errors import translate
 from liteq.storage.sqlite.tokens import Tokens
 from liteq.utils.boot import clocks
 
-__all__ = ["DjangoTransaction", "inside_atomic", "within"]
+__all__ = ["DjangoTransaction", "at_commit", "awaits_commit", "inside_atomic", "within"]
 
 
 class DjangoTransaction:
@@ -31,10 +31,8 @@ class DjangoTransaction:
             return self._raw.execute(sql, cast("Any", params)).fetchall()
 
     def executemany(self, sql: str, rows: Iterable[Params]) -> int:
-        before = self._raw.total_changes
         with self._translated():
-            self._raw.executemany(sql, cast("Any", rows))
-        return self._raw.total_changes - before
+            return self._raw.executemany(sql, cast("Any", rows)).rowcount  # not what triggers do as well
 
     def tokens(self, n: int, above: int = 0) -> int:
         return Tokens().take(self, n, above)
@@ -66,6 +64,23 @@ class DjangoTransaction:
 def inside_atomic(alias: str) -> bool:
     """Whether this thread is inside `atomic()` on the database `alias`."""
     return bool(connections[alias].in_atomic_block)
+
+
+def at_commit(alias: str, callback: Callable[[], None]) -> None:
+    """Have `callback` called once with the commit of this transaction; not where the part that it is in is rolled back.
+
+    One that is there already is enough, unless a rollback may take it away without this part.
+    """
+    connection: Any = connections[alias]
+    open_now = set(connection.savepoint_ids)
+    if not any(known is callback and parts <= open_now for parts, known, _ in connection.run_on_commit):
+        transaction.on_commit(callback, using=alias, robust=True)
+
+
+def awaits_commit(alias: str, callbacks: Collection[Callable[[], None]]) -> bool:
+    """Whether one of `callbacks` is called with the commit of this thread's transaction."""
+    connection: Any = connections[alias]
+    return any(callback in callbacks for _, callback, _ in connection.run_on_commit)
 
 
 @contextmanager

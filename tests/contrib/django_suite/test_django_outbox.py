@@ -131,6 +131,36 @@ def test_a_row_of_a_newer_liteq_waits_and_the_rows_behind_it_do_not(shop, caplog
         newer.delete()
 
 
+def test_the_relay_goes_on_whatever_goes_wrong(shop, monkeypatch, caplog):
+    import threading
+
+    from django.db import InterfaceError, connection
+    from django.test import override_settings
+
+    from liteq_django import outbox
+    from liteq_django.outbox import Relay
+
+    errors, looked = [RuntimeError("unforeseen"), OSError("no locks"), InterfaceError("closed")], threading.Event()
+
+    def undelivered(*, after=0):
+        if errors:
+            raise errors.pop()
+        looked.set()
+        return []
+
+    monkeypatch.setattr(outbox, "LEADER_RETRY_S", 0.01)
+    with override_settings(LITEQ={"BROKER_URL": f"sqlite:///{connection.settings_dict['NAME']}-trouble"}):
+        shop.storage.undelivered = undelivered
+        relay = Relay(shop.storage, interval_s=0.01)
+        relay.start()
+        try:
+            assert looked.wait(60)
+        finally:
+            relay.stop()
+            shop.close()
+    assert caplog.text.count("it is tried again") == 1
+
+
 def test_many_large_messages_are_rows_that_a_server_takes(shop):
     from django.db import connection, transaction
     from django.test import override_settings

@@ -136,6 +136,37 @@ def test_a_transaction_that_has_written_nothing_sees_what_others_commit(shop):
         assert sent.exists()
 
 
+def test_a_function_that_is_atomic_begins_with_nothing_written_each_time(shop):
+    @transaction.atomic
+    def view(*, sends):
+        if sends:
+            pay.delay(1)
+        return shop.storage.driver.is_uncommitted()
+
+    assert [view(sends=sends) for sends in (False, True, False)] == [False, True, False]
+
+
+def test_what_was_written_in_a_savepoint_is_gone_with_it(shop):
+    with transaction.atomic():
+        with pytest.raises(KeyError), transaction.atomic():
+            pay.delay(1)
+            raise KeyError
+        assert not shop.storage.driver.is_uncommitted()
+        pay.delay(2)
+        assert shop.storage.driver.is_uncommitted()
+
+
+def test_what_triggers_delete_is_not_counted_inside(shop):
+    def delete():
+        large = pay.delay("x" * 1_000_000)  # its arguments stand beside its row, which takes them along
+        with shop.storage.driver.write() as tx:
+            return tx.executemany("DELETE FROM liteq_messages WHERE id = ?", [(large.id,)])
+
+    assert delete() == 1
+    with transaction.atomic():
+        assert delete() == 1
+
+
 def test_many_in_one_transaction(shop):
     with transaction.atomic():
         ids = shop.enqueue_many(pay.s(n) for n in range(1_000))
