@@ -188,6 +188,6 @@ def keep_sealed(driver: Driver, *, works: bool = False) -> None:
             f"the values in {driver.where()} are sealed by a payload codec: set `payload_codec` here, as the processes "
             "do that wrote them"
         )
-    if not noted:
+    if not noted and not driver.read_only:
         with driver.write(Promise.ACCEPTED) as tx:
             tx.execute(NOTE)

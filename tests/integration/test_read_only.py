@@ -15,6 +15,7 @@ from liteq.states import State
 from liteq.storage.driver import Bell
 from liteq.storage.storage import Storage, open_storage
 from liteq.testing import drain
+from tests.codecs import Backwards
 from tests.faults.test_bad_files import as_nobody
 
 HOLDER = """
@@ -79,6 +80,15 @@ def test_what_would_be_written_is_refused(app, looking, tmp_path):
             write()
     looking.storage.driver.ring(Bell.WORK)
     assert content(tmp_path) == before
+
+
+def test_with_a_codec_a_queue_is_looked_at_that_was_never_noted_as_sealed(app, tmp_path, library):
+    result = app.send_task("add", (1, 2))
+    before = content(tmp_path)
+    url = f"sqlite+{library}:///{tmp_path}/q.db?mode=ro"
+    with LiteQ("board", broker=url, payload_codec=Backwards(), set_as_current=False) as looking:
+        assert looking.storage.reader.find(result.id).state is State.PENDING
+        assert content(tmp_path) == before
 
 
 def test_a_listener_hears_what_others_commit(app, looking):
