@@ -42,10 +42,12 @@ SELECT pg_stat_get_live_tuples(c.oid), pg_stat_get_dead_tuples(c.oid), pg_indexe
 """
 # One that has written has an xid, and holds the dead rows back also while it does nothing and has no snapshot.
 # Only a superuser, or a member of pg_read_all_stats, sees those of other roles.
+# Only a client's is anybody's to end, and no VACUUM, autovacuum's least of all: it is what removes dead rows.
 OLDEST = """
 SELECT pid, coalesce(application_name, ''), CAST(extract(epoch FROM clock_timestamp() - xact_start) AS bigint)
   FROM pg_catalog.pg_stat_activity
  WHERE coalesce(backend_xmin, backend_xid) IS NOT NULL AND datname = current_database() AND pid <> pg_backend_pid()
+   AND backend_type = 'client backend' AND ltrim(query) NOT ILIKE 'VACUUM%'
    AND xact_start < clock_timestamp() - make_interval(secs => ?)
  ORDER BY xact_start LIMIT 1
 """

@@ -595,3 +595,25 @@ def test_an_old_transaction_in_the_database_is_warned_of(
         (warning,) = driver.warnings()
     assert f"process {server.info.backend_pid} of the server" in warning
     assert driver.warnings() == []
+
+
+def test_nobody_is_told_to_end_a_vacuum(
+    driver: Driver, server: Any, postgresql_server: str, eventually: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("liteq_postgres.describe.OLD_SNAPSHOT_S", -1)
+    server.execute("CREATE TABLE slowly AS SELECT repeat('x', 1000) AS x FROM generate_series(1, 20000)")
+    beside = psycopg.connect(host=postgresql_server, user="postgres", autocommit=True)
+    with beside as other, ThreadPoolExecutor() as pool:
+        other.execute("SET vacuum_cost_delay = 100; SET vacuum_cost_limit = 1")
+        vacuum = pool.submit(other.execute, "VACUUM slowly")
+        runs = "SELECT backend_xmin IS NOT NULL FROM pg_stat_activity WHERE pid = %s AND query LIKE 'VACUUM%%'"
+        try:
+            eventually(lambda: server.execute(runs, (other.info.backend_pid,)).fetchall() == [(True,)])
+            told = driver.warnings()
+        finally:
+            other.cancel()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            vacuum.result(60)
+    server.execute("DROP TABLE slowly")
+    assert told == []
