@@ -100,6 +100,18 @@ def test_a_message_written_by_hand_is_a_dead_letter_and_the_next_one_runs(app, f
         assert len(app.storage.reader.messages(State.DEAD)) == 1
 
 
+@pytest.mark.parametrize("library", ["apsw", "stdlib"])
+def test_text_that_is_none_stops_no_queue_behind_any_number_of_rows(tmp_path, library):
+    with LiteQ("guilty", broker=f"sqlite+{library}:///{tmp_path}/many.db", set_as_current=False) as app:
+        neighbour = app.task(name="neighbour")(lambda n: n)
+        app.storage.migrate()
+        app.enqueue_many(neighbour.s(n).set(queue="another") for n in range(1_001))
+        write(app, ROW.format(**{**PLAIN, **MESSAGES["an id that is no UTF-8"], "priority": "9"}))
+        with start_worker(app):
+            assert neighbour.delay(7).get(timeout=60) == 7
+        assert len(app.storage.reader.messages(State.DEAD)) == 1
+
+
 @pytest.mark.parametrize("table", OTHERS)
 def test_what_another_program_wrote_beside_the_messages_stops_no_worker(app, table):
     with start_worker(app, chores=[Beat(app)]):

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any, cast
 from urllib.parse import quote
 
-from liteq.exceptions import StorageCorrupt, StorageError
+from liteq.exceptions import StorageCorrupt
 from liteq.storage.driver import Params, Row
 from liteq.storage.sqlite.base import SQLiteDriver
 from liteq.storage.sqlite.disk import files
@@ -22,6 +22,7 @@ from liteq.storage.sqlite.session import WATCHED, Abandoned, Session
 __all__ = ["StdlibDriver"]
 
 ONE_PAGE = 4096  # bytes of a database of which all else is in its log; another program's page may be larger than ours
+NO_TEXT = "Could not decode to UTF-8"  # the words of the module, which has no code for it
 
 
 def _connect(path: str, *, read_only: bool = False, copy: bool = False) -> sqlite3.Connection:
@@ -126,7 +127,10 @@ class StdlibSession(Session):
         connection, self.connection = self.connection, cast("Any", Abandoned())
         return connection
 
-    def error(self, error: sqlite3.Error) -> StorageError:
+    def error(self, error: sqlite3.Error) -> Exception:
+        """The exception for `error`. Text that is no UTF-8 is no fault of the storage, and told as apsw tells it."""
+        if NO_TEXT in str(error) and getattr(error, "sqlite_errorcode", None) is None:
+            return UnicodeError(f"{self.path}: {error}")
         return translate(_code(error), str(error), self.path, self.busy_timeout_s)
 
 

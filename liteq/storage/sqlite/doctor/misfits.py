@@ -7,19 +7,19 @@ file. Such a row becomes a dead letter that says why, and the others go on.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from liteq.exceptions import BadMessage
 from liteq.message import new_id
 from liteq.serialization import encode_error
 from liteq.serialization.tags import SEAL
 from liteq.states import FINISHED, State, sql_list
-from liteq.storage.driver import Row, Transaction
+from liteq.storage.driver import Transaction
 from liteq.storage.upkeep import Misfit
 
 __all__ = ["bury"]
 
-LIMIT = 1_000  # rows of one look: another look follows where there are more
+LIMIT = 1_000  # rows of one look: another look follows where there are more, and of texts the next page
 
 # The columns of liteq_messages by the kind of value that a verb expects there, each with a value that does no harm.
 NEEDED: Mapping[str, tuple[str, object]] = {
@@ -45,11 +45,11 @@ WRONG = " OR ".join(
     ]
 )
 FIND = f"SELECT seq FROM liteq_messages WHERE state IN {UNFINISHED} AND ({WRONG}) LIMIT {LIMIT}"
-# Text that is no UTF-8 is found by reading it: the bytes of the rows that a claim may come to next, and no others.
+# Text that is no UTF-8 is found by reading it: the bytes of the rows that a claim may come to, a page at a time.
 TEXTS = [name for name, kind in KINDS.items() if kind == "text"]
 NEXT = f"""
 SELECT seq, {", ".join(f"CAST({name} AS BLOB)" for name in TEXTS)} FROM liteq_messages
- WHERE state IN ('{State.PENDING}', '{State.LEASED}') LIMIT {LIMIT}
+ WHERE state IN ('{State.PENDING}', '{State.LEASED}') AND seq > ? ORDER BY seq LIMIT {LIMIT}
 """
 LOOK = f"""
 SELECT {", ".join(f"typeof({name}), CAST({name} AS BLOB)" for name in KINDS)} FROM liteq_messages WHERE seq = ?
@@ -61,14 +61,18 @@ def bury(tx: Transaction, *, now_ms: int) -> list[Misfit]:
 
     Columns that cannot be read get a value that does no harm; the error of the dead letter tells the old one.
     """
-    found = {row[0] for row in tx.execute(FIND)} | set(_undecodable(tx.execute(NEXT)))
+    found = {row[0] for row in tx.execute(FIND)} | _undecodable(tx)
     return [_bury_one(tx, seq, now_ms) for seq in sorted(found)]
 
 
-def _undecodable(rows: list[Row]) -> Iterator[int]:
-    for seq, *texts in rows:
-        if not all(text is None or _is_text(text) for text in texts):
-            yield seq
+def _undecodable(tx: Transaction) -> set[int]:
+    """The rows with a text that is none, of the first page that has any."""
+    found: set[int] = set()
+    after = 0
+    while not found and (rows := tx.execute(NEXT, (after,))):
+        after = rows[-1][0]
+        found = {seq for seq, *texts in rows if not all(text is None or _is_text(text) for text in texts)}
+    return found
 
 
 def _is_text(data: bytes) -> bool:
