@@ -1,7 +1,7 @@
 """The bells: LISTEN on a connection of its own, read by one thread, which wakes the listeners of this process.
 
 A listener's descriptor is a pipe's, so it is the same while the connection comes and goes. Where nothing is to be heard
-(a pooler in transaction mode stands before the server), the thread asks each second whether anything was committed.
+(behind a pooler in transaction mode, on a standby), the thread asks each second whether anything was committed.
 """
 
 from __future__ import annotations
@@ -152,8 +152,8 @@ class Hearing:
         if is_polled and not self._told:
             self._told = True
             logger.warning(
-                "no bell is heard through this connection (a pooler in transaction mode?): looking for work each "
-                "second; name the server itself in the broker URL, listen=host:port"
+                "no bell is heard through this connection (a pooler in transaction mode, or a standby?): looking each "
+                "second for what was committed; name the server itself in the broker URL, listen=host:port"
             )
 
 
@@ -222,7 +222,12 @@ class _Ear:
         hello = f"liteq_hello_{os.getpid()}_{id(self)}"
         self._heard = []
         session.connection.add_notify_handler(lambda note: self._heard.append(note.channel))
-        session.control(f"LISTEN {hello}")
+        try:
+            session.control(f"LISTEN {hello}")
+        except StorageError:
+            if session.broken:
+                raise
+            return False  # a standby has no bells, and one that is only read from may stay with it
         if session.pooled:
             with suppress(StorageError), closing(self._hearing.connect()) as other:
                 other.control(f"NOTIFY {hello}")

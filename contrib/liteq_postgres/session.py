@@ -331,7 +331,7 @@ class Session:
 
     def error(self, error: psycopg.Error) -> StorageError:
         """The exception for `error`, which this connection has met."""
-        self.unfit = self.unfit or error.sqlstate == NOT_FOR_WRITES
+        self.unfit = self.unfit or (error.sqlstate == NOT_FOR_WRITES and not self._location.read_only)
         return translate(error, self._where, self._waited_s)
 
     def close(self) -> None:

@@ -38,6 +38,7 @@ from .worker_process import wait_for
 psycopg = pytest.importorskip("psycopg")
 
 from liteq_postgres import ENGINE, fork, session  # noqa: E402 - without psycopg there is none
+from liteq_postgres.driver import PostgresDriver  # noqa: E402
 from liteq_postgres.session import LEAP, TOKENS_EACH  # noqa: E402
 
 CUT = """
@@ -411,6 +412,32 @@ def test_a_listener_hears_again_on_the_same_descriptor_after_its_connection_was_
     assert ear.wait(60)
     assert ear.fileno() == descriptor
     ear.close()
+
+
+def test_who_only_reads_from_a_standby_keeps_the_connection_on_which_it_looks_for_commits(
+    storage: Storage, open_driver: Callable[..., Driver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There LISTEN is refused as here by the server itself."""
+    connected: list[session.Session] = []
+    connect, control = PostgresDriver.connect, session.Session.control
+    refuse = "DO $$ BEGIN RAISE read_only_sql_transaction USING MESSAGE = 'cannot execute LISTEN'; END $$"
+
+    def connecting(driver: PostgresDriver, **other: Any) -> session.Session:
+        connected.append(connect(driver, **other))
+        return connected[-1]
+
+    monkeypatch.setattr(PostgresDriver, "connect", connecting)
+    monkeypatch.setattr(
+        session.Session, "control", lambda self, sql: control(self, refuse if sql.startswith("LISTEN") else sql)
+    )
+    reader = open_driver(mode="ro")
+    ear = reader.listen(Bell.WORK)
+    for _ in range(4):  # it was made anew each second, and rang
+        ear.clear()
+        storage.enqueue(Batch([message()]))
+        assert ear.wait(60)
+    ear.close()
+    assert len([one for one in connected if one._location.read_only]) == 1
 
 
 # -- forks -----------------------------------------------------------------------------------------------------------
