@@ -156,6 +156,26 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         files.create(str(tmp_path / "absent" / "tasks.db"))
 
 
+def test_a_log_that_its_last_user_takes_along_in_this_moment_was_not_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, index = tmp_path / "q.db", tmp_path / "q.db-shm"
+    path.touch()
+    index.touch()
+    with pytest.raises(StorageCorrupt, match="-wal was deleted"):
+        files.check(str(path), str(path), False)
+    exists = os.path.exists
+
+    def look(name: str) -> bool:
+        found = exists(name)
+        if name == str(index):
+            index.unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(os.path, "exists", look)
+    files.check(str(path), str(path), False)
+
+
 def test_a_folder_is_no_database(tmp_path: Path) -> None:
     with pytest.raises(StorageUnavailable, match="is a folder"):
         files.check(str(tmp_path), str(tmp_path), allow_network=False)

@@ -184,9 +184,11 @@ def _refuse_followed(path: str) -> None:
 def _refuse_lost_log(path: str) -> None:
     """SQLite makes the log before its index and removes it after it: with the index alone, somebody deleted the log.
 
-    Without its log the file is in an older state, or has no tables yet: going on would look like an empty queue.
+    Without its log the file is in an older state, or has no tables yet: going on would look like an empty queue. The
+    index is looked at once more: the last user of all may be taking both along in this moment.
     """
-    if os.path.exists(f"{path}-shm") and not os.path.exists(f"{path}-wal"):
+    index, log = f"{path}-shm", f"{path}-wal"
+    if os.path.exists(index) and not os.path.exists(log) and os.path.exists(index):
         raise StorageCorrupt(
             f"{path}-wal was deleted, and the last commits with it: restore a backup; or delete {path}-shm to "
             "go on with the rest"
