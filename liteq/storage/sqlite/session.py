@@ -90,6 +90,10 @@ class Session(ABC):
         """As `driver.Transaction.tokens`."""
         return self._tokens.take(self, n, above)
 
+    def forget_tokens(self) -> None:
+        """After a rollback: what the file was told of tokens is not in it."""
+        self._tokens.forget()
+
     def uptime(self) -> tuple[str, int]:
         """As `driver.Transaction.uptime`."""
         return clocks(), int(self.monotonic() * 1000)

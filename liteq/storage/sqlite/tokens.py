@@ -42,6 +42,10 @@ class Tokens:
         self._lift_us = 0  # of the file's epoch
         self._offset_ns: int | None = None  # of the wall clock from the monotonic one, the highest that was seen
 
+    def forget(self) -> None:
+        """Ask the file anew: a transaction was rolled back, and with it what it told there. None is given out twice."""
+        self._until = 0
+
     def take(self, tx: Executes, n: int, above: int) -> int:
         """Take the `n` tokens after the one returned: higher than `above`, and than all that were given out before."""
         # In this order: a pause in between makes the offset lower than it is, and never higher.

@@ -98,6 +98,7 @@ class WriteTransaction(Checkout):
                 self._commit(session)
             else:
                 session.rollback()
+                session.forget_tokens()
             session.gate.release()
         except BaseException:
             self.give_up()

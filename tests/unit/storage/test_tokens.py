@@ -100,6 +100,18 @@ def test_of_the_tokens_of_a_minute_only_the_first_asks_the_file(clocks: Clocks, 
     assert one.statements > asked
 
 
+def test_a_turn_that_is_rolled_back_tells_the_file_of_no_tokens_and_the_next_one_does(
+    clocks: Clocks, processes: list[Process]
+) -> None:
+    one, other, _ = processes
+    with pytest.raises(KeyError), one.storage.driver.write() as tx:
+        tx.tokens(1)
+        raise KeyError
+    last = one.take()
+    clocks.set(-5)
+    assert other.take() > last
+
+
 @pytest.mark.parametrize("back_s", [0.001, 5, 30, 90, HOUR_S])
 def test_tokens_go_up_over_all_processes_when_the_clock_is_set_back(
     clocks: Clocks, processes: list[Process], back_s: float
