@@ -9,7 +9,7 @@ from liteq.message import Ack, Cancel, DeadLetter, Flag, Release, RetryAt
 from liteq.serialization import encode_error
 from liteq.serialization.causes import OTHER, cause_of
 from liteq.states import State
-from liteq.storage.statistics import attempts, causes, stats
+from liteq.storage.statistics import attempts, causes, samples, stats
 from liteq.storage.statistics.stats import Key, Stat, Tally
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
@@ -453,6 +453,20 @@ def test_of_old_measures_one_an_hour_stays(storage: Storage, clock: FakeClock) -
     storage.stats.tidy()
     with storage.driver.read() as tx:
         assert tx.execute("SELECT count(*) FROM liteq_samples") == [(0,)]
+
+
+def test_old_measures_are_thinned_however_many_keys_there_are(
+    storage: Storage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samples, "KEYS", 2)
+    clock.advance_to(1_800_000_000_000 // (HOUR * 1000) * HOUR * 1000)
+    for _ in range(2):
+        storage.stats.sample()
+        clock.advance(seconds=MINUTE)
+    clock.advance(seconds=49 * HOUR - 2 * MINUTE)
+    storage.stats.tidy()
+    for key in ("dead", "file_bytes", "head_wait_ms", "running", "scheduled", "waiting"):
+        assert len(storage.stats.samples(key, 100 * HOUR)) == 1, key
 
 
 def test_a_release_leaves_a_mark_when_it_is_new(storage: Storage, clock: FakeClock) -> None:

@@ -43,7 +43,7 @@ DELETE FROM liteq_samples WHERE key = :key AND minute >= :since AND minute < :un
 """
 EXPIRE = "DELETE FROM liteq_samples WHERE key = :key AND minute < :before"
 WINDOW = 48 * 60  # minutes that are thinned at once: for as long all workers may have been away
-KEYS = 2_000
+KEYS = 500  # that are thinned in one transaction
 ROWS = 50_000
 
 
@@ -84,13 +84,16 @@ def series(tx: Transaction, key: str, *, since: int, until: int) -> list[tuple[i
     return [(minute, value) for minute, value in tx.execute(SERIES, params)]
 
 
-def thin(tx: Transaction, *, minute: int, kept: int, hours_kept: int) -> None:
-    """Delete measures that are older than `kept` minutes, but for one an hour; and all older than `hours_kept`."""
-    until = minute - kept
-    key = tx.execute(NEXT_KEY, ("",))[0][0]
+def thin(tx: Transaction, *, minute: int, kept: int, hours_kept: int, after: str) -> str | None:
+    """Delete measures that are older than `kept` minutes, but for one an hour; and all older than `hours_kept`.
+
+    Of the next `KEYS` keys behind `after`: the last of them, None where there is no more.
+    """
+    until, key = minute - kept, after
     for _ in range(KEYS):
+        key = tx.execute(NEXT_KEY, (key,))[0][0]
         if key is None:
-            return
+            return None
         tx.executemany(THIN, [{"key": key, "since": until - WINDOW, "until": until}])
         tx.executemany(EXPIRE, [{"key": key, "before": minute - hours_kept}])
-        key = tx.execute(NEXT_KEY, (key,))[0][0]
+    return key

@@ -117,9 +117,10 @@ class Stats(Facade):
         batches_ms = min(BATCHES_KEPT_MS, kept * MINUTE_MS)
         yield from self._steps(partial(_batches.expire, before_ms=now_ms - batches_ms, limit=CHUNK))
         yield from self._steps(partial(_causes.expire, before_ms=(minute - kept) * MINUTE_MS, limit=CHUNK))
-        if minute % 60 == 0:
+        key: str | None = "" if minute % 60 == 0 else None
+        while key is not None:
             with self._driver.write(Promise.PROGRESS) as tx:
-                _samples.thin(tx, minute=minute, kept=minutes_kept, hours_kept=kept)
+                key = _samples.thin(tx, minute=minute, kept=minutes_kept, hours_kept=kept, after=key)
             yield
         yield from self._steps(partial(_pauses.expire, now_ms=now_ms))
 
