@@ -16,7 +16,7 @@ from liteq.utils.records import NamedTuple
 __all__ = ["Versions", "check", "look", "migrate", "migrations", "read_versions", "statements"]
 
 # Of the schema as the connection knows it: a worker asks twice a second, and `sqlite_master` is 25 pages.
-HAS_META = "SELECT 1 FROM pragma_table_info('liteq_meta') LIMIT 1"
+META = "SELECT name FROM pragma_table_info('liteq_meta')"
 HAS_TABLES = "SELECT 1 FROM sqlite_master LIMIT 1"
 VERSIONS = "SELECT key, value FROM liteq_meta WHERE key IN ('version', 'min_reader', 'min_writer')"
 NAME = r"\d{4}_.+\.sql"
@@ -53,12 +53,13 @@ def migrations() -> dict[int, str]:
 
 def read_versions(tx: Transaction, path: str) -> Versions:
     """The versions of the open file. Raises StorageUnavailable where `liteq_meta` is somebody else's table."""
-    if not tx.execute(HAS_META):
+    columns = {name for (name,) in tx.execute(META)}
+    if not columns:
         return Versions()
+    found: dict[str, int] = dict(tx.execute(VERSIONS)) if {"key", "value"} <= columns else {}
     try:
-        found: dict[str, int] = dict(tx.execute(VERSIONS))
         return Versions(found["version"], found["min_reader"], found["min_writer"])
-    except (KeyError, StorageError) as error:
+    except KeyError as error:
         raise StorageUnavailable(
             f"{path} is the database of another application (it has a table `liteq_meta` of its own): name another file"
         ) from error

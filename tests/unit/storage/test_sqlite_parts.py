@@ -6,6 +6,7 @@ import os
 import sqlite3
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -20,9 +21,11 @@ from liteq.exceptions import (
 from liteq.storage.sqlite.disk import files, mounts
 from liteq.storage.sqlite.doctor.describe import has_wal_reset_bug
 from liteq.storage.sqlite.errors import translate
-from liteq.storage.sqlite.migrate import migrations, statements
+from liteq.storage.sqlite.keeping.ballast import BALLAST, Ballast
+from liteq.storage.sqlite.migrate import migrations, read_versions, statements
 from liteq.storage.sqlite.turns import gate
 from liteq.storage.sqlite.url import parse
+from liteq.storage.sqlite.waking import folders
 
 
 @pytest.mark.parametrize(
@@ -235,3 +238,57 @@ def test_a_turn_that_comes_in_a_moment_costs_no_place_in_the_queue(
     assert len(gate.waited(str(tmp_path / "queue.db-gate"))) == 1  # a wait all the same, for the metrics
     place.leave()
     held.close()
+
+
+class Tables:
+    """A file with these columns in its table `liteq_meta`, whose rows cannot be read now."""
+
+    def __init__(self, *columns: str) -> None:
+        self.columns = columns
+
+    def execute(self, sql: str, params: object = ()) -> list[tuple[str]]:  # noqa: ARG002 - a transaction's
+        if "pragma_table_info" in sql:
+            return [(name,) for name in self.columns]
+        raise StorageBusy(1.0, "somebody")
+
+
+def test_a_file_that_cannot_be_read_now_is_not_another_applications() -> None:
+    assert read_versions(cast("Any", Tables()), "q.db") == (0, 0, 0)
+    with pytest.raises(StorageUnavailable, match="another application"):
+        read_versions(cast("Any", Tables("a", "value")), "q.db")
+    with pytest.raises(StorageBusy):
+        read_versions(cast("Any", Tables("key", "value")), "q.db")
+
+
+def test_what_a_killed_process_left_of_a_ballast_goes_with_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "q.db"
+    path.touch()
+    ballast = Ballast(f"{path}-ballast")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(os, "replace", killed)
+        ballast.make()
+    monkeypatch.setattr(os, "getpid", lambda: 0)  # another process
+    assert ballast.make()
+    assert {one.name: one.stat().st_size for one in tmp_path.iterdir()} == {"q.db": 0, "q.db-ballast": BALLAST}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="inotify")
+def test_a_folder_that_gets_the_name_of_another_is_heard(tmp_path: Path) -> None:
+    folder = tmp_path / "tenants"
+    folder.mkdir()
+    watch = folders.Folders()
+    watch.watch([str(folder)], [])
+    folder.rename(tmp_path / "before")
+    folder.mkdir()
+    assert watch.read() == (set(), True)
+    watch.watch([str(folder)], [])
+    (tmp_path / "before" / "old.db-work").touch()
+    (folder / "new.db-work").touch()
+    assert watch.read()[0] == {str(folder / "new.db")}
+    watch.close()

@@ -59,8 +59,9 @@ class Ballast:
             pass
         if _free(os.path.dirname(self.path)) < 2 * BALLAST:
             return False
-        # Filled under another name: an empty file at `path` would tell everybody that the disk is full.
-        new = f"{self.path}.{os.getpid()}"
+        # Filled under another name: an empty file at `path` would tell everybody that the disk is full. All have the same
+        # name for it: what a killed process has left goes with the next one.
+        new = f"{self.path}.new"
         try:
             _fill(new)
             os.replace(new, self.path)

@@ -22,7 +22,7 @@ BESIDE = (*SIDE_FILES, "-journal")
 
 IN_ATTRIB = 0x004  # <sys/inotify.h>
 IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE = 0x040, 0x080, 0x100, 0x200
-IN_Q_OVERFLOW, IN_IGNORED = 0x4000, 0x8000
+IN_MOVE_SELF, IN_Q_OVERFLOW, IN_IGNORED = 0x800, 0x4000, 0x8000
 CHANGES = IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE
 HEAD = struct.Struct("iIII")  # watch, mask, cookie, length of the name that follows
 MOST = 1 << 16  # bytes of one read
@@ -59,7 +59,8 @@ class Folders:
         known, wanted = {folder: watch for watch, folder in self._folders.items()}, set(folders)
         for folder in wanted - known.keys():
             with suppress(OSError):  # gone again
-                found = self._libc.inotify_add_watch(self._fd, os.fsencode(folder), IN_ATTRIB | CHANGES)
+                mask = IN_ATTRIB | IN_MOVE_SELF | CHANGES
+                found = self._libc.inotify_add_watch(self._fd, os.fsencode(folder), mask)
                 self._folders[self._checked(found)] = folder
         for folder in known.keys() - wanted:
             self._libc.inotify_rm_watch(self._fd, known[folder])
@@ -81,7 +82,9 @@ class Folders:
                 if mask & IN_Q_OVERFLOW:
                     rung, changed = None, True
                     continue
-                if mask & IN_IGNORED:
+                if mask & IN_MOVE_SELF:  # renamed: its rings would pass for those of a folder that gets its name
+                    self._libc.inotify_rm_watch(self._fd, watch)
+                if mask & (IN_IGNORED | IN_MOVE_SELF):
                     self._folders.pop(watch, None)
                     changed = True
                     continue
