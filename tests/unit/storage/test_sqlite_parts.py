@@ -166,7 +166,7 @@ def test_a_log_that_its_last_user_takes_along_in_this_moment_was_not_deleted(
     path.touch()
     index.touch()
     with pytest.raises(StorageCorrupt, match="-wal was deleted"):
-        files.check(str(path), str(path), False)
+        files.check(str(path), str(path), allow_network=False)
     exists = os.path.exists
 
     def look(name: str) -> bool:
@@ -176,7 +176,7 @@ def test_a_log_that_its_last_user_takes_along_in_this_moment_was_not_deleted(
         return found
 
     monkeypatch.setattr(os.path, "exists", look)
-    files.check(str(path), str(path), False)
+    files.check(str(path), str(path), allow_network=False)
 
 
 def test_a_folder_is_no_database(tmp_path: Path) -> None:
