@@ -137,13 +137,13 @@ def _is_free(source: Storage, target: Storage, tx: Transaction) -> None:
             f"the target {target.driver.where()} holds messages of its own ({n:,} that wait or are dead letters): let "
             "workers finish them, or name an empty queue"
         )
-    if rows.count(tx, BLOBS):
-        with source.driver.read(alone=True) as ours:
-            if rows.count(ours, BLOBS):
-                raise MoveRefused(
-                    f"{source.driver.where()} and the target {target.driver.where()} both hold checkpoints of "
-                    "LangGraph, which cannot be put together: name a target that has none"
-                )
+    with source.driver.read(alone=True) as ours:
+        graphs = rows.count(ours, BLOBS)
+    if graphs and rows.count(tx, BLOBS):
+        raise MoveRefused(
+            f"{source.driver.where()} and the target {target.driver.where()} both hold checkpoints of LangGraph, which "
+            "cannot be put together: name a target that has none"
+        )
 
 
 # -- the steps -------------------------------------------------------------------------------------------------------

@@ -505,9 +505,6 @@ KILLED = """
 import os, signal, sys
 from liteq.operating import moving
 from liteq.serialization.sealing import Vault
-from liteq.storage.facades.keeping.sessions import Sessions
-from liteq.storage.graphs.records import HASH, LIST, Blob, Checkpoint, Value
-from liteq.storage.kept.conversations import Entry, Record
 from liteq.storage.moving import rows
 from liteq.storage.storage import open_storage
 
