@@ -59,8 +59,8 @@ class Ballast:
             pass
         if _free(os.path.dirname(self.path)) < 2 * BALLAST:
             return False
-        # Filled under another name: an empty file at `path` would tell everybody that the disk is full. All have the same
-        # name for it: what a killed process has left goes with the next one.
+        # Filled under another name: an empty file at `path` would tell everybody that the disk is full. It is the same
+        # for all: what a killed process has left goes with the next one.
         new = f"{self.path}.new"
         try:
             _fill(new)
