@@ -212,7 +212,7 @@ class Relay:
                 with _leadership(self.storage.driver) as leads:
                     while leads and not self._stop.wait(self.interval_s):
                         self.turn()
-            except Exception as exc:
+            except Exception as exc:  # noqa: BLE001 - told with its traceback
                 self._told(exc)
             self._stop.wait(LEADER_RETRY_S)
 

@@ -106,8 +106,8 @@ def test_a_chart_of_many_tasks_goes_on_to_this_minute(app, monkeypatch):
     monkeypatch.setitem(stats.series.__kwdefaults__, "limit", 3)
     for n in range(3):
         app.clock.advance_to(1_800_000_000_000 + n * 60_000)
-        for outcome, queue in (("succeeded", "celery"), ("succeeded", "mail"), ("failed", "mail")):
-            ended(app, outcome, 60, queue)
+        for outcome, name in (("succeeded", "celery"), ("succeeded", "mail"), ("failed", "mail")):
+            ended(app, outcome, 60, name)
     app.clock.advance(seconds=59)
     assert [value for _, value in series(app, "done_s", 180)["points"]] == pytest.approx([2, 2, 120 / 59])
     assert series(app, "done_s", 180, see=Sight(("celery",)))["points"][0][1] == pytest.approx(1)

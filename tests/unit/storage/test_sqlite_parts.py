@@ -246,7 +246,7 @@ class Tables:
     def __init__(self, *columns: str) -> None:
         self.columns = columns
 
-    def execute(self, sql: str, params: object = ()) -> list[tuple[str]]:  # noqa: ARG002 - a transaction's
+    def execute(self, sql: str, params: object = ()) -> list[tuple[str]]:
         if "pragma_table_info" in sql:
             return [(name,) for name in self.columns]
         raise StorageBusy(1.0, "somebody")
