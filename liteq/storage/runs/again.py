@@ -13,13 +13,13 @@ from liteq.states import FINISHED, State, sql_list
 from liteq.storage.driver import Transaction
 from liteq.storage.rows.aside import rename
 from liteq.storage.runs.asks import Found, find_run
-from liteq.storage.runs.records import ASIDE, CANCEL, DONE, END, UNDONE, aside, doubt_scope, id_aside, in_place
+from liteq.storage.runs.records import ASIDE, CANCEL, DONE, END, HOLES, UNDONE, aside, doubt_scope, id_aside, in_place
 from liteq.storage.runs.records import FORK as FORK_OF
 from liteq.storage.runs.records import REWOUND as REWOUND_OF
 from liteq.storage.settling.dead import requeue
 from liteq.storage.settling.endings import cancel_children
 from liteq.storage.steps import rows
-from liteq.storage.steps.failing import Failed, failed
+from liteq.storage.steps.failing import Failed, failed, position
 
 __all__ = ["fork", "requeue_all", "retry", "rewind"]
 
@@ -121,7 +121,7 @@ def retry(tx: Transaction, run_id: str, *, now_ms: int) -> bool:
         return False  # another one has its unique key: it keeps its history
     _forget(tx, run, gone, now_ms=now_ms)
     kept = {*steps}.difference(gone, left)
-    _keep_marks(tx, run, kept, [step for step in gone if step.error is None] + left)
+    _keep_marks(tx, run, kept, [step for step in gone if step.error is None] + left, gone=[*gone, *left])
     _set_aside(tx, run, left)
     tx.executemany(RETRY, [{"run": run.seq, "now_ms": now_ms}])
     return True
@@ -213,28 +213,35 @@ def rewind(tx: Transaction, run_id: str, before: int, *, now_ms: int) -> None:
         raise WorkflowError(f"run {run_id!r} has ended, and what follows has taken its end: fork() it")
     kept, gone = _behind(tx, run, before)
     _forget(tx, run, gone, now_ms=now_ms)
-    _keep_marks(tx, run, kept, gone)
+    _keep_marks(tx, run, kept, gone, gone=gone)
     tx.executemany(CLEAR_BODY, [(2 * run.seq + 1,)])
     tx.executemany(AGAIN, [{"run": run.seq, "now_ms": now_ms}])
     tx.executemany(RETRY, [{"run": run.seq, "now_ms": now_ms}])
     tx.executemany(REWOUND, [(run.seq,)])
 
 
-def _keep_marks(tx: Transaction, run: Found, kept: Iterable[StepRow], gone: Iterable[StepRow]) -> None:
-    """Keep the marks that still hold without the steps `gone`; note it where finished ones of these run once more."""
-    marks = _marks_of(tx, run, kept)
-    if any(step.kind == "step" and step.ended_ms is not None for step in gone):
+def _keep_marks(
+    tx: Transaction, run: Found, kept: Iterable[StepRow], again: Iterable[StepRow], *, gone: Iterable[StepRow]
+) -> None:
+    """Keep the marks that hold without the steps `gone`; note it where finished ones, of `again`, run once more."""
+    marks = _marks_of(tx, run, kept, gone)
+    if any(step.kind == "step" and step.ended_ms is not None for step in again):
         times = [int(mark.removeprefix(REWOUND_OF)) for mark in marks if mark.startswith(REWOUND_OF)]
         marks.add(f"{REWOUND_OF}{max(times, default=0) + 1}")
     tx.executemany(SET_MARKS, [(orjson.dumps(sorted(marks)), run.seq)])
 
 
-def _marks_of(tx: Transaction, run: Found, kept: Iterable[StepRow]) -> set[str]:
-    """The marks of a run that still hold when the steps `kept` alone are left."""
+def _marks_of(tx: Transaction, run: Found, kept: Iterable[StepRow], gone: Iterable[StepRow]) -> set[str]:
+    """The marks of a run when the steps `kept` alone are left: those that still hold, and one of holes before them."""
     last = dict[str, int]()
+    behind = 0  # the last call of the body itself that is kept
     for step in kept:
         last[step.scope] = max(step.pos, last.get(step.scope, -1))
-    return {mark for mark in rows.marks_of([tx.execute(MARKS, (run.seq,))[0][0]]) if _is_before(mark, last)}
+        behind = max(behind, position(step, "") or 0)
+    marks = {mark for mark in rows.marks_of([tx.execute(MARKS, (run.seq,))[0][0]]) if _is_before(mark, last)}
+    if any((at := position(step, "")) is not None and at < behind for step in gone):
+        marks.add(f"{HOLES}{behind}")
+    return marks
 
 
 def _is_before(mark: str, last: dict[str, int]) -> bool:
@@ -260,13 +267,15 @@ def fork(tx: Transaction, run_id: str, before: int, *, new: str, now_ms: int) ->
         raise RunConflict(f"the id {new!r} is in use: choose another one for the fork")
     if run.flags & Flag.TAKES_INPUT and not run.begun:
         raise WorkflowError(f"run {run_id!r} has not begun, and waits for its first argument: fork it when it has")
-    kept, _ = _behind(tx, run, before)
+    kept, gone = _behind(tx, run, before)
+    ended = [step for step in kept if step.ended_ms is not None]
+    gone += [step for step in kept if step.ended_ms is None]
     for (seq,) in tx.execute(FORK, {"new": new, "run": run.seq, "now_ms": now_ms}):
         where = {"new": seq, "run": run.seq}
         tx.executemany(FORK_BODY, [where])
-        marks = orjson.dumps(sorted({*_marks_of(tx, run, kept), FORK_OF + run.id}))
+        marks = orjson.dumps(sorted({*_marks_of(tx, run, kept, gone), FORK_OF + run.id}))
         tx.executemany(FORK_RUN, [{**where, "id": run.id, "now_ms": now_ms, "marks": marks}])
         tx.executemany(FORK_TAGS, [where])
         tx.executemany(FORK_BUDGET, [{**where, "now_ms": now_ms}])
-        rows.write_new(tx, seq, run.gen, [step for step in kept if step.ended_ms is not None])
+        rows.write_new(tx, seq, run.gen, ended)
     return new

@@ -9,8 +9,8 @@ from liteq.message import RunFacts, StepRow, new_id
 from liteq.utils.records import NamedTuple
 
 __all__ = [
-    "ASIDE", "CANCEL", "DONE", "END", "ENDED", "FORK", "REWOUND", "STATUSES", "UNDONE", "Approval", "Asked", "Event",
-    "History", "Intent", "Memo", "MemoEntry", "MemoStats", "MemoTaken", "RunRecord", "RunStep", "RunsWaiting",
+    "ASIDE", "CANCEL", "DONE", "END", "ENDED", "FORK", "HOLES", "REWOUND", "STATUSES", "UNDONE", "Approval", "Asked",
+    "Event", "History", "Intent", "Memo", "MemoEntry", "MemoStats", "MemoTaken", "RunRecord", "RunStep", "RunsWaiting",
     "Started", "aside", "doubt_scope", "id_aside", "in_place", "own_id",
 ]  # fmt: skip
 
@@ -42,6 +42,9 @@ UNDONE = "\0undone "
 # A mark of a run, with the number of the last retry that has set steps aside: those that the body did behind the failed
 # one. A call that is made again takes its row back.
 ASIDE = "\0aside "
+# A mark of a run that was retried, rewound or forked, with a position: of the calls of its body before that some were
+# forgotten, and are made again. No other history has such a hole.
+HOLES = "\0holes "
 
 
 def doubt_scope(place: tuple[str, int]) -> str:

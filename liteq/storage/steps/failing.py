@@ -10,7 +10,7 @@ from liteq.serialization import ErrorDoc, decode_error
 from liteq.storage.steps.rows import was_cut_off
 from liteq.utils.records import NamedTuple
 
-__all__ = ["Failed", "failed"]
+__all__ = ["Failed", "failed", "position"]
 
 DOES = frozenset({"step", "call", "spawn", "map", "send"})
 SCOPES = frozenset({"", "/", "#", "="})  # beginnings of a body's scopes; others are those of an agent's tools
@@ -99,7 +99,7 @@ def _behind(last: StepRow, steps: Sequence[StepRow]) -> list[StepRow]:
     The code may take another path now, for which history must hold nothing.
     """
     scope, pos = _caller(last)
-    later = [(at, step) for step in steps if (at := _position(step, scope)) is not None and at > pos]
+    later = [(at, step) for step in steps if (at := position(step, scope)) is not None and at > pos]
     if last.kind == "spawn":  # its end is told by a call without a row: gather, race, handle.result
         taken = {at for at, _ in later}
         pos = next(at for at in count(pos + 1) if at not in taken)
@@ -112,7 +112,7 @@ def _since(last: StepRow, steps: Sequence[StepRow]) -> Iterator[StepRow]:
     scope, _ = _caller(last)
     for step in steps:
         is_later = step.started_ms >= (last.ended_ms or 0) and step.scope[:1] in SCOPES
-        if is_later and _position(step, scope) is None and step is not last:
+        if is_later and position(step, scope) is None and step is not last:
             yield step
 
 
@@ -124,7 +124,7 @@ def _caller(step: StepRow) -> tuple[str, int]:
     return scope, int(number)
 
 
-def _position(step: StepRow, scope: str) -> int | None:
+def position(step: StepRow, scope: str) -> int | None:
     """The position in `scope` of a call, of the map that it is an item of, or of the step that it asks about."""
     if step.scope == scope:
         return step.pos

@@ -267,6 +267,9 @@ def _mapped(
             machine.diverged(where, f"map {row.name!r}", f"map {goal.name!r} with other arguments")
         machine.attached.add(where)
         handles.append(_handle(scope, where, goal, row.child))
+    if new and scope.went_on(place):
+        known = f"a map over {len(items) - len(new)} items" if len(new) < len(items) else "no items of a map"
+        machine.diverged(place, known, f"a map of {goal.name!r} over {len(items)}")
     if again:
         take_back(machine, scope, place, again, aside)
     for start in range(0, len(new), CHUNK):

@@ -25,6 +25,7 @@ from liteq.workflow.stepping.attempts import attempted, attempted_async
 __all__ = ["Scope"]
 
 NO_NAMES: Mapping[str, Any] = {}
+SILENT = frozenset({"gather", "race", "result", "saga"})  # calls that leave no row
 
 
 class Scope:
@@ -98,9 +99,33 @@ class Scope:
             if recorded == found:
                 found += " with other arguments"
             machine.diverged(place, recorded, found)
-        if row is None and kind != "map" and (mapped := machine.ahead.maps.get(place)) is not None:
-            machine.diverged(place, describe(mapped), describe(StepRow(*place, kind, name)))
+        if row is None and kind != "map":  # whose items have the rows
+            if (mapped := machine.ahead.maps.get(place)) is not None:
+                machine.diverged(place, describe(mapped), describe(StepRow(*place, kind, name)))
+            if kind not in SILENT and (later := self._later(place, kind, name, arghash)) is not None:
+                recorded = f"another call, without a record, and {describe(later)} as call {later.pos}"
+                machine.diverged(place, recorded, describe(later))
         return place, row
+
+    def went_on(self, place: Place) -> bool:
+        """Whether the body has gone on behind `place`: what history does not hold there was not called there.
+
+        False where that is not known: of calls side by side a later one may be recorded first, and a retry, a rewind or
+        a fork forgets some.
+        """
+        machine = self.machine
+        last = machine.ahead.last("")
+        return place[0] == "" and machine.holes <= place[1] < last and not machine.is_async and not self.pends
+
+    def _later(self, place: Place, kind: str, name: str, arghash: bytes | None) -> StepRow | None:
+        """The row of this very call, where history holds it further on alone: it is not to be made once more here."""
+        if self.went_on(place):
+            rows = self.machine.rows
+            for pos in range(place[1] + 1, self.machine.ahead.last("") + 1):
+                row = rows.get(("", pos))
+                if row is not None and (row.kind, row.name, row.arghash) == (kind, name, arghash):
+                    return row
+        return None
 
     def _again(
         self, place: Place, kind: str, name: str, arghash: bytes | None, args: Sequence[Any], kwargs: Mapping[str, Any]

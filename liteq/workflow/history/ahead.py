@@ -71,6 +71,10 @@ class Ahead:
         # One that a removed call has left behind began before what the body has got since.
         return bool(keyed) and keyed[-1][0] >= scope.reached_ms
 
+    def last(self, scope: str) -> int:
+        """The last position in a scope at which history holds a call, or a map."""
+        return self._last.get(scope, 0)
+
     def unused(self, scope: Point, rows: Mapping[Place, StepRow]) -> StepRow | None:
         """The first call of the body itself that it has not come to; None for none."""
         name, pos = scope.name, scope.pos

@@ -15,7 +15,7 @@ from liteq.context import App, Observer
 from liteq.exceptions import LeaseLost, NonDeterminism, RunCancelled, StorageError, WorkflowCancelled, WorkflowError
 from liteq.message import Cancel, ContinueAsNew, Hold, Lease, Outcome, Park, Release, RunFacts, StepRow, Suspend
 from liteq.serialization import encode_error
-from liteq.storage.runs.records import ASIDE, CANCEL, FORK, REWOUND, Asked, in_place
+from liteq.storage.runs.records import ASIDE, CANCEL, FORK, HOLES, REWOUND, Asked, in_place
 from liteq.workflow.history.ahead import Ahead
 from liteq.workflow.history.aside import Aside
 from liteq.workflow.history.code import fingerprint_of
@@ -87,6 +87,7 @@ class Machine:
         self.denied: list[tuple[str, int, str]] = []  # scope, position, mark: decisions that no call behind tells
         self.unpatched: set[str] = set()  # ids of `patched` that this run had passed before they were there
         self.cancelled_at: set[Place] = set()
+        self.holes = 0  # the position before which calls of the body were forgotten, and are made again
         self.asked: Asked | None = Asked(facts.asked, facts.reason) if facts.asked else None
         self.leaving: Leave | None = None
         self.outcome: Outcome | BaseException | None = None  # set with `leaving`
@@ -130,6 +131,8 @@ class Machine:
             self.kin = (*self.kin, mark.removeprefix(FORK))
         elif mark.startswith(REWOUND):
             self.rewound = max(self.rewound, int(mark.removeprefix(REWOUND)))
+        elif mark.startswith(HOLES):
+            self.holes = max(self.holes, int(mark.removeprefix(HOLES)))
 
     def mark(self, mark: str) -> None:
         """Remember a decision of the body; it rides in the next write."""
