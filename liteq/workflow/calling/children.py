@@ -289,5 +289,6 @@ def _send_chunk(scope: Scope, place: Place, goal: Target, chunk: list[tuple[Step
         batch.messages += made.messages
         batch.groups += made.groups
         rows.append(row._replace(child=child))
+    rows[0] = rows[0]._replace(marks=machine.take_marks())
     slots = None if limit is None else Slots(rows[0].scope, limit)
     machine.written_once(scope, place, lambda: machine.runs.spawn(machine.hold, rows, batch, slots=slots), rows)

@@ -151,9 +151,11 @@ def _checked(key: str | None, of: str) -> str | None:
 def take(scope: Scope, new: StepRow) -> StepRow:
     """`new`, ended by an event that is there already, else as it is."""
     machine = scope.machine
+    new = new._replace(marks=machine.take_marks())
     taken: StepRow | None = machine.reading(lambda: machine.runs.take_event(machine.hold, new, new.name))
     if taken is None:
-        return new
+        machine.keep_marks(new.marks)
+        return new._replace(marks=None)
     machine.written += 1
     machine.rows[taken.scope, taken.pos] = taken
     return taken

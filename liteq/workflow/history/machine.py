@@ -190,6 +190,12 @@ class Machine:
         if marks is not None:
             self.new_marks = [*orjson.loads(marks), *self.new_marks]
 
+    def write_marks(self) -> None:
+        """Record the new marks now: the next record may be one that this process does not write."""
+        marks = self.take_marks()
+        if marks is not None:
+            self.reading(lambda: self.runs.mark(self.hold, marks))
+
     def unused(self) -> StepRow | None:
         """A call of the body itself that history holds and that this code has not come to."""
         scope = self.scope

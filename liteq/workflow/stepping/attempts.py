@@ -44,10 +44,7 @@ class Attempts(StepCall):
         self.started = machine.now_ms()
         if step.doubt is not None:
             note_begin(self)
-        page = machine.page
-        if page is None:
-            return 0
-        return page.begin(*self.place, step.name, self.attempt, step.timeout_s, step.key, self.arghash)
+        return self.on_page()
 
     def is_metered(self) -> bool:
         """Whether limits or budgets are to be asked before the attempt begins."""

@@ -73,6 +73,16 @@ class StepCall(StepFrame, ABC):
         elif row.due_ms is not None and row.waited is None and row.due_ms > self.machine.now_ms():
             self.scope.wait(Wait(self.place, due_ms=row.due_ms))
 
+    def on_page(self) -> int:
+        """Note on the page that an attempt begins; its slot there."""
+        machine, step = self.machine, self.step
+        page = machine.page
+        if page is None:
+            return 0
+        if step.timeout_s is not None and machine.new_marks:  # where it is killed then, its parent writes the record
+            machine.write_marks()
+        return page.begin(*self.place, step.name, self.attempt, step.timeout_s, step.key, self.arghash)
+
     def seen(self) -> AbstractContextManager[object]:
         """A block for the attempt, which the observers of the app see."""
         observer = self.machine.observer

@@ -199,11 +199,7 @@ async def _looked_async(call: StepCall) -> Any:
 
 def _begin(call: StepCall) -> tuple[int, Any]:
     call.transaction = call.emitter = call.writes = None
-    page, step = call.machine.page, call.step
-    slot = 0
-    if page is not None:
-        slot = page.begin(*call.place, step.name, call.attempt, step.timeout_s, step.key, call.arghash)
-    return slot, enter(call)
+    return call.on_page(), enter(call)
 
 
 def _end(call: StepCall, slot: int, token: Any) -> None:

@@ -185,6 +185,12 @@ class RunWrites(RunSpending):
         with self._driver.write(Promise.ACCEPTED) as tx:
             return _executing.take_event(tx, hold, step, name, now_ms=self._clock.now_ms())
 
+    def mark(self, hold: Hold, marks: bytes) -> None:
+        """Add to the marks of the run. Raises LeaseLost."""
+        with self._driver.write(Promise.RECORDED) as tx:
+            _executing.hold_on(tx, hold)
+            _executing.add_marks(tx, hold, marks)
+
     def ended_since(self, hold: Hold, ends: int) -> list[StepRow]:
         """The rows of children, timers and events that have ended after the first `ends`, for a body that asks."""
         with self._driver.read() as tx:
