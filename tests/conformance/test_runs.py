@@ -33,6 +33,7 @@ from liteq.policy.rates import Bucket
 from liteq.states import State
 from liteq.storage.claiming.rates import Budget
 from liteq.storage.housekeeping import retention as clearing
+from liteq.storage.limits import waiting
 from liteq.storage.runs import stuck
 from liteq.storage.runs.executing import Slots
 from liteq.storage.runs.records import Asked, Memo
@@ -571,6 +572,27 @@ def test_a_pause_holds_wake_ups_back(flow: Flow) -> None:
     assert flow.status() == "paused"
     flow.storage.runs.resume("r")
     assert flow.status() == "queued"
+
+
+@pytest.mark.parametrize("meanwhile", ["resume", "cancel", "pause"])
+def test_a_pause_that_is_taken_back_after_it_was_told_stops_nothing(flow: Flow, meanwhile: str) -> None:
+    """A step of another branch may run for minutes between the news of a pause and the run's stop."""
+    runs = flow.storage.runs
+    flow.start()
+    hold = flow.claim()
+    runs.pause("r")
+    assert runs.checkpoint(hold, flow.step(1)) == Asked("pause")
+    if meanwhile == "cancel":
+        assert runs.cancel(["r"])
+    else:
+        assert runs.resume("r")
+    if meanwhile == "pause":
+        runs.pause("r")
+    flow.settle(Park("paused"))
+    assert flow.status() == ("paused" if meanwhile == "pause" else "queued")
+    if meanwhile != "pause":
+        flow.claim()
+        assert flow.facts.asked == ("cancel" if meanwhile == "cancel" else None)
 
 
 def test_a_stuck_run_is_tried_once_by_each_code(flow: Flow) -> None:
@@ -1319,3 +1341,19 @@ def test_a_run_that_is_over_is_in_no_doubt_and_a_number_that_comes_again_finds_n
     flow.start("r2")
     again = flow.claim()
     assert runs.intent(again, ("", 1)) is None
+
+
+def test_the_steps_of_runs_that_have_ended_stand_in_no_line_for_a_limit(flow: Flow) -> None:
+    runs, driver = flow.storage.runs, flow.storage.driver
+    holds = []
+    for n in range(17):  # more than are looked at for one that wakes
+        flow.start(f"r{n}")
+        holds.append(flow.claim())
+        flow.suspend(flow.wait(1, "step", "s", waited="limit api", due_ms=flow.clock.now_ms() + 30_000))
+    with driver.read() as tx:
+        assert waiting.how_many(tx, "api", holds[-1].run) == 16
+    runs.terminate([f"r{n}" for n in range(16)])
+    with driver.write() as tx:
+        assert waiting.how_many(tx, "api", holds[-1].run) == 0
+        assert waiting.wake_first(tx, "api", now_ms=flow.clock.now_ms()) == "celery"
+    assert flow.claim() == holds[-1]._replace(token=flow.lease.token)  # type: ignore[union-attr]

@@ -5,21 +5,26 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Final
 
+from liteq.states import UNFINISHED, sql_list
 from liteq.storage.driver import Transaction
 from liteq.storage.steps.wake import wake
 
 __all__ = ["WAITS", "how_many", "wake_all", "wake_first"]
 
 WAITS: Final = "limit "  # and the key: what such a step waits for, in liteq_steps.waited
+# The steps of a run that has ended are kept, and stand in no line.
 FIRST: Final = """
 SELECT s.run, m.queue FROM liteq_steps AS s JOIN liteq_messages AS m ON m.seq = s.run
- WHERE s.waited = ? AND s.waited IS NOT NULL AND s.ended_ms IS NULL ORDER BY s.run LIMIT 16
+ WHERE s.waited = ? AND s.waited IS NOT NULL AND s.ended_ms IS NULL
+   AND (m.state = 'blocked' OR m.state = 'scheduled') ORDER BY s.run LIMIT 16
 """
 ALL = FIRST.replace("LIMIT 16", "LIMIT 1000")
-COUNT: Final = """
-SELECT count(*) FROM liteq_steps WHERE waited = ? AND waited IS NOT NULL AND ended_ms IS NULL AND run <> ?
+COUNT: Final = f"""
+SELECT count(*) FROM liteq_steps AS s JOIN liteq_messages AS m ON m.seq = s.run
+ WHERE s.waited = ? AND s.waited IS NOT NULL AND s.ended_ms IS NULL AND m.state IN {sql_list(UNFINISHED)}
+   AND s.run <> ?
 """
-BEFORE: Final = COUNT.replace("run <> ?", "run < ?")
+BEFORE: Final = COUNT.replace("s.run <> ?", "s.run < ?")
 STANDS = "SELECT 1 FROM liteq_steps WHERE waited = ? AND waited IS NOT NULL AND ended_ms IS NULL AND run = ? LIMIT 1"
 
 

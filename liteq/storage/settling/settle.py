@@ -266,7 +266,7 @@ def _settle_runs(tx: Transaction, plan: Plan) -> None:
                     cancel_children(tx, suspend.begin_anew(tx, lease, outcome, now_ms=now_ms), now_ms=now_ms)
                     plan.woke = True
                 case Park():
-                    suspend.park(tx, lease, outcome, now_ms=now_ms)
+                    plan.woke |= suspend.park(tx, lease, outcome, now_ms=now_ms)
                 case Release(error=error):
                     crashes = 0 if suspend.note_crash(tx, lease.seq) else lease.crashes
                     plan.crashed(lease._replace(crashes=crashes), error)

@@ -169,15 +169,21 @@ def begin_anew(tx: Transaction, lease: Lease, outcome: ContinueAsNew, *, now_ms:
     return children
 
 
-def park(tx: Transaction, lease: Lease, outcome: Park, *, now_ms: int) -> None:
-    """Stop a run until it is resumed, or other code tries it. Raises Gone."""
+def park(tx: Transaction, lease: Lease, outcome: Park, *, now_ms: int) -> bool:
+    """Stop a run until it is resumed, or other code tries it; whether it goes on at once. Raises Gone.
+
+    That is one whose pause was taken back, or gave way to a cancel, when the body had obeyed it already.
+    """
     state = _state(tx, lease)
-    if not tx.executemany(LET_GO, [("blocked", now_ms, outcome.error, lease.seq, lease.token)]):
+    goes_on = outcome.state == "paused" and state.asked != "pause"
+    name = "pending" if goes_on else "blocked"
+    if not tx.executemany(LET_GO, [(name, now_ms, outcome.error, lease.seq, lease.token)]):
         raise Gone
     before = set() if outcome.progressed else rows.marks_of([state.tried])
     tried = orjson.dumps(sorted({*before, *([outcome.fingerprint] if outcome.fingerprint else [])}))
-    parked = {"parked": outcome.state, "fingerprint": outcome.fingerprint, "run": lease.seq}
+    parked = {"parked": None if goes_on else outcome.state, "fingerprint": outcome.fingerprint, "run": lease.seq}
     tx.executemany(PARK, [{**parked, "tried": tried if outcome.state == "stuck" else state.tried}])
+    return goes_on
 
 
 def note_crash(tx: Transaction, run: int) -> bool:
