@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from liteq import LiteQ
+from liteq import LiteQ, chain
 from liteq.exceptions import WorkflowCancelled, WorkflowError
 from liteq.workflow import ctx
 from tests.integration.runs import Killed, Worker
@@ -153,3 +153,110 @@ def test_a_run_that_has_cleaned_up_when_its_time_was_over_is_rewound_and_not_ret
     worker.run()
     assert run.result(0) == "done"
     assert ran == ["first", "clean-up"]
+
+
+@on_both_engines
+def test_events_that_a_rewind_gives_back_come_before_newer_ones(app: LiteQ) -> None:
+    @app.workflow
+    def flow() -> list[int]:
+        return [ctx.wait_event("go") for _ in range(4)]
+
+    run, worker = flow.start(), Worker(app)
+    for n in (1, 2):
+        run.send("go", n)
+        worker.run()
+    run.pause()
+    run.send("go", 3)
+    run.rewind(1)
+    run.send("go", 4)
+    worker.run()
+    assert run.result(0) == [1, 2, 3, 4]
+
+
+@on_both_engines
+@pytest.mark.parametrize("how", ["retry", "rewind"])
+def test_a_run_that_goes_on_after_a_failure_has_the_events_that_it_had_not_taken(app: LiteQ, how: str) -> None:
+    fails = [True]
+
+    @app.step
+    def work() -> None:
+        if fails.pop() if fails else False:
+            raise ValueError("not yet")
+
+    @app.workflow
+    def flow() -> list[int]:
+        work()
+        return [ctx.wait_event("go"), ctx.wait_event("go")]
+
+    run, worker = flow.start(), Worker(app)
+    run.send("go", 1, dedup="a")
+    worker.run()
+    assert run.status == "failed"
+    if how == "retry":
+        assert run.retry()
+    else:
+        run.rewind(1)
+    assert not run.send("go", 1, dedup="a")
+    run.send("go", 2)
+    worker.run()
+    assert run.result(0) == [1, 2]
+
+
+@on_both_engines
+def test_a_later_run_of_an_id_gets_no_event_of_one_that_has_failed(app: LiteQ) -> None:
+    fails = [True]
+
+    @app.workflow
+    def flow() -> object:
+        if fails.pop() if fails else False:
+            raise ValueError("not yet")
+        return ctx.wait_event("go", timeout=1, default="none")
+
+    run, worker = flow.options(id="one").start(), Worker(app)
+    run.send("go", 1, dedup="a")
+    worker.run()
+    assert run.status == "failed"
+    again = flow.options(id="one", on_conflict="renew").start()
+    worker.run()
+    app.clock.advance(1)
+    worker.run()
+    assert again.result(0) == "none"
+
+
+def test_a_run_that_waits_for_its_first_argument_is_not_rewound(app: LiteQ) -> None:
+    @app.task(name="five")
+    def five() -> int:
+        return 5
+
+    @app.workflow(name="link")
+    def link(n: int) -> int:
+        return n
+
+    chain(five.s(), link.s()).apply_async()
+    (run,) = app.runs()
+    with pytest.raises(WorkflowError, match="has not begun"):
+        run.rewind(1)
+    Worker(app).run()
+    assert run.result(0) == 5
+
+
+@on_both_engines
+def test_a_run_whose_unique_key_another_one_has_is_not_rewound(app: LiteQ) -> None:
+    @app.workflow(unique=True)
+    def flow() -> int:
+        return ctx.wait_event("go")
+
+    run, worker = flow.start(), Worker(app)
+    run.send("go", 1)
+    worker.run()
+    assert run.status == "succeeded"
+    other = flow.start()
+    assert other.id != run.id
+    with pytest.raises(WorkflowError, match="another one has its unique key"):
+        run.rewind(1)
+    assert (run.status, len(run.steps())) == ("succeeded", 1)
+    other.cancel()
+    worker.run()
+    run.rewind(1)
+    worker.run()
+    assert run.result(0) == 1

@@ -13,12 +13,14 @@ from liteq.states import FINISHED, State, sql_list
 from liteq.storage.driver import Transaction
 from liteq.storage.rows.aside import rename
 from liteq.storage.runs.asks import Found, find_run
+from liteq.storage.runs.executing import IN_FRONT
 from liteq.storage.runs.records import ASIDE, CANCEL, DONE, END, HOLES, UNDONE, aside, doubt_scope, id_aside, in_place
 from liteq.storage.runs.records import FORK as FORK_OF
 from liteq.storage.runs.records import REWOUND as REWOUND_OF
 from liteq.storage.settling.dead import requeue
 from liteq.storage.settling.endings import cancel_children
 from liteq.storage.steps import rows
+from liteq.storage.steps.closing import reopen
 from liteq.storage.steps.failing import Failed, failed, position
 
 __all__ = ["fork", "requeue_all", "retry", "rewind"]
@@ -38,6 +40,10 @@ AGAIN = f"""
 UPDATE liteq_messages SET state = 'pending', due_ms = :now_ms, delay_ms = NULL, result = NULL, error = NULL,
        progress = NULL, finished_ms = NULL, retries = 0, crashes = 0, reaps = 0
  WHERE seq = :run AND state IN {sql_list({*FINISHED, State.BLOCKED, State.SCHEDULED, State.PENDING, State.HELD})}
+   AND (unique_key IS NULL OR NOT EXISTS (
+        SELECT 1 FROM liteq_messages AS other
+         WHERE other.unique_key = liteq_messages.unique_key AND other.seq <> liteq_messages.seq
+           AND other.finished_ms IS NULL))
 """
 ERROR = "SELECT error, finished_ms FROM liteq_messages WHERE seq = ? AND error IS NOT NULL"
 IS_TO_END = """
@@ -45,7 +51,6 @@ SELECT 1 FROM liteq_messages AS m JOIN liteq_runs AS r ON r.run = m.seq WHERE m.
 """
 EARLIER = "SELECT count(*) FROM liteq_steps WHERE run = ? AND gen < ?"
 CLEAR_BODY = "DELETE FROM liteq_bodies WHERE ref = ?"
-BACK_IN_INBOX = "INSERT INTO liteq_inbox (run_id, name, payload, taken, created_ms) VALUES (?, ?, ?, 0, ?)"
 IN_USE = """
 SELECT 1 FROM liteq_messages WHERE id = :id UNION ALL SELECT 1 FROM liteq_groups WHERE id = :id
 """
@@ -119,6 +124,7 @@ def retry(tx: Transaction, run_id: str, *, now_ms: int) -> bool:
     gone, left = _failed(tx, run, steps)
     if not requeue(tx, [run_id], now_ms=now_ms):
         return False  # another one has its unique key: it keeps its history
+    reopen(tx, run.seq, run.id)
     _forget(tx, run, gone, now_ms=now_ms)
     kept = {*steps}.difference(gone, left)
     _keep_marks(tx, run, kept, [step for step in gone if step.error is None] + left, gone=[*gone, *left])
@@ -181,13 +187,17 @@ def _set_aside(tx: Transaction, run: Found, steps: Sequence[StepRow]) -> None:
 def _forget(tx: Transaction, run: Found, steps: Sequence[StepRow], *, now_ms: int) -> None:
     """Delete step rows. Their children give up their ids, and are cancelled where they have not ended.
 
-    An event that such a row had taken goes back into the inbox.
+    An event that such a row had taken goes back into the inbox, before those that no row has taken.
     """
     cancel_children(tx, [step.child for step in steps if step.child and step.ended_ms is None], now_ms=now_ms)
     _give_up_ids(tx, steps)
-    taken = [step for step in steps if step.kind == "event" and step.output is not None]
-    tx.executemany(BACK_IN_INBOX, [(run.id, step.name, step.output, now_ms) for step in taken])
+    taken = sorted((step for step in steps if step.kind == "event" and step.output is not None), key=_end_of)
+    tx.executemany(IN_FRONT, [(run.id, step.name, step.output, now_ms) for step in reversed(taken)])
     rows.delete(tx, run.seq, run.gen, steps)
+
+
+def _end_of(step: StepRow) -> int:
+    return step.ended or 0
 
 
 def _give_up_ids(tx: Transaction, steps: Sequence[StepRow]) -> dict[str, str]:
@@ -211,11 +221,15 @@ def rewind(tx: Transaction, run_id: str, before: int, *, now_ms: int) -> None:
         raise WorkflowError(f"run {run_id!r} is running: pause() it first")
     if run.ended and run.flags & Flag.LINKED:
         raise WorkflowError(f"run {run_id!r} has ended, and what follows has taken its end: fork() it")
+    if not run.begun and (run.flags & Flag.TAKES_INPUT or run.state == State.BLOCKED):
+        raise WorkflowError(f"run {run_id!r} has not begun: there is nothing to rewind")
     kept, gone = _behind(tx, run, before)
+    reopen(tx, run.seq, run.id)
     _forget(tx, run, gone, now_ms=now_ms)
     _keep_marks(tx, run, kept, gone, gone=gone)
     tx.executemany(CLEAR_BODY, [(2 * run.seq + 1,)])
-    tx.executemany(AGAIN, [{"run": run.seq, "now_ms": now_ms}])
+    if not tx.executemany(AGAIN, [{"run": run.seq, "now_ms": now_ms}]):
+        raise WorkflowError(f"run {run_id!r} has ended, and another one has its unique key: fork() it")
     tx.executemany(RETRY, [{"run": run.seq, "now_ms": now_ms}])
     tx.executemany(REWOUND, [(run.seq,)])
 

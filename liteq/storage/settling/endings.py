@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from liteq.exceptions import TaskRevokedError
 from liteq.message import Flag
 from liteq.serialization import encode_error
+from liteq.states import State
 from liteq.storage.canvases.cancel import cancel
 from liteq.storage.driver import Transaction
 from liteq.storage.steps import rows
@@ -15,7 +16,9 @@ from liteq.storage.steps.wake import free_memo, lock_memo
 
 __all__ = ["CANCELLED", "LEFT_ALONE", "cancel_children", "end_run"]
 
-GEN = "SELECT gen, spawned FROM liteq_runs WHERE run = ?"
+STATE = """
+SELECT r.gen, r.spawned, m.state FROM liteq_runs AS r LEFT JOIN liteq_messages AS m ON m.seq = r.run WHERE r.run = ?
+"""
 CLAIMS = "SELECT key FROM liteq_memo WHERE run = ? AND output IS NULL"
 DROP_CLAIM = "DELETE FROM liteq_memo WHERE key = ? AND output IS NULL"
 # It runs to its end, and is not run again (settle.py, reap.py).
@@ -29,15 +32,16 @@ LEFT_ALONE = encode_error(TaskRevokedError("the run that had started it has ende
 
 def end_run(tx: Transaction, run: int, id_: str, *, now_ms: int) -> bool:
     """Cancel the children of a run that has just ended, give up what it computes for others; whether something woke."""
-    woke = False
-    for gen, spawned in tx.execute(GEN, (run,)):
+    woke = failed = False
+    for gen, spawned, state in tx.execute(STATE, (run,)):
+        failed = state == State.DEAD
         if spawned:
             cancel_children(tx, rows.open_children(tx, run, gen), now_ms=now_ms)
     for (key,) in tx.execute(CLAIMS, (run,)):
         lock_memo(tx, key)
         tx.executemany(DROP_CLAIM, [(key,)])
         woke |= free_memo(tx, key, first=True, now_ms=now_ms)
-    close(tx, run, id_)
+    close(tx, run, id_, failed=failed)
     return woke
 
 

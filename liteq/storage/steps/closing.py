@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from liteq.storage.driver import Transaction
 
-__all__ = ["close"]
+__all__ = ["close", "reopen"]
 
 CLOSE = "UPDATE liteq_runs SET asked = NULL, parked = NULL, now = NULL, need = NULL WHERE run = ?"
 DROP_EVENTS = "DELETE FROM liteq_inbox WHERE run_id = ?"
+MOVE_EVENTS = "UPDATE liteq_inbox SET run_id = :to WHERE run_id = :id"
 
 
-def close(tx: Transaction, run: int, id_: str) -> None:
-    """Close the run of this number and id. Events that nobody has taken are gone: a later run of the id gets none."""
-    tx.executemany(DROP_EVENTS, [(id_,)])
+def close(tx: Transaction, run: int, id_: str, *, failed: bool = False) -> None:
+    """Close the run of this number and id. Events that nobody has taken are gone: a later run of the id gets none.
+
+    Those of one that has `failed` are kept apart from its id: it may be retried.
+    """
+    if failed:
+        tx.executemany(MOVE_EVENTS, [{"id": id_, "to": _apart(run, id_)}])
+    else:
+        tx.executemany(DROP_EVENTS, [(id_,)])
     tx.executemany(CLOSE, [(run,)])
+
+
+def reopen(tx: Transaction, run: int, id_: str) -> None:
+    """Give a run that goes on after a failure its events back."""
+    tx.executemany(MOVE_EVENTS, [{"id": _apart(run, id_), "to": id_}])
+
+
+def _apart(run: int, id_: str) -> str:
+    """The place in the inbox of a failed run's events; no run has it for its id."""
+    return f"{id_}\x1f{run}"
