@@ -75,6 +75,9 @@ UPDATE liteq_runs SET compensated = 1
 """
 
 
+LOST_INTEREST = "the race was decided, or its branch was cancelled"
+
+
 class _Held(NamedTuple):
     id: str
     flags: int
@@ -265,20 +268,20 @@ def cancel_places(tx: Transaction, hold: Hold, places: Iterable[tuple[str, int]]
     cancel_children(tx, ids, now_ms=now_ms, reason=CANCELLED)
     for place_ in places:
         step = rows.read_one(tx, hold.run, hold.gen, *place_)
-        if step is not None and step.child is None and step.kind in ("event", "timer"):
+        if step is not None and step.child is None and step.kind in ("event", "timer", "sleep", "approval"):
             _give_up_wait(tx, hold, held.id, step, now_ms=now_ms)
 
 
 def _give_up_wait(tx: Transaction, hold: Hold, run_id: str, step: StepRow, *, now_ms: int) -> None:
-    """End a wait that a race has lost interest in; the event that it has got is the next one's."""
+    """End a wait that a race, or a branch, has lost interest in; the event that it has got is the next one's."""
     if step.ended_ms is None:
-        error = encode_error(RunCancelled("the race was decided"))
+        error = encode_error(RunCancelled(LOST_INTEREST))
         waiting = Waiting(hold.run, hold.gen, step.scope, step.pos, None, 0)
         end_step(tx, waiting, output=None, error=error, now_ms=now_ms)
-    elif step.kind == "event" and step.output is not None and step.error is None:
-        if not deliver(tx, hold.run, f"event {step.name}", step.output, now_ms=now_ms)[0]:
+    elif step.output is not None and step.error is None:
+        if step.kind == "event" and not deliver(tx, hold.run, f"event {step.name}", step.output, now_ms=now_ms)[0]:
             tx.executemany(IN_FRONT, [(run_id, step.name, step.output, now_ms)])
-        error = encode_error(RunCancelled("the race was decided"))
+        error = encode_error(RunCancelled(LOST_INTEREST))
         tx.executemany(UNTAKE, [(error, hold.run, hold.gen, step.scope, step.pos)])
 
 

@@ -10,6 +10,7 @@ from weakref import WeakSet
 from liteq.exceptions import StepTimeout, WorkflowCancelled
 from liteq.message import Release, StepRow
 from liteq.workflow.calling.scope import Scope
+from liteq.workflow.calling.waits import give_up
 from liteq.workflow.history.calls import Pend
 from liteq.workflow.history.frames import Leave, enter, frame_in, here, leave
 from liteq.workflow.history.machine import Machine
@@ -125,6 +126,10 @@ class Pending:
             return await future
         except Leave:
             self.left.add(asyncio.current_task(self.loop))
+            raise
+        except asyncio.CancelledError:
+            if self.machine.leaving is None:  # by code of the body, and not by its end
+                give_up(self.machine, wait)
             raise
         finally:
             self.waits.pop(future, None)

@@ -18,9 +18,10 @@ from liteq.utils.names import checked_name
 from liteq.workflow.calling.scope import Scope
 from liteq.workflow.history.calls import Pend
 from liteq.workflow.history.codec import Form
+from liteq.workflow.history.machine import Machine
 from liteq.workflow.history.places import Place, Wait
 
-__all__ = ["NOTHING", "Approval", "approval", "sleep", "sleep_until", "take", "together", "wait_event"]
+__all__ = ["NOTHING", "Approval", "approval", "give_up", "sleep", "sleep_until", "take", "together", "wait_event"]
 
 
 R = TypeVar("R")
@@ -34,6 +35,7 @@ class Nothing:
 
 
 NOTHING: Any = Nothing()
+GIVEN_UP = frozenset({"event", "approval", "sleep"})  # waits that are ended with the branch that they hold
 LONGEST_TITLE = 500  # characters of an approval's: who waits is found by it, and an index has no room for a long text
 
 
@@ -75,6 +77,26 @@ def together(scope: Scope, asks: Sequence[Callable[[], R]]) -> list[R]:
     return found
 
 
+def _reach(scope: Scope, row: StepRow) -> None:
+    """Note that a wait is over. One that has an error was given up: its branch waits, and is cancelled there again."""
+    if row.error is not None:
+        raise Pend(Wait((row.scope, row.pos)))
+    scope.reach(row)
+
+
+def give_up(machine: Machine, wait: Wait) -> None:
+    """End the wait of a branch that was cancelled: what comes for it is the next one's, and no replay gets beyond it."""
+    row = wait.row or machine.rows.get(wait.place)
+    if row is None or row.ended_ms is not None or row.kind not in GIVEN_UP or (row.scope, row.pos) != wait.place:
+        return
+    machine.mark_denied()
+    if wait.place not in machine.rows:
+        machine.checkpoint(row)
+    marks = machine.take_marks()
+    for found in machine.reading(lambda: machine.runs.cancel_children(machine.hold, [wait.place], marks)):
+        machine.rows[wait.place] = found
+
+
 # -- time ------------------------------------------------------------------------------------------------------------
 
 
@@ -106,7 +128,7 @@ def _until(scope: Scope, place: Place, row: StepRow | None, due_ms: int) -> None
         scope.wait(Wait(place, new, due_ms=due_ms))
     if row.ended_ms is None:  # the claim ends those whose time has come, as of that time
         scope.wait(Wait(place, due_ms=row.due_ms))
-    scope.reach(row)
+    _reach(scope, row)
 
 
 # -- events ----------------------------------------------------------------------------------------------------------
@@ -120,7 +142,7 @@ def wait_event(
     place, row = event_row(scope, name, timeout, key)
     if row.ended_ms is None:
         scope.wait(Wait(place, None if place in scope.machine.rows else row, row.due_ms))
-    scope.reach(row)
+    _reach(scope, row)
     if row.output is None:
         if default is NOTHING:
             raise EventTimeout(f"the event {name!r} did not come in time")
@@ -206,7 +228,7 @@ def approval(
         # A reminder is the request, written once more: who settles the wait tells of it, as of the first one.
         again = row._replace(attempts=times) if times > row.attempts else None
         scope.wait(Wait(place, again, _next_look(row, remind_ms, now_ms)))
-    scope.reach(row)
+    _reach(scope, row)
     if row.output is None:
         if default is None:
             raise ApprovalTimeout(f"nobody decided on {title!r} in time")
