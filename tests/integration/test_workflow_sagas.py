@@ -105,6 +105,37 @@ def test_a_failing_compensation_is_recorded_and_the_others_still_run(app, worker
     assert [step.status for step in run.steps()] == ["done"] * 4 + ["failed", "done"]
 
 
+@pytest.mark.parametrize("which", ["async", "workflow", "a key used twice", "failing"])
+def test_a_compensation_that_cannot_be_called_is_told_of(app, worker, did, caplog, which):
+    undo = app.steps_of_workflows["undo"]
+
+    @app.step(name="later")
+    async def later(n: int) -> None: ...
+
+    @app.workflow(name="other")
+    def other(n: int) -> None: ...
+
+    keyed = undo.options(key="one")
+    bad = {"async": later, "workflow": other, "a key used twice": keyed, "failing": undo}[which]
+    did.bad = which == "failing"
+
+    @app.workflow(name="flow")
+    def flow() -> None:
+        with ctx.saga() as saga:
+            saga.add(undo, 1)
+            keyed(3)
+            saga.add(bad, 2)
+            fail()
+
+    run = flow.start()
+    worker.run()
+    with pytest.raises(ValueError, match="no"):
+        run.result(0)
+    assert did[-1] == -1
+    said = [record.getMessage() for record in caplog.records if "cannot be called" in record.getMessage()]
+    assert [run.id in text for text in said] == [True] * (which != "failing")
+
+
 def test_a_step_brings_its_own_compensation(app, worker):
     undone = []
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,6 +16,8 @@ from liteq.workflow.history.codec import hash_of
 from liteq.workflow.history.frames import Leave
 
 __all__ = ["AsyncSaga", "AsyncShield", "Saga", "Shield"]
+
+logger = logging.getLogger("liteq.workflow")
 
 Compensation = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
@@ -111,10 +115,26 @@ class Saga:
 
     def _compensate(self, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._note()
-        try:
+        with _told(self._scope, fn):
             self._scope.call_step(step_of(self._scope, fn), args, kwargs)
-        except Exception:  # noqa: BLE001 - it is recorded, and the others still run
-            return
+
+
+@contextmanager
+def _told(scope: Scope, fn: Any) -> Iterator[None]:
+    """A block in which `fn` is called: its failure is recorded, and the others still run; it is said if it was no call.
+
+    As of an async step in a plain body, of a workflow, or with arguments that have no hash: history has nothing of it.
+    """
+    machine = scope.machine
+    calls, key = machine.calls, getattr(fn, "key", None)
+    known = key is not None and key in machine.used
+    try:
+        yield
+    except Exception as exc:  # noqa: BLE001 - a compensation that fails keeps no other from running
+        if machine.leaving is None and machine.told and (known or machine.calls == calls):
+            name = getattr(fn, "name", None) or getattr(fn, "__qualname__", repr(fn))
+            text = "run %s: the compensation %s cannot be called, so what it would undo is not undone: %s"
+            logger.error(text, machine.run_id, name, exc)
 
 
 class AsyncSaga(Saga):
@@ -147,10 +167,8 @@ class AsyncSaga(Saga):
             while self._added:
                 fn, args, kwargs = self._next()
                 self._note()
-                try:
+                with _told(scope, fn):
                     await scope.awaited_step(step_of(scope, fn), args, kwargs)
-                except Exception:  # noqa: BLE001, S112 - it is recorded, and the others still run
-                    continue
         finally:
             scope.shields -= 1
 

@@ -85,7 +85,7 @@ def _reach(scope: Scope, row: StepRow) -> None:
 
 
 def give_up(machine: Machine, wait: Wait) -> None:
-    """End the wait of a branch that was cancelled: what comes for it is the next one's, and no replay gets beyond it."""
+    """End the wait of a branch that was cancelled: what comes is for the next one, and no replay gets beyond it."""
     row = wait.row or machine.rows.get(wait.place)
     if row is None or row.ended_ms is not None or row.kind not in GIVEN_UP or (row.scope, row.pos) != wait.place:
         return
