@@ -182,6 +182,6 @@ def timed_out(step: StepNow, now_ms: int) -> Outcome:
     began_ms = now_ms - int((time.monotonic() - step.started) * 1000)
     row = StepRow(
         step.scope, step.pos, "step", step.name, key=step.key, arghash=step.arghash, attempts=step.attempt,
-        error=encode_error(exc), due_ms=now_ms, started_ms=began_ms,
+        error=encode_error(exc), started_ms=began_ms,
     )  # fmt: skip
     return Suspend([row], due_ms=now_ms)

@@ -109,11 +109,7 @@ class Attempts(StepCall):
         error = document_of(exc, machine.error_limit)
         if not step.retries_after(exc, self.attempt):
             self.end(error)
-        try:
-            delay_ms = int(step.delay_s(self.attempt) * 1000)
-        except Exception as wrong:  # noqa: BLE001 - of the user's function: history is to hold that too
-            wrong.__context__ = exc
-            self.end(document_of(wrong, machine.error_limit))
+        delay_ms = self.delay_ms(exc, self.attempt)
         due_ms = machine.now_ms() + delay_ms
         row = self.row(error=error, due_ms=due_ms)
         self.settle()

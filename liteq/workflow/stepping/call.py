@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from liteq.message import StepRow
 from liteq.storage.runs.records import Memo
 from liteq.workflow.declared.step import Step
+from liteq.workflow.history.errors import document_of, raised_of
 from liteq.workflow.history.places import Place, Point, Wait
 from liteq.workflow.stepping.inside import StepFrame
 
@@ -68,10 +69,26 @@ class StepCall(StepFrame, ABC):
 
     def go_on(self, row: StepRow) -> None:
         """Take up a call of which attempts have failed: raise its last error where there is none left, or wait."""
-        if row.error is not None and row.attempts > self.step.retries:  # killed at its timeout, and not to be repeated
+        due_ms = row.due_ms
+        if row.error is not None and due_ms is None and row.waited is None:  # its process was killed at its timeout
+            exc = raised_of(row.error)
+            if not self.step.retries_after(exc, row.attempts):
+                self.end(row.error)
+            due_ms = self.machine.now_ms() + self.delay_ms(exc, row.attempts)
+            if due_ms > self.machine.now_ms():
+                self.scope.wait(Wait(self.place, row._replace(due_ms=due_ms), due_ms=due_ms))
+        elif row.error is not None and row.attempts > self.step.retries:  # as above, as older code wrote it
             self.end(row.error)
-        elif row.due_ms is not None and row.waited is None and row.due_ms > self.machine.now_ms():
-            self.scope.wait(Wait(self.place, due_ms=row.due_ms))
+        elif due_ms is not None and row.waited is None and due_ms > self.machine.now_ms():
+            self.scope.wait(Wait(self.place, due_ms=due_ms))
+
+    def delay_ms(self, exc: BaseException, attempt: int) -> int:
+        """Milliseconds until the next attempt: `attempt` has raised `exc`. Ends the step where its `backoff` fails."""
+        try:
+            return int(self.step.delay_s(attempt) * 1000)
+        except Exception as wrong:  # noqa: BLE001 - of the user's function: history is to hold that too
+            wrong.__context__ = exc
+            self.end(document_of(wrong, self.machine.error_limit))
 
     def on_page(self) -> int:
         """Note on the page that an attempt begins; its slot there."""
