@@ -11,7 +11,7 @@ import pytest
 from liteq import LiteQ
 from liteq.exceptions import NonDeterminism, TimeoutError, WorkflowError
 from liteq.testing import WorkflowTest
-from liteq.workflow import actx, ctx
+from liteq.workflow import Budget, actx, ctx
 
 app = LiteQ("tested", broker="sqlite:////nowhere/at/all.db", set_as_current=False)
 
@@ -295,3 +295,51 @@ def test_the_clock_moves_to_the_time_at_which_a_limit_lets_go():
         assert run.status == "queued"
         test.advance("2m")
         assert run.status == "succeeded"
+
+
+@app.workflow
+def reminds() -> bool:
+    return ctx.approval("Go?", remind="1h").ok
+
+
+@app.task
+def decides(id_: str) -> None:
+    app.Run(id_).approve("Go?")
+
+
+@app.step
+def spends(n: int) -> int:
+    ctx.spend(cost="1")
+    return n
+
+
+@app.workflow(budget=Budget(cost="1", on_exceed="ask"))
+def asks_for_more() -> int:
+    return spends(1) + spends(2)
+
+
+@pytest.mark.parametrize("flow", [reminds, asks_for_more])
+def test_a_run_that_only_a_person_lets_go_on_is_not_reminded_for_ever(flow):
+    with WorkflowTest(app) as t:
+        with pytest.raises(WorkflowError, match="would wait for ever: .*approval"):
+            t.run(flow)
+    app.conf.task_always_eager = True
+    try:
+        run = flow.start()
+        assert run.status == "waiting"
+        (request,) = run.approvals()
+        run.approve(request.title, data={"add": "2"})
+        assert run.result() in (True, 3)
+    finally:
+        app.conf.task_always_eager = False
+
+
+@app.workflow
+def decided_later() -> bool:
+    decides.apply_async(("later",), countdown=5 * 3600)
+    return ctx.approval("Go?", remind="1h").ok
+
+
+def test_a_decision_that_comes_later_than_a_reminder_is_waited_for():
+    with WorkflowTest(app) as t:
+        assert t.run(decided_later.options(id="later")) is True

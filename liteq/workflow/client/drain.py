@@ -22,7 +22,7 @@ from liteq.workflow.activating.activation import activate
 from liteq.workflow.history.announce import announce
 from liteq.workflow.history.errors import document_of
 
-__all__ = ["Drain", "Mocks", "outcome_of"]
+__all__ = ["WAITING", "Drain", "Mocks", "outcome_of"]
 
 WAITING = (State.PENDING, State.SCHEDULED)
 HOSTNAME = "drain@localhost"

@@ -16,11 +16,11 @@ from weakref import WeakKeyDictionary
 from liteq.clock import FakeClock
 from liteq.exceptions import TimeoutError, WorkflowError
 from liteq.result.streaming import Chunk, look_at, read
-from liteq.storage.runs.records import ENDED
+from liteq.storage.runs.records import ENDED, RunRecord
 from liteq.storage.storage import Storage, open_storage
 from liteq.utils.durations import Duration, to_span_ms
 from liteq.utils.misspelt import LIKELY, nearest
-from liteq.workflow.client.drain import Drain
+from liteq.workflow.client.drain import WAITING, Drain
 from liteq.workflow.client.recording import Recording
 from liteq.workflow.client.run import Run
 from liteq.workflow.declared.declaration import Declaration
@@ -118,6 +118,29 @@ class Bench:
         self.clock.advance_to(until_ms)
         self.drain()
 
+    def asks_alone(self, record: RunRecord) -> bool:
+        """Whether nothing but a person's decision lets this run go on: time brings reminders alone, for ever."""
+        if not any(one.startswith("approval ") for one in record.waiting_for):
+            return False
+        runs, reader, now_ms = self.app.storage.runs, self.app.storage.reader, self.clock.now_ms()
+        asking = [run for run in runs.list(status="waiting", limit=1_000) if self._asks(run)]
+        due = sum(one.n for one in reader.counts() if one.state in WAITING)
+        return record.id in {run.id for run in asking} and due <= sum((run.due_ms or 0) > now_ms for run in asking)
+
+    def _asks(self, run: RunRecord) -> bool:
+        """Whether a run waits for approvals without an end, or for a budget that only a person adds to."""
+        if run.deadline_ms is not None:
+            return False
+        runs = self.app.storage.runs
+        rows = [step.row for step in runs.steps(run.id) if step.row.ended_ms is None and step.gen == run.gen]
+        for row in rows:
+            if row.kind != "approval" and not (row.waited or "").startswith("budget "):
+                return False
+            if row.kind == "approval" and row.due_ms is not None:
+                return False
+        asks = any(row.kind == "approval" for row in rows)
+        return asks and all(period_ms is None for _, _, period_ms, *_ in runs.export(run.id)["budget"])
+
     def finish(self, run: Run[R]) -> R:
         """Execute until `run` has ended, moving the clock only when nothing can run: its result.
 
@@ -133,7 +156,7 @@ class Bench:
             due_ms = self._due_ms
             if self.recording is not None and self.recording.feed(self.app, due_ms):
                 continue
-            if due_ms is None:
+            if due_ms is None or self.asks_alone(record):
                 waits = ", ".join(record.waiting_for) or record.status
                 raise WorkflowError(
                     f"the run {run.id} of {record.name!r} would wait for ever: {waits}; start() it, send what it waits "
@@ -267,6 +290,8 @@ def start_eagerly(flow: Declaration[Any, Any], args: Sequence[Any], kwargs: Mapp
             record = runs.find(started.id)
             due_ms = bench._due_ms
             if record is None or record.status in ENDED or record.status == "stuck" or due_ms is None:
+                return run
+            if bench.asks_alone(record):
                 return run
             bench.clock.advance_to(due_ms)
     finally:
