@@ -208,6 +208,25 @@ def test_a_step_in_a_database_of_ones_own_may_lose_the_race_for_the_table(app, w
     assert refused == [1]
 
 
+def test_a_connection_in_autocommit_mode_is_refused(app, worker, tmp_path):
+    """Its rows would be lost at the end, or be there without the step's result."""
+
+    class Connection(sqlite3.Connection):
+        autocommit = True
+
+    @app.step(name="sell", tx=lambda: sqlite3.connect(tmp_path / "shop.db", factory=Connection))
+    def sell() -> None: ...
+
+    @app.workflow(name="flow")
+    def flow() -> None:
+        sell()
+
+    run = flow.start()
+    worker.run()
+    with pytest.raises(WorkflowError, match="is in autocommit mode"):
+        run.result(0)
+
+
 def test_tx_outside_of_a_transactional_step(app, worker):
     @app.step(name="plain")
     def plain() -> None:

@@ -122,6 +122,11 @@ def _own(opened: Any) -> Iterator[tuple[Any, str]]:
         mark = MARKS.get(_paramstyle_of(connection))
         if mark is None:
             raise WorkflowError(f"parameters of the style {_paramstyle_of(connection)!r} are not known here")
+        if getattr(connection, "autocommit", None) is True:
+            raise WorkflowError(
+                f"{type(connection)!r} is in autocommit mode, so the step's rows and its result would be no single "
+                "commit: open the connection without autocommit=True"
+            )
         if getattr(connection, "in_transaction", None) is False:
             connection.execute("BEGIN IMMEDIATE")  # sqlite3 begins by itself before some statements only
         yield connection, mark
