@@ -212,6 +212,7 @@ def test_a_connection_in_autocommit_mode_is_refused(app, worker, tmp_path):
     """Its rows would be lost at the end, or be there without the step's result."""
 
     class Connection(sqlite3.Connection):
+        __module__ = "sqlite3"  # where a DB-API module says how it writes parameters
         autocommit = True
 
     @app.step(name="sell", tx=lambda: sqlite3.connect(tmp_path / "shop.db", factory=Connection))

@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 import orjson
 
 from liteq.clock import from_ms
-from liteq.exceptions import AlreadyDecided, NoSuchApproval, RunNotFound
+from liteq.exceptions import AlreadyDecided, NoSuchApproval, RunNotFound, WorkflowError
 from liteq.message import Flag
+from liteq.serialization import encode_error
 from liteq.states import FINISHED, UNFINISHED, State, sql_list
 from liteq.storage.canvases.cancel import cancel as _cancel
 from liteq.storage.driver import LOCK, Transaction
 from liteq.storage.spending import asking
 from liteq.storage.steps.asking import ask
-from liteq.storage.steps.wake import Waiting, end_step, waiting_for, wake
+from liteq.storage.steps.wake import Waiting, child_ended, end_step, waiting_for, wake
 from liteq.utils.records import NamedTuple
 
 __all__ = ["Found", "approve", "cancel", "find_run", "pause", "resume"]
@@ -35,6 +36,14 @@ UNASK = f"UPDATE liteq_messages SET flags = flags & {~Flag.ASKED} WHERE seq = ?"
 WAKE_UP = """
 UPDATE liteq_messages SET state = :state, due_ms = :due_ms, error = NULL WHERE seq = :run AND state = 'blocked'
 """
+GONE = """
+SELECT s.child FROM liteq_steps AS s
+ WHERE s.run = ? AND s.gen = ? AND s.child IS NOT NULL AND s.ended_ms IS NULL
+   AND NOT EXISTS (SELECT 1 FROM liteq_messages AS m WHERE m.id = s.child)
+"""
+NOT_HERE = encode_error(
+    WorkflowError("what it has called is not in this queue: import a run with its children, then resume it")
+)
 DECIDED = """
 SELECT output, ended_ms FROM liteq_steps
  WHERE run = ? AND kind = 'approval' AND name = ? AND ended_ms IS NOT NULL ORDER BY ended_ms DESC, gen DESC LIMIT 1
@@ -105,10 +114,16 @@ def pause(tx: Transaction, run_id: str, *, now_ms: int) -> bool:
 
 
 def resume(tx: Transaction, run_id: str, *, now_ms: int) -> bool:
-    """Let a paused or stuck run go on; False where it is neither. Raises RunNotFound."""
+    """Let a paused or stuck run go on; False where it is neither. Raises RunNotFound.
+
+    A call of a stuck one whose child is not here has failed: else an imported run would wait for ever.
+    """
     run = find_run(tx, run_id)
     if run.parked is None and run.asked != "pause":
         return False
+    if run.parked == "stuck":  # it may have been imported
+        for (child,) in tx.execute(GONE, (run.seq, run.gen)):
+            child_ended(tx, child, ok=False, error=NOT_HERE, now_ms=now_ms)
     tx.executemany(GO_ON, [(run.seq,)])
     if run.asked == "pause":
         tx.executemany(UNASK, [(run.seq,)])

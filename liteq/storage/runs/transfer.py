@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from liteq.exceptions import RunConflict, RunNotFound
 from liteq.message import Flag, StepRow
-from liteq.states import FINISHED, State
+from liteq.states import FINISHED, UNFINISHED, State, sql_list
 from liteq.storage.driver import Transaction
 from liteq.storage.rows.payloads import (
     BESIDE,
@@ -21,6 +21,7 @@ from liteq.storage.rows.payloads import (
 from liteq.storage.runs.again import IN_USE
 from liteq.storage.runs.listing import NUMBER, TAGS
 from liteq.storage.steps import rows
+from liteq.storage.steps.wake import child_ended
 
 __all__ = ["bring", "export"]
 
@@ -69,6 +70,11 @@ INSERT INTO liteq_run_budgets (run, what, most, period_ms, since_ms, spent, soft
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 WRITE_INBOX = "INSERT INTO liteq_inbox (run_id, name, payload, dedup, taken, created_ms) VALUES (?, ?, ?, ?, ?, ?)"
+IS_AWAITED = "SELECT 1 FROM liteq_steps WHERE child = ? AND child IS NOT NULL AND ended_ms IS NULL LIMIT 1"
+AWAITED = f"""
+UPDATE liteq_messages SET flags = flags | {Flag.CHILD | Flag.LINKED} WHERE id = ? AND state IN {sql_list(UNFINISHED)}
+"""
+ENDED = f"SELECT state, error FROM liteq_messages WHERE id = ? AND state IN {sql_list(FINISHED)}"
 
 
 def export(tx: Transaction, run_id: str) -> dict[str, Any]:
@@ -90,8 +96,10 @@ def export(tx: Transaction, run_id: str) -> dict[str, Any]:
     raise RunNotFound(f"no run {run_id!r} is known here: there is nothing to export")
 
 
-def bring(tx: Transaction, document: Mapping[str, Any]) -> str:
+def bring(tx: Transaction, document: Mapping[str, Any], *, now_ms: int) -> str:
     """Write an exported run; one that had not ended is stuck, so that it does not run in two places. Its id.
+
+    Its calls wait for those of their children that are here, and a call of a run that is here for its end.
 
     Raises RunConflict where the id is in use.
     """
@@ -115,7 +123,16 @@ def bring(tx: Transaction, document: Mapping[str, Any]) -> str:
         tx.executemany(WRITE_BUDGET, [(seq, *row) for row in document.get("budget", ())])
         tx.executemany(WRITE_INTENT, [(seq, *row) for row in document.get("intents", ())])
     tx.executemany(WRITE_INBOX, [(id_, *row) for row in document["inbox"]])
+    _join(tx, [id_, *(step["child"] for step in document["steps"] if step["child"] is not None)], now_ms=now_ms)
     return id_
+
+
+def _join(tx: Transaction, ids: Iterable[str], *, now_ms: int) -> None:
+    """Have the ends of these told to the runs whose calls wait for them; those that have ended are told now."""
+    for id_ in ids:
+        if tx.execute(IS_AWAITED, (id_,)) and not tx.executemany(AWAITED, [(id_,)]):
+            for state, error in tx.execute(ENDED, (id_,)):
+                child_ended(tx, id_, ok=state == State.SUCCEEDED, error=error, now_ms=now_ms)
 
 
 def _short(body: bytes | None) -> bytes | None:

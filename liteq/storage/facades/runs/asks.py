@@ -141,7 +141,7 @@ class RunAsks(Facade):
     def bring(self, document: Mapping[str, Any]) -> str:
         """Write an exported run, stuck where it had not ended; its id. Raises RunConflict where the id is in use."""
         with self._driver.write(Promise.ACCEPTED) as tx:
-            return _transfer.bring(tx, document)
+            return _transfer.bring(tx, document, now_ms=self._clock.now_ms())
 
     def clear_memo(self, name: str | None = None, *, scope: str | None = None, older_s: float | None = None) -> int:
         """Forget results of the memo: of a step, of a tag, computed longer ago than that, or of all; how many."""
