@@ -353,8 +353,9 @@ def test_a_limit_of_tokens_is_settled_by_what_was_spent(app, worker, provider):
     assert app.limits.get("model:m1").tokens == "200/m"
 
 
-def test_an_estimate_of_tokens_is_corrected(app, worker, provider):
-    flow = flow_of(app, provider, spends={"tokens": 200})
+@pytest.mark.parametrize("options", [{}, {"tx": True}])
+def test_an_estimate_of_tokens_is_corrected(app, worker, provider, options):
+    flow = flow_of(app, provider, spends={"tokens": 200}, **options)
     app.limits.set("model:*", tokens="200/m")
     run = flow.start(2)
     worker.run()

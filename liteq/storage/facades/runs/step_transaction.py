@@ -17,9 +17,8 @@ from liteq.storage.runs import executing as _executing
 from liteq.storage.runs import starting as _starting
 from liteq.storage.runs.records import Asked, Started
 from liteq.storage.sending import enqueue as _enqueue
-from liteq.storage.spending import settling as _settling
 from liteq.storage.spending.kinds import Warned
-from liteq.storage.spending.settling import Spent
+from liteq.storage.spending.settling import Settled, Spent
 from liteq.storage.statistics import event_log as _event_log
 
 __all__ = ["StepTransaction"]
@@ -52,9 +51,11 @@ class StepTransaction:
     """A transaction under a run's lease. The write lock is taken at its first call, not before."""
 
     def __init__(
-        self, driver: Driver, clock: Clock, events_of: Callable[[Sequence[Message]], Sequence[bytes]], hold: Hold
-    ) -> None:
+        self, driver: Driver, clock: Clock, events_of: Callable[[Sequence[Message]], Sequence[bytes]], hold: Hold,
+        settle: Callable[[Transaction, Hold, Spent], Settled],
+    ) -> None:  # fmt: skip
         self._driver, self._clock, self._events_of, self._hold = driver, clock, events_of, hold
+        self._settle = settle
         self._block: AbstractContextManager[Transaction] | None = None
         self._tx: Transaction | None = None
         self._bells: set[Bell] = set()
@@ -123,7 +124,10 @@ class StepTransaction:
 
     def settle(self, spent: Spent) -> Sequence[Warned]:
         """As the `spent` of `Runs.checkpoint`, as a part of this transaction; the budgets that it warns of."""
-        return _settling.settle(self._begun(), self._hold, spent, now_ms=self._clock.now_ms()).warned
+        settled = self._settle(self._begun(), self._hold, spent)
+        if settled.woke:
+            self._bells.add(Bell.WORK)
+        return settled.warned
 
     def checkpoint(self, step: StepRow) -> Asked | None:
         """As `Runs.checkpoint`, as a part of this transaction; the last call of the block. Raises LeaseLost."""

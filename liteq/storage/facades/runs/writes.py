@@ -216,7 +216,7 @@ class RunWrites(RunSpending):
 
         Nothing is locked before its first call. Left by an exception, or without a checkpoint: rolled back.
         """
-        return StepTransaction(self._driver, self._clock, self._events_of, hold)
+        return StepTransaction(self._driver, self._clock, self._events_of, hold, self._settle)
 
     # -- the memo ----------------------------------------------------------------------------------------------------
 
