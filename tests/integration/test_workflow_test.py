@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import pytest
@@ -12,6 +14,7 @@ from liteq import LiteQ
 from liteq.exceptions import NonDeterminism, TimeoutError, WorkflowError
 from liteq.testing import WorkflowTest
 from liteq.workflow import Budget, actx, ctx
+from liteq.workflow.client.inplace import Bench
 
 app = LiteQ("tested", broker="sqlite:////nowhere/at/all.db", set_as_current=False)
 
@@ -343,3 +346,26 @@ def decided_later() -> bool:
 def test_a_decision_that_comes_later_than_a_reminder_is_waited_for():
     with WorkflowTest(app) as t:
         assert t.run(decided_later.options(id="later")) is True
+
+
+def test_eager_starts_of_two_threads_leave_the_app_as_it_was(monkeypatch):
+    clock, both, opened = app.clock, threading.Barrier(2), Bench.open
+
+    def opens(self):
+        try:
+            both.wait(0.5)  # both threads have seen that the app is eager
+        except threading.BrokenBarrierError:
+            pass
+        opened(self)
+
+    monkeypatch.setattr(Bench, "open", opens)
+    app.conf.task_always_eager = True
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            runs = [*pool.map(slowly.start, [3, 4])]
+        assert app.conf.task_always_eager
+        assert app.clock is clock
+        assert "storage" not in app.__dict__
+        assert [run.result() for run in runs] == [3, 4]
+    finally:
+        app.conf.task_always_eager = False

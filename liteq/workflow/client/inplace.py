@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -50,7 +51,8 @@ class Bench:
         self.recording: Recording | None = None
         self._folder: str | None = None
         self._storage: Storage | None = None
-        self._before: tuple[Any, ...] = ()
+        self._before: list[tuple[Any, ...]] = []  # where the app was, at each `open` that was not left yet
+        self._lock = threading.RLock()  # of `opened`
         self._busy = False
         self._due_ms: int | None = None  # as of the last drain
         self._turn = threading.Lock()
@@ -64,7 +66,7 @@ class Bench:
             self._storage = open_storage(url, driver=app.conf.sqlite_driver, durability="relaxed", clock=self.clock)
             self._storage.migrate()
         eager = app.conf.task_always_eager
-        self._before = (*(app.__dict__.get(name) for name in OF_A_BENCH), app.clock, eager)
+        self._before.append((*(app.__dict__.get(name) for name in OF_A_BENCH), app.clock, eager))
         app.__dict__["storage"] = self._storage
         app.clock = self.clock
         app.__dict__["workflow_mocks"] = self.mocks
@@ -77,7 +79,7 @@ class Bench:
     def leave(self) -> None:
         """Put the app back where it was; the file stays for the next `open`."""
         app = self.app
-        *there, app.clock, eager = self._before
+        *there, app.clock, eager = self._before.pop()
         for name, value in zip(OF_A_BENCH, there, strict=True):
             if value is None:
                 app.__dict__.pop(name, None)
@@ -85,6 +87,16 @@ class Bench:
                 app.__dict__[name] = value
         if eager:
             app.conf["task_always_eager"] = True
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """A block in which the app is on the bench, for one thread at a time."""
+        with self._lock:
+            self.open()
+            try:
+                yield
+            finally:
+                self.leave()
 
     def close(self) -> None:
         """Delete the file."""
@@ -266,21 +278,15 @@ class EagerRun(BenchRun[R]):
     def _runs(self, what: str, instead: str = "do it in a step") -> Any:
         if self._bench._busy:  # by a step that is executed there
             return super()._runs(what, instead)
-        self._bench.open()
-        try:
+        with self._bench.opened():
             self._bench.drain()
-        finally:
-            self._bench.leave()
         return self._bench._storage.runs  # type: ignore[union-attr]
 
 
 def start_eagerly(flow: Declaration[Any, Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Run[Any]:
     """Run `flow` here and now, as `WorkflowTest` does: on a file of its own, with a clock that waits for nothing."""
-    bench = _benches.get(flow.app)
-    if bench is None:
-        bench = _benches[flow.app] = Bench(flow.app, EagerRun)
-    bench.open()
-    try:
+    bench = _benches.setdefault(flow.app, Bench(flow.app, EagerRun))
+    with bench.opened():
         message = flow.message(args, kwargs, id_=flow.new_id())
         runs = flow.app.storage.runs
         started = runs.start(message, on_conflict=flow.asked.on_conflict, event=flow.event_of())
@@ -294,8 +300,6 @@ def start_eagerly(flow: Declaration[Any, Any], args: Sequence[Any], kwargs: Mapp
             if bench.asks_alone(record):
                 return run
             bench.clock.advance_to(due_ms)
-    finally:
-        bench.leave()
 
 
 def apply_eagerly(flow: Declaration[Any, Any], args: Sequence[Any], kwargs: Mapping[str, Any], options: Any) -> Any:
