@@ -11,14 +11,14 @@ from typing import Any, NoReturn
 from uuid import UUID
 
 from liteq.clock import from_ms
-from liteq.exceptions import WorkflowCancelled, WorkflowError
+from liteq.exceptions import NotSerializable, WorkflowCancelled, WorkflowError
 from liteq.message import StepRow
 from liteq.workflow.declared.step import Step
 from liteq.workflow.history.calls import Call, Pend, called, raising
 from liteq.workflow.history.codec import Form, hash_of
 from liteq.workflow.history.errors import raised_of
 from liteq.workflow.history.machine import Machine, key_of
-from liteq.workflow.history.places import Place, Undoing, Wait, describe
+from liteq.workflow.history.places import Place, Undoing, Wait, describe, show
 from liteq.workflow.history.taking import stood_aside, take_back, taken_back
 from liteq.workflow.stepping.attempts import attempted, attempted_async
 
@@ -180,7 +180,11 @@ class Scope:
         self.reach(row)
         if row.error is not None:
             raise raised_of(row.error)
-        return form.decode(row.output or b"null")
+        try:
+            return form.decode(row.output or b"null")
+        except NotSerializable as exc:  # it was checked when it was recorded: this is other code
+            where = f"{show((row.scope, row.pos))} of run {self.machine.run_id}"
+            self.machine.stick(NotSerializable(f"{exc}; it is recorded as {where}: deploy code that reads it"))
 
     def reach(self, row: StepRow) -> None:
         """Note that the code has got the end of a call."""

@@ -242,7 +242,11 @@ class Machine:
     def diverged(self, place: Place, recorded: str, found: str) -> NoReturn:
         """Leave the body for good: its code asks for something else than history holds."""
         where = f"{self.lease.task}[{self.run_id}] {show(place)}"
-        error = document_of(NonDeterminism(where, recorded, found), self.error_limit, traced=False)
+        self.stick(NonDeterminism(where, recorded, found))
+
+    def stick(self, exc: Exception) -> NoReturn:
+        """Leave the body until other code is there: this one cannot go on from what history holds."""
+        error = document_of(exc, self.error_limit, traced=False)
         self.leave(Park("stuck", error, fingerprint_of(self.app), progressed=self.written > 0), Diverged)
 
     def continue_as_new(self, payload: bytes) -> NoReturn:
