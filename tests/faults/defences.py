@@ -2080,7 +2080,8 @@ MUTANTS = [
     ),
     without(
         "an event that a race has lost interest in is the next wait's", "liteq/storage/runs/executing.py",
-        'if step is not None and step.child is None and step.kind in ("event", "timer", "sleep", "approval"):', "if step is None:",
+        'if step is not None and step.child is None and step.kind in ("event", "timer", "sleep", "approval"):',
+        "if step is None:",
         "../integration/test_workflow_waits.py::"
         "test_the_event_that_a_race_has_lost_interest_in_goes_to_the_next_wait",
     ),
