@@ -310,7 +310,7 @@ def decides(id_: str) -> None:
     app.Run(id_).approve("Go?")
 
 
-@app.step
+@app.step(spends="1")
 def spends(n: int) -> int:
     ctx.spend(cost="1")
     return n
