@@ -40,9 +40,7 @@ async def an_approval():
 @pytest.mark.parametrize("waits", [an_event, a_sleep, an_approval])
 @pytest.mark.parametrize("first", ["the wait", "the failure"])
 @pytest.mark.parametrize("later", [True, False])
-def test_what_comes_for_a_branch_that_was_cancelled_is_the_next_ones(
-    app, worker, after, went_on, waits, first, later
-):
+def test_what_comes_for_a_branch_that_was_cancelled_is_the_next_ones(app, worker, after, went_on, waits, first, later):
     @app.task(name="fails")
     def fails() -> None:
         raise ValueError("no")

@@ -1,4 +1,4 @@
-"""A decision of a body, as ctx.patched(), rides in the next record, whichever that is: a kill behind it flips nothing."""
+"""A decision of a body, as ctx.patched(), rides in the next record, whichever that is: no kill behind it flips it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_kill_behind_the_record_that_follows_flips_no_decision(app, worker, do
 def test_what_is_decided_before_a_step_that_is_killed_at_its_timeout_stays(app, worker):
     found = []
 
-    @app.step(name="hangs", timeout=60, retries=1)
+    @app.step(name="hangs", timeout=60, retries=1, backoff=0)
     def hangs() -> None:
         if len(found) == 1:
             raise Killed

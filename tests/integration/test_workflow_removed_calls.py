@@ -91,7 +91,7 @@ def test_an_empty_map_before_one_over_items_fits(app, worker, double, done):
     @app.workflow(name="fits")
     def fits() -> list[int]:
         found = ctx.map(double, []) + ctx.map(double, [1])
-        return found + [ctx.wait_event("go")]
+        return [*found, ctx.wait_event("go")]
 
     run = fits.start()
     worker.run()

@@ -1,4 +1,4 @@
-"""The result of a step that other code has recorded, and that this code cannot read: the run waits for code that can."""
+"""The result of a step that other code has recorded, and this code cannot read: the run waits for code that can."""
 
 from __future__ import annotations
 

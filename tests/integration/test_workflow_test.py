@@ -324,7 +324,7 @@ def asks_for_more() -> int:
 @pytest.mark.parametrize("flow", [reminds, asks_for_more])
 def test_a_run_that_only_a_person_lets_go_on_is_not_reminded_for_ever(flow):
     with WorkflowTest(app) as t:
-        with pytest.raises(WorkflowError, match="would wait for ever: .*approval"):
+        with pytest.raises(WorkflowError, match=r"would wait for ever: .*approval"):
             t.run(flow)
     app.conf.task_always_eager = True
     try:

@@ -130,11 +130,11 @@ def _told(scope: Scope, fn: Any) -> Iterator[None]:
     known = key is not None and key in machine.used
     try:
         yield
-    except Exception as exc:  # noqa: BLE001 - a compensation that fails keeps no other from running
+    except Exception:  # one that fails keeps no other from running
         if machine.leaving is None and machine.told and (known or machine.calls == calls):
             name = getattr(fn, "name", None) or getattr(fn, "__qualname__", repr(fn))
-            text = "run %s: the compensation %s cannot be called, so what it would undo is not undone: %s"
-            logger.error(text, machine.run_id, name, exc)
+            text = "run %s: the compensation %s cannot be called, so what it would undo is not undone"
+            logger.exception(text, machine.run_id, name)
 
 
 class AsyncSaga(Saga):
