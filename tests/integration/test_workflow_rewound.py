@@ -159,16 +159,18 @@ def test_a_run_that_has_cleaned_up_when_its_time_was_over_is_rewound_and_not_ret
 def test_events_that_a_rewind_gives_back_come_before_newer_ones(app: LiteQ) -> None:
     @app.workflow
     def flow() -> list[int]:
-        return [ctx.wait_event("go") for _ in range(4)]
+        first = [ctx.wait_event("go"), ctx.wait_event("go")]
+        ctx.wait_event("then")
+        return [*first, ctx.wait_event("go"), ctx.wait_event("go")]
 
     run, worker = flow.start(), Worker(app)
     for n in (1, 2):
         run.send("go", n)
         worker.run()
-    run.pause()
-    run.send("go", 3)
+    run.send("go", 3)  # stays in the inbox
     run.rewind(1)
     run.send("go", 4)
+    run.send("then")
     worker.run()
     assert run.result(0) == [1, 2, 3, 4]
 
