@@ -11,11 +11,24 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from liteq.exceptions import BadMessage
+from liteq.exceptions import (
+    BadMessage,
+    ImproperlyConfigured,
+    ReadOnly,
+    StorageBusy,
+    StorageConflict,
+    StorageDenied,
+    StorageFull,
+)
 
 __all__ = ["UnconfirmedIds"]
 
 KEPT = 10_000
+NOTHING_WRITTEN = (
+    BadMessage, ImproperlyConfigured, ReadOnly,
+    StorageBusy, StorageConflict, StorageDenied, StorageFull,
+)  # fmt: skip
+"""Errors that come before the commit, or in its place."""
 
 
 class UnconfirmedIds:
@@ -30,7 +43,7 @@ class UnconfirmedIds:
         ids = list(ids)
         try:
             yield {id_ for id_ in ids if id_ not in self._ids}
-        except BadMessage:  # nothing was written: the next call under such an id is no repetition
+        except NOTHING_WRITTEN:  # the next call under such an id is no repetition
             raise
         except BaseException:
             self._add(ids)

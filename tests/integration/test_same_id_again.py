@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from liteq import LiteQ, chord
-from liteq.exceptions import CanvasConflict, StorageUnavailable
+from liteq.exceptions import (
+    CanvasConflict,
+    ImproperlyConfigured,
+    ReadOnly,
+    StorageBusy,
+    StorageConflict,
+    StorageDenied,
+    StorageFull,
+    StorageUnavailable,
+)
 from liteq.signals import before_task_publish
 from liteq.states import State
 from liteq.testing import drain
@@ -108,6 +117,30 @@ def test_a_call_that_was_refused_is_repeated_by_none(app):
     sent(app, 3)
     drain(app)
     assert app.seen == [1, 3]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StorageBusy(30.0), StorageConflict("a deadlock"), StorageDenied("no right"), StorageFull("the disk is full"),
+        ReadOnly("q.db"), ImproperlyConfigured("no Litestream"),
+    ],
+    ids=lambda error: type(error).__name__,
+)  # fmt: skip
+def test_a_call_of_which_nothing_was_written_is_repeated_by_none(app, monkeypatch, error):
+    sent(app, 1)
+    drain(app)
+
+    def not_written(batch, **options):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(app.storage, "enqueue", not_written)
+        with pytest.raises(type(error)):
+            sent(app, 2)
+    sent(app, 2)
+    drain(app)
+    assert app.seen == [1, 2]
 
 
 def test_a_frozen_canvas_runs_as_often_as_it_is_sent(app):
