@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import logging
+import re
 import threading
 from collections.abc import Iterator, Mapping, MutableMapping
 from enum import IntEnum
-from typing import Any
+from typing import Any, Final
 
 from liteq.settings.celery_names import NO_EFFECT, new_name, unused_default
-from liteq.settings.schemes import without_password
+from liteq.settings.schemes import HIDDEN, without_password
 from liteq.settings.table import SETTINGS
 from liteq.utils.misspelt import nearest
 from liteq.utils.records import NamedTuple
@@ -21,7 +22,10 @@ logger = logging.getLogger("liteq.settings")
 
 KNOWN = frozenset(SETTINGS) | NO_EFFECT
 _FROM_OLD = new_name(frozenset(name for name, row in SETTINGS.items() if row.celery) | NO_EFFECT)
-_SECRET = ("password", "secret", "_key", "token", "alert_to", "alert_smtp")  # ends of names; an address may hold one
+# Celery's words, anywhere in a name; and two of liteq's own settings, as an address may hold a secret.
+SECRET: Final = re.compile("api|token|key|secret|pass|signature|database|alert_to|alert_smtp", re.IGNORECASE)
+# The keys of these are names of tasks, queues and entries: `api.send` is no secret.
+BY_NAME: Final = frozenset({"beat_schedule", "task_annotations", "task_queues", "task_routes"})
 
 
 class Source(IntEnum):
@@ -245,8 +249,14 @@ class Conf(MutableMapping[str, Any]):
 
 
 def _hidden(name: str, value: Any) -> Any:
-    if name.lower().endswith(_SECRET):
-        return "********"
+    """`value` as it may be shown under `name`, of a setting or within one."""
+    if SECRET.search(name):
+        return HIDDEN
+    if isinstance(value, Mapping):
+        named = name in BY_NAME
+        return {key: _hidden("" if named else str(key), one) for key, one in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_hidden(name, one) for one in value)
     return without_password(value) if isinstance(value, str) else value
 
 

@@ -243,6 +243,26 @@ def test_addresses_that_hold_secrets_are_not_shown(conf):
     assert "s3cret" not in conf.humanize()
 
 
+def test_a_report_hides_secrets_inside_of_settings(conf):
+    conf.update(
+        PAYMENT_API="s3cret", signature_of_hooks="s3cret", database_url="postgresql://ann:s3cret@db/shop",
+        broker_transport_options={"sentinel_kwargs": {"password": "s3cret"}, "visibility_timeout": 60},
+        mirrors=["postgresql://ann:s3cret@db/shop", {"token": "s3cret", "region": "eu"}],
+    )  # fmt: skip
+    shown = conf.table()
+    assert "s3cret" not in repr(shown)
+    assert shown["broker_transport_options"] == {"sentinel_kwargs": {"password": "********"}, "visibility_timeout": 60}
+    assert shown["mirrors"] == ["postgresql://ann:********@db/shop", {"token": "********", "region": "eu"}]
+    assert conf.mirrors[1]["token"] == "s3cret"
+
+
+def test_names_of_tasks_and_queues_are_no_secrets(conf):
+    queues, routes = {"api": {"exchange": "x"}}, [{"shop.api.*": "api"}]
+    conf.update(task_queues=queues, task_routes=routes, task_annotations={"shop.pass_on": {"rate_limit": "1/s"}})
+    assert (conf.table()["task_queues"], conf.table()["task_routes"]) == (queues, routes)
+    assert conf.table()["task_annotations"] == {"shop.pass_on": {"rate_limit": "1/s"}}
+
+
 # -- read_object -----------------------------------------------------------------------------------------------------
 
 

@@ -138,8 +138,9 @@ def conf(state: Panel, with_defaults: bool = False, **_kwargs: Any) -> dict[str,
     table = shown_settings(state.app, with_defaults=with_defaults)
     plain = (str, int, float, bool, type(None))
     shown: dict[str, Any] = {name: value if isinstance(value, plain) else repr(value) for name, value in table.items()}
-    if "task_queues" in table:
-        shown["task_queues"] = [queue.as_dict(recurse=True) for queue in declared_queues(table["task_queues"]).values()]
+    if "task_queues" in table:  # not out of the table: a routing key may be hidden there
+        queues = declared_queues(state.app.conf.task_queues).values()
+        shown["task_queues"] = [queue.as_dict(recurse=True) for queue in queues]
     return shown
 
 
