@@ -49,6 +49,22 @@ def test_mark_as_started_and_retry_for_an_id_that_nobody_knows(app):
     assert app.AsyncResult("elsewhere").state == states.FAILURE
 
 
+def test_nothing_is_stored_where_the_caller_says_so(app):
+    app.backend.mark_as_failure("elsewhere", KeyError("gone"), store_result=False)
+    app.backend.mark_as_done("elsewhere", 7, store_result=False)
+    app.backend.mark_as_revoked("elsewhere", store_result=False)
+    app.backend.mark_as_retry("elsewhere", KeyError("later"), store_result=False)
+    assert app.AsyncResult("elsewhere").state == states.PENDING
+
+
+def test_the_backend_waits_for_the_meta_of_a_task(app):
+    app.backend.mark_as_done("elsewhere", 7)
+    meta = app.backend.wait_for("elsewhere", timeout=1)
+    assert (meta["status"], meta["result"]) == (states.SUCCESS, 7)
+    with pytest.raises(ResultTimeout):
+        app.backend.wait_for("nowhere", timeout=0.05)
+
+
 def test_a_failure_told_of_what_waits_is_the_exception(app):
     waiting = app.tasks["note"].delay(1)
     app.backend.mark_as_failure(waiting.id, KeyError("lost", {1}))

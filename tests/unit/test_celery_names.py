@@ -105,6 +105,13 @@ def test_a_connection_tells_where_the_queue_is(app):
         app.connection("redis://localhost").connect()
 
 
+def test_the_backend_tells_where_results_are_without_a_password():
+    url = "postgresql://ann:hunter2@db/shop"
+    backend = LiteQ("shop", broker=url, set_as_current=False).backend
+    assert backend.as_uri() == "postgresql://ann:********@db/shop"
+    assert backend.as_uri(include_password=True) == url
+
+
 def test_connection_or_acquire_closes_what_it_made_and_nothing_else(app):
     with app.connection() as mine:
         mine.connect()

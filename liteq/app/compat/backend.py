@@ -10,6 +10,7 @@ from liteq.exceptions import TaskRevokedError
 from liteq.result import AsyncResult, GroupResult
 from liteq.serialization import encode, encode_error
 from liteq.serialization.failures import meta_of_exception
+from liteq.settings.schemes import without_password
 from liteq.states import State
 from liteq.storage.rows.results import Ending
 
@@ -93,33 +94,46 @@ class Backend:
         """Show STARTED."""
         return self.store_result(task_id, meta, states.STARTED)
 
-    def mark_as_done(self, task_id: str, result: Any, request: Any = None, *_more: Any, **_options: Any) -> None:
+    # With store_result=False Celery only calls the callbacks; here these are rows, which run by themselves.
+
+    def mark_as_done(
+        self, task_id: str, result: Any, request: Any = None, store_result: bool = True, state: str = states.SUCCESS
+    ) -> None:
         """Store that it succeeded."""
-        self.store_result(task_id, result, states.SUCCESS, request=request)
+        if store_result:
+            self.store_result(task_id, result, state, request=request)
 
     def mark_as_failure(
         self, task_id: str, exc: BaseException, traceback: str | None = None, request: Any = None,
         store_result: bool = True, call_errbacks: bool = True, state: str = states.FAILURE,
     ) -> None:  # fmt: skip
         """Store that it failed."""
-        self.store_result(task_id, exc, state, traceback, request)
+        if store_result:
+            self.store_result(task_id, exc, state, traceback, request)
 
-    def mark_as_revoked(self, task_id: str, reason: str = "", request: Any = None, **_options: Any) -> None:
+    def mark_as_revoked(
+        self, task_id: str, reason: str = "", request: Any = None, store_result: bool = True,
+        state: str = states.REVOKED,
+    ) -> None:  # fmt: skip
         """Store that it was revoked."""
-        self.store_result(task_id, TaskRevokedError(reason), states.REVOKED, request=request)
+        if store_result:
+            self.store_result(task_id, TaskRevokedError(reason), state, request=request)
 
     def mark_as_retry(
-        self, task_id: str, exc: BaseException, traceback: str | None = None, request: Any = None, **_options: Any
-    ) -> Any:
+        self, task_id: str, exc: BaseException, traceback: str | None = None, request: Any = None,
+        store_result: bool = True, state: str = states.RETRY,
+    ) -> Any:  # fmt: skip
         """Show that it is to run again."""
-        return self.store_result(task_id, exc, states.RETRY, traceback, request)
+        return self.store_result(task_id, exc, state, traceback, request) if store_result else None
 
     def forget(self, task_id: str) -> None:
         """Delete a finished task from the file."""
         self.app.storage.forget([task_id])
 
     def wait_for(self, task_id: str, timeout: float | None = None, **options: Any) -> Any:
-        return AsyncResult(task_id, app=self.app).get(timeout=timeout, propagate=False)
+        """Wait until it is over; its meta, as `get_task_meta` tells it. Raises TimeoutError after `timeout` seconds."""
+        AsyncResult(task_id, app=self.app).get(timeout, False, disable_sync_subtasks=False, **options)
+        return self.get_task_meta(task_id)
 
     def restore_group(self, group_id: str, cache: bool = True) -> GroupResult | None:
         return GroupResult.restore(group_id, app=self.app)
@@ -135,5 +149,7 @@ class Backend:
     def process_cleanup(self) -> None:
         """Nothing is left behind by a task."""
 
-    def as_uri(self, include_password: bool = True) -> str:
-        return str(self.app.broker_url)
+    def as_uri(self, include_password: bool = False) -> str:
+        """Where the results live, with stars in the place of a password."""
+        url = str(self.app.broker_url)
+        return url if include_password else without_password(url)
