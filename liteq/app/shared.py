@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 from liteq import context
-from liteq.app.definitions import generate_name
 from liteq.app.task import Task
 from liteq.context import App
 from liteq.utils.proxy import Proxy
@@ -41,7 +40,7 @@ def shared_task(*args: Any, **options: Any) -> Any:
 
         def lookup() -> Any:
             app = context.get_current_app()
-            name = options.get("name") or generate_name(app.main, function.__name__, function.__module__)
+            name = options.get("name") or app.gen_task_name(function.__name__, function.__module__)
             return app.tasks[name]
 
         return Proxy(lookup, name=f"shared task {function.__name__}")

@@ -536,6 +536,17 @@ def test_spans_and_rates_in_words_and_numbers(shim):
     assert (rate("120/m"), rate("3600/h"), rate(None), rate(2)) == (2.0, 1.0, 0.0, 2.0)
 
 
+def test_an_app_may_make_its_names_out_of_celery_s(shim):
+    from celery.utils.imports import gen_task_name
+
+    class Mine(liteq.LiteQ):
+        def gen_task_name(self, name, module):
+            return gen_task_name(self, name, module.removesuffix(".tasks"))
+
+    app = Mine("x", broker="sqlite:///never.db", set_as_current=False)
+    assert app.gen_task_name("add", "shop.tasks") == "shop.add"
+
+
 def test_billiard_is_multiprocessing_and_knows_which_of_a_worker_s_processes_it_is_in(shim, monkeypatch):
     import multiprocessing
 

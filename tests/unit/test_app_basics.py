@@ -224,6 +224,20 @@ def test_shared_tasks_belong_to_every_app_those_made_later_too():
     assert isinstance(everybody_s, Task)
 
 
+def test_a_shared_task_is_found_under_the_name_that_its_app_gives_it():
+    class Mine(LiteQ):
+        def gen_task_name(self, name, module):
+            return f"short.{name}"
+
+    app = Mine("mine", broker="sqlite:///1.db")
+
+    @shared_task
+    def shortened(): ...
+
+    assert shortened.name == "short.shortened"
+    assert shortened.app is app
+
+
 def test_a_task_that_one_app_has_of_another_is_found_there_by_a_third_as_it_was_decorated(tmp_path):
     class InContext(Task):
         pass

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from liteq.app.definitions import generate_name
 from liteq.context import App
 
 __all__ = ["gen_task_name", "import_from_cwd", "instantiate", "qualname", "symbol_by_name"]
@@ -62,5 +63,5 @@ def import_from_cwd(module: str, imp: Any = None, package: str | None = None) ->
 
 
 def gen_task_name(app: App, name: str, module_name: str) -> str:
-    """The name of a task that was given none."""
-    return str(app.gen_task_name(name, module_name))
+    """The name of a task that was given none; an app's own `gen_task_name` may call this."""
+    return generate_name(app.main, name, module_name)
