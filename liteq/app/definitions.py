@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from types import CodeType, FunctionType
+from inspect import getattr_static
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 from liteq.app.options import TaskOptions
 from liteq.context import App
+from liteq.exceptions import ImproperlyConfigured
 from liteq.policy.keyed import KEYED
 from liteq.utils.misspelt import LIKELY, nearest, unexpected
 
@@ -146,4 +148,22 @@ def annotate(task: Any, annotations: Any) -> None:
             task.app, f"task_annotations for {task.name!r}", type(task), (n.removeprefix("@") for n in found)
         )
         for name, value in found.items():
-            setattr(task, name.removeprefix("@"), value)
+            setattr(task, name.removeprefix("@"), _annotation(task, name, value))
+
+
+def _annotation(task: Any, name: str, value: Any) -> Any:
+    """The value of an annotation as an attribute of `task`: a function is its method; `@name` wraps the present one.
+
+    Raises ImproperlyConfigured for a method that Python does not look for at the task itself.
+    """
+    wraps, name = name.startswith("@"), name.removeprefix("@")
+    if name.startswith("__") and callable(value):
+        raise ImproperlyConfigured(
+            f"task_annotations for {task.name!r}: {name}() is a method of its class alone: annotate `run`, `@run` to "
+            "wrap it, or give it a `base=` that has one"
+        )
+    if wraps:
+        value = value(getattr(type(task), name))
+    function = isinstance(value, FunctionType) and name not in KEYED  # a key takes the arguments of a call alone
+    stays = wraps and isinstance(getattr_static(type(task), name), staticmethod)  # the body of a task without `bind`
+    return MethodType(value, task) if function and not stays else value

@@ -23,8 +23,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def default_hook(function: F) -> F:
-    """Mark a hook of the base class, which does nothing, so that it is never called."""
-    function.__liteq_default__ = True  # type: ignore[attr-defined]
+    """Mark a hook of the base class, which does nothing, so that it is never called.
+
+    The mark is the hook itself: `functools.wraps` gives it to a wrapper too, which does something.
+    """
+    function.__liteq_default__ = function  # type: ignore[attr-defined]
     return function
 
 
@@ -147,7 +150,8 @@ class Plan:
 
 def _hook(task: Any, name: str) -> Callable[..., Any] | None:
     hook: Callable[..., Any] = getattr(task, name)
-    return None if getattr(hook, "__liteq_default__", False) else hook
+    function = getattr(hook, "__func__", hook)
+    return None if getattr(function, "__liteq_default__", None) is function else hook
 
 
 def _through_async(through: ThroughAsync, task: Any, body: Callable[..., Any]) -> Callable[..., Any]:

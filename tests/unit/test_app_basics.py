@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import types
 from datetime import UTC
+from functools import wraps
 from uuid import UUID
 
 import pytest
@@ -364,6 +365,62 @@ def test_annotations_change_tasks(app):
 
     app.finalize()
     assert (t.max_retries, t.time_limit) == (9, 5)
+
+
+def test_a_function_among_annotations_is_a_method_of_the_task(app):
+    told = []
+
+    def my_on_failure(self, exc, task_id, args, kwargs, einfo):
+        told.append((self.name, args))
+
+    app.conf.task_annotations = {"t": {"on_failure": my_on_failure, "rate_key": lambda n: str(n)}}
+
+    @app.task(name="t")
+    def t(n):
+        raise KeyError(n)
+
+    app.finalize()
+    assert t.apply((1,)).state == "FAILURE"
+    assert told == [("t", (1,))]
+    assert t.rate_key(7) == "7"
+
+
+def test_an_annotation_with_an_at_sign_wraps_the_method(app):
+    calls = []
+
+    def noted(function):
+        @wraps(function)
+        def inner(*args, **kwargs):
+            calls.append((function.__name__, len(args)))
+            return function(*args, **kwargs)
+
+        return inner
+
+    app.conf.task_annotations = {"*": {"@run": noted, "@on_success": noted}}
+
+    @app.task(name="plain")
+    def plain(n):
+        return n + 1
+
+    @app.task(name="bound", bind=True)
+    def bound(self, n):
+        return f"{self.name} {n}"
+
+    app.finalize()
+    assert plain.apply((1,)).get() == 2
+    assert bound.apply((1,)).get() == "bound 1"
+    # A hook of the task itself gets it first: `self, retval, task_id, args, kwargs`.
+    assert calls == [("plain", 1), ("on_success", 5), ("bound", 2), ("on_success", 5)]
+    bound.annotate()  # once more wraps it once, as in Celery
+    assert bound.apply((1,)).get() == "bound 1"
+    assert calls[4:] == [("bound", 2), ("on_success", 5)]
+
+
+def test_an_annotation_that_python_would_not_look_for_is_refused(app):
+    app.conf.task_annotations = {"t": {"@__call__": lambda function: function}}
+    app.task(name="t")(lambda: None)
+    with pytest.raises(ImproperlyConfigured, match="@run"):
+        app.finalize()
 
 
 def test_at_most_once_is_what_acks_late_false_means(app):
