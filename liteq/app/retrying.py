@@ -24,7 +24,7 @@ def options_of(task: Any, request: Request, queue: str | None) -> dict[str, Any]
     where = request.delivery_info or {}
     return {
         "task_id": request.id, "headers": request.headers, "shadow": request.shadow, "queue": queue,
-        **{key: where.get(key) or None for key in ("exchange", "routing_key", "priority")},
+        **{key: where.get(key) or None for key in ("exchange", "routing_key")}, "priority": where.get("priority"),
         "ignore_result": bool(request.ignore_result or task.ignore_result), **(request.stamps or {}),
         "stamped_headers": request.stamped_headers,
     }  # fmt: skip

@@ -52,7 +52,7 @@ OF_THE_TASK = ("queue", "exchange", "routing_key", "priority")
 # Read by their names where a row is made, or a call is sent.
 OF_THE_ROW = frozenset(
     {"countdown", "eta", "expires", "time_limit", "soft_time_limit", "unique", "unique_key", "idempotent", "replicated"}
-    | {"ignore_result", "add_to_group", "add_to_parent", "stamps", "timelimit"}
+    | {"ignore_result", "add_to_group", "add_to_parent", "route_name", "stamps", "timelimit"}
 )
 # Of a call that is run here.
 OF_APPLY = frozenset({"throw", "retries", "logfile", "loglevel"})
@@ -60,7 +60,7 @@ OF_APPLY = frozenset({"throw", "retries", "logfile", "loglevel"})
 WITHOUT_EFFECT = frozenset(
     """
     application_headers confirm_timeout connection declare delivery_info delivery_mode event_dispatcher
-    exchange_type expiration immediate mandatory producer properties publisher result_cls retry retry_policy route_name
+    exchange_type expiration immediate mandatory producer properties publisher result_cls retry retry_policy
     router task_type timeout timestamp periodic_task_name
     MessageAttributes MessageDeduplicationId MessageGroupId
     """.split()  # noqa: SIM905 - a list of names, one a string, would be three times as long

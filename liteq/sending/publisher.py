@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from liteq import context, signals
-from liteq.canvas import Signature
+from liteq.canvas import MAP, STARMAP, Signature
 from liteq.clock import Clock, from_ms, to_ms
 from liteq.context import App, Observer
 from liteq.message import Flag, Message
@@ -56,7 +56,7 @@ class Defaults:
 
     __slots__ = (
         "alike", "check", "checks_by_count", "depth", "dump", "expires", "flags", "form", "has_more", "inherits",
-        "keyed", "limit", "name", "observed", "own", "priority", "queue", "run", "static", "tags", "task",
+        "keyed", "limit", "maps", "name", "observed", "own", "priority", "queue", "run", "static", "tags", "task",
         "time_limits", "unique", "what",
     )  # fmt: skip
 
@@ -75,8 +75,9 @@ class Defaults:
         if self.dump is not None:
             self.form = self.form or (None, None)
         self.queue = existing(queue_of(merged, conf) or conf.task_default_queue, conf)
-        self.priority = checked_priority(merged.get("priority") or conf.task_default_priority or 0)
-        self.inherits = bool(conf.task_inherit_parent_priority) and merged.get("priority") is None
+        priority = merged.get("priority")
+        self.priority = checked_priority((conf.task_default_priority or 0) if priority is None else priority)
+        self.inherits = bool(conf.task_inherit_parent_priority) and priority is None
         self.expires = merged.get("expires") if task is None or task.expires is None else task.expires
         self.flags = flags_of(task) if task is not None else 0
         self.run = getattr(task, "run_spec", None)  # of a workflow: its messages are runs
@@ -84,7 +85,8 @@ class Defaults:
             self.flags |= Flag.RUN
         self.check = task.check_arguments if task is not None and task.typing else None
         self.checks_by_count = task is not None and task.checks_by_count
-        self.static = (router.is_static or own.get("queue") is not None) and not self.inherits
+        self.maps = self.name in {MAP, STARMAP}  # goes the way of the task that it calls
+        self.static = (router.is_static or own.get("queue") is not None) and not (self.inherits or self.maps)
         self.time_limits = (route.get("time_limit"), route.get("soft_time_limit"))
         self.task = task
         self.unique = uniqueness(getattr(task, "unique", None), self.name, task)
@@ -306,7 +308,7 @@ class Publisher(RowMaker):
         conf, clock = self._app.conf, self._app.clock
         if not OF_A_CALL.issuperset(options) and not signals.before_task_publish.receivers:  # else: by `announce`
             check_options(self._app, d.name, args, kwargs, options)
-        options = routed(self.router, d, args, kwargs, options)
+        options = routed(self, d, args, kwargs, options)
         vault = None if d.unique is None and UNIQUE.isdisjoint(options) else self._app.content.vault
         flags, rule = exclude(d.unique, d.name, d.task, args, kwargs, options, flags, vault)
         due_ms, delay_ms = due(options, clock, blocked=awaits is not None)

@@ -11,9 +11,11 @@ from uuid import UUID
 import pytest
 
 from liteq import Celery, LiteQ, Task, context, current_app, shared_task, uuid
+from liteq.context import Request
 from liteq.exceptions import AlreadyRegistered, ImproperlyConfigured, NotRegistered
 from liteq.message import Flag
 from liteq.schedules import schedule
+from liteq.sending.compile import compile_signature
 from liteq.testing import eager
 
 
@@ -342,6 +344,43 @@ def test_the_call_beats_the_task_and_the_task_beats_the_route(app):
     assert (message_of(app, t).queue, message_of(app, t).priority) == ("task", 2)
     called = message_of(app, t, queue="call", priority=3)
     assert (called.queue, called.priority) == ("call", 3)
+
+
+@pytest.mark.parametrize("routes", [{"t": {"queue": "mail"}}, lambda name, *_, **__: {"queue": "mail", "priority": 3}])
+def test_a_map_goes_the_way_of_its_task(app, routes):
+    app.conf.task_routes = routes
+
+    @app.task(name="t")
+    def t(*args): ...
+
+    @app.task(name="own", queue="own", priority=7)
+    def own(*args): ...
+
+    def queues(sig):
+        return [message.queue for message in compile_signature(sig, app.publisher).batch.messages]
+
+    assert queues(t.map([1, 2])) == queues(t.starmap([(1, 2)])) == ["mail"]
+    assert queues(t.chunks([(n,) for n in range(4)], 2)) == ["mail", "mail"]
+    assert queues(t.map([1]).set(queue="call")) == ["call"]
+    (message,) = compile_signature(own.map([1]), app.publisher).batch.messages
+    assert (message.queue, message.priority) == ("own", 7)
+
+
+def test_a_call_may_go_the_way_of_another_task(app):
+    app.conf.task_routes = {"other": {"queue": "mail", "time_limit": 5}}
+    t = app.task(name="t")(lambda: None)
+    sent = message_of(app, t, route_name="other")
+    assert (sent.queue, sent.options) == ("mail", None)
+    own = app.task(name="own", queue="own")(lambda: None)
+    assert message_of(app, own, route_name="other").queue == "own"
+
+
+def test_a_priority_of_zero_is_one(app):
+    app.conf.task_default_priority = 5
+    low, plain = app.task(name="low", priority=0)(lambda: None), app.task(name="plain")(lambda: None)
+    assert (message_of(app, low).priority, message_of(app, plain).priority) == (0, 5)
+    request = Request(id="id", args=(), kwargs={}, delivery_info={"priority": 0})
+    assert plain.signature_from_request(request).options["priority"] == 0
 
 
 def test_a_changed_setting_or_attribute_counts_from_the_next_message_on(app):
