@@ -8,6 +8,7 @@ from typing import Any
 from liteq.canvas import ACCUMULATE, CHUNKS, MAP, STARMAP, chunks, maybe_signature
 from liteq.context import App
 from liteq.exceptions import ChordError
+from liteq.execution.plan import is_awaited
 from liteq.sending.parts import GIVE_UP
 from liteq.sending.webhook import add_webhook
 
@@ -20,12 +21,12 @@ def add_builtins(app: App) -> None:
     def xmap(task: Any, it: Iterable[Any]) -> list[Any]:
         """`[task(x) for x in it]`."""
         call = maybe_signature(task, app=app)
-        return [call.type(*call.args, x, **call.kwargs) for x in it]
+        return [_called(call, (x,)) for x in it]
 
     def xstarmap(task: Any, it: Iterable[Any]) -> list[Any]:
         """`[task(*x) for x in it]`."""
         call = maybe_signature(task, app=app)
-        return [call.type(*call.args, *x, **call.kwargs) for x in it]
+        return [_called(call, x) for x in it]
 
     def apply_chunks(task: Any, it: Iterable[Any], n: int) -> Any:
         """Send the chunks."""
@@ -51,3 +52,9 @@ def add_builtins(app: App) -> None:
     app.task(name=GIVE_UP, ignore_result=True)(give_up_group)
     app.task(name="celery.backend_cleanup", ignore_result=True)(backend_cleanup)
     add_webhook(app)
+
+
+def _called(call: Any, args: Iterable[Any]) -> Any:
+    """What the task of `call` returns for these further arguments; that of an `async def` is awaited."""
+    value = call.type(*call.args, *args, **call.kwargs)
+    return call.type.plan.run_coroutine(value) if is_awaited(value) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import types
 from datetime import UTC
@@ -364,6 +365,16 @@ def test_a_map_goes_the_way_of_its_task(app, routes):
     assert queues(t.map([1]).set(queue="call")) == ["call"]
     (message,) = compile_signature(own.map([1]), app.publisher).batch.messages
     assert (message.queue, message.priority) == ("own", 7)
+
+
+def test_a_map_of_an_async_task_awaits_each_call(app):
+    @app.task(name="t")
+    async def t(*numbers):
+        await asyncio.sleep(0)
+        return sum(numbers)
+
+    assert t.map([1, 2]).apply().get() == [1, 2]
+    assert t.starmap([(1, 2), (3, 4)]).apply().get() == [3, 7]
 
 
 def test_a_call_may_go_the_way_of_another_task(app):
