@@ -236,6 +236,7 @@ class TaskOptions:
     def after_return(self, status: str, retval: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
         """Called after success and after failure."""
 
+    @default_hook
     def shadow_name(self, args: Any, kwargs: Any, options: Any) -> str | None:
         """Another name for this call in logs."""
         return None

@@ -172,7 +172,7 @@ def _tell_start(task: Any, plan: Plan, request: Request) -> None:
     if plan.log_keep is not None:
         begin_log(task, request)
     if LINES.starts:
-        tell_started(task.name, request.id)
+        tell_started(request.shadow or task.name, request.id)
 
 
 def _torn(task: Any, plan: Plan, request: Request, exc: BaseException) -> Executed:
@@ -220,7 +220,7 @@ def _returned(task: Any, plan: Plan, request: Request, retval: Any, keep: bool, 
     if signals.task_success.receivers:
         signals.task_success.send(sender=task, result=retval, runtime=runtime_s)
     if logger.isEnabledFor(logging.INFO) and LINES.may():
-        tell_succeeded(task.name, request, retval, runtime_s)
+        tell_succeeded(request.shadow or task.name, request, retval, runtime_s)
     return Executed(Ack(result), states.SUCCESS, retval)
 
 
@@ -321,7 +321,7 @@ def _retried(task: Any, plan: Plan, request: Request, retry: Retry, clock: Clock
     if signals.task_retry.receivers:
         signals.task_retry.send(sender=task, request=request, reason=retry, einfo=einfo)
     extra = about_end("retried", _ran_s(task, request), reason)
-    logger.info("Task %s[%s] retry: %.1000s", task.name, request.id, retry, extra=extra)
+    logger.info("Task %s[%s] retry: %.1000s", request.shadow or task.name, request.id, retry, extra=extra)
     text = ExceptionInfo(reason, frames).traceback
     error = encode_error(reason, text, max_traceback_bytes=plan.error_limit, retry=retry)
     outcome = RetryAt(due_ms, error, payload, delay_ms=delay_ms, **retry.changes)
@@ -346,7 +346,8 @@ def _failed(task: Any, plan: Plan, request: Request, exc: BaseException) -> Exec
     if request._batch is not None:  # told of each of its messages (batch.py)
         return Executed(outcome, states.FAILURE, exc, exc, einfo)
     tell_failure(task, request, exc, einfo)
-    named, about = (task.name, request.id, quoted(exc)), about_end("failed", _ran_s(task, request), exc)
+    named = (request.shadow or task.name, request.id, quoted(exc))
+    about = about_end("failed", _ran_s(task, request), exc)
     if task.throws and isinstance(exc, tuple(task.throws) if not isinstance(task.throws, type) else task.throws):
         logger.info("Task %s[%s] raised expected: %.1000s", *named, extra=about)
     else:

@@ -15,8 +15,9 @@ from liteq.context.observing import headers_of, trace_id_of
 from liteq.execution.hushed import quoted
 from liteq.execution.tracing import own_line
 from liteq.message import Lease
+from liteq.serialization.content import options_of
 
-__all__ = ["LINES", "TaskLines", "about", "about_end", "tell_started", "tell_succeeded"]
+__all__ = ["LINES", "TaskLines", "about", "about_end", "name_of", "tell_started", "tell_succeeded"]
 
 logger = logging.getLogger("liteq.execution")
 
@@ -68,6 +69,12 @@ class TaskLines:
 LINES = TaskLines()
 
 # -- the figures in a line, beside its text ----------------------------------------------------------------------------
+
+
+def name_of(lease: Lease) -> str:
+    """The name of a message in the log: the `shadow` of its call, else its task's."""
+    shadow = options_of(lease.options).get("shadow") if lease.options else None
+    return shadow or lease.task
 
 
 def about(lease: Lease, event: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from liteq.context import App, Request, enter, leave
 from liteq.exceptions import WorkerLostError, text_of
 from liteq.execution.arguments import arguments
 from liteq.execution.execute import call_hook, tell_failure
-from liteq.execution.lines import about, about_end
+from liteq.execution.lines import about, about_end, name_of
 from liteq.execution.plan import ExceptionInfo, Plan
 from liteq.execution.shown import noun_of, with_arguments
 from liteq.message import Lease
@@ -27,7 +27,7 @@ def tell_lost(app: App, lease: Lease, exc: BaseException, hostname: str | None =
     """
     # Of one whose process died, the line that says so has said that this is its end.
     extra = {} if isinstance(exc, WorkerLostError) else {**about(lease, "task.failed"), **about_end("failed", exc=exc)}
-    logger.error("%s %s[%s] failed: %.1000s", noun_of(lease), lease.task, lease.id, text_of(exc), extra=extra)
+    logger.error("%s %s[%s] failed: %.1000s", noun_of(lease), name_of(lease), lease.id, text_of(exc), extra=extra)
     if (observer := app.integrations.observer()) is not None:
         observer.lost(lease, exc)
     task = app.tasks.find(lease.task)

@@ -17,7 +17,7 @@ from liteq.policy.retry import RetryPolicy
 from liteq.serialization import Content
 from liteq.utils.records import NamedTuple
 
-__all__ = ["ExceptionInfo", "Executed", "Plan", "default_hook", "is_awaited"]
+__all__ = ["ExceptionInfo", "Executed", "Plan", "default_hook", "hook_of", "is_awaited"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -112,15 +112,15 @@ class Plan:
         if self.is_async and (through := task.app.middleware.around_async()) is not None:
             self.body = _through_async(through, task, self.body)
         self.run_coroutine: Callable[[Any], Any] = task.app.integrations.coroutine_runner() or _run_coroutine
-        self.before_start = _hook(task, "before_start")
-        self.on_success = _hook(task, "on_success")
-        self.on_failure = _hook(task, "on_failure")
-        self.on_retry = _hook(task, "on_retry")
-        self.after_return = _hook(task, "after_return")
+        self.before_start = hook_of(task, "before_start")
+        self.on_success = hook_of(task, "on_success")
+        self.on_failure = hook_of(task, "on_failure")
+        self.on_retry = hook_of(task, "on_retry")
+        self.after_return = hook_of(task, "after_return")
         self.ignore_result = bool(task.ignore_result)
         self.log_keep = log_keep_ms(task.log_keep, f"task {task.name!r}")
         self.policy = RetryPolicy.of(task) if task.autoretry_for else None
-        self.retry = _hook(task, "retry")
+        self.retry = hook_of(task, "retry")
         if self.policy is not None and self.policy.retry_kwargs.keys() - {"max_retries", "countdown"}:
             self.retry = task.retry  # which knows what the others (`queue`, `priority`) change of the message
         self.what = f"the result of task {task.name!r}"
@@ -148,8 +148,9 @@ class Plan:
         return value if is_awaited(value) else _at_once(value)
 
 
-def _hook(task: Any, name: str) -> Callable[..., Any] | None:
-    hook: Callable[..., Any] = getattr(task, name)
+def hook_of(task: Any, name: str) -> Callable[..., Any] | None:
+    """The hook of this name, where the task's class has one of its own, or the task itself."""
+    hook: Callable[..., Any] | None = getattr(task, name, None)  # a workflow has fewer
     function = getattr(hook, "__func__", hook)
     return None if getattr(function, "__liteq_default__", None) is function else hook
 

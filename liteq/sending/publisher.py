@@ -15,6 +15,7 @@ from liteq import context, signals
 from liteq.canvas import MAP, STARMAP, Signature
 from liteq.clock import Clock, from_ms, to_ms
 from liteq.context import App, Observer
+from liteq.execution.plan import hook_of
 from liteq.message import Flag, Message
 from liteq.policy.kept import checked_tags, log_keep_ms
 from liteq.policy.times import limits_s, span_ms
@@ -56,8 +57,8 @@ class Defaults:
 
     __slots__ = (
         "alike", "check", "checks_by_count", "depth", "dump", "expires", "flags", "form", "has_more", "inherits",
-        "keyed", "limit", "maps", "name", "observed", "own", "priority", "queue", "run", "static", "tags", "task",
-        "time_limits", "unique", "what",
+        "keyed", "limit", "maps", "name", "observed", "own", "priority", "queue", "run", "shadow", "static", "tags",
+        "task", "time_limits", "unique", "what",
     )  # fmt: skip
 
     def __init__(self, app: App, name: str | None, task: Any, router: Router) -> None:
@@ -90,7 +91,9 @@ class Defaults:
         self.time_limits = (route.get("time_limit"), route.get("soft_time_limit"))
         self.task = task
         self.unique = uniqueness(getattr(task, "unique", None), self.name, task)
-        self.alike = self.static and self.expires is None and self.time_limits == (None, None) and self.unique is None
+        self.shadow = hook_of(task, "shadow_name")
+        by_call = (self.expires, *self.time_limits, self.unique, self.shadow)
+        self.alike = self.static and all(one is None for one in by_call)
         limits_s(getattr(task, "time_limit", None), getattr(task, "soft_time_limit", None))
         self.keyed = None if task is None else keyed_task(task)
         self.tags = checked_tags(getattr(task, "tags", None), f"task {self.name!r}")
@@ -202,10 +205,8 @@ class Publisher(RowMaker):
         d = self.defaults(name)
         if check and d.check is not None:
             d.check(args, kwargs)
-        if root_id is None:
-            running = context.worker_request()
-            if running is not None:
-                root_id, parent_id = running.root_id, parent_id or running.id
+        if root_id is None and (running := context.worker_request()) is not None:
+            root_id, parent_id = running.root_id, parent_id or running.id
         if d.form is None and (not options or FORM.isdisjoint(options)):
             payload = encode([args, kwargs], what=d.what, limit=d.limit, max_depth=d.depth)
         else:
@@ -309,6 +310,8 @@ class Publisher(RowMaker):
         if not OF_A_CALL.issuperset(options) and not signals.before_task_publish.receivers:  # else: by `announce`
             check_options(self._app, d.name, args, kwargs, options)
         options = routed(self, d, args, kwargs, options)
+        if d.shadow is not None and not options.get("shadow"):
+            options["shadow"] = d.shadow(args, kwargs, options)
         vault = None if d.unique is None and UNIQUE.isdisjoint(options) else self._app.content.vault
         flags, rule = exclude(d.unique, d.name, d.task, args, kwargs, options, flags, vault)
         due_ms, delay_ms = due(options, clock, blocked=awaits is not None)

@@ -20,7 +20,7 @@ from math import inf
 
 from liteq.context import Observer
 from liteq.exceptions import SchemaTooNew, StorageError, StorageFull, StorageUnavailable
-from liteq.execution.lines import LINES, about
+from liteq.execution.lines import LINES, about, name_of
 from liteq.execution.shown import noun_of
 from liteq.message import Lease, Limited, Outcome, Release
 from liteq.serialization import decode_error
@@ -344,8 +344,8 @@ class Consumer:
         """
         fresh = self._given_back.fresh(leases)
         if received.isEnabledFor(logging.INFO):
-            for one in fresh:
-                received.info("%s %s[%s] received", noun_of(one), one.task, one.id, extra=about(one, "task.received"))
+            for it in fresh:
+                received.info("%s %s[%s] received", noun_of(it), name_of(it), it.id, extra=about(it, "task.received"))
         if self._events is not None:
             self._events.received(fresh)
         self._counting.claimed(fresh, again)

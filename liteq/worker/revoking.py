@@ -13,7 +13,7 @@ from typing import Any
 from liteq.app.control.replies import stamps_of
 from liteq.context import App
 from liteq.exceptions import TaskRevokedError
-from liteq.execution.lines import about, about_end
+from liteq.execution.lines import about, about_end, name_of
 from liteq.execution.shown import announce_revoked, noun_of
 from liteq.message import Cancel, Lease
 from liteq.serialization import decode, encode_error
@@ -90,6 +90,6 @@ def revoked_outcome(
     """Cancelled, as `TaskRevokedError`; logged, and sent as the signal `task_revoked`."""
     reason = "terminated" if terminated else "expired" if expired else "revoked"
     extra = {**about(lease, "task.cancelled"), **about_end("cancelled")}
-    logger.info("%s %s[%s] %s", noun_of(lease), lease.task, lease.id, reason, extra=extra)
+    logger.info("%s %s[%s] %s", noun_of(lease), name_of(lease), lease.id, reason, extra=extra)
     announce_revoked(app, lease, hostname, terminated=terminated, signum=signum, expired=expired)
     return Cancel(encode_error(TaskRevokedError(reason)))

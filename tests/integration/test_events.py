@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import threading
 import weakref
 from contextlib import contextmanager
@@ -87,6 +88,18 @@ def test_the_life_of_a_task(app, pool):
     assert succeeded["runtime"] >= 0
     assert started["timestamp"] <= succeeded["timestamp"]
     assert {"timestamp", "clock", "pid", "utcoffset", "local_received"} <= succeeded.keys()
+
+
+def test_logs_and_events_name_a_call_by_its_shadow(app, caplog):
+    caplog.set_level(logging.INFO)
+    wait = captured(app, ends("task-succeeded"))
+    with start_worker(app, pool="solo", task_events=True):
+        result = app.tasks["add"].apply_async((1, 2), shadow="add of the day")
+        [received] = [one for one in wait() if one["type"] == "task-received" and one["uuid"] == result.id]
+    assert received["name"] == "add of the day"
+    told = [text for text in caplog.messages if result.id in text]
+    assert told[0].startswith("Task add of the day[")
+    assert any(text.startswith(f"Task add of the day[{result.id}] succeeded") for text in told)
 
 
 @pytest.mark.parametrize(

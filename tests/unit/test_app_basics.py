@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 import types
 from datetime import UTC
@@ -17,6 +18,7 @@ from liteq.exceptions import AlreadyRegistered, ImproperlyConfigured, NotRegiste
 from liteq.message import Flag
 from liteq.schedules import schedule
 from liteq.sending.compile import compile_signature
+from liteq.serialization import decode
 from liteq.testing import eager
 
 
@@ -392,6 +394,21 @@ def test_a_priority_of_zero_is_one(app):
     assert (message_of(app, low).priority, message_of(app, plain).priority) == (0, 5)
     request = Request(id="id", args=(), kwargs={}, delivery_info={"priority": 0})
     assert plain.signature_from_request(request).options["priority"] == 0
+
+
+def test_a_class_may_give_its_calls_names_for_the_log(app, caplog):
+    class Named(Task):
+        def shadow_name(self, args, kwargs, options):
+            return f"load {args[0]}"
+
+    @app.task(base=Named, name="load")
+    def load(name): ...
+
+    assert decode(message_of(app, load, ("a.csv",)).options) == {"shadow": "load a.csv"}
+    assert decode(message_of(app, load, ("a.csv",), shadow="mine").options) == {"shadow": "mine"}
+    caplog.set_level(logging.INFO, "liteq.execution")
+    result = load.apply(("a.csv",), shadow="load it")
+    assert any(text.startswith(f"Task load it[{result.id}] succeeded") for text in caplog.messages)
 
 
 def test_a_changed_setting_or_attribute_counts_from_the_next_message_on(app):

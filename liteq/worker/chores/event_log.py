@@ -148,7 +148,7 @@ class EventLog:
         call = shown(self._app, with_arguments(self._app, lease))
         options = options_of(lease.options)
         return {
-            "name": lease.task,
+            "name": options.get("shadow") or lease.task,  # as in Celery
             "args": call.argsrepr,
             "kwargs": call.kwargsrepr,
             "root_id": lease.root_id or lease.id,
