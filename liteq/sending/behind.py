@@ -35,10 +35,7 @@ def behind(id_: str, embed: Mapping[str, Any], app: App, *, root_id: str | None 
         [_signature(app, one) for one in embed.get(kind) or ()] for kind in ("callbacks", "errbacks", "chain")
     )
     rest = chain(*reversed(steps), app=app) if len(steps) > 1 else next(iter(steps), None)
-    header_errbacks = bool(app.conf.task_allow_error_cb_on_chord_header)
-    compiled = compile_behind(
-        id_, app.publisher, links, errbacks, rest, root_id=root_id, header_errbacks=header_errbacks
-    )
+    compiled = compile_behind(id_, app.publisher, links, errbacks, rest, root_id=root_id)
     return _named_after(id_, compiled)
 
 

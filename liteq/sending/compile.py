@@ -71,19 +71,17 @@ def compile_signature(
     position: int = 0,
     linked: bool = False,
     depth: int = 0,
-    header_errbacks: bool = False,
     stream: Stream | None = None,
 ) -> Compiled:
     """The rows of `sig`, called with `args` before its own, `kwargs` and `options` over its own.
 
     `root_id`, `parent_id`: of the running task that sends it. `group_id`, `position`: the group that is to count its
     result. `linked`: rows outside the batch will await its result (those of a task that it replaces). `depth`: in how
-    many groups it will stand. `header_errbacks`: the setting `task_allow_error_cb_on_chord_header`. `stream`: takes the
-    first rows of a group of a generator away, so that the rest of them alone is returned. `sig` is not changed; ids
-    that it was frozen with are used. Raises TypeError for a part that is no signature, ValueError for an id used twice
-    or nesting over 100 levels, and the errors of `maker`.
+    many groups it will stand. `stream`: takes the first rows of a group of a generator away, so that the rest of them
+    alone is returned. `sig` is not changed; ids that it was frozen with are used. Raises TypeError for a part that is
+    no signature, ValueError for an id used twice or nesting over 100 levels, and the errors of `maker`.
     """
-    rows = _Rows(maker, header_errbacks, stream)
+    rows = _Rows(maker, stream)
     place = Place(
         args=tuple(args),
         kwargs=kwargs or NOTHING,
@@ -102,20 +100,20 @@ def compile_many(
     sigs: Iterable[Any], maker: RowMaker, *, root_id: str | None = None, parent_id: str | None = None
 ) -> tuple[Batch, list[Node]]:
     """The rows of all `sigs` in one batch, and the node of each, in their order."""
-    rows = _Rows(maker, header_errbacks=False)
+    rows = _Rows(maker)
     place = Place(root_id=root_id, parent_id=parent_id)
     return rows.batch, [rows.add(sig, place, NOTHING) for sig in sigs]
 
 
 def compile_behind(
     id_: str, maker: RowMaker, links: Sequence[Any], errbacks: Sequence[Any], rest: Any = None, *,
-    root_id: str | None = None, header_errbacks: bool = False,
+    root_id: str | None = None,
 ) -> Compiled:  # fmt: skip
     """The rows that come after the message `id_`, which was sent before: its callbacks, its errbacks, and `rest`.
 
     `rest`: the signature that goes on with its result; None for none. Raises as `compile_signature`.
     """
-    rows = _Rows(maker, header_errbacks)
+    rows = _Rows(maker)
     end = End(Node(id_), id_, root_id or id_)
     rows.taken.add(id_)
     rows._callbacks(end, links, errbacks)
@@ -126,10 +124,9 @@ def compile_behind(
 class _Rows:
     """The batch in the making."""
 
-    def __init__(self, maker: RowMaker, header_errbacks: bool, stream: Stream | None = None) -> None:
+    def __init__(self, maker: RowMaker, stream: Stream | None = None) -> None:
         self.maker = maker
         self.stream = stream
-        self.header_errbacks = header_errbacks
         self.batch = Batch()
         self.taken: set[str] = set()
         self._depth = 0
@@ -311,7 +308,7 @@ class _Rows:
         before = place.inner()._replace(
             args=(*place.args, *sig.args),
             kwargs={**sig.kwargs["kwargs"], **place.kwargs},
-            errbacks=body_place.errbacks if self.header_errbacks else (),
+            errbacks=body_place.errbacks if self.maker.header_errbacks else (),
         )
         end = self._put(header, before, header_options)
         return self._with_parent(self._put(sig.body, body_place.after(end), body_options), end.node)

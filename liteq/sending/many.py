@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from liteq import signals
+from liteq import context, signals
 from liteq.canvas import Signature
 from liteq.context import App
 from liteq.message import Batch, Message, new_id, new_ids
@@ -92,12 +92,14 @@ def _add(app: App, publisher: Publisher, batch: Batch, ids: list[str], signature
     A canvas counts as its last message, or its group.
     """
     add_id, add, make = ids.append, batch.messages.append, publisher.message
+    running = context.worker_request()
+    root_id, parent_id = (None, None) if running is None else (running.root_id, running.id)
     alone = True
     for sig in signatures:
         options = sig["options"]
         if sig["subtask_type"] or (options and not GRAPH.isdisjoint(options)):
             alone = False
-            compiled = compile_signature(sig, publisher)
+            compiled = compile_signature(sig, publisher, root_id=root_id, parent_id=parent_id)
             batch.messages += compiled.batch.messages
             batch.groups += compiled.batch.groups
             add_id(compiled.node.id)

@@ -18,6 +18,10 @@ NOTHING: Mapping[str, Any] = {}
 class RowMaker(Protocol):
     """Makes the row of one task: looks its options up, routes, encodes. `Publisher` is the app's."""
 
+    @property
+    def header_errbacks(self) -> bool:
+        """The setting `task_allow_error_cb_on_chord_header`."""
+
     def row(
         self,
         sig: Signature,

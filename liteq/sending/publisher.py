@@ -265,6 +265,11 @@ class Publisher(RowMaker):
         task = self._app.tasks.get(name)
         return task is not None and task.overrides_sending
 
+    @property
+    def header_errbacks(self) -> bool:
+        """Whether the errbacks of a chord are those of its header's tasks, too."""
+        return bool(self._app.conf.task_allow_error_cb_on_chord_header)
+
     def overridden(self, sig: Signature) -> Signature:
         """`sig` as the `apply_async` of its task's class wants it sent."""
         call = call_as_sent(self._app.tasks[sig.task], sig.args, sig.kwargs, sig.options)
@@ -320,32 +325,21 @@ class Publisher(RowMaker):
         if priority is None and d.inherits and (running := context.worker_request()) is not None:
             priority = (running.delivery_info or {}).get("priority")
         return Message(
-            id=message_id,
-            task=d.name,
-            payload=payload,
+            id=message_id, task=d.name, payload=payload, awaits=awaits, group_id=group_id, position=position, run=d.run,
             queue=existing(queue_of(options, conf) or d.queue, conf),
             priority=d.priority if priority is None else checked_priority(priority),
-            due_ms=due_ms,
-            expires_ms=None if expires is None else moment_ms(expires, clock),
+            due_ms=due_ms, delay_ms=delay_ms, expires_ms=None if expires is None else moment_ms(expires, clock),
             options=document(options, d, due_ms),
-            unique_key=checked_key(options.get("unique_key")),
-            root_id=options.get("root_id") or root_id,
-            parent_id=options.get("parent_id") or parent_id,
-            awaits=awaits,
-            group_id=group_id,
-            position=position,
-            flags=_with_ignore(replication(d.flags, options), options.get("ignore_result")) | flags | _kept(options),
-            delay_ms=delay_ms,
-            run=d.run,
-            unique=rule,
-        )
+            unique_key=checked_key(options.get("unique_key")), unique=rule,
+            root_id=options.get("root_id") or root_id, parent_id=options.get("parent_id") or parent_id,
+            flags=_by_call(d.flags, options) | flags,
+        )  # fmt: skip
 
 
-def _kept(options: Mapping[str, Any]) -> int:
-    return Flag.KEPT if options.get("idempotent") else 0
-
-
-def _with_ignore(flags: int, ignore_result: bool | None) -> int:
+def _by_call(flags: int, options: Mapping[str, Any]) -> int:
+    """The flags of a task's messages, as the options of one call change them."""
+    flags = replication(flags, options) | (Flag.KEPT if options.get("idempotent") else 0)
+    ignore_result = options.get("ignore_result")
     if ignore_result is None:
         return flags
     return flags | Flag.IGNORE_RESULT if ignore_result else flags & ~Flag.IGNORE_RESULT

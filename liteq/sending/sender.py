@@ -275,7 +275,6 @@ class Sender:
         try:
             compiled = compile_signature(
                 sig, self.publisher, args, kwargs, options, root_id=root_id, parent_id=parent_id,
-                header_errbacks=self.app.conf.task_allow_error_cb_on_chord_header,
                 stream=stream if self.app.storage.takes_parts() else None,
             )  # fmt: skip
             if idempotent:

@@ -46,6 +46,51 @@ def test_the_body_of_a_chord_waits_for_what_was_added(app):
     assert result.get(timeout=1) == 100 + 2 + (0 + 2 + 4)
 
 
+@pytest.mark.parametrize("way", ["apply_async", "enqueue_many", "replace", "add_to_chord"])
+def test_the_errbacks_of_a_chord_are_its_headers_where_the_setting_says_so(app, way):
+    app.conf.task_allow_error_cb_on_chord_header = True
+    total, told = app.tasks["total"], []
+
+    @app.task(name="fail")
+    def fail():
+        raise ValueError
+
+    @app.task(name="note")
+    def note(id_):
+        told.append(id_)
+
+    def canvas():
+        return chord([fail.s()], total.s()).set(link_error=[note.s()])
+
+    @app.task(name="send", bind=True)
+    def send(self):
+        if way == "replace":
+            raise self.replace(canvas())
+        self.add_to_chord(canvas())
+
+    match way:
+        case "apply_async":
+            canvas().apply_async()
+        case "enqueue_many":
+            app.enqueue_many([canvas()])
+        case _:
+            chord([send.s()], total.s()).apply_async()
+    drain(app)
+    assert len(told) == 2  # of the header's task, and of the body
+
+
+def test_a_canvas_among_many_is_of_the_family_of_the_task_that_sends_it(app):
+    double = app.tasks["double"]
+
+    @app.task(name="send", bind=True)
+    def send(self):
+        return app.enqueue_many([double.s(1) | double.s(), double.s(2)])
+
+    result = send.delay()
+    drain(app)
+    assert {app.storage.reader.find(id_).root_id for id_ in result.get(timeout=1)} == {result.id}
+
+
 def test_a_chord_that_is_evaluated_here_takes_what_is_added(app):
     double, split, total = (app.tasks[name] for name in ("double", "split", "total"))
     calls = chord([split.s(3), double.s(1) | split.s()], total.s())

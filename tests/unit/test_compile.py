@@ -17,7 +17,8 @@ LINKED, TAKES_INPUT, ON_FAILURE, CALLBACK = Flag.LINKED, Flag.TAKES_INPUT, Flag.
 class Rows:
     """A row maker that keeps the signatures: `of["a"]` is the row of the task `a`, `sig["a"]` what it was made from."""
 
-    def __init__(self) -> None:
+    def __init__(self, header_errbacks: bool = False) -> None:
+        self.header_errbacks = header_errbacks
         self.of: dict[str, Message] = {}
         self.sig: dict[str, Signature] = {}
 
@@ -236,7 +237,8 @@ def test_a_chords_errback_is_its_bodys_and_its_headers_where_told() -> None:
     canvas = chord([t("a")], t("b")).set(link_error=[t("e")])
     rows, (batch, _) = compiled(canvas)
     assert [m.awaits for m in batch.messages if m.task == "e"] == [rows.of["b"].id]
-    rows, (batch, _) = compiled(canvas, header_errbacks=True)
+    rows = Rows(header_errbacks=True)
+    batch = compile_signature(canvas, rows).batch
     assert [m.awaits for m in batch.messages if m.task == "e"] == [rows.of[name].id for name in "ab"]
 
 
@@ -300,6 +302,7 @@ def test_nesting_without_end_is_refused() -> None:
 
 def test_a_member_of_a_large_group_costs_little() -> None:
     class Free:
+        header_errbacks = False
         made = Message("", "", b"")
 
         def row(self, sig: Signature, **places: Any) -> Message:

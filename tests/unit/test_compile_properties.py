@@ -17,6 +17,8 @@ from liteq.sending.compile import Compiled, compile_signature
 
 
 class Maker:
+    header_errbacks = False
+
     def __init__(self) -> None:
         self.args: dict[str, tuple[Any, ...]] = {}
 

@@ -41,6 +41,8 @@ class Row:
 
 
 class Maker:
+    header_errbacks = False
+
     def row(self, sig: Signature, *, message_id: str, **places: Any) -> Message:
         return Message(id=message_id, task=sig.task, payload=b"", **places)
 
