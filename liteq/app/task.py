@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Iterable, Mapping
-from collections.abc import Set as AbstractSet
 from datetime import datetime
-from types import NoneType
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 from weakref import ref
 
@@ -23,7 +21,7 @@ from liteq.execution.plan import default_hook
 from liteq.message import Replace
 from liteq.result import AsyncResult, EagerResult
 from liteq.sending.compile import compile_signature
-from liteq.sending.options import eager_options
+from liteq.sending.options import eager_options, positional_of
 from liteq.sending.overrides import pass_on
 from liteq.utils.misspelt import suggesting
 
@@ -153,9 +151,7 @@ class Task(TaskOptions, SendingMany, Telling, Generic[P, R]):
         Debounce, Throttle, False), replicated (Litestream has it at the remote when this returns, else NotReplicated).
         Celery's (connection, retry, retry_policy, serializer, ...) are accepted.
         """
-        if not _are_arguments(args) or not isinstance(kwargs, (Mapping, NoneType)):
-            raise TypeError(f"args are a list or a tuple, and kwargs a dict, not {args!r:.80} and {kwargs!r:.80}")
-        positional = () if args is None else args if isinstance(args, (tuple, list)) else tuple(args)
+        positional = positional_of(args, kwargs)
         if link is not None or link_error is not None or shadow is not None:
             given = {"link": link, "link_error": link_error, "shadow": shadow}
             options |= {key: value for key, value in given.items() if value is not None}
@@ -380,9 +376,3 @@ _APPLY_ASYNC, _ASYNC_RESULT, _SIGNATURE = Task.apply_async, Task.AsyncResult, Ta
 def _task_of(name: str) -> Any:
     """A pickled task is its name; the current app knows the rest."""
     return context.get_current_app().tasks[name]
-
-
-def _are_arguments(args: Any) -> bool:
-    # A mapping is meant for kwargs; a set has no order.
-    refused = (str, bytes, Mapping, AbstractSet)
-    return isinstance(args, (tuple, list, NoneType)) or (isinstance(args, Iterable) and not isinstance(args, refused))

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from liteq.message import Flag, Message, RunSpec
+from liteq.message import Batch, Flag, Message, RunSpec
 from liteq.policy.kept import KEPT, checked_tags
 from liteq.sending.keys import KEYED_BY_CALL
 from liteq.utils.durations import limit_ms
 
-__all__ = ["MORE_BY_CALL", "mark_kept"]
+__all__ = ["MORE_BY_CALL", "keep_rows", "mark_kept"]
 
 MORE_BY_CALL = KEYED_BY_CALL | {*KEPT, "timeout"}
 """Options of a call that are more than a part of its row or its document."""
@@ -39,3 +39,10 @@ def mark_kept(message: Message, tags: Sequence[str], options: Mapping[str, Any])
     elif tags:
         message.flags |= Flag.TAGGED
         message.tags = tuple(tags)
+
+
+def keep_rows(batch: Batch) -> None:
+    """Let the rows of `batch` stay when they have succeeded: so that a repeated call finds them."""
+    for message in batch.messages:
+        if not message.flags & Flag.ON_FAILURE:
+            message.flags |= Flag.KEPT

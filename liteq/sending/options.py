@@ -8,8 +8,9 @@ everywhere with the setting `unknown_options`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from types import CodeType
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from types import CodeType, NoneType
 from typing import Any
 
 from liteq import signals
@@ -29,6 +30,7 @@ __all__ = [
     "STRUCTURAL",
     "check_options",
     "eager_options",
+    "positional_of",
     "unknown_among",
 ]
 
@@ -73,6 +75,20 @@ OF_A_CALL = (
 """Every option that a call may have."""
 
 REMEDY = "the setting unknown_options='ignore' lets such a name pass in silence, as Celery does"
+
+
+# A mapping is meant for kwargs; a set has no order.
+NO_ARGUMENTS = (str, bytes, Mapping, AbstractSet)
+
+
+def positional_of(args: Any, kwargs: Any) -> Sequence[Any]:
+    """The positional arguments of a call. Raises TypeError for `args`, and `kwargs`, that are none."""
+    listed = isinstance(args, (tuple, list))
+    given = listed or args is None or (isinstance(args, Iterable) and not isinstance(args, NO_ARGUMENTS))
+    if not given or not isinstance(kwargs, (Mapping, NoneType)):
+        raise TypeError(f"args are a list or a tuple, and kwargs a dict, not {args!r:.80} and {kwargs!r:.80}")
+    positional: Sequence[Any] = args if listed else () if args is None else tuple(args)
+    return positional
 
 
 def unknown_among(options: Mapping[str, Any]) -> set[str]:

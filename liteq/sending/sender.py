@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import wraps
 from types import MappingProxyType
@@ -11,12 +12,14 @@ from liteq import context, signals
 from liteq.canvas import Node, Signature, evaluate, maybe_signature
 from liteq.canvas.eager import members_of
 from liteq.context import App
+from liteq.exceptions import AlwaysEagerIgnored
 from liteq.message import Batch, Flag, Message, new_id
 from liteq.result import AsyncResult, GroupResult
 from liteq.sending import many
 from liteq.sending.compile import Compiled, compile_signature
 from liteq.sending.here import runner, send_here
-from liteq.sending.options import GRAPH
+from liteq.sending.kept import keep_rows
+from liteq.sending.options import GRAPH, positional_of
 from liteq.sending.overrides import has_been_through, pass_on
 from liteq.sending.parts import GroupStream
 from liteq.sending.passing import Passing
@@ -56,13 +59,6 @@ def stay_home(app: App, what: str) -> None:
     """Refuse what the body of a workflow records, inside `using` of another file; its steps may send elsewhere."""
     if context.in_workflow_body():
         app.stay_home(what)
-
-
-def _keep(batch: Batch) -> None:
-    """Let the rows of `batch` stay when they have succeeded: so that a repeated call finds them."""
-    for message in batch.messages:
-        if not message.flags & Flag.ON_FAILURE:
-            message.flags |= Flag.KEPT
 
 
 def note_child(task: Any, request: context.Request | None, result: Any, options: Mapping[str, Any]) -> None:
@@ -228,11 +224,18 @@ class Sender:
     ) -> Any:  # fmt: skip
         """Send a task by its name, whether or not this process knows it. Options as `Task.apply_async`."""
         options = {key: value for key, value in options.items() if value is not None or key == "expires"}
-        given, sent = tuple(args or ()), options.pop("task_type", None)
+        given, sent = positional_of(args, kwargs), options.pop("task_type", None)
         if sent is not None and sent.name == name:  # by `Task.apply_async`, through a `send_task` of the app's class
             options.pop("result_cls", None)
             return pass_on(sent, given, kwargs or {}, task_id, options)
-        task = self.app.tasks.get(name) if self.app.conf.task_always_eager else None
+        eager = self.app.conf.task_always_eager
+        task = self.app.tasks.get(name) if eager else None
+        if eager and task is None:
+            text = (
+                f"{name!r} is sent in spite of task_always_eager, as this process does not know it: import its module, "
+                "or add a task of this name, to have it run here"
+            )
+            warnings.warn(AlwaysEagerIgnored(text), stacklevel=3)
         return self.send_call(task, name, given, kwargs or {}, task_id, options)
 
     # -- a signature
@@ -278,7 +281,7 @@ class Sender:
                 stream=stream if self.app.storage.takes_parts() else None,
             )  # fmt: skip
             if idempotent:
-                _keep(compiled.batch)
+                keep_rows(compiled.batch)
             stands = self._send_compiled(compiled, stream, () if idempotent else compiled.chosen)
         except BaseException:
             stream.abort()
@@ -315,18 +318,9 @@ class Sender:
         running = context.worker_request()
         root_id, parent_id = (running.root_id, running.id) if running is not None else (None, None)
         compiled = compile_signature(
-            sig,
-            self.publisher,
-            args,
-            kwargs,
-            options,
-            root_id=root_id,
-            parent_id=parent_id,
-            group_id=group_id,
-            position=UNPLACED,
-            linked=True,
-            depth=running.depth if running is not None else 1,
-        )
+            sig, self.publisher, args, kwargs, options, root_id=root_id, parent_id=parent_id, group_id=group_id,
+            position=UNPLACED, linked=True, depth=running.depth if running is not None else 1,
+        )  # fmt: skip
         if not compiled.batch.messages:  # counted all the same, the group would wait for it for ever
             return self.result_of(compiled.node)
         messages = compiled.batch.messages

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from liteq import LiteQ, chain, group
+from liteq.exceptions import AlwaysEagerIgnored
 from liteq.execution.execute import retry_due_ms
 from liteq.policy.retry import RetryPolicy
 from liteq.schedules import maybe_schedule
@@ -122,6 +123,21 @@ def test_a_uuid_is_an_id(app):
 def test_arguments_that_are_none(app, arguments):
     with pytest.raises(TypeError, match="args are a list or a tuple, and kwargs a dict"):
         app.task(lambda *_: None, name="n").apply_async(**arguments)
+
+
+@pytest.mark.parametrize("arguments", [("12",), ({"x": 1},), ({1, 2},), (5,), (b"12",), ((), [("x", 1)])])
+def test_a_name_with_arguments_that_are_none(app, arguments):
+    with pytest.raises(TypeError, match="args are a list or a tuple, and kwargs a dict"):
+        app.send_task("add", *arguments)
+
+
+def test_what_is_sent_in_spite_of_task_always_eager_is_told(app):
+    app.conf.task_always_eager = True
+    app.task(name="known")(lambda: 7)
+    assert app.send_task("known").get() == 7
+    with pytest.warns(AlwaysEagerIgnored, match=r"'elsewhere' is sent .* import its module") as told:
+        assert app.send_task("elsewhere").exists()
+    assert told[0].filename == __file__
 
 
 def test_a_call_may_say_that_it_does_not_expire(app):
