@@ -112,6 +112,21 @@ def test_the_backend_tells_where_results_are_without_a_password():
     assert backend.as_uri(include_password=True) == url
 
 
+@pytest.mark.parametrize(
+    "several",
+    [
+        lambda results: (one.id for one in results),
+        lambda results: {one.id: one for one in results}.keys(),
+        lambda results: GroupResult("group", results),
+        lambda results: [results[0], GroupResult("group", results[1:])],
+    ],
+)
+def test_a_revoke_takes_any_iterable_of_ids_and_results(app, several):
+    results = [app.send_task("add", (n, n)) for n in range(3)]
+    app.control.revoke(several(results))
+    assert [one.state for one in results] == ["REVOKED"] * 3
+
+
 def test_connection_or_acquire_closes_what_it_made_and_nothing_else(app):
     with app.connection() as mine:
         mine.connect()

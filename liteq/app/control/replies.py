@@ -40,9 +40,10 @@ def stamps_of(value: Any) -> set[str]:
 
 
 def ids_of(value: Any) -> list[str]:
-    """One id, or several; results count as their ids."""
-    several = value if isinstance(value, (list, tuple, set, frozenset)) else [value]
-    return [str(getattr(one, "id", one)) for one in several]
+    """One id, or those of any iterable; results count as their ids, and groups of them as those of their members."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        return [str(getattr(value, "id", value))]
+    return [id_ for one in value for id_ in ids_of(one)]
 
 
 def name_of_celery(name: str) -> str:
