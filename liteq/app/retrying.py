@@ -10,8 +10,9 @@ from liteq.canvas import ACCUMULATE, _chain, group, is_void, maybe_signature
 from liteq.context import Request
 from liteq.context.display import redacted
 from liteq.exceptions import ImproperlyConfigured, Retry
+from liteq.policy.kept import KEPT
 from liteq.sending.keys import KEYED_BY_CALL, changed_keys
-from liteq.sending.options import check_options
+from liteq.sending.options import GRAPH, check_options
 from liteq.serialization import as_json, encode
 from liteq.serialization.failures import meta_of_exception
 from liteq.utils.durations import seconds
@@ -31,6 +32,7 @@ def options_of(task: Any, request: Request, queue: str | None) -> dict[str, Any]
 
 
 OF_RETRY = ("args", "kwargs", "exc", "max_retries")  # parameters of `Task.retry` that are no options of a call
+OF_THE_MESSAGE = GRAPH | {*KEPT, "idempotent", "ignore_result", "unique", "unique_key"}  # stay, whatever a retry says
 
 
 def retry_of(
@@ -53,6 +55,11 @@ def retry_of(
         args, kwargs = task.parameters.changed(request.args, request.kwargs, args, kwargs)
     if options.get("replicated"):
         raise TypeError("a retry cannot be `replicated`: the worker that writes it waits for no copy")
+    if kept := [f"{name}=" for name in sorted(OF_THE_MESSAGE) if options.get(name) is not None]:
+        raise TypeError(
+            f"a retry runs the same message again, as it was sent otherwise: give {', '.join(kept)} to the call "
+            "that sends it, or send another one"
+        )
     if options:
         check_options(task.app, task.name, request.args, request.kwargs, options, parameters=OF_RETRY)
     again = task.signature_from_request(request, args, kwargs, **options)

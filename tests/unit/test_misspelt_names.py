@@ -127,6 +127,21 @@ def test_an_option_of_a_retry_is_refused(app):
         again.apply().get()
 
 
+@pytest.mark.parametrize("name", ["link", "link_error", "chain", "ignore_result", "unique_key", "tags", "log_keep"])
+def test_a_retry_refuses_what_a_message_keeps(app, name):
+    value = ["a tag"] if name == "tags" else True
+
+    @app.task(bind=True)
+    def again(self):
+        if not self.request.retries:
+            raise self.retry(countdown=0, **{name: value})
+
+    with pytest.raises(TypeError, match=rf"a retry runs the same message again.*{name}="):
+        again.apply().get()
+    value = None
+    assert again.apply().state == "SUCCESS"
+
+
 @pytest.mark.parametrize("name", ["retry", "connection", "exchange_type", "MessageGroupId", "add_to_parent"])
 def test_options_that_celery_takes_pass(app, add, name):
     add.apply_async((1,), **{name: None})
