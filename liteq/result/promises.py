@@ -21,6 +21,10 @@ def call_when_done(result: Any, callback: Callable[[Any], object], on_error: Cal
     def wait() -> None:
         try:
             result.get(propagate=False, disable_sync_subtasks=False)
+            if not result.ready():
+                text = "neither callback of %s is called: nobody hears of its end; send it with ignore_result=False"
+                logger.warning(text, result)
+                return
             chosen = callback if result.successful() else on_error
             if chosen is not None:
                 chosen(result)

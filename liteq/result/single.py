@@ -170,7 +170,8 @@ class AsyncResult(RecordResult, Generic[R]):
     ) -> Any:
         """Call `callback(self)` once it has succeeded, `on_error(self)` once it has failed; returns self.
 
-        From a thread of its own, also when it has finished already. What a callback raises is logged.
+        From a thread of its own, also when it has finished already. What a callback raises is logged. Where its result
+        is ignored, neither is called, and the log says so.
         """
         return call_when_done(self, callback, on_error)
 

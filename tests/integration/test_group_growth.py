@@ -230,6 +230,16 @@ def test_then_on_error(app):
     assert seen == ["FAILURE"]
 
 
+def test_then_of_a_result_that_is_ignored_calls_neither(app, caplog):
+    seen = []
+    result = app.tasks["double"].apply_async((4,), ignore_result=True).then(seen.append, on_error=seen.append)
+    for thread in threading.enumerate():
+        if thread.name == f"liteq-then-{result.id}":
+            thread.join(60)
+    assert seen == []
+    assert "send it with ignore_result=False" in caplog.text
+
+
 def test_the_graph_of_a_result(app):
     double = app.tasks["double"]
     last = (double.s(1) | double.s() | double.s()).apply_async()
