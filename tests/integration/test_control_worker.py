@@ -118,6 +118,14 @@ def test_what_runs_and_what_waits(app, worker, inspect):
     assert inspect.query_task(["unheard-of"]) == {"one@here": {}}
 
 
+def test_what_waits_in_other_queues_hides_nothing(app, worker, inspect):
+    add = app.tasks["add"]
+    app.enqueue_many([add.s(n, 0).set(queue="other", countdown=60) for n in range(1_001)])
+    later = add.apply_async((1, 2), countdown=3600)
+    [waiting] = inspect.scheduled()["one@here"]
+    assert waiting["request"]["id"] == later.id
+
+
 def test_what_a_worker_is(app, worker, inspect):
     app.tasks["add"].delay(1, 2).get(timeout=60)
     assert {"add", "hold"} <= set(inspect.registered()["one@here"])

@@ -76,7 +76,7 @@ def reserved(state: Panel, **_kwargs: Any) -> list[dict[str, Any]]:
 @inspect_command(alias="dump_schedule")
 def scheduled(state: Panel, **_kwargs: Any) -> list[dict[str, Any]]:
     """List the scheduled messages of its queues, which it shares with other workers of these."""
-    found = state.worker.running.storage.reader.messages(State.SCHEDULED, limit=SHOWN)
+    found = state.worker.running.storage.reader.messages_of(state.consumer.queues, State.SCHEDULED, limit=SHOWN)
     return [
         {
             "eta": from_ms(record.due_ms).isoformat(),
@@ -84,7 +84,6 @@ def scheduled(state: Panel, **_kwargs: Any) -> list[dict[str, Any]]:
             "request": {**describe(state, record), "hostname": state.hostname},
         }
         for record in found
-        if record.queue in state.consumer.queues
     ]
 
 
