@@ -138,6 +138,13 @@ class Channel(Bound, virtual.Channel):
         self.connection.wake()
         return consuming
 
+    def basic_cancel(self, consumer_tag: str) -> None:
+        """Deliver no more to this consumer; other processes are told that its queue is left."""
+        queue = self._tag_to_queue.get(consumer_tag)
+        super().basic_cancel(consumer_tag)
+        if queue is not None and (holder := self._file.held) is not None and holder.leave_queue(queue):
+            self.connection.wake()  # another channel that takes from it says so again
+
     def basic_qos(self, *args: Any, **kwargs: Any) -> None:
         """Change how many messages may be delivered and not acknowledged."""
         super().basic_qos(*args, **kwargs)

@@ -70,6 +70,15 @@ class Holder:
                 beat = self._beat or self._enter()
         return beat.worker
 
+    def leave_queue(self, queue: str) -> bool:
+        """Have the list of workers not tell of `queue`, until it is claimed from once more; whether it did."""
+        if queue not in self._queues:
+            return False
+        self._queues.discard(queue)
+        if (beat := self._beat) is not None:
+            beat.soon()
+        return True
+
     def _enter(self) -> Heartbeat:
         file = self._file
         node = self._node = file.node

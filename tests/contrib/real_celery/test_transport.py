@@ -217,6 +217,23 @@ def test_what_was_claimed_for_a_consumer_that_is_cancelled_meanwhile_goes_back(c
             got[0].ack()
 
 
+def test_a_queue_whose_consumer_is_cancelled_is_told_of_no_more(connect: Any) -> None:
+    from kombu import Consumer, Queue
+
+    with connect() as connection:
+        channel = connection.channel()
+        with Consumer(channel, [Queue("left"), Queue("kept")], on_message=print) as consumer:
+            channel.look()
+            holder = channel._file.holder
+            assert holder._facts()["queues"] == ["kept", "left"]
+            consumer.cancel_by_queue("left")
+            assert holder._facts()["queues"] == ["kept"]
+            consumer.add_queue(Queue("left"))
+            consumer.consume()
+            channel.look()
+            assert holder._facts()["queues"] == ["kept", "left"]
+
+
 def test_a_worker_claims_when_half_of_its_room_is_free_or_a_place_has_no_task(
     connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
