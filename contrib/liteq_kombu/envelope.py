@@ -26,7 +26,9 @@ from liteq.serialization import decode, encode
 from liteq.serialization.embedded import deflated, is_deflated, packed, unpacked, with_long_rest
 from liteq.utils.names import checked_id, checked_name
 
-__all__ = ["FACTS", "OPAQUE", "facts_of", "inside_of", "is_task", "lease_of", "opened", "payload_of", "row_of"]
+__all__ = [
+    "FACTS", "OPAQUE", "facts_of", "from_json", "inside_of", "is_task", "lease_of", "opened", "payload_of", "row_of",
+]  # fmt: skip
 
 OPAQUE: Final = "kombu.message"
 FACTS: Final = "liteq"  # among the properties of a task's message: `facts_of` its lease
@@ -145,6 +147,14 @@ def _payload(args: list[Any], kwargs: dict[str, Any], body: str, *, is_plain: bo
             pass
     args, kwargs, _ = kombu_loads(body)
     return encode([args, kwargs], what="the arguments of a message of Celery's", limit=None)
+
+
+def from_json(body: str | bytes) -> Any:
+    """The value that Celery has written as JSON. Its writer lets NaN and Infinity pass, which orjson does not read."""
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        return json.loads(body)
 
 
 def _embedded(embed: dict[str, Any], *, is_plain: bool) -> dict[str, Any]:

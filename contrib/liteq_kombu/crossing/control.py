@@ -20,7 +20,7 @@ import orjson
 
 from liteq.serialization import decode, encode
 from liteq.storage.operating.commands import REVOKES_KEPT_S, Command
-from liteq_kombu.envelope import JSON
+from liteq_kombu.envelope import JSON, from_json
 from liteq_kombu.files import app_here
 
 if TYPE_CHECKING:
@@ -173,6 +173,6 @@ def _body(command: Command, exchange: str) -> dict[str, Any] | None:
 
 def answer(file: File, routing_key: str, message: Mapping[str, Any]) -> None:
     """Give liteq the answer of this worker of Celery's."""
-    ((name, data),) = orjson.loads(message["body"]).items()
+    ((name, data),) = from_json(message["body"]).items()
     number = int(routing_key.removeprefix(ANSWER))
     file.storage.commands.reply(number, file.holder.number(()), name, orjson.dumps(data))

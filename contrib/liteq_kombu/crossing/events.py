@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from liteq.events.comings import Comings
-from liteq_kombu.envelope import JSON
+from liteq_kombu.envelope import JSON, from_json
 from liteq_kombu.files import app_here
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def is_events(exchange: str) -> bool:
 def put(file: File, message: Mapping[str, Any]) -> None:
     """Write the events of a message of Celery's into the log."""
     try:
-        found = orjson.loads(message["body"])
+        found = from_json(message["body"])
     except (ValueError, TypeError):
         if not file.told_of_events:
             logger.warning("events are read as JSON here: without event_serializer='json' nobody hears them")

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from liteq.context.identity import me
@@ -141,6 +142,20 @@ def test_numbers_that_json_has_no_form_for_reach_what_comes_after_a_task(shop: S
     first, second = (message.payload[2] for message in delivered(connect(), Queue("celery")))
     assert [first[kind][0]["args"] for kind in ("callbacks", "errbacks")] == [[long], [-long]]
     assert [link["args"] for link in second["chain"]] == [[long], [odd]]
+
+
+def test_numbers_that_json_has_no_form_for_pass_in_events_and_answers(shop: Shop, connect: Any) -> None:
+    """As in `inspect conf` with defaults: `result_backend_max_retries` is infinite."""
+    storage = shop.liteq.storage
+    with shop.app.events.default_dispatcher() as dispatcher:
+        dispatcher.send("shop-opened", load=float("nan"))
+    ((_, event),) = storage.events.after(0, 10)
+    assert orjson.loads(event)["load"] is None
+    number = storage.commands.send("conf", b"{}", b'["w0@here"]', wants_reply=True, expires_s=60)
+    body = '{"w0@here": {"result_backend_max_retries": Infinity}}'
+    connect().default_channel._put(f"liteq-command.{number}", {"body": body})
+    ((_, name, data),) = storage.commands.replies(number)
+    assert (name, orjson.loads(data)) == ("w0@here", {"result_backend_max_retries": None})
 
 
 @pytest.mark.parametrize("last", [5, 2**70, "\u00e9", "\U0001f600", None])
