@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote
 
 from liteq.context import App
 from liteq.exceptions import NotYetThere, StorageError
+from liteq.result.waiting import LONG_S
 from liteq.storage.sent import Sent, watched
 from liteq.utils.records import NamedTuple
 
@@ -153,11 +154,16 @@ def _wait(app: App, position: Position, timeout: float | None) -> float | None:
     storage = app.storage
     if not storage.driver.read_only:  # the queue itself
         return timeout
-    start = monotonic()
+    start, is_told = monotonic(), False
     with storage.hearing() as bell:
         while not storage.reader.has_reached(position.id, position.from_ms, position.after_ms):
-            left = LONGEST_LOOK_S if timeout is None else timeout - (monotonic() - start)
-            if left <= 0:
-                raise NotYetThere(str(position), storage.driver.age_s() or 0.0)
+            waited_s = monotonic() - start
+            left = LONGEST_LOOK_S if timeout is None else timeout - waited_s
+            if left <= 0 or (waited_s >= LONG_S and not is_told):
+                behind = NotYetThere(str(position), storage.driver.age_s() or 0.0)
+                if left <= 0:
+                    raise behind
+                is_told = True
+                logger.warning("waiting since %.0f s: %s", waited_s, behind)
             bell.wait(min(left, LONGEST_LOOK_S))
     return None if timeout is None else max(0.0, timeout - (monotonic() - start))

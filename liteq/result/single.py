@@ -258,14 +258,14 @@ class AsyncResult(RecordResult, Generic[R]):
         assert_will_not_block()
         from liteq.result import streaming
 
-        return streaming.stream(self.app, streaming.look_at(self.app, self.id, name), after)
+        return streaming.stream(self.app, self.id, name, after)
 
     async def astream(self, name: str, after: int = 0) -> AsyncIterator[Chunk]:
         """`stream()` for async code: a reader takes no thread."""
         assert_will_not_block()
         from liteq.result import streaming
 
-        async for chunk in streaming.astream(self.app, streaming.look_at(self.app, self.id, name), after):
+        async for chunk in streaming.astream(self.app, self.id, name, after):
             yield chunk
 
     # -- actions

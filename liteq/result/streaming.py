@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from liteq.context import App
-from liteq.result.waiting import RECHECK_S, Absence, DoneBell
+from liteq.result.waiting import LONG_S, RECHECK_S, Absence, DoneBell, told
 from liteq.serialization import decode
 from liteq.storage.kept.streams import Chunk as Stored
 from liteq.utils.records import dataclass
@@ -38,26 +38,42 @@ def look_at(app: App, id_: str, stream: str) -> Look:
     return lambda after: storage.streams.chunks(id_, stream, after=after)
 
 
-def stream(app: App, look: Look, after: int) -> Iterator[Chunk]:
-    """The chunks behind the offset `after`, until no more come. A server that does not answer is waited for."""
-    for chunk in follow(app, look, after):
+def stream(app: App, id_: str, name: str, after: int) -> Iterator[Chunk]:
+    """The chunks of the stream `name` of `id_` behind the offset `after`, until no more come.
+
+    A server that does not answer is waited for. Once, where none has come for long, the log says what is waited for.
+    """
+    return _chunks(app, id_, look_at(app, id_, name), after)
+
+
+def _chunks(app: App, id_: str, look: Look, after: int) -> Iterator[Chunk]:
+    is_told = False
+    for chunk in follow(app, look, after, idle_s=LONG_S):
         if chunk is not None:
             yield chunk
+        elif not is_told:
+            is_told = True
+            told(app, id_, LONG_S)
 
 
-async def astream(app: App, look: Look, after: int) -> AsyncIterator[Chunk]:
+async def astream(app: App, id_: str, name: str, after: int) -> AsyncIterator[Chunk]:
     """`stream()` for async code."""
-    following = afollow(app, look, after)
+    from liteq.utils.async_threads import reading
+
+    following, is_told = afollow(app, look_at(app, id_, name), after, idle_s=LONG_S), False
     try:
         async for chunk in following:
             if chunk is not None:
                 yield chunk
+            elif not is_told:
+                is_told = True
+                await reading(app, told, app, id_, LONG_S)
     finally:
         await following.aclose()  # type: ignore[attr-defined]
 
 
-def follow(app: App, look: Look, after: int, *, idle_s: float = float("inf")) -> Iterator[Chunk | None]:
-    """As `stream()`; and None each time that none has come for `idle_s` seconds."""
+def follow(app: App, look: Look, after: int, *, idle_s: float) -> Iterator[Chunk | None]:
+    """The chunks behind the offset `after`, until no more come; None whenever none has come for `idle_s` seconds."""
     clock, absence = app.clock, Absence(app, STREAM)
     with DoneBell(app) as bell:
         idle_at = clock.monotonic() + idle_s
@@ -78,7 +94,7 @@ def follow(app: App, look: Look, after: int, *, idle_s: float = float("inf")) ->
                 bell.wait(min(RECHECK_S, idle_at - now))
 
 
-async def afollow(app: App, look: Look, after: int, *, idle_s: float = float("inf")) -> AsyncIterator[Chunk | None]:
+async def afollow(app: App, look: Look, after: int, *, idle_s: float) -> AsyncIterator[Chunk | None]:
     """`follow()` for async code: no thread waits, and any number of readers may."""
     from liteq.result.hub import ringing
     from liteq.storage.listeners import REST

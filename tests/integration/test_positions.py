@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from liteq import LiteQ, group
 from liteq.clock import FakeClock
 from liteq.exceptions import NotYetThere
+from liteq.result import position as position_room
 from liteq.result.position import Position, exchange
 from liteq.testing import drain
 from tests.followers import copy_to, followed
@@ -74,6 +76,24 @@ def test_it_waits_until_the_replica_is_there_and_then_for_the_result(app, replic
     replica.catch_up()
     waiter.join(60)
     assert got == [3]
+
+
+def test_a_long_wait_without_end_says_what_it_waits_for(app, replica, monkeypatch, caplog):
+    monkeypatch.setattr(position_room, "LONG_S", 0.0)
+    result = app.send_task("add", (1, 2))
+    position, got = result.position, []
+    waiter = threading.Thread(
+        target=lambda: got.append(replica.AsyncResult(result.id).get(after=position)), daemon=True
+    )
+    waiter.start()
+    until = time.monotonic() + 60
+    while "see whether its follower still runs" not in caplog.text and time.monotonic() < until:
+        time.sleep(0.01)
+    drain(app)
+    replica.catch_up()
+    waiter.join(60)
+    assert got == [3]
+    assert caplog.text.count("is not yet as far as") == 1
 
 
 def test_groups_and_async_code_wait_likewise(app, replica):

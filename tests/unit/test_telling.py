@@ -7,6 +7,7 @@ import io
 import itertools
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ import liteq
 from liteq import Chunk, LiteQ, Progress
 from liteq.exceptions import LeaseLost, NotSerializable, PayloadTooLarge, StorageError, WorkflowError
 from liteq.execution import telling
+from liteq.result import streaming
 from liteq.result.drawing import drawn, line_of
 from liteq.result.progress import progress_from
 from liteq.serialization import decode
@@ -289,6 +291,26 @@ def test_a_reader_hears_each_chunk_and_the_end(app):
     assert list(app.AsyncResult("unknown").stream("out")) == []
     with pytest.raises(TypeError, match="a stream's name is a string, not 5"):
         result.stream(5)
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_a_stream_that_is_long_in_coming_says_what_it_waits_for(app, monkeypatch, caplog, way):
+    monkeypatch.setattr(streaming, "LONG_S", 0.02)
+    result = app.task(name="work")(lambda: None).delay()
+
+    async def read() -> list[Chunk]:
+        return [chunk async for chunk in result.astream("out")]
+
+    target = (lambda: list(result.stream("out"))) if way == "sync" else (lambda: asyncio.run(read()))
+    reader = threading.Thread(target=target, daemon=True)
+    reader.start()
+    until = time.monotonic() + 60
+    while "no worker is alive on that file" not in caplog.text and time.monotonic() < until:
+        time.sleep(0.01)
+    drain(app)
+    reader.join(60)
+    assert not reader.is_alive()
+    assert caplog.text.count(f"waiting for {result.id} since") == 1
 
 
 def test_async_readers_take_no_thread_each(app):

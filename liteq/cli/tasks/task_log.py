@@ -15,7 +15,7 @@ from liteq.cli.parts.session import Session, pass_session
 from liteq.cli.tasks.result import NoSuchMessage
 from liteq.clock import from_ms
 from liteq.monitor.messages import masked
-from liteq.result.streaming import Chunk, look_at, read, stream
+from liteq.result.streaming import Chunk, read, stream
 from liteq.storage.reading.inspect import Record
 from liteq.utils.json_text import to_json
 from liteq.utils.names import LOG_STREAM
@@ -50,9 +50,7 @@ def logs(session: Session, /, id_: str, follow: bool, last: int | None, attempt:
         return Exit.OK
     after = _before_last(session, id_, n, last, attempt)
     printer = _Printer(session, record)
-    for chunk in (
-        stream(session.app, look_at(session.app, id_, LOG_STREAM), after) if follow else _there(session, id_, after)
-    ):
+    for chunk in stream(session.app, id_, LOG_STREAM, after) if follow else _there(session, id_, after):
         if attempt is None or chunk.attempt == attempt:
             printer.write(chunk)
     return Exit.OK

@@ -208,7 +208,7 @@ class Run(Generic[R]):
     def stream(self, name: str, after: int = 0) -> Iterator[Chunk]:
         """The chunks of a stream as they come, those behind the offset `after`; it ends with the run."""
         self._runs("stream()")
-        return streaming.stream(self.app, streaming.look_at(self.app, self.id, name), after)
+        return streaming.stream(self.app, self.id, name, after)
 
     # -- telling -----------------------------------------------------------------------------------------------------
 
@@ -363,7 +363,7 @@ class Run(Generic[R]):
     async def astream(self, name: str, after: int = 0) -> AsyncIterator[Chunk]:
         """`stream()` for async code."""
         self._runs("astream()")
-        async for chunk in streaming.astream(self.app, streaming.look_at(self.app, self.id, name), after):
+        async for chunk in streaming.astream(self.app, self.id, name, after):
             yield chunk
 
     # -- as a value --------------------------------------------------------------------------------------------------
