@@ -440,7 +440,7 @@ def test_a_function_among_annotations_is_a_method_of_the_task(app):
     def my_on_failure(self, exc, task_id, args, kwargs, einfo):
         told.append((self.name, args))
 
-    app.conf.task_annotations = {"t": {"on_failure": my_on_failure, "rate_key": lambda n: str(n)}}
+    app.conf.task_annotations = {"t": {"on_failure": my_on_failure, "rate_key": lambda n: f"n{n}"}}
 
     @app.task(name="t")
     def t(n):
@@ -448,8 +448,8 @@ def test_a_function_among_annotations_is_a_method_of_the_task(app):
 
     app.finalize()
     assert t.apply((1,)).state == "FAILURE"
-    assert told == [("t", (1,))]
-    assert t.rate_key(7) == "7"
+    assert told == [("t", [1])]
+    assert t.rate_key(7) == "n7"
 
 
 def test_an_annotation_with_an_at_sign_wraps_the_method(app):
