@@ -114,10 +114,10 @@ class WorkflowTest:
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
     @overload
-    def run(self, flow: Workflow[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def run(self, flow: Workflow[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
-    def run(self, flow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> R: ...
-    def run(self, flow: Any, *args: Any, **kwargs: Any) -> Any:
+    def run(self, flow: Workflow[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def run(self, flow: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Run `flow` to its end, moving the clock whenever nothing can run: what it returned.
 
         Raises its exception, what it is stuck with, and WorkflowError where it would wait for ever. With a recording,
@@ -129,10 +129,10 @@ class WorkflowTest:
         return self._bench.finish(self._started(flow, args, kwargs))
 
     @overload
-    async def arun(self, flow: Workflow[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs) -> R: ...
+    async def arun(self, flow: Workflow[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
-    async def arun(self, flow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> R: ...
-    async def arun(self, flow: Any, *args: Any, **kwargs: Any) -> Any:
+    async def arun(self, flow: Workflow[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    async def arun(self, flow: Any, /, *args: Any, **kwargs: Any) -> Any:
         """`run()` in an async test: an async body runs in the loop that is there, among the test's own tasks.
 
         So its steps may use what the test has made there: clients, servers, events.
@@ -143,10 +143,10 @@ class WorkflowTest:
         return await self._bench.finished_in_this_loop(lambda: self._started(flow, args, kwargs))
 
     @overload
-    def start(self, flow: Workflow[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs) -> Run[R]: ...
+    def start(self, flow: Workflow[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> Run[R]: ...
     @overload
-    def start(self, flow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> Run[R]: ...
-    def start(self, flow: Any, *args: Any, **kwargs: Any) -> Any:
+    def start(self, flow: Workflow[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Run[R]: ...
+    def start(self, flow: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Start a run, and execute what is due; it goes on when it is asked something, and with `advance`."""
         self._check_open("start")
         run = self._started(flow, args, kwargs)

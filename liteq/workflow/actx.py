@@ -32,7 +32,7 @@ class AsyncContext(Common):
     _name = "actx"
     _is_async = True
 
-    def _call(self, what: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Call[Any]:
+    def _call(self, what: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Call[Any]:
         scope = self._body(what)
         return called(scope.machine, function, scope, *args, **kwargs)
 
@@ -45,10 +45,10 @@ class AsyncContext(Common):
         return cast("AsyncHandle[Any]", super().event(name, type=type))
 
     @overload
-    def run(self, fn: Callable[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs) -> Call[R]: ...
+    def run(self, fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> Call[R]: ...
     @overload
-    def run(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Call[R]: ...
-    def run(self, fn: Any, *args: Any, **kwargs: Any) -> Call[Any]:
+    def run(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Call[R]: ...
+    def run(self, fn: Any, /, *args: Any, **kwargs: Any) -> Call[Any]:
         """Run any function as a step: `await actx.run(fetch, url)`."""
         scope = self._body("run()")
         return scope.awaited_step(as_step(scope.machine.app, fn), args, kwargs)
@@ -73,24 +73,24 @@ class AsyncContext(Common):
         return scope.awaited_step(step, args, {})
 
     @overload
-    def call(self, target: Signature) -> Call[Any]: ...
+    def call(self, target: Signature, /) -> Call[Any]: ...
     @overload
-    def call(self, target: Callable[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs) -> Call[R]: ...
+    def call(self, target: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> Call[R]: ...
     @overload
-    def call(self, target: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Call[R]: ...
-    def call(self, target: Any, *args: Any, **kwargs: Any) -> Call[Any]:
+    def call(self, target: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Call[R]: ...
+    def call(self, target: Any, /, *args: Any, **kwargs: Any) -> Call[Any]:
         """Run a task, a workflow, a step or a whole canvas in the pool and wait for it: its result."""
         return self._call("call()", children.call, target, *args, **kwargs)
 
     @overload
-    def spawn(self, target: Signature) -> Call[AsyncHandle[Any]]: ...
+    def spawn(self, target: Signature, /) -> Call[AsyncHandle[Any]]: ...
     @overload
     def spawn(
-        self, target: Callable[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs
+        self, target: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Call[AsyncHandle[R]]: ...
     @overload
-    def spawn(self, target: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Call[AsyncHandle[R]]: ...
-    def spawn(self, target: Any, *args: Any, **kwargs: Any) -> Call[Any]:
+    def spawn(self, target: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Call[AsyncHandle[R]]: ...
+    def spawn(self, target: Any, /, *args: Any, **kwargs: Any) -> Call[Any]:
         """Start a call without waiting for it, and return its handle."""
         return self._call("spawn()", children.spawn, target, *args, **kwargs)
 

@@ -191,7 +191,7 @@ class Common:
 class Context(Common):
     """`ctx`, in a body that is not async and in steps."""
 
-    def run(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    def run(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run any function as a step: `ctx.run(fetch, url)`."""
         scope = self._body("run()")
         return scope.call_step(as_step(scope.machine.app, fn), args, kwargs)  # type: ignore[no-any-return]
@@ -210,12 +210,12 @@ class Context(Common):
         return scope.call_step(step, args, {})  # type: ignore[no-any-return]
 
     @overload
-    def call(self, target: Signature) -> Any: ...
+    def call(self, target: Signature, /) -> Any: ...
     @overload
-    def call(self, target: Callable[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def call(self, target: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
-    def call(self, target: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R: ...
-    def call(self, target: Any, *args: Any, **kwargs: Any) -> Any:
+    def call(self, target: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def call(self, target: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Run a task, a workflow, a step or a whole canvas in the pool and wait for it: its result.
 
         Its failure is raised.
@@ -223,12 +223,12 @@ class Context(Common):
         return children.call(self._body("call()"), target, *args, **kwargs)
 
     @overload
-    def spawn(self, target: Signature) -> Handle[Any]: ...
+    def spawn(self, target: Signature, /) -> Handle[Any]: ...
     @overload
-    def spawn(self, target: Callable[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs) -> Handle[R]: ...
+    def spawn(self, target: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]: ...
     @overload
-    def spawn(self, target: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Handle[R]: ...
-    def spawn(self, target: Any, *args: Any, **kwargs: Any) -> Handle[Any]:
+    def spawn(self, target: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]: ...
+    def spawn(self, target: Any, /, *args: Any, **kwargs: Any) -> Handle[Any]:
         """Start a call without waiting for it, and return its handle.
 
         If the call is unfinished when the run ends, it is cancelled.

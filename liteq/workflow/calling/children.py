@@ -79,12 +79,12 @@ def _spawned(scope: Scope, place: Place, new: StepRow, batch: Batch) -> StepRow:
     return new
 
 
-def spawn(scope: Scope, target: Any, *args: Any, **kwargs: Any) -> Handle[Any]:
+def spawn(scope: Scope, target: Any, /, *args: Any, **kwargs: Any) -> Handle[Any]:
     """Send a task, workflow, step or canvas, and go on; a handle of it."""
     return _sent(scope, "spawn", target_of(scope.machine.app, target), args, kwargs)
 
 
-def call(scope: Scope, target: Any, *args: Any, **kwargs: Any) -> Any:
+def call(scope: Scope, target: Any, /, *args: Any, **kwargs: Any) -> Any:
     """Send a task, workflow, step or canvas, and wait for it; its result."""
     handle = _sent(scope, "call", target_of(scope.machine.app, target), args, kwargs)
     row = handle.row

@@ -29,7 +29,7 @@ class Saga:
         self._scope = scope
         self._added: list[Compensation] = []
 
-    def add(self, fn: Any, *args: Any, **kwargs: Any) -> None:
+    def add(self, fn: Any, /, *args: Any, **kwargs: Any) -> None:
         """Have `fn` called with these, as a step, if the block fails or is cancelled later on."""
         if not callable(fn):
             raise TypeError(f"saga.add() takes a function or a step, and its arguments, not {fn!r}")

@@ -66,7 +66,7 @@ def name_of(function: Callable[..., Any]) -> str:
     return "handle.result()" if name == "result_of" else f"actx.{name}()"
 
 
-def called(machine: Machine, function: Callable[..., R], *args: Any, **kwargs: Any) -> Call[R]:
+def called(machine: Machine, function: Callable[..., R], /, *args: Any, **kwargs: Any) -> Call[R]:
     """Do a call of an async body now, and hand its end out to the code that awaits it.
 
     Its place is given, and its effect recorded, here; it waits, returns and raises where it is awaited.

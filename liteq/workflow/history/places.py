@@ -35,7 +35,7 @@ class Wait:
 class Undoing(Protocol):
     """A saga, as the steps know it that have a compensation."""
 
-    def add(self, fn: Any, *args: Any, **kwargs: Any) -> None:
+    def add(self, fn: Any, /, *args: Any, **kwargs: Any) -> None:
         """Have `fn` called with these if the block of the saga fails or is cancelled later on."""
 
 
