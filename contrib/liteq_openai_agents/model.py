@@ -23,34 +23,37 @@ __all__ = ["Emit", "ModelInRun", "spend"]
 Emit = Literal["tokens", "events"] | None
 
 _output: TypeAdapter[list[TResponseOutputItem]] = TypeAdapter(list[TResponseOutputItem])
+OLD_NAME = "ModelInRun"  # of each model of an agent that had come out of a result
 FINAL = (ResponseCompletedEvent, ResponseIncompleteEvent)
 
 
 class ModelInRun(Model):
     """Another model. `name`: as limits and prices know it; `emit`: what of its stream goes to the run's.
 
-    `named`: finds the model of a name, for a `fallback` of the step. `timeout_s`: of one request.
+    `named`: finds the model of a name, for a `fallback` of the step. `timeout_s`: of one request. `again`: of an agent
+    that an earlier run has handed out.
     """
 
     def __init__(
         self, inner: Model, name: str, agent: str, steps: Steps, emit: Emit, named: Callable[[str], Model],
-        timeout_s: float | None,
+        timeout_s: float | None, *, again: bool = False,
     ) -> None:  # fmt: skip
-        self._inner = inner
-        self._name = name
+        self.inner = inner
+        self.name = name
         self._named = named
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._agent = agent
         self._steps = steps
         self._emit = emit
+        self._again = again
 
     async def get_response(self, system_instructions: Any, input: Any, *args: Any, **kwargs: Any) -> ModelResponse:
         """The answer of the model, from the run's history where that holds it."""
         if actx.place != "body":
-            return await self._inner.get_response(system_instructions, input, *args, **kwargs)
+            return await self.inner.get_response(system_instructions, input, *args, **kwargs)
 
         async def request(model: str, _input: Any) -> dict[str, Any]:
-            async with _patience(self._timeout_s):
+            async with _patience(self.timeout_s):
                 if self._emit is None:
                     answer = await self._asked(model).get_response(system_instructions, input, *args, **kwargs)
                 else:
@@ -58,7 +61,7 @@ class ModelInRun(Model):
             spend(model, answer.usage)
             return _kept(answer)
 
-        found = await self._steps.numbered("model", "request", request, (self._name, input), self._agent)
+        found = await self._steps.numbered("model", "request", request, (self._called(input), input), self._agent)
         return _restored(found)
 
     async def stream_response(
@@ -66,23 +69,28 @@ class ModelInRun(Model):
     ) -> AsyncIterator[Any]:
         """The end of the model's stream, whose parts go to the run's streams while the step executes."""
         if actx.place != "body":
-            async for event in self._inner.stream_response(system_instructions, input, *args, **kwargs):
+            async for event in self.inner.stream_response(system_instructions, input, *args, **kwargs):
                 yield event
             return
 
         async def request(model: str, _input: Any) -> dict[str, Any]:
-            async with _patience(self._timeout_s):
+            async with _patience(self.timeout_s):
                 response = await self._streamed(model, system_instructions, input, *args, **kwargs)
             spend(model, _usage_of(response.usage))
             return response.model_dump(mode="json", warnings=False)
 
-        found = await self._steps.numbered("model", "request_stream", request, (self._name, input), self._agent)
+        hashed = (self._called(input), input)
+        found = await self._steps.numbered("model", "request_stream", request, hashed, self._agent)
         response = Response.model_validate(found)
         yield ResponseCompletedEvent(response=response, sequence_number=0, type="response.completed")
 
+    def _called(self, input: Any) -> str:
+        """The model's name, or that under which an older liteq has recorded the next request of such an agent."""
+        return OLD_NAME if self._again and self._steps.holds("model", (OLD_NAME, input)) else self.name
+
     def _asked(self, model: str) -> Model:
         """The model that a step asks: another one where its options have chosen that."""
-        return self._inner if model == self._name else self._named(model)
+        return self.inner if model in {self.name, OLD_NAME} else self._named(model)
 
     async def _streamed(self, model: str, *args: Any, **kwargs: Any) -> Response:
         """The final response of a stream, emitted as it comes. Raises ModelBehaviorError for one that failed."""

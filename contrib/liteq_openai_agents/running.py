@@ -44,6 +44,7 @@ from liteq_openai_agents.tools import answer_of, called, standing_in
 __all__ = ["run"]
 
 LONGEST = 200  # characters of an approval's title: it is how a person finds and decides it
+INSIDE = "__liteq_inside__"
 HOSTED = (CodeInterpreterTool, FileSearchTool, HostedMCPTool, ImageGenerationTool, WebSearchTool)  # at the provider's
 
 
@@ -121,7 +122,11 @@ def _title_of(tool: str, arguments: str, id_: str) -> str:
 
 
 class _Inside:
-    """Agents and what belongs to them, as they are in a run: copies, one of each."""
+    """Agents and what belongs to them, as they are in a run: copies, one of each.
+
+    An agent that an earlier run has handed out, as its `last_agent`, is such a copy: what that run has put around its
+    parts (INSIDE) is left off.
+    """
 
     def __init__(self, steps: Steps, config: RunConfig, emit: Emit) -> None:
         self.steps = steps
@@ -151,6 +156,8 @@ class _Inside:
     def name_of(self, agent: Agent[Any]) -> str:
         """The name of the model that an agent asks."""
         asked = self.config.model or agent.model
+        if isinstance(asked, ModelInRun):
+            return asked.name
         if isinstance(asked, Model):
             return str(getattr(asked, "model", None) or type(asked).__name__)
         return asked or get_default_model()
@@ -165,11 +172,14 @@ class _Inside:
     def model(self, agent: Agent[Any]) -> Model:
         """The model of an agent, whose requests are steps."""
         asked, name = self.config.model or agent.model, self.name_of(agent)
+        timeout_s = agent.model_settings.resolve(self.config.model_settings).timeout
+        again = isinstance(asked, ModelInRun)
+        if isinstance(asked, ModelInRun):
+            asked, timeout_s = asked.inner, asked.timeout_s if timeout_s is None else timeout_s
         if not isinstance(asked, Model):
             asked = self.config.model_provider.get_model(asked)
-        timeout_s = agent.model_settings.resolve(self.config.model_settings).timeout
         named = self.config.model_provider.get_model
-        return ModelInRun(asked, name, agent.name, self.steps, self.emit, named, timeout_s)
+        return ModelInRun(asked, name, agent.name, self.steps, self.emit, named, timeout_s, again=again)
 
     def tool(self, agent: Agent[Any], tool: Tool) -> Tool:
         """A tool, a call of which is a step by the id that the model gave it."""
@@ -180,33 +190,34 @@ class _Inside:
                 f"the agent {agent.name!r} has a {type(tool).__name__}, which would be executed in the workflow's "
                 "body: make it a function tool"
             )
-        own = copy.copy(tool)
+        own, inner = copy.copy(tool), _inside(tool.on_invoke_tool) or tool
         own.tool_input_guardrails = self.of_tool(tool.tool_input_guardrails, agent.name)
         own.tool_output_guardrails = self.of_tool(tool.tool_output_guardrails, agent.name)
         own.timeout_seconds = None  # the step has it: in the body the call would go on, and a replay would wait for it
 
         async def invoke(context: Any, arguments: str) -> Any:
             async def call(name: str, arguments: str) -> Any:  # noqa: ARG001 - limits are named by it
-                return await called(tool, context, arguments, self.config, self.inner(tool))
+                return await called(inner, context, arguments, self.config, self.inner(inner))
 
             call.__mocked__ = standing_in  # type: ignore[attr-defined]
             key = f"tool.{context.tool_call_id}"
             found = await self.steps.keyed("tool", tool.name, key, call, (tool.name, arguments), agent.name)
             return answer_of(found, tool, context)
 
-        own.on_invoke_tool = invoke
+        own.on_invoke_tool = _around(inner, invoke)
         return own
 
     def handoff(self, handoff: Agent[Any] | Handoff[Any, Any]) -> Agent[Any] | Handoff[Any, Any]:
         """A handoff to the copy of its agent. Its `on_handoff` is a part of the body."""
         if isinstance(handoff, Agent):
             return self.agent(handoff)
-        inner, own = handoff.on_invoke_handoff, copy.copy(handoff)
+        own = copy.copy(handoff)
+        inner = _inside(handoff.on_invoke_handoff) or handoff.on_invoke_handoff
 
         async def invoke(context: Any, arguments: str) -> Agent[Any]:
             return self.agent(await inner(context, arguments))
 
-        own.on_invoke_handoff = invoke
+        own.on_invoke_handoff = _around(inner, invoke)
         return own
 
     def guardrails(self, found: list[Any] | None, agent: str = "") -> Any:
@@ -219,7 +230,8 @@ class _Inside:
 
     def _guardrail(self, guardrail: Any, made: Any, agent: str, about: Callable[..., tuple[Any, str]]) -> Any:
         """A guardrail that checks in a step. about: what it checks, and the call that this belongs to."""
-        inner, own = guardrail.guardrail_function, copy.copy(guardrail)
+        own = copy.copy(guardrail)
+        inner = _inside(guardrail.guardrail_function) or guardrail.guardrail_function
         name = own.name = guardrail.get_name()
 
         async def check(*given: Any) -> Any:
@@ -235,8 +247,19 @@ class _Inside:
                 found = {"output_info": found["info"], "tripwire_triggered": found["tripped"]}
             return made(**found)
 
-        own.guardrail_function = check
+        own.guardrail_function = _around(inner, check)
         return own
+
+
+def _around(inner: Any, function: Any) -> Any:
+    """`function`, which tells what it was put around."""
+    setattr(function, INSIDE, inner)
+    return function
+
+
+def _inside(function: Any) -> Any:
+    """The thing that a run before this one has put `function` around; None where it is the author's own."""
+    return getattr(function, INSIDE, None)
 
 
 def _of_agent(_context: Any, _agent: Any, value: Any) -> tuple[Any, str]:

@@ -9,6 +9,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from liteq.workflow import StepOptions, actx
+from liteq.workflow.history.codec import hash_of
 from liteq.workflow.history.frames import here
 from liteq.workflow.history.machine import Machine
 
@@ -51,6 +52,12 @@ class Steps:
         """A step with a key of its own."""
         name = f"{plain(agent or self.agent)}__{kind}.{plain(what)}"
         return await actx.step(name, fn, key=f"{self.id}.{key}", args=args, options=self.options.get(kind))
+
+    def holds(self, kind: str, args: Sequence[Any]) -> bool:
+        """Whether history holds the next numbered step of a kind, with these arguments."""
+        machine = here().machine
+        row = machine.rows.get(machine.place_of_key(f"{self.id}.{kind}.{self.counts[kind] + 1}"))
+        return row is not None and row.arghash == hash_of(args, {})
 
     def asked(self, key: str) -> str | None:
         """The title under which a person is asked with this key already: it stays, however titles are made now."""
