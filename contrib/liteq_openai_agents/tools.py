@@ -8,12 +8,18 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from agents import FunctionTool, RunConfig, ToolTimeoutError
+from agents import (
+    FunctionTool,
+    RunConfig,
+    ToolOutputFileContent,
+    ToolOutputImage,
+    ToolOutputText,
+    ToolTimeoutError,
+)
 from agents.agent_tool_state import get_agent_tool_state_scope, peek_agent_tool_run_result
 from agents.tool import default_tool_timeout_error_message
 from agents.tool_context import ToolContext
 from agents.usage import deserialize_usage, serialize_usage
-from pydantic import BaseModel
 
 from liteq.exceptions import WorkflowError
 from liteq_openai_agents.model import spend
@@ -24,6 +30,7 @@ INSIDE = "liteq_agents_inside"  # the key of a record that holds more than the t
 COUNTS = ("requests", "input_tokens", "output_tokens", "total_tokens")
 DETAILS = ("input_tokens_details", "output_tokens_details")
 ENTRIES = "request_usage_entries"
+OUTPUTS = (ToolOutputText, ToolOutputImage, ToolOutputFileContent)
 
 
 async def called(
@@ -111,7 +118,7 @@ async def _invoked(tool: FunctionTool, context: ToolContext[Any], arguments: str
 
 def plain(value: Any) -> Any:
     """A tool's result as the SDK takes it and history can hold it: the SDK's own outputs as dicts, others as text."""
-    if isinstance(value, BaseModel):
+    if isinstance(value, OUTPUTS):
         return value.model_dump(mode="json", exclude_none=True)
     if isinstance(value, (list, tuple)):
         return [plain(one) for one in value]

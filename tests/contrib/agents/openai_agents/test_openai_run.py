@@ -17,6 +17,8 @@ from agents import (
     RunConfig,
     Runner,
     ToolGuardrailFunctionOutput,
+    ToolOutputImage,
+    ToolOutputText,
     Usage,
     function_tool,
     handoff,
@@ -26,6 +28,7 @@ from agents import (
 )
 from agents.models.interface import ModelProvider
 from agents.testing import ModelStep, ScriptedModel, assistant_message, function_call
+from pydantic import BaseModel
 
 from liteq.exceptions import WorkflowError
 from liteq.testing import NotRecorded, WorkflowTest
@@ -317,6 +320,33 @@ def test_what_a_tool_returns_is_kept_as_the_model_is_told_it(app, worker):
     worker.run()
     assert "'price': '1.50'" in run_.result(0)
     assert "'when': '2026-01-01 00:00:00+00:00'" in run_.result(0)
+
+
+def test_the_model_is_told_a_tools_result_as_the_sdk_alone_tells_it(app, worker):
+    """A pydantic model was told as a dict, without the fields that are None."""
+
+    class Order(BaseModel):
+        number: int
+        paid: str | None = None
+
+    @function_tool
+    async def order() -> object:
+        return Order(number=7)
+
+    @function_tool
+    async def picture() -> list[object]:
+        return [ToolOutputText(text="here"), ToolOutputImage(image_url="https://x.org/1.png")]
+
+    def told(model):
+        return [one["output"] for one in model.last_call.input if one.get("type") == "function_call_output"]
+
+    here, alone = (ScriptedModel([calls(("order", {}), ("picture", {})), says("done")]) for _ in range(2))
+    flow_of(app, Agent(name="a", model=here, tools=[order, picture])).start("go")
+    worker.run()
+    agent = Agent(name="a", model=alone, tools=[order, picture])
+    asyncio.run(Runner.run(agent, "go", run_config=RunConfig(tracing_disabled=True)))
+    assert told(here) == told(alone)
+    assert told(here)[0] == "number=7 paid=None"
 
 
 def test_models_by_name_come_from_the_provider(app, worker):
