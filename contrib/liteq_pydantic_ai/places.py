@@ -35,7 +35,8 @@ LONGEST = 200  # characters of a key; what is longer is told by a digest
 class Activation:
     """The memory of agents for one activation of a run: how often each key was given, and digests of messages."""
 
-    def __init__(self) -> None:
+    def __init__(self, named_by: str) -> None:
+        self.named_by = named_by  # the id of a run that names of scopes begin with
         self.given: Counter[str] = Counter()
         self.messages = Messages()
         self.added: defaultdict[str, Any] = defaultdict(int)  # to budgets, by an agent's run and what it is of
@@ -73,8 +74,23 @@ def activation() -> Activation:
     machine = body().machine
     found = _activations.get(machine)
     if found is None:
-        found = _activations[machine] = Activation()
+        found = _activations[machine] = Activation(_named_by(machine))
     return found
+
+
+def _named_by(machine: Machine) -> str:
+    """The id of a run that names in the history have in them, as an older liteq has made them; "" for none.
+
+    Of a fork it may be that of the run from which it was made.
+    """
+    recorded: Any = machine.recorded
+    names = {*machine.marks, *(scope for scope, _ in machine.rows)}
+    names.update(scope for scope, _ in (machine.aside.rows if machine.aside else ()))
+    names.update(row.scope for row in (recorded.rows if recorded else ()))
+    for id_ in (machine.run_id, *machine.kin, *(recorded.others if recorded else ())):
+        if any(f"{kind}|{id_}{end}" in name for name in names for kind in ("scope", "said") for end in ":."):
+            return id_
+    return ""
 
 
 def run_id() -> str:
@@ -86,12 +102,16 @@ def run_id() -> str:
     return f"{machine.run_id}{begun}:{frame.name}{'.' if frame.name else ''}{number}"
 
 
-def key(*parts: object) -> str:
+def key(*parts: object, of: str = "") -> str:
     """A key for a call of this activation: its parts, and its number where the same were given before.
 
-    The id of the run is left out: a key is the run's own anyway, and a fork keeps it.
+    The id of the run is left out: a key is the run's own anyway, and a fork keeps it. of: the kind of a name that is
+    no call's key.
     """
-    name = "|".join(str(part) for part in parts).removeprefix(body().machine.run_id)
+    whole = "|".join(str(part) for part in parts)
+    name = whole.removeprefix(body().machine.run_id)
+    if of:
+        name = f"{of}|{activation().named_by if name != whole else ''}{name}"
     number = activation().counted(name)
     full = name if number == 1 else f"{name}#{number}"
     if len(full) <= LONGEST:
@@ -103,7 +123,7 @@ def key(*parts: object) -> str:
 def scoped(*parts: object) -> Iterator[None]:
     """A block whose calls, and whose tasks', have places of their own, whatever the framework makes around it."""
     outer = body()
-    name = f"@{key('scope', *parts)}"
+    name = f"@{key(*parts, of='scope')}"
     inner = type(outer)(outer.machine, name, outer.reached_ms)  # in a test with a recording a class of its own
     inner.shields, inner.sagas = outer.shields, list(outer.sagas)
     token, of_name = enter(inner), _inside.set(name)
@@ -133,7 +153,7 @@ def in_step() -> bool:
 def first_time(*parts: object) -> bool:
     """Whether the run is here for the first time; remembered with the next write of the run."""
     machine = body().machine
-    mark = f"{SAID}{key('said', *parts)}"
+    mark = f"{SAID}{key(*parts, of='said')}"
     if mark in machine.marks:
         return False
     machine.mark(mark)
