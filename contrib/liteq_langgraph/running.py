@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
@@ -18,11 +18,12 @@ from langgraph.types import Command, Durability, Interrupt, StateSnapshot
 from liteq.exceptions import StorageError, WorkflowError
 from liteq.serialization import encode
 from liteq.workflow import actx, ctx
-from liteq.workflow.calling import children, waits
+from liteq.workflow.calling import waits
 from liteq.workflow.calling.scope import Scope
 from liteq.workflow.history.frames import here
+from liteq_langgraph.asking import Ask, breakpoint_of
 from liteq_langgraph.declared import declared_in
-from liteq_langgraph.nodes import CALL, TARGETS, driven, is_call, plain, real
+from liteq_langgraph.nodes import driven, is_call, plain
 from liteq_langgraph.saver import LiteQSaver
 from liteq_langgraph.serde import StrictSerializer
 
@@ -33,7 +34,6 @@ __all__ = ["arun", "run"]
 
 MARK = "liteq_call"  # in a checkpoint's metadata: the call of `run` whose input it has
 REWOUND = "~"  # in that mark, and in the name of a thread: how often the run was rewound before
-EVENT = "event"  # the key of an interrupt's value that waits for an event of that name
 
 
 def run(graph: Any, input: Any, *, thread: str | None = None, config: Mapping[str, Any] | None = None) -> Any:
@@ -79,49 +79,6 @@ class Answers:
         self.passed = set(told.get("at") or [self.checkpoint])
         self.is_old = "at" not in told  # of an older liteq, which did not tell where subgraphs stood
         self.by_id = by_id
-
-
-class Ask:
-    """One interrupt, and how it is asked for."""
-
-    def __init__(self, key: str, wait: Mapping[str, Any]) -> None:
-        self.id: str = wait["id"]
-        self.key = f"{key} {self.id}"
-        self.value = value = wait["value"]
-        self.schema = wait.get("schema")
-        asks = wait.get("call", isinstance(value, dict) and CALL in value)  # not told by an older liteq
-        self.call: Mapping[str, Any] | None = real(value)[CALL] if asks else None
-        named = value.get(EVENT) if isinstance(value, dict) and value.keys() <= {EVENT, "timeout"} else None
-        self.event: str | None = named if isinstance(named, str) else None
-
-    @property
-    def target(self) -> Any:
-        assert self.call is not None
-        return TARGETS.get(self.call["task"], self.call["task"])
-
-    def plain(self, scope: Scope) -> Callable[[], Any]:
-        """The call of a plain body that asks for it."""
-        if self.call is not None:
-            given = real(self.call["args"])
-            return lambda: children.call(scope, self.target, *given)
-        if self.event is not None:
-            name, timeout = self.event, self.value.get("timeout")
-            return lambda: waits.wait_event(scope, name, timeout=timeout, key=self.key)
-        return lambda: waits.approval(scope, self.id, details=self.value, form=self.schema, key=self.key)
-
-    def awaited(self) -> Any:
-        """The same of an async body, to be awaited."""
-        if self.call is not None:
-            return actx.call(self.target, *real(self.call["args"]))
-        if self.event is not None:
-            return actx.wait_event(self.event, timeout=self.value.get("timeout"), key=self.key)
-        return actx.approval(self.id, details=self.value, form=self.schema, key=self.key)
-
-    def answer(self, found: Any) -> Any:
-        """The value that the graph gets, as JSON carries it."""
-        if isinstance(found, waits.Approval):
-            found = found.ok if found.data is None else found.data
-        return real(plain(found, f"the answer to the interrupt {self.id}"))
 
 
 class Call:
@@ -286,8 +243,14 @@ class Call:
         """The questions before the graph goes on; none at its end. A breakpoint is an approval too."""
         found = list(told["waits"])
         if not found and told["next"]:
-            found = [{"id": f"go on with {', '.join(told['next'])}", "value": {"next": told["next"]}, "schema": None}]
+            found = [{"id": self._breakpoint(told["next"]), "value": {"next": told["next"]}, "schema": None}]
         return [Ask(f"{self.mark} {self.rounds}", one) for one in found]
+
+    def _breakpoint(self, nodes: Sequence[str]) -> str:
+        """The title of a breakpoint: with each node once, but as history has it where an older liteq has asked."""
+        old = f"go on with {', '.join(nodes)}"
+        is_asked = self.machine.place_of_key(f"{self.mark} {self.rounds} {old}") in self.machine.rows
+        return old if is_asked else breakpoint_of(nodes)
 
     def answered(self, told: Told, asks: Sequence[Ask], answers: Sequence[Any]) -> None:
         """Take the answers of a round, which is over. Raises WorkflowError for a breakpoint that is denied."""

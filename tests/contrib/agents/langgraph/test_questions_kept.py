@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from langgraph.graph import END, START, StateGraph
-from langgraph.types import interrupt
+from langgraph.types import Send, interrupt
 
 from liteq import LiteQ
 from liteq.exceptions import WorkflowError
@@ -123,3 +123,56 @@ def test_a_state_that_was_pruned_away_is_told(app: LiteQ, worker: Worker) -> Non
     worker.run()
     with pytest.raises(WorkflowError, match="lost the checkpoint"):
         run_.result(0)
+
+
+def fan_out(app: LiteQ, log: list[str], times: int) -> Any:
+    """A graph with a breakpoint before a node that is sent to so many times."""
+    builder = StateGraph(Seen)
+    builder.add_node("a", noting("a", log))
+    builder.add_node("several_at_once", noting("b", log))
+    builder.add_edge(START, "a")
+    builder.add_conditional_edges("a", lambda state: [Send("several_at_once", state)] * times, ["several_at_once"])
+    builder.add_edge("several_at_once", END)
+    return builder.compile(checkpointer=LiteQSaver(app), interrupt_before=["several_at_once"])
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_a_breakpoint_before_a_fan_out_names_each_node_once(app: LiteQ, worker: Worker, kind: str) -> None:
+    """With a node's name for each of its calls the key was too long, and the run failed."""
+    log: list[str] = []
+    run_ = flow_of(app, kind, fan_out(app, log, 40)).start("x")
+    worker.run()
+    assert [one.title for one in run_.approvals()] == ["go on with several_at_once"]
+    run_.approve("go on with several_at_once")
+    worker.run()
+    assert run_.result(0) == ["a"] + ["b"] * 40
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_a_breakpoint_that_an_older_liteq_has_asked_about_keeps_its_title(
+    app: LiteQ, worker: Worker, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log: list[str] = []
+    run_ = flow_of(app, kind, fan_out(app, log, 2)).start("x")
+    with monkeypatch.context() as older:
+        older.setattr(running, "breakpoint_of", lambda nodes: f"go on with {', '.join(nodes)}")
+        worker.run()
+    (asked,) = run_.approvals()
+    run_.approve(asked.title)
+    worker.run()
+    assert run_.result(0) == ["a", "b", "b"]
+    assert log == ["a", "b", "b"]
+
+
+def test_an_interrupt_of_a_run_with_a_long_id_is_asked_for(app: LiteQ, worker: Worker) -> None:
+    """Its key, which has the run's id in it, was too long."""
+
+    def ask(state: Any) -> Any:
+        return {"seen": [interrupt("one")]}
+
+    run_ = flow_of(app, "plain", line(ask)).options(id="r" * 250).start("x")
+    worker.run()
+    (asked,) = run_.approvals()
+    run_.approve(asked.title, data=1)
+    worker.run()
+    assert run_.result(0) == [1]
