@@ -37,7 +37,7 @@ from liteq.exceptions import WorkflowError
 from liteq.utils.durations import Duration
 from liteq.workflow import Approval, StepOptions, actx
 from liteq_openai_agents.model import Emit, ModelInRun
-from liteq_openai_agents.session import SessionInRun
+from liteq_openai_agents.session import in_run
 from liteq_openai_agents.steps import Steps
 from liteq_openai_agents.tools import answer_of, called, standing_in
 
@@ -81,7 +81,7 @@ async def run(
         input_guardrails=inside.guardrails(config.input_guardrails),
         output_guardrails=inside.guardrails(config.output_guardrails),
     )  # fmt: skip
-    given = {"session": session and SessionInRun(session, steps), "run_config": plain, **options}
+    given = {"session": in_run(session, steps), "run_config": plain, **options}
     own = inside.agent(agent)
     result = await Runner.run(own, input, context=context, **given)
     while result.interruptions:

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from inspect import signature
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from agents.memory import Session, SessionABC, SessionSettings
+from agents import RunContextWrapper
+from agents.memory import (
+    OpenAIResponsesCompactionArgs,
+    Session,
+    SessionABC,
+    SessionSettings,
+    is_openai_responses_compaction_aware_session,
+)
+from agents.usage import deserialize_usage
 
 from liteq import LiteQ
 from liteq.exceptions import WorkflowError
@@ -16,13 +25,14 @@ from liteq.utils.async_threads import reading, writing
 from liteq.workflow import actx
 from liteq.workflow.history.frames import here
 from liteq.workflow.stepping.inside import StepFrame
+from liteq_openai_agents.tools import apart
 
 if TYPE_CHECKING:
     from agents.items import TResponseInputItem
 
     from liteq_openai_agents.steps import Steps
 
-__all__ = ["LiteQSession", "SessionInRun"]
+__all__ = ["LiteQSession", "in_run"]
 
 T = TypeVar("T")
 
@@ -78,6 +88,12 @@ class LiteQSession(SessionABC):
         """Forget all items."""
         await self._write(lambda _: self._sessions.clear(self.session_id))
 
+    async def _atomic_replace_items(self, items: list[TResponseInputItem]) -> bool:
+        """Hold these items alone: the SDK asks for it behind a compaction, else it forgets them first, and may die."""
+        data = [encode(item, what=f"an item of the session {self.session_id!r}") for item in items]
+        await self._write(lambda _: self._sessions.replace(self.session_id, data))
+        return True
+
     async def _write(self, write: Callable[[str | None], T]) -> T:
         _not_in_a_body()
         frame = here()
@@ -100,7 +116,7 @@ class SessionInRun(SessionABC):
         self._inner = inner
         self._steps = steps
         self.session_id = inner.session_id
-        self.session_settings = inner.session_settings
+        self.session_settings = getattr(inner, "session_settings", None)
 
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
         found: list[TResponseInputItem] = await self._step("get_items", limit)
@@ -118,3 +134,38 @@ class SessionInRun(SessionABC):
 
     async def _step(self, method: str, *args: Any) -> Any:
         return await self._steps.numbered("session", method, getattr(self._inner, method), args)
+
+
+class CompactedInRun(SessionInRun):
+    """As `SessionInRun`, of a session that the SDK has compacted behind a turn: a step, too, and its request is spent.
+
+    What another process has noted of the session in its memory is not here: a compaction that was put off by a tool is
+    decided on behind the next answer, by what the session holds then.
+    """
+
+    async def run_compaction(
+        self, args: OpenAIResponsesCompactionArgs | None = None, *, wrapper: RunContextWrapper[Any] | None = None
+    ) -> None:
+        """Have it compacted, once. `wrapper`: of the SDK's run, which counts the request."""
+        of = f"compaction.{self._steps.counts['session']}"
+        if self._steps.went_past("session", of):  # with an older liteq: it may hold by now what was said later
+            return
+        session: Any = self._inner
+        context = wrapper or RunContextWrapper(None)
+        takes_it = "wrapper" in signature(session.run_compaction).parameters
+
+        async def compact(_: Any) -> dict[str, Any]:
+            with apart(context, getattr(session, "model", None)) as used:
+                await (session.run_compaction(args, wrapper=context) if takes_it else session.run_compaction(args))
+            return used
+
+        used = await self._steps.numbered("session", "run_compaction", compact, (args,), of=of)
+        context.usage.add(deserialize_usage(used))
+
+
+def in_run(session: Session | None, steps: Steps) -> Session | None:
+    """`session`, each call of which is a step of a run."""
+    if session is None:
+        return None
+    kind = CompactedInRun if is_openai_responses_compaction_aware_session(session) else SessionInRun
+    return kind(session, steps)

@@ -55,15 +55,26 @@ class Steps:
 
     def holds(self, kind: str, args: Sequence[Any]) -> bool:
         """Whether history holds the next numbered step of a kind, with these arguments."""
-        machine = here().machine
-        row = machine.rows.get(machine.place_of_key(f"{self.id}.{kind}.{self.counts[kind] + 1}"))
+        row = self._next(kind)
         return row is not None and row.arghash == hash_of(args, {})
+
+    def went_past(self, kind: str, of: str) -> bool:
+        """Whether the run has been here before, and had no such step then."""
+        if self._next(f"{kind}.{of}") is not None:
+            return False
+        return any(self._next(one) is not None for one in ("model", "session")) or bool(here().passed())
 
     def asked(self, key: str) -> str | None:
         """The title under which a person is asked with this key already: it stays, however titles are made now."""
-        machine = here().machine
-        row = machine.rows.get(machine.place_of_key(f"{self.id}.{key}"))
+        row = self._row(key)
         return None if row is None else str(row.name)
+
+    def _next(self, place: str) -> Any:
+        return self._row(f"{place}.{self.counts[place] + 1}")
+
+    def _row(self, key: str) -> Any:
+        machine = here().machine
+        return machine.rows.get(machine.place_of_key(f"{self.id}.{key}"))
 
 
 def plain(name: str) -> str:

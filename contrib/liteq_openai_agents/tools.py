@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from agents import (
     FunctionTool,
     RunConfig,
+    RunContextWrapper,
     ToolOutputFileContent,
     ToolOutputImage,
     ToolOutputText,
@@ -24,7 +26,7 @@ from agents.usage import deserialize_usage, serialize_usage
 from liteq.exceptions import WorkflowError
 from liteq_openai_agents.model import spend
 
-__all__ = ["answer_of", "called", "standing_in"]
+__all__ = ["answer_of", "apart", "called", "standing_in"]
 
 INSIDE = "liteq_agents_inside"  # the key of a record that holds more than the tool's result
 COUNTS = ("requests", "input_tokens", "output_tokens", "total_tokens")
@@ -41,16 +43,29 @@ async def called(
     config: of the run, which agents inside take over; model: the name of the one that they ask; None where it is
     not known, or there are several.
     """
-    shared, before = context.usage, serialize_usage(context.usage)
-    context.usage, context.run_config = deserialize_usage(before), config  # other calls of the turn run beside this one
-    try:
+    context.run_config = config
+    with apart(context, model) as used:
         result = plain(await _invoked(tool, context, arguments))
-    finally:
-        used, context.usage = _since(before, serialize_usage(context.usage)), shared
-        if used["requests"] > 0:
-            spend(model, deserialize_usage(used))
     asks = _questions(context)
     return {INSIDE: {"usage": used, "asks": asks}, "result": result} if used["requests"] > 0 or asks else result
+
+
+@contextmanager
+def apart(context: RunContextWrapper[Any], model: str | None) -> Iterator[dict[str, Any]]:
+    """A block of a step whose usage is counted apart: others of the run go on beside it.
+
+    Behind the block it is spent, as that of `model`, and stands in what this yields.
+    """
+    used: dict[str, Any] = {}
+    shared, before = context.usage, serialize_usage(context.usage)
+    context.usage = deserialize_usage(before)
+    try:
+        yield used
+    finally:
+        used |= _since(before, serialize_usage(context.usage))
+        context.usage = shared
+        if used["requests"] > 0:
+            spend(model, deserialize_usage(used))
 
 
 def standing_in(mock: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from liteq.storage.driver import Transaction
 
-__all__ = ["add", "clear", "items", "take"]
+__all__ = ["add", "clear", "items", "replace", "take"]
 
 ADDED = "SELECT 1 FROM liteq_sessions WHERE session = ? AND step = ? AND step IS NOT NULL LIMIT 1"
 LAST = "SELECT coalesce(max(n), 0) FROM liteq_sessions WHERE session = ?"
@@ -39,6 +39,13 @@ def add(tx: Transaction, session: str, added: Sequence[bytes], *, step: str | No
     last = tx.execute(LAST, (session,))[0][0]
     tx.executemany(ADD, [(session, last + i, item, step) for i, item in enumerate(added, 1)])
     return True
+
+
+def replace(tx: Transaction, session: str, new: Sequence[bytes]) -> None:
+    """Put `new` in the place of all items of a session."""
+    tx.in_turn(f"liteq_sessions {session}")
+    clear(tx, session)
+    add(tx, session, new, step=None)
 
 
 def take(tx: Transaction, session: str, *, step: str | None) -> bytes | None:

@@ -26,6 +26,11 @@ class Sessions(Facade):
         with self._driver.write(Promise.ACCEPTED) as tx:
             return _sessions.add(tx, session, items, step=step)
 
+    def replace(self, session: str, items: Sequence[bytes]) -> None:
+        """Have a session hold these items alone."""
+        with self._driver.write(Promise.ACCEPTED) as tx:
+            _sessions.replace(tx, session, items)
+
     def take(self, session: str, *, step: str | None = None) -> bytes | None:
         """Take the last item back; None where there is none. Again for the same `step`: the same item."""
         with self._driver.write(Promise.ACCEPTED) as tx:
