@@ -9,6 +9,7 @@ from inspect import Parameter, Signature
 from keyword import iskeyword
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
+from pydantic import TypeAdapter
 from pydantic_ai.durable_exec import (
     BoundDurableOperation,
     DurableOperation,
@@ -49,6 +50,7 @@ Function = Callable[..., Awaitable[Any]]
 ToolParams = (ToolsetCallToolParams, DynamicToolsetCallToolParams)
 END = "liteq_end"  # of a call of a function tool that a run was given: how it ended
 USAGE = "usage"  # beside the recorded result of a tool: what an agent inside it has used
+_usage = TypeAdapter(RunUsage)
 
 
 @dataclass
@@ -128,15 +130,15 @@ class Backend(DurableOperationBackend[StepOptions]):
             return await durability.emitted(params)
         given = config if isinstance(config, StepOptions) else None
         options = given or self.config.base(operation.config_role, operation_id=operation.operation_id)
-        if isinstance(params, ModelRequestParams):
-            await durability.before_request(params)
         unit = self._unit(operation, params, options)
+        if isinstance(params, ModelRequestParams):
+            await durability.before_request(params, is_made=history_holds(unit.key))
         try:
             payload = await actx.step(unit.name, unit.run, key=unit.key, args=unit.args, options=unit.options)
         finally:
             record_durable_unit(executed=unit.executed)
         if isinstance(payload, dict) and USAGE in payload and isinstance(params, ToolParams):
-            params.ctx.usage.incr(RunUsage(**payload.pop(USAGE)))
+            params.ctx.usage.incr(_usage.validate_python(payload.pop(USAGE)))
         return operation.result_codec.load(stood_in(params, payload))
 
     def _unit(self, operation: DurableOperation[Any, Any, Any], params: Any, options: StepOptions) -> Unit:

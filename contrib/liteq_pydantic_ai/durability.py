@@ -183,12 +183,15 @@ class LiteQDurability(BaseDurabilityCapability[AgentDepsT]):
 
     # -- what the backend asks ---------------------------------------------------------------------------------------
 
-    async def before_request(self, params: ModelRequestParams) -> None:
-        """Look before a model is asked: raises AgentStalled, BudgetExceeded, or asks a person."""
+    async def before_request(self, params: ModelRequestParams, *, is_made: bool) -> None:
+        """Look before a model is asked: raises AgentStalled, BudgetExceeded, or asks a person.
+
+        is_made: history holds the request.
+        """
         if self.stall is not None:
             await guards.look_for_stall(self.name, self.stall, params)
         if self.budget is not None:
-            await guards.look_at_budget(self.name, self.budget, params)
+            await guards.look_at_budget(self.name, self.budget, params, is_made=is_made)
 
     async def emitted(self, params: EventStreamHandlerParams) -> None:
         """Put an event of a tool into the run's stream: once, and no step."""

@@ -104,11 +104,11 @@ OF_BUDGETS = ("cost", "tokens", "requests")
 Amount = Decimal | int
 
 
-async def look_at_budget(agent: str, budget: Budget, params: ModelRequestParams) -> None:
+async def look_at_budget(agent: str, budget: Budget, params: ModelRequestParams, *, is_made: bool) -> None:
     """End the agent before the request that would break its budget, or ask a person how much to add.
 
-    A request takes as much as the largest of this run of the agent did. What it looks at is recorded, so a replay finds
-    the same. Raises BudgetExceeded.
+    A request takes as much as the largest of this run of the agent did. is_made: history holds the request, so only
+    what a person was asked then is looked at again. Raises BudgetExceeded.
     """
     run = params.run_context
     used, largest = _used(params)
@@ -120,9 +120,12 @@ async def look_at_budget(agent: str, budget: Budget, params: ModelRequestParams)
                 f"the agent {agent!r} has spent {used[what]} of {most} {what}, and another request may take "
                 f"{largest[what]}"
             )
-            if budget.on_exceed != "ask":
-                raise BudgetExceeded(text)
+            asks = budget.on_exceed == "ask"
             place = places.key(run.run_id, "budget", what, run.run_step)
+            if is_made and not (asks and places.history_holds(place)):
+                break
+            if not asks:
+                raise BudgetExceeded(text)
             details = {"agent": agent, "what": what, "spent": str(used[what]), "most": str(most)}
             title = f"add how much? {what} of {agent}"
             decision = await actx.approval(title, details=details, form=form_of(what), key=place)
@@ -146,13 +149,12 @@ def _used(params: ModelRequestParams) -> tuple[dict[str, Amount], dict[str, Amou
     run_id = str(params.run_context.run_id)
     spent = params.run_context.usage - places.usage_before(run_id)
     used: dict[str, Amount] = {
-        "cost": Decimal(0), "tokens": spent.input_tokens + spent.output_tokens, "requests": spent.requests,
+        "cost": spent.cost or Decimal(0), "tokens": spent.input_tokens + spent.output_tokens,
+        "requests": spent.requests,
     }  # fmt: skip
     largest: dict[str, Amount] = {"cost": Decimal(0), "tokens": 0, "requests": 1}
     for message in params.messages:
         if isinstance(message, ModelResponse) and message.run_id == run_id:
-            cost = cost_of(message) or Decimal(0)
-            used["cost"] += cost
-            largest["cost"] = max(largest["cost"], cost)
+            largest["cost"] = max(largest["cost"], cost_of(message) or Decimal(0))
             largest["tokens"] = max(largest["tokens"], message.usage.input_tokens + message.usage.output_tokens)
     return used, largest

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from pydantic_ai import Agent
+from pydantic_ai.capabilities import ProcessHistory
 from pydantic_ai.exceptions import ModelHTTPError
-from pydantic_ai.messages import AgentStreamEvent, ModelResponse
+from pydantic_ai.messages import AgentStreamEvent, ModelMessage, ModelResponse
 from pydantic_ai.models import ModelRequestParameters
+from pydantic_ai.models.function import AgentInfo
 from pydantic_ai.models.test import TestModel
 from pydantic_ai.tools import RunContext
+from pydantic_ai.usage import RequestUsage
 
 from liteq import LiteQ
 from liteq.exceptions import BudgetExceeded
@@ -139,6 +143,72 @@ def test_a_person_may_add_to_it(app: LiteQ, bench: WorkflowTest) -> None:
     bench.advance(0)
     with pytest.raises(BudgetExceeded, match="ann adds nothing: no more"):
         run.result(0)
+
+
+class Priced(Script):
+    """A script whose answers cost 0.10 each."""
+
+    def _whole(self, messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        response = super()._whole(messages, info)
+        response.usage = RequestUsage(input_tokens=10, output_tokens=1, cost=Decimal("0.10"))
+        return response
+
+
+def test_a_history_that_is_cut_hides_nothing_from_a_budget_of_money(app: LiteQ, bench: WorkflowTest) -> None:
+    """Only the answers that were in the history were counted."""
+    script = Priced([call("look", x=1)])
+    durability = LiteQDurability[None](budget=Budget(cost="0.25"), stall=None)
+    cut = ProcessHistory[None](lambda messages: messages[-1:])
+    agent = Agent(script.model, name="spends", capabilities=[cut, durability])
+    agent.tool_plain(lambda x: x, name="look")
+
+    @app.workflow(name="spends")
+    async def spends() -> str:
+        return (await agent.run("?")).output
+
+    with pytest.raises(BudgetExceeded, match=r"has spent 0\.30 of 0\.25 cost"):
+        bench.run(spends)
+    assert len(script.asked) == 3
+
+
+@pytest.mark.parametrize("place", ["a step", "the body"])
+def test_a_budget_of_money_counts_agents_inside_tools(app: LiteQ, bench: WorkflowTest, place: str) -> None:
+    """In a step, the price as text could not be added; in the body it was not counted."""
+    inner = Agent(Priced("found").model, name="inner", capabilities=[LiteQDurability()])
+    script = Priced([call("ask", x=1)], "done")
+    outer = Agent(script.model, name="outer", capabilities=[LiteQDurability(budget=Budget(cost="0.25"))])
+
+    @outer.tool(metadata={"liteq": {} if place == "a step" else False})
+    async def ask(run: RunContext[None], x: int) -> str:
+        return (await inner.run(str(x), usage=run.usage)).output
+
+    @app.workflow(name="asks")
+    async def asks() -> str:
+        return (await outer.run("?")).output
+
+    with pytest.raises(BudgetExceeded, match=r"'outer' has spent 0\.20 of 0\.25 cost"):
+        bench.run(asks)
+    assert script.asked == [0]
+
+
+def test_a_request_that_is_paid_is_not_refused_by_a_replay(app: LiteQ, bench: WorkflowTest) -> None:
+    """Which may count more than the liteq that has let it pass."""
+    script = rounds(3)
+
+    @app.workflow(name="spends")
+    async def spends() -> str:
+        agent = Agent(script.model, name="spends", capabilities=[LiteQDurability(budget=budgets[0])])
+        agent.tool_plain(lambda x: x, name="look")
+        output = (await agent.run("?")).output
+        await actx.sleep("1h")
+        return output
+
+    budgets = [Budget(requests=9)]
+    run = bench.start(spends)
+    budgets[0] = Budget(requests=2)
+    bench.advance("1h")
+    assert run.result(0) == "done"
+    assert script.asked == [0, 1, 2, 3]
 
 
 # -- usage, limits, outages --------------------------------------------------------------------------------------------
