@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -134,6 +135,8 @@ async def _approve(call: Call, id_: str, name: str, queue: str) -> dict[str, Any
     with_data = f" with {data!r:.300}" if data is not None else ""
     text = f"{word} {title!r} of {name} {id_}{with_data}? The decision is yours ({call.viewer.name}), and final."
     command = ["workflow", "approve", id_, title, "--yes" if ok else "--no", "--by", call.viewer.name]
+    command += [f"--comment={comment}"] if comment else []
+    command += [f"--data={json.dumps(data)}"] if data is not None else []
     await confirmed(call, "approve", text, command)
     by = call.viewer.name
     new = await tried(call, lambda: call.app.Run(id_).approve(title, ok, by=by, comment=comment, data=data))

@@ -46,6 +46,7 @@ async def send_task(call: Call) -> dict[str, Any]:
         await tried(call, lambda: known.check_arguments(args, kwargs))
     text = f"Send {name} to the queue {queue} with {_shown(args, kwargs)}? A worker runs it, and all that it does."
     by_hand = ["call", name, "--args", json.dumps(args), "--kwargs", json.dumps(kwargs)]
+    by_hand += [f"--{option.replace('_', '-')}={value}" for option, value in options.items()]
     await confirmed(call, "send_task", text, by_hand)
 
     def send() -> Any:

@@ -61,7 +61,17 @@ def test_a_client_that_cannot_ask_is_told_the_command(agent, app, mode):
             {"id": run.id, "action": "approve", "title": "refund?"},
             f"`liteq workflow approve {run.id} 'refund?' --yes --by ann`",
         ),
+        (
+            "act_on_run",
+            {"id": run.id, "action": "approve", "title": "refund?", "data": {"n": 1}, "reason": "she is right"},
+            "--yes --by ann '--comment=she is right' '--data={\"n\": 1}'`",
+        ),
         ("send_task", {"name": "shop.mail", "args": ["a"]}, "`liteq call shop.mail"),
+        (
+            "send_task",
+            {"name": "shop.mail", "args": ["a"], "options": {"countdown": 90, "task_id": "m 1", "queue": "mail"}},
+            "--countdown=90 '--task-id=m 1' --queue=mail`",
+        ),
     ):
         with pytest.raises(Failed) as refused:
             mine.call(name, **arguments)
