@@ -119,9 +119,10 @@ def _text(schema: Schema, value: str) -> Iterator[str]:
 
 
 def _number(schema: Schema, value: float) -> Iterator[str]:
-    if value < schema.get("minimum", value):
+    # What is no number, NaN, is neither more nor less than any.
+    if "minimum" in schema and not value >= schema["minimum"]:
         yield f"at least {schema['minimum']:g}, not {value:g}"
-    if value > schema.get("maximum", value):
+    if "maximum" in schema and not value <= schema["maximum"]:
         yield f"at most {schema['maximum']:g}, not {value:g}"
 
 

@@ -298,7 +298,7 @@ TYPED = flow(
     """
 params:
   - {name: n, type: integer, minimum: 1, maximum: 9, default: 3}
-  - {name: ratio, type: number}
+  - {name: ratio, type: number, minimum: 0, maximum: 1}
   - {name: dry, type: boolean, default: false}
   - {name: env, type: string, enum: [dev, prod], required: true}
   - {name: ticket, type: string, pattern: '^CHG-[0-9]+$'}
@@ -323,6 +323,8 @@ def test_params_have_the_types_that_the_flow_says():
         ({"env": "dev", "n": 0}, "n: at least 1, not 0"),
         ({"env": "dev", "n": True}, "n: a whole number is meant here, not true"),
         ({"env": "dev", "ratio": "x"}, "ratio: a number is meant here"),
+        ({"env": "dev", "ratio": "nan"}, "ratio: at least 0, not nan"),
+        ({"env": "dev", "ratio": "inf"}, "ratio: at most 1, not inf"),
         ({"env": "dev", "dry": "perhaps"}, "dry: true or false is meant here"),
         ({"env": "dev", "ticket": "1"}, "ticket: \"1\" does not fit the pattern"),
         ({"env": "dev", "tikcet": "1"}, "there is no param 'tikcet'; did you mean 'ticket'?"),
