@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Listening"]
 
 MOST: Final = 50  # resources of one listener
+AGAIN_S: Final = 1.0  # until a listener asks for its place once more
 CHANGED: Final = b"event: changed"
 Context = ServerRequestContext[Any, Any]
 Digest = Callable[[Context, str], Awaitable[str]]
@@ -59,8 +60,9 @@ class Listening:
         task_status.started()
         while True:
             stream = self._changes.changes(stamp)
-            if stream is None:
-                return
+            if stream is None:  # others have taken its place meanwhile
+                await anyio.sleep(AGAIN_S)
+                continue
             async for event in stream:  # ends after a while, and is begun anew
                 if not event.startswith(CHANGED):
                     continue

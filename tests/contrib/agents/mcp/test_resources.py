@@ -75,6 +75,28 @@ def test_a_listener_is_told_of_the_resource_that_changed_and_of_no_other(agent, 
     assert mine.do(listen).uri == uris[1]
 
 
+def test_a_listener_whose_place_is_taken_for_a_while_is_told_later(agent, app, monkeypatch):
+    """It heard nothing any more, and was not told so."""
+    import anyio
+
+    from liteq_dashboard.freshness.live import Broadcaster
+
+    taken, changes = [False, True, True], Broadcaster.changes
+    monkeypatch.setattr(Broadcaster, "changes", lambda *a: None if taken and taken.pop(0) else changes(*a))
+    monkeypatch.setattr("liteq_mcp.listening.AGAIN_S", 0.05)
+    one = app.tasks["shop.mail"].apply_async(("a",), countdown=3600)
+    mine = agent(mode="2026-07-28")
+
+    async def listen():
+        async with mine.client.listen(resource_subscriptions=[f"liteq://tasks/{one.id}"]) as events:
+            await anyio.to_thread.run_sync(lambda: app.revoke([one.id]))
+            with anyio.fail_after(10):
+                async for event in events:
+                    return event
+
+    assert mine.do(listen).uri == f"liteq://tasks/{one.id}"
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_names_and_ids_complete(agent, app, mode):
     sent = app.tasks["shop.add"].delay(1)
