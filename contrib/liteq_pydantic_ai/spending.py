@@ -5,6 +5,7 @@ While a step asks, the provider's client does not repeat a request by itself: a 
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -125,6 +126,7 @@ class Counted(WrapperModel):
                 spend(stream.get(), self.wrapped.model_name)
 
 
+_one = threading.Lock()  # for these two: runs of several threads may share a client
 _asking: Counter[int] = Counter()  # by the id of a client: requests in progress
 _patience: dict[int, int] = {}  # ... its max_retries before
 
@@ -133,19 +135,21 @@ _patience: dict[int, int] = {}  # ... its max_retries before
 def unrepeated(model: Model) -> Iterator[None]:
     """A block in which the client of `model` sends a request once, and no more."""
     clients = list(_clients(model))
-    for client in clients:
-        _asking[id(client)] += 1
-        if _asking[id(client)] == 1:
-            _patience[id(client)] = client.max_retries
-            client.max_retries = 0
+    with _one:
+        for client in clients:
+            _asking[id(client)] += 1
+            if _asking[id(client)] == 1:
+                _patience[id(client)] = client.max_retries
+                client.max_retries = 0
     try:
         yield
     finally:
-        for client in clients:
-            _asking[id(client)] -= 1
-            if not _asking[id(client)]:
-                del _asking[id(client)]
-                client.max_retries = _patience.pop(id(client))
+        with _one:
+            for client in clients:
+                _asking[id(client)] -= 1
+                if not _asking[id(client)]:
+                    del _asking[id(client)]
+                    client.max_retries = _patience.pop(id(client))
 
 
 def _clients(model: Any) -> Iterator[Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import AsyncIterable
 from decimal import Decimal
 from typing import Any
@@ -327,3 +329,40 @@ def test_one_request_goes_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spending, "spend", lambda *_: None)
     asyncio.run(spending.Counted(model).request([], None, ModelRequestParameters()))
     assert (seen, model.client.max_retries) == ([0], 2)
+
+
+def test_a_client_that_several_threads_share_sends_a_request_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second thread asked before the first one had told the client."""
+    seen: list[int] = []
+
+    class Client:
+        _told = 2
+
+        @property
+        def max_retries(self) -> int:
+            time.sleep(0.1)
+            return self._told
+
+        @max_retries.setter
+        def max_retries(self, told: int) -> None:
+            self._told = told
+
+    class Talking(TestModel):
+        client = Client()
+
+        async def request(self, *args: Any, **kwargs: Any) -> ModelResponse:
+            seen.append(self.client._told)
+            return await super().request(*args, **kwargs)
+
+    model = Talking()
+    monkeypatch.setattr(spending, "spend", lambda *_: None)
+
+    def ask() -> None:
+        asyncio.run(spending.Counted(model).request([], None, ModelRequestParameters()))
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert (seen, model.client._told) == ([0, 0, 0], 2)
