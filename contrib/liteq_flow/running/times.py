@@ -18,6 +18,7 @@ from liteq_flow.running.run import StepFailed
 __all__ = ["do_wait"]
 
 POLL_S = 1.0
+LONGEST_POLL_S = 15.0
 
 
 async def do_wait(plan: Plan, node: Node, names: Names, do: Action, key: str) -> Made:
@@ -53,7 +54,8 @@ def _too_long(timeout_s: float) -> StepFailed:
 
 async def _look(plan: Plan, node: Node, names: Names, do: Action, key: str) -> None:
     given: dict[str, Any] = names.template(dict(do.arguments))
-    pause_s = seconds_of(given.pop("poll_interval", POLL_S))
+    asked_s = seconds_of(given.pop("poll_interval")) if "poll_interval" in given else None
+    pause_s = POLL_S if asked_s is None else asked_s
     document: dict[str, Any] = {"do": do.name, "with": given}
     if "request_timeout" in given:
         document["request_timeout_s"] = seconds_of(given.pop("request_timeout"))
@@ -66,6 +68,16 @@ async def _look(plan: Plan, node: Node, names: Names, do: Action, key: str) -> N
         made_of(result)
         if result.get("met"):
             return
-        if timeout_s is not None and (actx.now() - begun).total_seconds() + pause_s > timeout_s:
+        waited_s = (actx.now() - begun).total_seconds()
+        if timeout_s is not None and waited_s + pause_s > timeout_s:
             raise _too_long(timeout_s)
-        await actx.sleep(pause_s)
+        await actx.sleep(pause_s if asked_s is not None else longer_pause(waited_s, timeout_s))
+
+
+def longer_pause(waited_s: float, timeout_s: float | None) -> float:
+    """Seconds until the next look: the more, the longer the wait has been, since each look is in the run's history.
+
+    A replay takes a recorded pause as it is, so this rule changes no run that waits already.
+    """
+    pause_s = min(max(POLL_S, waited_s / 100), LONGEST_POLL_S)
+    return pause_s if timeout_s is None else min(pause_s, timeout_s - waited_s)

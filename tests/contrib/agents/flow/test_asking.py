@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from liteq_flow.running.times import POLL_S, longer_pause
+
 from .running import Flows, statuses
 
 pytestmark = pytest.mark.timeout(240)  # processes that are started on a loaded machine
@@ -189,3 +191,19 @@ def test_what_is_no_http_is_no_answer_yet(asking: Flows, serving: Callable[..., 
     )
     assert statuses(document) == {"come": "succeeded"}
     assert len(here.heard) == 2
+
+
+def looks_in(span_s: float, timeout_s: float | None = None) -> list[float]:
+    """The pauses of a wait without a poll_interval, over a span."""
+    pauses: list[float] = []
+    while sum(pauses) + POLL_S <= span_s:
+        pauses.append(longer_pause(sum(pauses), timeout_s))
+    return pauses
+
+
+def test_a_wait_of_a_day_leaves_its_history_short() -> None:
+    """Each look is in it, and a look a second made 86,400 of them."""
+    assert looks_in(60) == [1.0] * 60
+    assert len(looks_in(86_400)) < 6_500
+    assert max(looks_in(86_400)) == 15
+    assert 2_999 <= sum(looks_in(3_000, timeout_s=3_000)) <= 3_000, "the last look is at its end"
