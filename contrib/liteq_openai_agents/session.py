@@ -133,7 +133,10 @@ class SessionInRun(SessionABC):
         await self._step("clear_session")
 
     async def _step(self, method: str, *args: Any) -> Any:
-        return await self._steps.numbered("session", method, getattr(self._inner, method), args)
+        async def call(*given: Any) -> Any:  # without the types of the method, by which parts of an item are iterators
+            return await getattr(self._inner, method)(*given)
+
+        return await self._steps.numbered("session", method, call, args)
 
 
 class CompactedInRun(SessionInRun):

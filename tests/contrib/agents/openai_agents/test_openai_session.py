@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from agents import Agent, RunConfig, Runner, function_tool
+from agents import Agent, RunConfig, Runner, SQLiteSession, function_tool
 from agents.memory import Session, SessionSettings
 from agents.testing import ModelStep, ScriptedModel, assistant_message, function_call
 
@@ -187,3 +187,20 @@ def test_a_conversation_with_an_approval_has_each_item_once(app, worker, ok):
         "user", "function_call", "function_call_output", "message",
     ]  # fmt: skip
     assert items[2]["output"] == ("paid 5" if ok else "too much")
+
+
+def test_a_session_of_the_sdks_own_goes_on_in_a_run(app, worker, tmp_path):
+    """By the types of its method, what an agent had said was an iterator, which could not be copied."""
+    model = ScriptedModel([[assistant_message("hello")], [assistant_message("Ann")]])
+    agent = Agent(name="a", model=model)
+
+    @app.workflow(name="talk")
+    async def talk() -> str:
+        session = SQLiteSession("ann", tmp_path / "session.db")
+        await run(agent, "I am Ann", session=session)
+        return str((await run(agent, "Who am I?", session=session)).final_output)
+
+    run_ = talk.start()
+    worker.run()
+    assert run_.result(0) == "Ann"
+    assert texts(model.last_call.input) == ["I am Ann", "hello", "Who am I?"]
