@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from urllib.parse import quote, urlencode
 
-__all__ = ["link", "segment", "unescaped"]
+from liteq.utils.names import segment
 
-SPECIAL = re.compile(r"[~/\\\x00-\x1f\x7f]|^\.{1,2}$")
-ESCAPED = re.compile(r"~([0-9A-F]{2})")
-
-
-def segment(name: object) -> str:
-    """`name` as one segment of a path, before it is percent-quoted.
-
-    A host takes `%2F` for a slash before it routes, and a browser takes dots alone for a folder, so these are written
-    as `~2F` and `~2E`.
-    """
-    return SPECIAL.sub(lambda found: "".join(f"~{ord(c):02X}" for c in found[0]), str(name)) or "~"
-
-
-def unescaped(text: str) -> str:
-    """The name that `segment` wrote as `text`."""
-    return "" if text == "~" else ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
+__all__ = ["link"]
 
 
 def link(base: str, path: str, *names: object, **query: object) -> str:

@@ -16,9 +16,10 @@ from markupsafe import Markup, escape
 from liteq.clock import from_ms
 from liteq.monitor.tasks.search import quoted
 from liteq.utils.json_text import to_json
+from liteq.utils.names import segment
 from liteq.utils.text import iso_time, span
 from liteq_dashboard.http import Request
-from liteq_dashboard.links import link, segment
+from liteq_dashboard.links import link
 from liteq_dashboard.texts import STATES
 
 __all__ = ["FILTERS", "LOOK_COOKIE", "Look", "live", "look_of", "span_in_words"]

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from liteq.utils.misspelt import unknown_name
+from liteq.utils.names import unescaped
 from liteq_dashboard import pages
 from liteq_dashboard.http import Reader, Request, Response, Route
-from liteq_dashboard.links import unescaped
 from liteq_dashboard.openapi import MACHINES, PREFIX, QUERY, body_of_path, wrong_type
 from liteq_dashboard.render import problem
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from liteq.utils.json_text import from_json, to_json
 from liteq.utils.records import NamedTuple
 
-__all__ = ["Answer", "Environ", "Problem", "Request", "StartResponse", "json_of", "request_of"]
+__all__ = ["NO_TASK", "Answer", "Environ", "Problem", "Request", "StartResponse", "json_of", "request_of"]
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"  # RFC 9457
+NO_TASK: Final = "no such task"  # as the detail of a 404 begins, by which a relay knows it from any other
 LONG_LENGTH = 20  # digits
+ODD: Final = re.compile(r"[\\\x00-\x1f\x7f-\x9f]")
 
 
 class Problem(Exception):
@@ -122,7 +125,7 @@ def request_of(environ: Environ) -> Request:
     except (UnicodeEncodeError, UnicodeDecodeError):
         raise Problem(400, "the path is no UTF-8") from None
     parts = path.split("/")
-    if "\\" in path or "" in parts[1:-1] or not {".", ".."}.isdisjoint(parts) or not path.isprintable():
+    if ODD.search(path) or "" in parts[1:-1] or not {".", ".."}.isdisjoint(parts):
         raise Problem(400, "the path has empty parts, `.`, `..`, a backslash or control characters in it")
     headers = {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name[:5] == "HTTP_"}
     for name in ("CONTENT_LENGTH", "CONTENT_TYPE"):

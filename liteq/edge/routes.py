@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 
 from liteq.edge.http import Answer, Problem
+from liteq.utils.names import unescaped
 from liteq.utils.records import NamedTuple
 
 __all__ = ["Route", "Table"]
@@ -34,13 +35,16 @@ class Table:
         self.routes = tuple(routes)
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
-        """The route, and the named parts of its path. Raises Problem: 404, or 405 with the methods that are there."""
+        """The route, and the named parts of its path, which `segment` wrote.
+
+        Raises Problem: 404, or 405 with the methods that are there.
+        """
         there: list[str] = []
         for route in self.routes:
             if (found := _pattern(route.path).fullmatch(path)) is None:
                 continue
             if route.method == method or (method == "HEAD" and route.method == "GET"):
-                return route, found.groupdict()
+                return route, {name: unescaped(text) for name, text in found.groupdict().items()}
             there.append(route.method)
         if there:
             raise Problem(405, f"{method} is not for this path; use {', '.join(there)}", Allow=", ".join(there))

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from liteq.context import App
-from liteq.edge.http import Answer, Problem, Request, json_of
+from liteq.edge.http import NO_TASK, Answer, Problem, Request, json_of
 from liteq.edge.keys import Key
 from liteq.edge.lending import LATEST_RETRY_S, Lender
 from liteq.edge.presence import LONGEST_S
@@ -151,9 +151,9 @@ class V1:
         return Answer(200, {"id": id, "state": document_of(self._app, self._record(key, id))["state"]})
 
     def _record(self, key: Key, id_: str) -> Record:
-        record: Record | None = self._app.storage.reader.find(id_)
+        record: Record | None = self._app.storage.reader.find(id_) if is_name(id_) else None
         if record is None or not key.sees(record.queue) or not key.knows(record.task):
-            raise Problem(404, "no such task: it was never sent, or its result has expired")
+            raise Problem(404, f"{NO_TASK}: it was never sent, or its result has expired")
         return record
 
     # -- leases --------------------------------------------------------------------------------------------------------

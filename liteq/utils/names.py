@@ -1,8 +1,9 @@
-"""Names that callers choose, of tasks, queues and messages: checked where they come in."""
+"""Names that callers choose, of tasks, queues and messages: checked where they come in, and written in a path."""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
 from uuid import UUID
 
 __all__ = [
@@ -15,12 +16,16 @@ __all__ = [
     "checked_priority",
     "is_built_in",
     "is_name",
+    "segment",
+    "unescaped",
 ]
 
 LONGEST = 255  # characters; AMQP's limit, which names that come from Celery keep to
 WEBHOOK = "liteq.webhook"  # the task that tells a URL of runs
 LOG_STREAM = "liteq.log"  # the stream of a task in which the lines of its log are kept
 PRIORITIES = range(-100, 256)  # AMQP's, and below them those of Django's tasks
+SPECIAL: Final = re.compile(r"[~/\\\x00-\x1f\x7f-\x9f]|^\.{1,2}$")
+ESCAPED: Final = re.compile(r"~([0-9A-F]{2})")
 
 
 def is_built_in(task: str) -> bool:
@@ -65,6 +70,20 @@ def checked_priority(priority: Any) -> int:
     if number not in PRIORITIES:
         raise ValueError(f"a priority is from {PRIORITIES[0]} to {PRIORITIES[-1]}, the higher first, not {priority!r}")
     return number
+
+
+def segment(name: object) -> str:
+    """`name` as one segment of a path, before it is percent-quoted.
+
+    A host takes `%2F` for a slash before it routes, and a browser takes dots alone for a folder, so these are written
+    as `~2F` and `~2E`.
+    """
+    return SPECIAL.sub(lambda found: "".join(f"~{ord(c):02X}" for c in found[0]), str(name)) or "~"
+
+
+def unescaped(text: str) -> str:
+    """The name that `segment` wrote as `text`."""
+    return "" if text == "~" else ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
 
 
 def _encodable(name: str) -> bool:

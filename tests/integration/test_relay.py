@@ -132,6 +132,14 @@ def test_results_come_back_and_a_chain_goes_on_by_them(here: LiteQ, there: LiteQ
         failing.get()
 
 
+@pytest.mark.parametrize("id_", ["a/b", "a//b/", "..", "a\\b", "a\nb", "~2F", "a b?c#d", "\u200b"])
+def test_the_result_of_any_id_comes_back(here: LiteQ, there: LiteQ, id_: str) -> None:
+    sent = here.tasks["shop.add"].apply_async((1, 2), task_id=id_)
+    with running(there) as served, relayed(here, served.port, results=True):
+        wait_for(lambda: drain(there) + 1 and sent.ready(), within_s=60, what="it has ended")
+    assert sent.get() == 3
+
+
 def test_a_result_that_is_gone_there_holds_up_no_other(here: LiteQ, there: LiteQ) -> None:
     add = here.tasks["shop.add"]
     purged, other = add.apply_async((1, 1), queue="mail", priority=9), add.delay(2, 2)

@@ -25,6 +25,9 @@ def answering() -> Iterator[Answering]:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers["Content-Length"]))
+                self.do_GET()
+
+            def do_GET(self) -> None:
                 self.send_response(status)
                 for name, value in {**headers, "Content-Length": str(len(body))}.items():
                     self.send_header(name.replace("_", "-"), value)
@@ -87,4 +90,18 @@ def test_the_gateway_says_when_to_ask_again(answering: Answering, told: str, aft
     with pytest.raises(Away) as info:
         client.send(CALLS)
     assert info.value.after_s == after_s
+    client.close()
+
+
+def test_a_task_is_gone_where_the_gateway_says_so(answering: Answering) -> None:
+    client = answering(404, b'{"detail": "no such task: it was never sent"}')
+    assert client.task("a").detail.endswith("answered 404: no such task: it was never sent")
+    client.close()
+
+
+@pytest.mark.parametrize("status", [400, 404, 413])
+def test_any_other_answer_is_no_word_on_a_task(answering: Answering, status: int) -> None:
+    client = answering(status, b'{"detail": "no such path"}')
+    with pytest.raises(Away, match=f"answered {status}: no such path"):
+        client.task("a")
     client.close()

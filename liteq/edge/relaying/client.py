@@ -13,12 +13,14 @@ from urllib.parse import quote, urlsplit
 
 import orjson
 
+from liteq.edge.http import NO_TASK
 from liteq.exceptions import ImproperlyConfigured
+from liteq.utils.names import segment
 from liteq.utils.records import NamedTuple
 
 __all__ = ["Away", "Client", "Reply"]
 
-REFUSED: Final = frozenset({400, 413})  # a 404 is a wrong address: no message is to blame
+REFUSED: Final = frozenset({400, 413})  # of a batch; a 404 is a wrong address: no message is to blame
 NOT_THIS: Final = 403  # of a key that may not send this call, which is named then; else the key lacks the right at all
 GONE: Final = 404  # of a task that was taken: it was deleted, or its result has expired
 LONGEST: Final = 16 << 20  # bytes of an answer that are read
@@ -71,7 +73,7 @@ class Client:
 
     def task(self, id_: str) -> Reply:
         """Ask for the state of a task that was taken; refused where it is there no more. Raises Away."""
-        return self._call("GET", f"/v1/tasks/{quote(id_, safe='')}", None)
+        return self._call("GET", f"/v1/tasks/{quote(segment(id_), safe='')}", None)
 
     def interrupt(self) -> None:
         """Have a call that waits for its answer, in another thread, end with Away."""
@@ -105,8 +107,7 @@ class Client:
             return Reply(document)
         detail = document.get("detail") if isinstance(document, dict) else None
         text = f"{self.url} answered {status}: {detail or data[:200].decode('utf-8', 'replace')}"
-        refused = status in REFUSED or (status == NOT_THIS and str(detail).startswith("call "))
-        if refused or (method == "GET" and status == GONE and detail):  # of the gateway, and no proxy's
+        if _is_final(method, status, str(detail)):
             return Reply(document, text)
         raise Away(text, _seconds(headers.get("Retry-After")))
 
@@ -130,6 +131,13 @@ class Client:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _is_final(method: str, status: int, detail: str) -> bool:
+    """Whether an answer is the gateway's last word on a message, and not of a proxy or on the way to it."""
+    if method == "GET":
+        return status == GONE and detail.startswith(NO_TASK)
+    return status in REFUSED or (status == NOT_THIS and detail.startswith("call "))
 
 
 def _seconds(text: str | None) -> float | None:

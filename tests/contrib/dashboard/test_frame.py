@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from liteq import LiteQ
+from liteq.utils.names import segment, unescaped
 from liteq_dashboard import RIGHTS, ROLES, Viewer
 from liteq_dashboard.assets import asset, asset_path
 from liteq_dashboard.http import Request
-from liteq_dashboard.links import link, segment, unescaped
+from liteq_dashboard.links import link
 from liteq_dashboard.render import html, redirect
 from liteq_dashboard.routes import routes
 
