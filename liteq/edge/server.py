@@ -33,6 +33,7 @@ Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 MOST_CONNECTIONS: Final = 256
 UNREAD: Final = frozenset({"400", "408", "411", "413"})  # where the request ends is not known for sure
 IDLE_S: Final = 60.0  # that a connection stays open between two requests
+LINGER_S: Final = 1.0  # that nothing comes on a connection before it is closed under its other end
 REQUEST: Final = re.compile(rb"[!-~]+ [^\x00-\x20\x7f]+ HTTP/[0-9]\.[0-9]\r\n")
 LINE: Final = re.compile(rb"[^\x00\r\n]*\r\n")
 LONGEST: Final = 65_536  # bytes of the first line, and of all headers together
@@ -180,13 +181,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._drain()
 
     def _drain(self) -> None:
-        """Read a little of what was not asked for: a closed socket with unread bytes takes the answer with it."""
+        """Read what is still coming, for a while: a closed socket with unread bytes takes the answer with it."""
+        until = max(self._timed.until, time.monotonic() + LINGER_S)
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_WR)
-            self.connection.settimeout(0.5)
-            for _ in range(16):
-                if not self.connection.recv(1 << 16):
-                    return
+            self.connection.settimeout(LINGER_S)
+            while time.monotonic() < until and self.connection.recv(1 << 16):
+                pass
 
     def _refuse(self, status: int, detail: str) -> None:
         answer = Answer.of(Problem(status, detail))

@@ -238,7 +238,8 @@ def test_an_odd_path_is_refused(local: Running, path: str) -> None:
 
 def test_a_path_that_is_not_there_is_not_found(local: Running) -> None:
     ask = local.client()
-    assert [ask("GET", path).status for path in ("/", "/v1", "/v1/tasks/a/b", "/v1/tasks/~00", "/v2/tasks")] == [404] * 5
+    paths = ["/", "/v1", "/v1/tasks/a/b", "/v1/tasks/~00", "/v2/tasks"]
+    assert [ask("GET", path).status for path in paths] == [404] * 5
     found = ask("PUT", "/v1/tasks", [CALL])
     assert (found.status, found.headers["allow"]) == (405, "POST")
 

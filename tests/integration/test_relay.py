@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -214,6 +215,30 @@ def test_a_result_that_is_too_long_holds_up_no_other(
         wait_for(lambda: long.state == "FAILURE", within_s=10, what="it is not asked for again and again")
     with pytest.raises(RemoteError, match="more than 1 MiB"):
         long.get()
+
+
+def test_a_message_that_is_larger_than_a_request_holds_up_no_other(here: LiteQ, there: LiteQ) -> None:
+    here.conf.max_payload_bytes = 64 << 20
+    large, other = here.send_task("shop.echo", ("x" * (32 << 20),), priority=9), here.tasks["shop.add"].delay(2, 2)
+    with running(there) as served, relayed(here, served.port):
+        wait_for(lambda: large.state == "FAILURE", within_s=60, what="it is a dead letter")
+        wait_for(lambda: arrived(there) == [other.id], within_s=60, what="the other has arrived")
+    with pytest.raises(RemoteError, match="answered 413"):
+        large.get()
+
+
+def test_a_connection_that_the_gateway_closed_meanwhile_is_opened_anew(
+    there: LiteQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("liteq.edge.server.IDLE_S", 0.5)
+    with running(there) as served:
+        client = Client(f"http://127.0.0.1:{served.port}")
+        assert client.send([{"task": "shop.add", "id": "a"}]).detail == ""
+        assert client._connection is not None
+        assert client._connection.sock.recv(1, socket.MSG_PEEK) == b"", "it is closed there"
+        assert client.send([{"task": "shop.add", "id": "b"}]).detail == ""
+        client.close()
+    assert arrived(there) == ["a", "b"]
 
 
 def test_a_priority_that_was_given_is_that_there_too(here: LiteQ, there: LiteQ) -> None:

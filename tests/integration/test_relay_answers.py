@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
-from liteq.edge.relaying.client import Away, Client
+from liteq.edge.relaying.client import LATEST_S, Away, Client
+from liteq.exceptions import ImproperlyConfigured
 
 CALLS = [{"id": "a", "task": "shop.add"}, {"id": "b", "task": "shop.add"}]
 TAKEN = b'{"tasks": [{"id": "a", "new": true}, {"id": "b", "new": false}]}'
@@ -83,7 +87,17 @@ def test_any_other_answer_blames_no_call(answering: Answering, status: int) -> N
 
 
 @pytest.mark.parametrize(
-    ("told", "after_s"), [("7", 7.0), ("0.5", 0.5), ("-3", 0.0), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("", None)]
+    ("told", "after_s"),
+    [
+        ("7", 7.0),
+        ("0.5", 0.5),
+        ("-3", 0.0),
+        ("nan", 0.0),
+        ("inf", LATEST_S),
+        ("1e10", LATEST_S),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", None),
+        ("", None),
+    ],
 )
 def test_the_gateway_says_when_to_ask_again(answering: Answering, told: str, after_s: float | None) -> None:
     client = answering(503, Retry_After=told)
@@ -105,3 +119,66 @@ def test_any_other_answer_is_no_word_on_a_task(answering: Answering, status: int
     with pytest.raises(Away, match=f"answered {status}: no such path"):
         client.task("a")
     client.close()
+
+
+@contextmanager
+def talking(talk: Callable[[socket.socket, Client], None]) -> Iterator[tuple[Client, socket.socket]]:
+    """A client whose gateway holds one connection as `talk` does; and the socket on which it listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        client = Client(f"http://127.0.0.1:{listening.getsockname()[1]}", timeout_s=2)
+
+        def serve() -> None:
+            one, _ = listening.accept()
+            with one:
+                talk(one, client)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield client, listening
+        finally:
+            client.close()
+            thread.join()
+
+
+def read_call(one: socket.socket) -> None:
+    """Read a request whose body is an empty list."""
+    found = b""
+    while not found.endswith(b"[]"):
+        found += one.recv(65536)
+
+
+NONE_TAKEN = b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"tasks":[]}'
+
+
+def test_a_call_that_is_interrupted_is_not_sent_anew() -> None:
+    def talk(one: socket.socket, client: Client) -> None:
+        read_call(one)
+        one.sendall(NONE_TAKEN)
+        read_call(one)
+        client.interrupt()
+
+    with talking(talk) as (client, listening):
+        client.send([])
+        with pytest.raises(Away):
+            client.send([])
+        listening.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listening.accept()
+
+
+def test_an_answer_before_the_body_is_read_is_an_answer() -> None:
+    def talk(one: socket.socket, _client: Client) -> None:
+        one.recv(1024)
+        one.sendall(b'HTTP/1.1 413 No\r\nConnection: close\r\nContent-Length: 23\r\n\r\n{"detail": "too large"}')
+
+    large: list[dict[str, Any]] = [{"task": "shop.echo", "args": ["x" * (32 << 20)]}]
+    with talking(talk) as (client, _):
+        assert client.send(large).detail.endswith("answered 413: too large")
+
+
+@pytest.mark.parametrize("url", ["https://ann:secret@queue.example.org", "https://ann@queue.example.org"])
+def test_an_address_with_a_password_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="--token-file") as info:
+        Client(url)
+    assert "secret" not in str(info.value)

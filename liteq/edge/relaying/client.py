@@ -24,6 +24,8 @@ REFUSED: Final = frozenset({400, 413})  # of a batch; a 404 is a wrong address: 
 NOT_THIS: Final = 403  # of a key that may not send this call, which is named then; else the key lacks the right at all
 GONE: Final = 404  # of a task that was taken: it was deleted, or its result has expired
 LONGEST: Final = 16 << 20  # bytes of an answer that are read
+LATEST_S: Final = 3600.0  # that a gateway may ask for before the next attempt
+BROKEN: Final = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)  # of a connection that the other end closed
 
 
 class Away(Exception):
@@ -49,6 +51,8 @@ class Client:
 
     def __init__(self, url: str, token: str = "", *, timeout_s: float = 30.0) -> None:
         found = urlsplit(url)
+        if "@" in found.netloc:  # not shown: a password may be in it
+            raise ImproperlyConfigured("a gateway's address has no password in it: give its key by --token-file")
         if found.scheme not in {"http", "https"} or not found.hostname or found.query or found.fragment:
             raise ImproperlyConfigured(f"{url!r} is no gateway's address: use one as https://queue.example.org")
         self.url = url.rstrip("/")
@@ -61,6 +65,7 @@ class Client:
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
         self._connection: http.client.HTTPConnection | None = None
+        self._cut: http.client.HTTPConnection | None = None  # the one that was interrupted: nothing is sent anew for it
 
     def send(self, calls: Sequence[dict[str, Any]]) -> Reply:
         """Send calls, all or none of them. Raises Away."""
@@ -77,7 +82,7 @@ class Client:
 
     def interrupt(self) -> None:
         """Have a call that waits for its answer, in another thread, end with Away."""
-        connection = self._connection
+        self._cut = connection = self._connection
         if connection is not None and connection.sock is not None:
             with suppress(OSError):
                 connection.sock.shutdown(socket.SHUT_RDWR)
@@ -112,14 +117,31 @@ class Client:
         raise Away(text, _seconds(headers.get("Retry-After")))
 
     def _answer(self, method: str, path: str, body: bytes | None) -> tuple[int, Any, bytes]:
-        if self._connection is None:
-            self._connection = self._connect()
-        self._connection.request(method, path, body, self._headers)
-        answer = self._connection.getresponse()
+        answer = self._asked(method, path, body)
         data = answer.read(LONGEST + 1)
         if answer.will_close or len(data) > LONGEST:
             self._drop()
         return answer.status, answer.headers, data
+
+    def _asked(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
+        """The answer, of which the head is read. An idle connection that was closed is replaced: calls have ids."""
+        if (idle := self._connection) is not None:
+            try:
+                return self._sent(idle, method, path, body)
+            except BROKEN:
+                if self._cut is idle:
+                    raise
+                self._drop()
+        self._connection = self._connect()
+        self._connection.connect()
+        return self._sent(self._connection, method, path, body)
+
+    def _sent(
+        self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None
+    ) -> http.client.HTTPResponse:
+        with suppress(*BROKEN):  # it may have answered before it has read all, as where the body is too large
+            connection.request(method, path, body, self._headers)
+        return connection.getresponse()
 
     def _connect(self) -> http.client.HTTPConnection:
         if self._secure:
@@ -142,6 +164,6 @@ def _is_final(method: str, status: int, detail: str) -> bool:
 
 def _seconds(text: str | None) -> float | None:
     try:
-        return None if text is None else max(0.0, float(text))
+        return None if text is None else min(max(0.0, float(text)), LATEST_S)
     except ValueError:
         return None
