@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import Any, NamedTuple
@@ -226,6 +227,7 @@ FILTERS = {
     "prose": _prose,
     "quoted": quoted,
     "segment": segment,
+    "shell": shlex.join,
     "empty_in": _empty_in,
     "tick_tone": _tick_tone,
     "tick_words": _tick_words,

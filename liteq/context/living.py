@@ -10,6 +10,7 @@ from liteq.context.app import App
 from liteq.context.identity import Presence, is_dead, presence
 from liteq.utils.globs import fits
 from liteq.utils.names import is_built_in
+from liteq.utils.text import as_command
 
 if TYPE_CHECKING:
     from liteq.storage.claiming.workers import WorkerRecord
@@ -88,7 +89,7 @@ def untaken(queue: str, alive: Iterable[WorkerRecord], name: str) -> str:
     """The reason why none of the workers `alive` claims from `queue`, which the text calls `name`, and what to do."""
     if any(takes_from(worker, queue, quiet=True) for worker in alive):
         return f"the workers of {name} are quiet: they claim nothing until `liteq control wake`"
-    how = f"start one with `liteq worker -Q {queue}`, or `liteq control add_consumer {queue}`"
+    how = f"start one with {as_command('worker -Q', queue)}, or {as_command('control add_consumer', queue)}"
     return f"no worker takes from {name}: {how}"
 
 

@@ -16,7 +16,7 @@ from liteq.storage.claiming.workers import WorkerRecord
 from liteq.storage.driver import Listener
 from liteq.storage.reading.inspect import Record
 from liteq.storage.storage import Storage
-from liteq.utils.text import iso_time
+from liteq.utils.text import as_command, iso_time
 
 __all__ = ["LONG_S", "RECHECK_S", "Absence", "Deadline", "DoneBell", "both", "is_away", "told", "why_waiting"]
 
@@ -61,7 +61,7 @@ def _of_pause(record: Record, pause: Pause | None) -> str | None:
         return None
     by, why = f" by {pause.actor}" if pause.actor else "", f" ({pause.reason})" if pause.reason else ""
     until = "" if pause.until_ms is None else f" until {iso_time(pause.until_ms)}"
-    return f"that queue is paused{by}{why}{until}: `liteq queue resume {pause.queue}` lets it go on"
+    return f"that queue is paused{by}{why}{until}: {as_command('queue resume', pause.queue)} lets it go on"
 
 
 def _of_workers(record: Record, workers: list[WorkerRecord]) -> str:
@@ -72,7 +72,7 @@ def _of_workers(record: Record, workers: list[WorkerRecord]) -> str:
     if record.state == State.LEASED and record.worker:
         return f"the worker {record.worker} has it"
     if record.state in {State.HELD, State.BLOCKED}:
-        return f"`liteq why {record.id}` says what holds it"
+        return f"{as_command('why', record.id)} says what holds it"
     takers = [one for one in workers if takes_from(one, record.queue, quiet=True) or not one.facts.get("queues")]
     if not takers:
         return f"none of the {len(workers)} workers that live takes that queue: start one with -Q {record.queue}"

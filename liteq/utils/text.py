@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from shlex import join
 from typing import Any
 
 from liteq.clock import from_ms
 
-__all__ = ["excerpt", "iso_time", "old", "place_of", "printable", "span", "times"]
+__all__ = ["as_command", "excerpt", "iso_time", "old", "place_of", "printable", "span", "times"]
 
 _DIGITS = 19  # of a number that SQLite keeps
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
@@ -63,3 +64,8 @@ def excerpt(text: str, most: int, rest: str) -> str:
         return text
     half = most // 2
     return f"{text[:half]}\n[{len(text) - 2 * half} {rest}]\n{text[-half:]}"
+
+
+def as_command(verb: str, *names: str) -> str:
+    """A `liteq` command in a text, to be copied into a shell: a name may have blanks, quotes or a star in it."""
+    return f"`liteq {verb} {join(names)}`"

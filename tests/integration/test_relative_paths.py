@@ -194,7 +194,7 @@ def test_a_timeout_tells_that_the_queue_is_paused(app):
     with start_worker(app):
         said = told(app, queue="mail")
     assert "that queue is paused by ann (the printer burns) until 2100-01-01" in said
-    assert "`liteq queue resume mai*` lets it go on" in said
+    assert "`liteq queue resume 'mai*'` lets it go on" in said
     assert "takes that queue" not in said
 
 

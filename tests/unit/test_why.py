@@ -139,6 +139,13 @@ def test_no_living_worker_knows_the_task(app, live):
     assert (reason, "'shop.add'" in text) == ("unknown_task", True)
 
 
+def test_a_command_is_one_for_a_shell_whatever_the_name_is(app):
+    id_ = add(app, queue="a b; rm *")
+    assert "`liteq worker -Q 'a b; rm *'`" in why(app, id_)[1]
+    app.storage.queues.pause("a*", actor="ann")
+    assert "`liteq queue resume 'a*'`" in why(app, id_)[1]
+
+
 def test_a_paused_queue_comes_before_all(app):
     id_ = add(app)
     app.storage.queues.pause("celery", actor="ann", reason="the bank is down")

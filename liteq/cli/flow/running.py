@@ -15,6 +15,7 @@ from liteq.cli.parts.session import Session, pass_session
 from liteq.cli.processes.flow_worker import package_is_there
 from liteq.exceptions import NotSerializable, PayloadTooLarge, RunConflict, RunNotFound
 from liteq.utils.names import checked_id
+from liteq.utils.text import as_command
 
 __all__ = ["RUNNING"]
 
@@ -113,7 +114,7 @@ def _started(session: Session, file: Path, given: dict[str, Any], id_: str | Non
     except RunConflict:
         raise Refused(
             f"the run {id_} is there already, of another file or with other params: it goes on with those; "
-            f"`liteq flow wait {id_}` waits for it, another --id starts a new one",
+            f"{as_command('flow wait', id_)} waits for it, another --id starts a new one",
             Exit.USAGE,
         ) from None
 

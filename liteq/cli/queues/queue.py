@@ -17,7 +17,7 @@ from liteq.storage.claiming.pauses import Pause
 from liteq.utils.durations import seconds
 from liteq.utils.globs import is_glob
 from liteq.utils.misspelt import nearest
-from liteq.utils.text import iso_time
+from liteq.utils.text import as_command, iso_time
 
 __all__ = ["queue"]
 
@@ -54,7 +54,7 @@ def pause(session: Session, /, queue_: str, until: str | None, for_: str | None)
         )
     except ValueError as exc:
         raise click.UsageError(str(exc)) from None
-    end = f"; `liteq queue resume {queue_}` lets it go on"
+    end = f"; {as_command('queue resume', queue_)} lets it go on"
     if paused.until_ms is not None:
         end = f" until {iso_time(paused.until_ms)}"
     emit(session, _document(paused), lambda: say(f"{queue_} is paused{end}."))
@@ -77,7 +77,7 @@ def resume(session: Session, /, queue_: str) -> int:
     left = queues.paused().of(queue_)
     text = f"{queue_} goes on." if resumed else f"{queue_} was not paused."
     if left is not None:
-        text = f"{queue_} is paused by {left.queue}: `liteq queue resume '{left.queue}'` lets it go on."
+        text = f"{queue_} is paused by {left.queue}: {as_command('queue resume', left.queue)} lets it go on."
     emit(session, {"queue": queue_, "resumed": resumed, "paused": left is not None}, lambda: say(text))
     return Exit.OK if resumed else Exit.FAILED
 

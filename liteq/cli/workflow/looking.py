@@ -18,7 +18,7 @@ from liteq.monitor.graphs.graph import call_name
 from liteq.monitor.runs import runs as shown
 from liteq.storage.runs.records import RunRecord, RunStep
 from liteq.utils.json_text import to_json
-from liteq.utils.text import span
+from liteq.utils.text import as_command, span
 
 __all__ = ["LOOKING"]
 
@@ -134,7 +134,7 @@ def _write_timeline(run: RunRecord, steps: Sequence[RunStep], now_ms: int) -> No
 
     lines = bars(run, steps, now_ms=now_ms)
     if lines and lines[0].n > 1:
-        say(f"  the last of {len(steps):,} steps; `liteq workflow steps {run.id}` lists all")
+        say(f"  the last of {len(steps):,} steps; {as_command('workflow steps', run.id)} lists all")
     wide = max((len(one.label) for one in lines), default=0)
     for one in lines:
         say(f"  {one.n:>4} {one.label:<{min(wide, 30)}.30} |{one.bar}| {one.took:>10}  {one.status.replace('_', ' ')}")

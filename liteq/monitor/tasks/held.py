@@ -11,7 +11,7 @@ from liteq.monitor.access.sight import Sight
 from liteq.monitor.tasks.limits import holders, is_declared, lacks, rule_document
 from liteq.storage.reading.holding import FAIR, OF_NO_LIMIT, Waits
 from liteq.storage.reading.inspect import Record
-from liteq.utils.text import iso_time, span, times
+from liteq.utils.text import as_command, iso_time, span, times
 
 __all__ = ["held_back"]
 
@@ -67,7 +67,8 @@ def _words(lack: str | None, shown: str, rule: Mapping[str, Any], have: list[dic
         case "pause":
             paused = rule["paused"]
             why = f" ({paused['reason']})" if paused["reason"] else ""
-            return f"it is paused until {iso_time(paused['until'])}{why}; `liteq limits resume {shown}` ends that."
+            resume = as_command("limits resume", shown)
+            return f"it is paused until {iso_time(paused['until'])}{why}; {resume} ends that."
         case "token":
             return f"{rule['rate']} may start, and the next token comes in {span(rule['next_token_s'])}."
         case None:

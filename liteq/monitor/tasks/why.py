@@ -21,7 +21,7 @@ from liteq.serialization.sealing import key_of
 from liteq.states import FINISHED, State
 from liteq.storage.claiming.workers import WorkerRecord
 from liteq.storage.reading.inspect import Record
-from liteq.utils.text import iso_time, span, times
+from liteq.utils.text import as_command, iso_time, span, times
 
 __all__ = ["REASONS", "explain", "explain_record"]
 
@@ -84,7 +84,8 @@ def _paused(app: App, record: Record) -> Why | None:
     why = f": {pause.reason}" if pause.reason else ""
     until = "" if pause.until_ms is None else f"; it goes on by itself at {iso_time(pause.until_ms)}"
     ago = span(_ago_s(app, pause.since_ms))
-    text = f"The queue {record.queue!r} was paused{by} {ago} ago{why}{until}. `liteq queue resume {pause.queue}`."
+    resume = as_command("queue resume", pause.queue)
+    text = f"The queue {record.queue!r} was paused{by} {ago} ago{why}{until}. {resume}."
     facts = {"queue": record.queue, "by": pause.actor, "why": pause.reason}
     return "paused", text, {**facts, **times(since=pause.since_ms, until=pause.until_ms)}
 
@@ -95,7 +96,8 @@ def _no_worker(record: Record, alive: Sequence[WorkerRecord], takers: Sequence[W
     others = sorted({str(queue) for worker in alive for queue in worker.facts.get("queues") or () if see.sees(queue)})
     of = ", ".join(others) or "others"
     lives = f"the {len(alive)} that live take from {of}" if alive else "none lives"
-    text = f"No worker takes from the queue {record.queue!r}: {lives}. Start one with `liteq worker -Q {record.queue}`."
+    start = as_command("worker -Q", record.queue)
+    text = f"No worker takes from the queue {record.queue!r}: {lives}. Start one with {start}."
     return "no_worker", text, {"queue": record.queue, "workers": len(alive), "queues": others}
 
 
@@ -290,7 +292,8 @@ def _dead(app: App, record: Record, _see: Sight) -> Why:
     words = f"{error['type']}: {error['message']}" if error else "its error is not kept"
     crashes = f", {record.crashes} crashes of its process" if record.crashes else ""
     tries = "once" if attempts == 1 else f"{attempts} times"
-    text = f"It failed {tries}{crashes}, last with {words}. It can be requeued: `liteq dead requeue {record.id}`."
+    requeue = as_command("dead requeue", record.id)
+    text = f"It failed {tries}{crashes}, last with {words}. It can be requeued: {requeue}."
     facts = {"attempts": attempts, "crashes": record.crashes, "reaps": record.reaps, "error": error}
     return "failed", text, {**facts, **times(failed=record.finished_ms)}
 
@@ -361,7 +364,7 @@ def _of_run(app: App, record: Record, see: Sight) -> Why | None:
             return "stuck", text, {**facts, "error": value(run.error)}
         case "paused":
             why = f": {run.reason}" if run.reason else ""
-            text = f"The run is paused{why}. `liteq workflow resume {run.id}` lets it go on."
+            text = f"The run is paused{why}. {as_command('workflow resume', run.id)} lets it go on."
             return "paused", text, {**facts, "why": run.reason}
         case "waiting":
             due = f", until {iso_time(run.due_ms)} at most" if run.due_ms else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 from collections.abc import Callable
 from typing import Any
@@ -287,6 +288,7 @@ def test_an_approval_has_a_form_and_is_answered_once(app, client):
     assert 'type="number"' in page.text
     assert 'type="checkbox"' in page.text
     assert "1200" in page.text, "a person who decides sees the details"
+    assert f"liteq workflow approve {id_} 'Pay it?' --yes --by ann" in html.unescape(page.text)
     wrong = ann.post(f"approvals/{id_}/Pay it%3F", {"ok": "yes", "f.amount": "900"})
     assert (wrong.status, "500" in wrong.words()) == (422, True)
     assert ann.post(f"approvals/{id_}/Pay it%3F", {"ok": "yes", "f.amount": "many"}).status == 422
