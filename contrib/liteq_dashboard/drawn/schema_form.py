@@ -57,7 +57,7 @@ def fields(schema: object) -> list[Field]:
         return []
     found, _ = _resolved(schema, schema)
     if not _has_fields(found):
-        return [_field(ALONE, found, schema, required=True)]
+        return [_field(ALONE, schema, schema, required=True)]
     required = found["required"] if isinstance(found.get("required"), list) else []
     return [_field(str(name), inner, schema, required=name in required) for name, inner in found["properties"].items()]
 
@@ -160,7 +160,8 @@ def data_of(schema: object, sent: Callable[[str], list[str]], zone: tzinfo = UTC
             found[field.name] = _value(field, given[-1].strip() if field.kind != "long" else given[-1], zone)
         elif field.required:
             raise Wrong(field.name, f"{field.label} is missing")
-    return found if _has_fields(_resolved(schema, schema if isinstance(schema, Mapping) else {})[0]) else found[ALONE]
+    whole, _ = _resolved(schema, schema if isinstance(schema, Mapping) else {})
+    return found if _has_fields(whole) else found.get(ALONE)
 
 
 def _value(field: Field, text: str, zone: tzinfo) -> Any:

@@ -200,6 +200,11 @@ def test_a_schema_that_is_no_object_is_one_field():
     assert data_of(one, lambda _: ["x"]) == {"data": "x"}
 
 
+@pytest.mark.parametrize("kinds", [["integer", "null"], ["integer", "string", "null"]])
+def test_a_schema_that_takes_null_may_be_left_empty(kinds):
+    assert data_of({"anyOf": [{"type": kind} for kind in kinds]}, lambda _: [""]) is None
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(
