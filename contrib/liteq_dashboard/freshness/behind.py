@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
 
 from liteq.exceptions import LiteqError, NotYetThere
 from liteq.result.position import COOKIE, HEADER, carried, exchange
 from liteq.utils.text import old
+from liteq_dashboard.render import cookies_of
 from liteq_dashboard.texts import TEXTS
 
 if TYPE_CHECKING:
@@ -30,18 +30,10 @@ def notes_on_age(app: LiteQ, headers: Mapping[str, str]) -> Iterator[str]:
     """Sentences over a page: how old the copy is, and that it is still behind what the browser's cookie has sent."""
     with suppress(LiteqError):  # a page says why the file cannot be read
         try:
-            with exchange(None, _cookie(headers)):
+            with exchange(None, cookies_of(headers).get(COOKIE)):
                 carried(app, WAIT_S)
         except NotYetThere:
             yield str(TEXTS["is_behind"])
         age_s = app.storage.driver.age_s()
         if age_s is not None:
             yield str(TEXTS["is_copy"]).format(old=old(age_s))
-
-
-def _cookie(headers: Mapping[str, str]) -> str | None:
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return None
-    return None if found is None else found.value
