@@ -209,12 +209,13 @@ class Reporting(Observer):
 
     def lost(self, lease: Lease, exc: BaseException) -> None:
         integration = _integration()
-        if integration is None or isinstance(exc, WorkerLostError):  # the worker has logged that as an error
+        if integration is None:
             return
-        with sentry_sdk.isolation_scope() as scope:
-            scope.set_tag("liteq_task_id", lease.id)
-            scope.set_tag("liteq_task", lease.task)
-            capture(exc)
+        if not isinstance(exc, WorkerLostError):  # the worker has logged that as an error
+            with sentry_sdk.isolation_scope() as scope:
+                scope.set_tag("liteq_task_id", lease.id)
+                scope.set_tag("liteq_task", lease.task)
+                capture(exc)
         crons.ended(headers_of(lease.options), self._now_s(), well=False)
 
 

@@ -224,6 +224,13 @@ def test_a_monitor_is_told_of_begin_and_end(run, noted, y, status):
     assert begun["monitor_config"]["schedule"] == {"type": "interval", "value": 1, "unit": "hour"}
 
 
+def test_a_monitor_is_told_of_the_end_of_a_task_whose_process_died(run, noted):
+    shop = "from liteq.beat import Beat\napp.conf.max_crashes = 1\n\n@app.task\ndef dies(*_):\n    os._exit(1)\n"
+    run(SENTRY + shop, BEAT.format(name="hourly", every="3600", args=()).replace("shop.divide", "shop.dies"))
+    begun, ended = noted("check_in")
+    assert (ended["status"], ended["check_in_id"]) == ("error", begun["check_in_id"])
+
+
 def test_a_beat_before_which_another_was_faster_begins_no_run_of_a_monitor(run, noted):
     late = "\ntype(app.storage.schedules).fire = lambda *_given, **_named: False\n"
     sends = late + BEAT.format(name="hourly", every="3600", args=(1, 1)) + "divide.delay(1, 1)\nsentry_sdk.flush()\n"
