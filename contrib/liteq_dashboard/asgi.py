@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from liteq.monitor.documents import Ends
 from liteq.utils.async_threads import looking, writing
 from liteq_dashboard.access import Viewer
-from liteq_dashboard.dispatch import Asked, Dashboard, local_viewer, with_body
+from liteq_dashboard.dispatch import LARGEST_BODY, TOO_LARGE, Asked, Dashboard, local_viewer, with_body
 from liteq_dashboard.freshness.live import Broadcaster
 from liteq_dashboard.hosts import as_written
 from liteq_dashboard.http import Response as Answer
@@ -32,7 +32,6 @@ __all__ = ["Access", "Endpoint", "asgi_app", "ends_of", "natively"]
 
 Access = Callable[[Request], "Awaitable[Viewer | None] | Viewer | None"]
 
-LARGEST_BODY = 1024 * 1024
 MOST_FIELDS = 10_000
 
 
@@ -125,7 +124,7 @@ async def _with_body(request: Request, asked: Asked) -> Asked:
     async for chunk in request.stream():
         body += chunk
         if len(body) > LARGEST_BODY:
-            return replace(asked, unread=problem(413, f"a body of more than {LARGEST_BODY:,} bytes is not read"))
+            return replace(asked, unread=TOO_LARGE)
     return with_body(
         asked,
         lambda: bytes(body),

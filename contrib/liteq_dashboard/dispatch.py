@@ -32,7 +32,17 @@ from liteq_dashboard.texts import TEXTS
 if TYPE_CHECKING:
     from liteq import LiteQ
 
-__all__ = ["FORMS", "READING", "Asked", "Dashboard", "has_body", "local_viewer", "with_body"]
+__all__ = [
+    "FORMS",
+    "LARGEST_BODY",
+    "READING",
+    "TOO_LARGE",
+    "Asked",
+    "Dashboard",
+    "has_body",
+    "local_viewer",
+    "with_body",
+]
 
 logger = logging.getLogger("liteq.dashboard")
 
@@ -40,6 +50,8 @@ READING = frozenset({"view", "payloads", "export"})  # the rights that change no
 ACTIONS_PER_S = 10
 FORM = "application/x-www-form-urlencoded"
 FORMS = (FORM, "multipart/form-data")  # that a framework reads
+LARGEST_BODY = 1024 * 1024
+TOO_LARGE = problem(413, f"a body of more than {LARGEST_BODY:,} bytes is not read")
 LONGEST_QUERY = 8_192
 MOST_PARAMETERS = 100
 
@@ -77,12 +89,16 @@ def with_body(
     """`asked` with its JSON or its form, as its host reads them; or with the refusal of what cannot be read.
 
     The same in every host: what is no JSON is refused, for a call without a body is another one, and does more.
-    `forms`: the content types that `form` reads.
+    `forms`: the content types that `form` reads. `body` need not read more than a byte over LARGEST_BODY.
     """
     kind = asked.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
+        if int(asked.headers.get("content-length") or 0) > LARGEST_BODY:
+            return replace(asked, unread=TOO_LARGE)
         if kind == "application/json":
-            return replace(asked, json=from_json(body()))
+            if len(found := body()) > LARGEST_BODY:
+                return replace(asked, unread=TOO_LARGE)
+            return replace(asked, json=from_json(found))
         if kind in forms:
             return replace(asked, form=form())
     except ValueError as exc:

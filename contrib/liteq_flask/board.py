@@ -11,7 +11,7 @@ from flask import Blueprint, Response, current_app, request
 from markupsafe import Markup
 
 from liteq.monitor.documents import Ends
-from liteq_dashboard.dispatch import FORMS, Asked, Dashboard, has_body, local_viewer, with_body
+from liteq_dashboard.dispatch import FORMS, LARGEST_BODY, Asked, Dashboard, has_body, local_viewer, with_body
 from liteq_dashboard.hosts import path_below, viewer_of
 from liteq_dashboard.routes import Table, routes
 from liteq_flask.app import LiteQ
@@ -62,9 +62,13 @@ def _asked(line: str, rest: str | None) -> Asked:
     if request.method in {"GET", "HEAD"}:
         return asked
     is_there = has_body(asked.headers)
-    return with_body(
-        asked, request.get_data, lambda: request.form.to_dict(flat=False), is_there=is_there, forms=FORMS
-    )  # fmt: skip
+    return with_body(asked, _body, lambda: request.form.to_dict(flat=False), is_there=is_there, forms=FORMS)
+
+
+def _body() -> bytes:
+    """The body; of one in chunks, which has not told its length, no more than is looked at."""
+    told = request.content_length is not None
+    return request.get_data() if told else request.stream.read(LARGEST_BODY + 1)
 
 
 def _csrf() -> str:

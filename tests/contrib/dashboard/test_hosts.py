@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import io
 import json
 import re
 
@@ -218,4 +219,23 @@ def test_a_body_that_is_too_long_or_of_another_kind_is_not_read(tmp_path):
     ]
     found = [host.ask("POST", f"/in/liteq/{post}", headers={**SAME, "content-type": t}, content=b)[0] for b, t in sent]
     assert found == [413, 415, 400]
+    host.queue.close()
+
+
+@pytest.mark.parametrize("kind_of_body", ["application/json", "application/x-www-form-urlencoded"])
+def test_a_body_that_is_too_long_is_read_by_no_host(host, kind_of_body):
+    headers = {**SAME, "content-type": kind_of_body}
+    url, long = "/in/liteq/api/v1/queues/mail/pause", b'{"reason": "' + b"x" * 1024 * 1024 + b'"}'
+    found = host.ask("POST", url, headers=headers, **{"content" if isinstance(host, InStarlette) else "data": long})
+    assert (found[0], host.queue.storage.queues.paused()) == (413, {})
+
+
+def test_of_a_body_in_chunks_flask_reads_no_more_than_is_taken(tmp_path):
+    host = InFlask(tmp_path, who)
+    host.queue.storage.migrate()
+    body = io.BytesIO(b'{"reason": "' + b"x" * 3 * 1024 * 1024 + b'"}')
+    chunked = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": ""}
+    url, headers = "/in/liteq/api/v1/queues/mail/pause", {**SAME, "content-type": "application/json"}
+    found = host.ask("POST", url, headers=headers, input_stream=body, environ_overrides=chunked)
+    assert (found[0], body.tell()) == (413, 1024 * 1024 + 1)
     host.queue.close()
