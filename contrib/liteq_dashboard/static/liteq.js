@@ -10,7 +10,13 @@ const made = (tag, text, attributes = {}) => {
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   return element;
 };
-const isOwn = (path) => new URL(path, location.href).origin === location.origin;
+// The answer to what a page asks by itself; none once nobody is signed in: the page to sign in would stand in a part of it.
+async function ask(path, headers = {}) {
+  if (new URL(path, location.href).origin !== location.origin) return;
+  const answer = await fetch(path, { headers, credentials: "same-origin", redirect: "manual" });
+  if (answer.type !== "opaqueredirect" && answer.status !== 401 && answer.status !== 403) return answer;
+  stopLive("signed out: load the page again");
+}
 
 // -- the time zone and the theme -------------------------------------------------------------------------------------
 
@@ -75,8 +81,7 @@ function startLook() {
 // -- live: parts are fetched anew and morphed; a list that is worked on is left alone ------------------------------------
 
 const etags = new Map();
-let stamp = body.dataset.stamp;
-let [due, busy] = [false, false];
+let [stamp, due, busy, stopped] = [body.dataset.stamp, false, false, false];
 
 function isHeld(part) {
   const chosen = document.getSelection();
@@ -103,17 +108,12 @@ function offer(part, text, fresh) {
   one("span", strip).textContent = fresh ? `${fresh} new here: the list stands still while it is used.` : "It has changed: the list stands still while it is used.";
 }
 
-function put(part, text) {
-  window.htmx.swap({ text, target: part, sourceElement: part, swap: "innerMorph" });
-}
+const put = (part, text) => window.htmx.swap({ text, target: part, sourceElement: part, swap: "innerMorph" });
 
 async function refresh(part) {
   const path = part.dataset.part;
-  if (!isOwn(path)) return;
-  const known = etags.get(path);
-  const answer = await fetch(path, { headers: known ? { "If-None-Match": known } : {}, credentials: "same-origin" });
-  if (answer.status === 401 || answer.status === 403) return stopLive("signed out: load the page again");
-  if (answer.status !== 200) return;
+  const answer = await ask(path, etags.has(path) ? { "If-None-Match": etags.get(path) } : {});
+  if (answer?.status !== 200) return;
   etags.set(path, answer.headers.get("ETag"));
   const text = await answer.text();
   if (!isHeld(part)) {
@@ -127,10 +127,10 @@ async function refresh(part) {
 
 async function refreshAll() {
   due = true;
-  if (busy || document.hidden) return;
+  if (busy || stopped || document.hidden) return;
   busy = true;
   try {
-    while (due && !document.hidden) {
+    while (due && !stopped && !document.hidden) {
       due = false;
       for (const part of all("[data-part]")) await refresh(part);
       for (const chart of charts) await chart.append();
@@ -149,16 +149,16 @@ function tell() {
 }
 let stream, poll;
 function showLive(text) { const shown = one("#live"); if (shown) [shown.hidden, shown.textContent] = [false, text]; }
-function stopLive(text) { stream?.close(); clearInterval(poll); look.live = "0"; showLive(text); }
+function stopLive(text) { stream?.close(); clearInterval(poll); stopped = true; showLive(text); }
 
 function startPolling() {
   clearInterval(poll);
   poll = setInterval(async () => {
     if (document.hidden) return;
     try {
-      const answer = await fetch(`${base}/live?stamp=${encodeURIComponent(stamp)}`, { credentials: "same-origin" });
-      if (answer.status === 200) { stamp = (await answer.json()).stamp; refreshAll(); }
-      showLive("live");
+      const answer = await ask(`${base}/live?stamp=${encodeURIComponent(stamp)}`);
+      if (answer?.status === 200) { stamp = (await answer.json()).stamp; refreshAll(); }
+      if (answer) showLive("live");
     } catch { showLive("waits for the server"); }
   }, Number(look.live) * 1000);
 }
@@ -185,10 +185,10 @@ class Chart {
   }
 
   async append() {
-    if (!isOwn(this.figure.dataset.series) || Date.now() - (this.at || 0) < 10000) return;
+    if (Date.now() - (this.at || 0) < 10000) return;
     this.at = Date.now();
-    const answer = await fetch(this.figure.dataset.series, { credentials: "same-origin" });
-    if (answer.status !== 200) return;
+    const answer = await ask(this.figure.dataset.series);
+    if (answer?.status !== 200) return;
     const found = await answer.json();
     [this.points, this.marks] = [found.points, found.marks || []];
     this.draw();

@@ -46,6 +46,24 @@ def test_a_list_with_a_tick_stands_still_and_says_so(browser, shop):
     browser.soon(lambda: len(waiting(browser)) == 2)
 
 
+def test_a_page_whose_session_has_ended_says_so_and_asks_no_more(chromium, shop):
+    from dashboard_browser import Browser, served
+
+    from liteq_dashboard import Viewer
+    from liteq_dashboard.asgi import natively
+    from liteq_dashboard.dispatch import Dashboard
+
+    known = [Viewer("ann", ["admin"])]
+    with served(natively(Dashboard(shop, login="login"), lambda _request: next(iter(known), None))) as url:
+        browser = Browser(chromium, url)
+        browser.look(live=2)
+        browser.open("tasks?q=queue:ended")
+        known.clear()
+        shop.send_task("shop.ledger.close", ("2026-12-24",), queue="ended")
+        browser.soon(lambda: "signed out" in browser.text("#live"))
+        assert waiting(browser) == []
+
+
 def test_focus_and_place_are_kept_when_a_part_changes(browser, shop):
     browser.look(live=2)
     shop.send_task("shop.ledger.close", ("2026-12-24",), queue="focus")
