@@ -223,6 +223,17 @@ def test_pods_of_one_queue_are_on_one_node_and_of_one_user():
 
 
 @pytest.mark.parametrize("file", [FILE[1], SERVER[1]])
+def test_pods_that_trust_a_network_are_reached_by_the_proxy_alone(file):
+    trusting = [one for one in documents(file) if one["kind"] == "Deployment" and "--trust" in json.dumps(one)]
+    policies = [one["spec"] for one in documents(file) if one["kind"] == "NetworkPolicy"]
+    for one in trusting:
+        labels = one["spec"]["template"]["metadata"]["labels"]
+        (policy,) = (found for found in policies if found["podSelector"]["matchLabels"] == labels)
+        assert policy["ingress"]
+        assert all(rule["from"] for rule in policy["ingress"])
+
+
+@pytest.mark.parametrize("file", [FILE[1], SERVER[1]])
 def test_a_new_worker_is_there_before_an_old_one_goes(file):
     (worker,) = (one for one in documents(file)
                  if (one["kind"], one["metadata"]["name"]) == ("Deployment", "liteq-worker"))  # fmt: skip
