@@ -197,7 +197,7 @@ def test_what_fails_alike_is_one_cause(storage: Storage, send: Send, worker: Fak
     assert (newest.first_ms, newest.last_ms) == (first_ms, clock.now_ms())
     assert (newest.task, newest.queue, newest.release, newest.sample) == ("t", "celery", "v1.4", ids[3])
     assert older.n == 1
-    assert [id_ for _, _, id_ in storage.causes.tasks_of(newest.id)] == [ids[3], ids[1], ids[0]]
+    assert [id_ for _, _, id_, _ in storage.causes.tasks_of(newest.id)] == [ids[3], ids[1], ids[0]]
     assert storage.causes.count_dead(newest.id) == 3
 
 
@@ -207,7 +207,7 @@ def test_the_tasks_of_a_cause_come_by_pages(storage: Storage, send: Send, worker
     (cause,) = storage.causes.list()
     first = storage.causes.tasks_of(cause.id, limit=3)
     rest = storage.causes.tasks_of(cause.id, after=first[-1][:2], limit=3)
-    assert [id_ for _, _, id_ in (*first, *rest)] == ids[::-1]
+    assert [id_ for _, _, id_, _ in (*first, *rest)] == ids[::-1]
 
 
 def test_what_was_requeued_is_no_task_of_its_cause_and_the_count_stays(
@@ -254,7 +254,7 @@ def test_beyond_the_last_place_causes_are_counted_as_one(
     for lease, text in zip(worker.claim(), texts, strict=True):
         storage.settle([(lease, failed(text))])
     assert {cause.message: cause.n for cause in storage.causes.list()} == {"a": 2, "b": 1, "": 2}
-    assert {id_ for _, _, id_ in storage.causes.tasks_of(OTHER)} == {ids[2], ids[3]}
+    assert {id_ for _, _, id_, _ in storage.causes.tasks_of(OTHER)} == {ids[2], ids[3]}
 
 
 def test_a_cause_goes_when_it_is_old_and_nothing_has_it(

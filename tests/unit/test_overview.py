@@ -16,11 +16,12 @@ from liteq.monitor import overview as overview_module
 from liteq.monitor.access.sight import Sight
 from liteq.monitor.overview import overview
 from liteq.monitor.series import series
+from liteq.monitor.tasks.failures import failures
 from liteq.monitor.tasks.queues import queue, queues
 from liteq.storage.reading import overview as counting
 from liteq.storage.statistics import stats
 from liteq.storage.statistics.stats import Tally
-from liteq.testing import FakeClock
+from liteq.testing import FakeClock, drain
 
 
 @pytest.fixture
@@ -186,6 +187,19 @@ def test_a_viewer_of_some_queues_costs_no_more_beside_many_rows_of_others(app, m
     assert numbers["pending"] == {"n": 1, "exact": True}
     assert not numbers["scheduled"]["exact"]
     assert numbers["dead"]["exact"]
+
+
+def test_failures_are_counted_for_a_viewer_of_some_queues_without_their_messages(app, monkeypatch):
+    @app.task(name="shop.fail")
+    def fail():
+        raise ValueError
+
+    sent = [fail.apply_async(queue=queue_).id for queue_ in ("mail", "mail", "celery")]
+    drain(app)
+    monkeypatch.delattr(type(app.storage.reader), "find_many")
+    (found,) = failures(app, Sight(("mail",)), task="shop.fail")["items"]
+    assert (found["n"], found["sample"]) == (2, sent[1])
+    assert failures(app, task="shop.add")["items"] == []
 
 
 def test_the_status_route_says_what_it_has_not_counted_to_its_end(app, monkeypatch):

@@ -25,8 +25,8 @@ FAILED: Final = frozenset({"failed", "retried", "crashed", "rejected"})
 ATTEMPTS: Final = FAILED | {"succeeded"}
 
 
-def failures(app: App, see: Sight = ALL, *, limit: int = SHOWN) -> dict[str, Any]:
-    """The causes of failure, the newest first: {"items", "next", "note"}. There is no further page.
+def failures(app: App, see: Sight = ALL, *, limit: int = SHOWN, task: str | None = None) -> dict[str, Any]:
+    """The causes of failure, the newest first: {"items", "next", "note"}. There is no further page. `task`: its own.
 
     An item: `id task queue exception frame message n first last release sample per_hour share`, times with `_iso`.
     `n` counts each attempt that failed so, `per_hour` and `share` those of the task by that exception in the last hour.
@@ -34,7 +34,8 @@ def failures(app: App, see: Sight = ALL, *, limit: int = SHOWN) -> dict[str, Any
     """
     records = app.storage.causes.list(limit=SHOWN)
     hour = app.storage.stats.counts(HOUR_S)
-    documents = (_document(app, record, hour, see) for record in records)
+    wanted = (record for record in records if task is None or record.task == task)
+    documents = (_document(app, record, hour, see) for record in wanted)
     found = list(islice((one for one in documents if one is not None), limit))
     full = len(records) == SHOWN
     return {"items": found, "next": None, "note": f"the newest {SHOWN} causes" if full else ""}
@@ -51,13 +52,13 @@ def cause(app: App, id_: str, see: Sight = ALL) -> dict[str, Any] | None:
     if document is None:
         return None
     if see.queues is None:
-        rows: Sequence[tuple[int, int, str]] = app.storage.causes.tasks_of(id_, limit=NEAR)
+        rows: Sequence[tuple[int, int, str, str]] = app.storage.causes.tasks_of(id_, limit=NEAR)
         n = app.storage.causes.count_dead(id_)
         dead = {"n": n, "exact": n < COUNTED}
     else:
         rows = _seen(app, id_, see)
         dead = {"n": len(rows), "exact": len(rows) < NEAR}
-    tasks = [{"id": one, **times(finished=ms)} for ms, _, one in rows]
+    tasks = [{"id": one, **times(finished=ms)} for ms, _, one, _ in rows]
     return {**document, "dead": dead, "tasks": tasks, "traceback": _traceback(app, document["sample"])}
 
 
@@ -88,11 +89,9 @@ def _document(app: App, record: CauseRecord, hour: Sequence[Number], see: Sight)
     }
 
 
-def _seen(app: App, cause: str, see: Sight) -> list[tuple[int, int, str]]:
+def _seen(app: App, cause: str, see: Sight) -> list[tuple[int, int, str, str]]:
     """The newest dead letters of a cause, of those that lie within `see`."""
-    rows = app.storage.causes.tasks_of(cause, limit=NEAR)
-    records = app.storage.reader.find_many([id_ for _, _, id_ in rows])
-    return [row for row in rows if row[2] in records and see.sees(records[row[2]].queue)]
+    return [row for row in app.storage.causes.tasks_of(cause, limit=NEAR) if see.sees(row[3])]
 
 
 def _message(app: App, record: CauseRecord) -> str:

@@ -49,7 +49,7 @@ def task_type(app: App, name: str, see: Sight = ALL) -> dict[str, Any] | None:
         "day": dict(ended),
         "failed_share": sum(ended[outcome] for outcome in FAILED) / runs if runs else None,
         **_times(row for row in day if row.outcome in ENDS),
-        "causes": [one for one in failures(app, see)["items"] if one["task"] == name],
+        "causes": failures(app, see, task=name)["items"],
         "senders": _senders(app, name, see),
         **_code(app, known, name),
     }

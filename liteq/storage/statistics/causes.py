@@ -28,7 +28,7 @@ ON CONFLICT (id) DO UPDATE SET n = liteq_causes.n + excluded.n, last_ms = exclud
 NEWEST = f"SELECT {COLUMNS} FROM liteq_causes WHERE last_ms >= :since_ms ORDER BY last_ms DESC LIMIT :limit"
 FIND = f"SELECT {COLUMNS} FROM liteq_causes WHERE id = ?"
 DEAD_OF = """
-SELECT finished_ms, seq, id FROM liteq_messages
+SELECT finished_ms, seq, id, queue FROM liteq_messages
  WHERE cause = :cause AND state = 'dead' AND (finished_ms, seq) < (:before_ms, :before_seq)
  ORDER BY finished_ms DESC, seq DESC LIMIT :limit
 """
@@ -112,14 +112,14 @@ def find(tx: Transaction, cause: str) -> CauseRecord | None:
 
 def tasks_of(
     tx: Transaction, cause: str, *, after: tuple[int, int] | None = None, limit: int = 100
-) -> list[tuple[int, int, str]]:
-    """The dead letters of a cause, the newest first: when each failed, in ms, its row's number, and its id.
+) -> list[tuple[int, int, str, str]]:
+    """The dead letters of a cause, the newest first: when each failed, in ms, its row's number, its id, its queue.
 
     `after`: the first two of the last one of the page before.
     """
     before_ms, before_seq = (FOR_EVER, FOR_EVER) if after is None else after
     params = {"cause": cause, "before_ms": before_ms, "before_seq": before_seq, "limit": limit}
-    return [(ms, seq, id_) for ms, seq, id_ in tx.execute(DEAD_OF, params)]
+    return [(ms, seq, id_, queue) for ms, seq, id_, queue in tx.execute(DEAD_OF, params)]
 
 
 def count_dead(tx: Transaction, cause: str, *, limit: int) -> int:

@@ -147,8 +147,8 @@ class Causes(Facade):
 
     def tasks_of(
         self, cause: str, *, after: tuple[int, int] | None = None, limit: int = 100
-    ) -> Sequence[tuple[int, int, str]]:
-        """The dead letters of a cause, the newest first: when each failed, in ms, its row's number, and its id.
+    ) -> Sequence[tuple[int, int, str, str]]:
+        """The dead letters of a cause, the newest first: when each failed, in ms, its row's number, its id, its queue.
 
         `after`: the first two of the last one of the page before.
         """
