@@ -75,9 +75,8 @@ def _import(row: Mapping[str, Any], by_id: Mapping[str, Any], *, dry_run: bool) 
             return Imported(name, "left out", "it never comes due")
         return _once(row, from_ms(next_ms), dry_run=dry_run, id_of_ms=0)
     if not dry_run:
-        app.schedules.add(name, when, row["task"], _json(row["args"], []), _json(row["kwargs"], {}), **_options(row))
-        if not row["enabled"]:
-            app.schedules.pause(name)
+        args, kwargs = _json(row["args"], []), _json(row["kwargs"], {})
+        app.schedules.add(name, when, row["task"], args, kwargs, enabled=bool(row["enabled"]), **_options(row))
     before = app.storage.schedules.find(name)
     if row["enabled"] and before is not None and not before.enabled:
         return Imported(name, "paused", "it is on there, and was paused here: `liteq schedules resume` lets it run")

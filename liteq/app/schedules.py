@@ -148,6 +148,7 @@ class Periodic:
         overlap: str = "allow",
         catch_up: str | None = None,
         catch_up_within: float | None = None,
+        enabled: bool = True,
         **options: Any,
     ) -> None:
         """Have beat send `task`, a task or a workflow, by `schedule` from now on; an entry of that name is replaced.
@@ -160,6 +161,8 @@ class Periodic:
         the last one. `catch_up`: of the times that it missed while no beat ran, "one" makes up one, "skip" none, "all"
         each; None: the setting `beat_catch_up` says. `catch_up_within`: of a crontab, times that are older than so many
         seconds are not made up; None: `beat_cron_starting_deadline` says.
+
+        `enabled`: False has it paused from the first, and pauses one that is there; True lets a pause stand.
 
         Raises ImproperlyConfigured for a schedule of a class of one's own, which other programs could not compute, and
         for an id; TypeError for arguments that a workflow does not take; WorkflowError for an option of start() alone.
@@ -183,7 +186,7 @@ class Periodic:
         entry, made = self.entry(name, config)
         if orjson.loads(entry.schedule)["kind"] == "custom":
             raise ImproperlyConfigured(f"{made!r} cannot be kept in the file: put this entry into beat_schedule")
-        self.app.storage.schedules.put([entry])
+        self.app.storage.schedules.put([entry._replace(enabled=enabled)])
         if doubt := self.doubt(entry):
             logger.warning("%s", doubt)
 

@@ -482,6 +482,16 @@ def entry(storage: Storage) -> str:
     return "often"
 
 
+def test_an_entry_may_be_paused_from_the_first(storage: Storage) -> None:
+    entry = Entry("often", "s", b"{}", b"{}", 5, enabled=False)
+    for written in (entry, entry._replace(source="t", enabled=True)):  # a pause outlives a change
+        storage.schedules.put([written])
+        assert storage.schedules.due()[0] == []
+    storage.schedules.enable("often", enabled=True, next_due_ms=5)
+    assert storage.schedules.put([entry._replace(source="t")]) == 1
+    assert storage.schedules.due()[0] == []
+
+
 def run_now(storage: Storage, name: str, id_: str) -> bool:
     return storage.schedules.run_now(name, Batch([Message(id_, "t", b"[[],{}]")]), last_id=id_, by=ANN, queue="mail")
 

@@ -44,12 +44,14 @@ NEXT = "SELECT min(next_due_ms) FROM liteq_schedules WHERE enabled = 1 AND next_
 SCHEDULE = "SELECT schedule FROM liteq_schedules WHERE name = ?"
 PUT = """
 INSERT INTO liteq_schedules (name, owner, source, schedule, signature, enabled, next_due_ms, created_ms)
-VALUES (:name, :owner, :source, :schedule, :signature, 1, :next_due_ms, :now_ms)
+VALUES (:name, :owner, :source, :schedule, :signature, :enabled, :next_due_ms, :now_ms)
 ON CONFLICT (name) DO UPDATE SET
     owner = :owner, source = :source, signature = :signature,
+    enabled = CASE WHEN excluded.enabled = 0 THEN 0 ELSE liteq_schedules.enabled END,
     next_due_ms = CASE WHEN CAST(:same AS BIGINT) = 1 THEN liteq_schedules.next_due_ms ELSE :next_due_ms END,
     schedule = :schedule
  WHERE liteq_schedules.owner <> :owner OR liteq_schedules.source <> :source
+    OR excluded.enabled < liteq_schedules.enabled
 """
 OWNED = f"SELECT name FROM liteq_schedules WHERE owner = ? ORDER BY name {LOCK}"
 DELETE = "DELETE FROM liteq_schedules WHERE name = ?"
@@ -75,13 +77,17 @@ UPDATE liteq_schedules SET last_run_ms = :now_ms, last_id = :last_id, total_run_
 
 
 class Entry(NamedTuple):
-    """An entry as it is to be: `schedule` and `signature` are JSON, `source` a hash over both."""
+    """An entry as it is to be: `schedule` and `signature` are JSON, `source` a hash over both.
+
+    `enabled`: False pauses it, also where it is there already; True leaves that to the row.
+    """
 
     name: str
     source: str
     schedule: bytes
     signature: bytes
     next_due_ms: int | None
+    enabled: bool = True
 
 
 class ScheduleRecord(NamedTuple):
@@ -142,7 +148,8 @@ def put(tx: Transaction, owner: str, entries: Iterable[Entry], *, now_ms: int) -
     rows = []
     for entry in entries:
         same = tx.execute(SCHEDULE, (entry.name,)) == [(entry.schedule,)]
-        rows.append({**entry._asdict(), "owner": owner, "same": int(same), "now_ms": now_ms})
+        given = {**entry._asdict(), "enabled": int(entry.enabled)}
+        rows.append({**given, "owner": owner, "same": int(same), "now_ms": now_ms})
     return tx.executemany(PUT, rows)
 
 

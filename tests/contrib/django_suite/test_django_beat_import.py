@@ -124,6 +124,15 @@ def test_an_entry_that_is_paused_here_stays_so_and_is_told_as_that(shop, tables)
     assert not shop.storage.schedules.find("nightly").enabled
 
 
+def test_an_entry_that_is_switched_off_is_live_at_no_moment(shop, tables, monkeypatch):
+    monkeypatch.delattr(type(shop.schedules), "pause")
+    assert {one.name: one.outcome for one in import_beat()}["nightly"] == "paused"
+    assert not shop.storage.schedules.find("nightly").enabled
+    shop.schedules.resume("nightly")
+    list(import_beat())
+    assert not shop.storage.schedules.find("nightly").enabled
+
+
 def test_the_command_says_what_it_would_do(shop, tables, capsys):
     from django.core.management import call_command
 
