@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from liteq import LiteQ
 from liteq.cli.demo.demo import _term_as_ctrl_c
 
 
@@ -86,6 +87,21 @@ def test_nothing_to_read_is_said(tmp_path):
     done = demo(str(tmp_path))
     assert done.returncode == 2
     assert "there is no file to read" in done.stderr
+
+
+def test_term_ends_its_worker_too(tmp_path, eventually):
+    command, environ = [sys.executable, "-m", "liteq", "demo", "--keep"], {**os.environ, "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environ)
+    try:
+        eventually(lambda: list(tmp_path.glob("liteq-demo-*/demo.db")))
+        (path,) = tmp_path.glob("liteq-demo-*/demo.db")
+        with LiteQ("looks", broker=f"sqlite:///{path}", set_as_current=False) as looks:
+            eventually(looks.storage.reader.workers)
+            process.terminate()
+            assert process.wait(timeout=120) == 130
+            assert looks.storage.reader.workers() == []
+    finally:
+        process.kill()
 
 
 # -- with the dashboard ------------------------------------------------------------------------------------------------

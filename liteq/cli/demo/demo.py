@@ -69,14 +69,14 @@ def demo(session: Session, /, folder: Path, concurrency: int, durability: str, k
         raise click.UsageError("--dashboard is for people: leave out --json")
     home = Path(tempfile.mkdtemp(prefix="liteq-demo-"))
     try:
-        if dashboard:
-            with _term_as_ctrl_c():
+        with _term_as_ctrl_c():
+            if dashboard:
                 return _with_dashboard(session, home, files, concurrency, durability)
-        with _worker(home, concurrency, durability) as process:
-            story = Demo(session, home, files, durability, process)
-            if not session.json:
-                say(f"{len(files):,} files of {folder.resolve()}; {durability}; {concurrency} worker processes")
-            figures = story.run()
+            with _worker(home, concurrency, durability) as process:
+                story = Demo(session, home, files, durability, process)
+                if not session.json:
+                    say(f"{len(files):,} files of {folder.resolve()}; {durability}; {concurrency} worker processes")
+                figures = story.run()
         figures |= story.after()
         emit(session, figures, lambda: _show(figures, kept=keep))
         return Exit.OK if figures["ok"] else Exit.FAILED
@@ -87,7 +87,7 @@ def demo(session: Session, /, folder: Path, concurrency: int, durability: str, k
 
 @contextlib.contextmanager
 def _term_as_ctrl_c() -> Iterator[None]:
-    """Have TERM end the block as Ctrl-C does. Otherwise the dashboard and the worker would live on without the demo."""
+    """Have TERM end the block as Ctrl-C does. Otherwise the worker, and the dashboard, would live on without the demo."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
