@@ -17,6 +17,7 @@ from liteq.utils.text import printable
 __all__ = ["opened", "why"]
 
 GONE = "it is not there any more"
+NOT_YET = "it is being read: open it again in a moment"
 READERS = {"task": task, "cause": cause, "queue": queue, "workflow": workflow, "limit": limit}
 OF_DOCUMENTS = {"worker": "workers", "schedule": "schedules"}
 
@@ -25,10 +26,11 @@ def opened(app: App, kind: str, key: str, documents: Mapping[str, Any]) -> str:
     """All that is known of a row. Raises StorageError."""
     if kind in READERS:
         found = READERS[kind](app, key)
+    elif (document := documents.get(OF_DOCUMENTS[kind])) is None:  # the last reading was for another table
+        return NOT_YET
     else:
         name = key.rpartition(" ")[0] if kind == "worker" else key
-        items = documents[OF_DOCUMENTS[kind]]["items"]
-        found = next((one for one in items if one["name"] == name), None)
+        found = next((one for one in document["items"] if one["name"] == name), None)
     return GONE if found is None else "\n".join(_lines(found))
 
 

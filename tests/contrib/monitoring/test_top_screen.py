@@ -215,6 +215,16 @@ def test_a_row_is_opened_and_closed(source):
     drive(steps)
 
 
+def test_a_row_of_a_table_that_was_not_read_yet_is_opened_later(source):
+    async def steps(app, pilot):
+        await pressed(app, pilot, "6")
+        app.documents = {name: one for name, one in app.documents.items() if name != "schedules"}
+        await pressed(app, pilot, "enter")
+        assert "open it again in a moment" in "\n".join(text_of(app))
+
+    drive(steps)
+
+
 def test_a_file_that_is_dear_to_read_is_read_less_often(source, monkeypatch):
     spent = iter([0.0, 30.0] * 9)
     monkeypatch.setattr(screen, "thread_time", lambda: next(spent))
