@@ -202,6 +202,12 @@ def test_what_cannot_be_parsed_is_named(check):
     assert [(file, severity) for file, _, severity, _ in findings] == [("old.py", "note")]
 
 
+def test_what_is_nested_too_deeply_is_named_and_hides_no_other_file(check):
+    code, findings = check(deep__py="x = 1" + " + 1" * 900, tasks__py="import kombu\n")
+    assert ("deep.py", 1, "note", "an expression") in findings
+    assert any(file == "tasks.py" for file, *_ in findings), code
+
+
 def test_for_people_it_is_a_line_each_with_file_and_line(tmp_path):
     (tmp_path / "m.py").write_text("from celery.bootsteps import Blueprint\n")
     done = CliRunner().invoke(main, ["upgrade-check", str(tmp_path)])

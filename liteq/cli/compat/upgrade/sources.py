@@ -33,7 +33,10 @@ def check_source(file: str, text: str) -> list[Finding]:
     except (SyntaxError, ValueError, RecursionError) as exc:
         return [Finding(file, getattr(exc, "lineno", None) or 1, Severity.NOTE, "not Python 3", f"not read: {exc}")]
     reader = _Reader(file)
-    reader.visit(tree)
+    try:
+        reader.visit(tree)
+    except RecursionError:  # a long sum, or a long chain of calls, is a deep tree
+        reader.say(tree, "an expression", (Severity.NOTE, "nested too deeply: the file was not read to its end"))
     return reader.findings
 
 
