@@ -26,6 +26,7 @@ __all__ = [
     "act_on_schedule",
     "actor",
     "body_of",
+    "is_meant",
     "may_act",
     "note",
     "operation_of",
@@ -38,6 +39,7 @@ __all__ = [
 ]
 
 LONGEST_REASON = 1_000
+MORE = 100  # that may have come since a page has told a number; or a tenth of it, which may be more
 
 
 def actor(request: Request, source: str, reason: object = "") -> Actor:
@@ -96,6 +98,21 @@ def tried(act: Callable[[], Response]) -> Response:
         return problem(400, str(error))
     except WorkflowError as error:
         return problem(409, str(error))
+
+
+def is_meant(request: Request, now: str) -> bool:
+    """Whether the viewer typed the number of the form, `told`, of what goes, and it is not much larger `now`.
+
+    It need not be that of this moment: in a queue at work that is always another one.
+    """
+    told = request.posted("told", now)
+    if request.posted("number").strip().replace(",", "") != told:
+        return False
+    try:
+        before, after = int(told.removesuffix("+")), int(now)
+    except ValueError:  # now more than are counted
+        return told == now
+    return after - before <= max(MORE, before // 10)
 
 
 def operation_of(request: Request, reader: Reader) -> dict[str, Any] | Response:

@@ -13,7 +13,7 @@ from liteq.operating.resend import editable
 from liteq.storage.operating.acting import version
 from liteq.storage.reading.inspect import Record
 from liteq.utils.json_text import from_json, to_json
-from liteq_dashboard.acts.acting import RIGHTS, actor, pause, purge, resume, sees, tried
+from liteq_dashboard.acts.acting import RIGHTS, actor, is_meant, pause, purge, resume, sees, tried
 from liteq_dashboard.acts.asking import Asked, Field, confirm
 from liteq_dashboard.http import Page, Reader, Request, Response, Route
 from liteq_dashboard.links import link
@@ -136,15 +136,15 @@ def _asks_queue(action: str) -> Page:
         name = request.path_args["name"]
         if (unseen := sees(reader, name)) is not None:
             return unseen
-        fields: list[Field] = []
+        fields, kept = list[Field](), list[tuple[str, str]]()
         text = TEXT_OF_QUEUES[action]
         if action == "purge":
             n = _waiting(reader, name)
-            fields = [Field("number", f"Type {n} to delete {n} messages")]
+            fields, kept = [Field("number", f"Type {n} to delete {n} messages")], [("told", n)]
         words = ["purge", "-Q", name] if action == "purge" else ["queue", action, name]
         button = label(action)
         asked = Asked(f"{button}: {name}", text, button, words, fields, action in GRAVE)
-        return confirm(request, asked, link(request.base, "queues", name))
+        return confirm(request, asked, link(request.base, "queues", name), kept)
 
     page.__doc__ = f"Ask before a queue is to {action}."
     return page
@@ -172,7 +172,7 @@ def _does_queue(action: str) -> Page:
                     said = resume(reader, name, by)
                 case _:
                     expected = _waiting(reader, name)
-                    if request.posted("number").strip().replace(",", "") != expected:
+                    if not is_meant(request, expected):
                         return problem(409, f"{expected} messages wait in {name} now: look again, and type that number")
                     said = f"{purge(reader, name, by):,} messages of {name} were deleted."
             return redirect(request, link(request.base, "queues", name), said)

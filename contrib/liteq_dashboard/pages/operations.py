@@ -7,7 +7,7 @@ from typing import Any
 from liteq.monitor import operations as monitor
 from liteq.monitor.activity import of_target
 from liteq.operating import preview, resume_operation, start, stop
-from liteq_dashboard.acts.acting import actor, operation_of, refused, tried
+from liteq_dashboard.acts.acting import actor, is_meant, operation_of, refused, tried
 from liteq_dashboard.http import Reader, Request, Response, Route
 from liteq_dashboard.links import link
 from liteq_dashboard.render import html, problem, redirect
@@ -85,7 +85,7 @@ def begin(request: Request, reader: Reader) -> Response:
         if action == "delete":
             seen = preview(reader.app, action, q, see=reader.sight, ids=ids, **given)
             expected = _number(seen.document)
-            if request.posted("number").strip().replace(",", "") != expected:
+            if not is_meant(request, expected):
                 return problem(409, f"it would delete {expected} now: look again, and type that number")
         by = actor(request, "page", request.posted("reason"))
         id_ = start(

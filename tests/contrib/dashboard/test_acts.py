@@ -282,6 +282,20 @@ def test_a_queue_is_paused_resumed_and_purged(app: LiteQ, client: Callable[..., 
     assert acts == [("purge", "ann", "page"), ("resume", "ann", "page"), ("pause", "ann", "page")]
 
 
+def test_a_queue_at_work_is_purged_by_the_number_that_the_page_told(
+    app: LiteQ, client: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids, ann = [send(app, queue="mail") for _ in range(3)], client(app)
+    form = {**fields(ann.get("queues/mail/purge")), "number": "3"}
+    ids.append(send(app, queue="mail"))
+    assert ann.post("queues/mail/purge", {**form, "number": "4"}).status == 409, "the page told another"
+    with monkeypatch.context() as patched:
+        patched.setattr("liteq_dashboard.acts.acting.MORE", 0)
+        assert ann.post("queues/mail/purge", form).status == 409, "far more than that"
+    assert ann.post("queues/mail/purge", form).status == 303
+    assert {state(app, one) for one in ids} == {None}
+
+
 def test_what_json_has_no_form_for_is_sent_again_as_it_was(app: LiteQ, client: Callable[..., Any]) -> None:
     value = {"at": datetime(2030, 1, 2, tzinfo=UTC), "price": Decimal("1.50"), "raw": b"\xff", "long": 1 << 70, "n": 1}
     for old, new in (("", ""), ('"n": 1', '"n": true')):
