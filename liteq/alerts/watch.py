@@ -27,6 +27,7 @@ __all__ = ["Watch"]
 logger = logging.getLogger("liteq.alerts")
 
 HOLD_S = 2 * TIMEOUT_S  # an alert is told by its taker within this time, or by another
+AT_ONCE = 16  # processes: a cause may have hundreds of alerts
 QUIET = 1.5  # looks: an alert that one look has missed may be found by another watch's
 PAUSE_S = 0.1  # between two looks whether a target has answered
 SHORT_PAUSE_S = 0.02  # where nothing else is to be done
@@ -67,6 +68,7 @@ class Watch:
         self._monotonic = monotonic
         self._look_at = 0.0
         self._tellings: list[Telling] = []
+        self._is_full = False  # there may be more to tell than the last look took
         self._in_vain = 0
 
     @property
@@ -83,20 +85,23 @@ class Watch:
         now = self._monotonic()
         try:
             self._see_ends(now)
-            if now >= self._look_at:
-                self._look_at = now + self.app.conf.alert_every
+            is_time = now >= self._look_at
+            if is_time or (self._is_full and not self._tellings):
+                self._look_at = now + self.app.conf.alert_every if is_time else self._look_at
                 self.look()
         except StorageError as exc:
             logger.error("alerts: the queue cannot be used at the moment, trying again: %s", exc)  # noqa: TRY400
-        self.due_at = min(self._look_at, now + PAUSE_S) if self._tellings else self._look_at
+        self.due_at = min(self._look_at, now + PAUSE_S) if self._tellings or self._is_full else self._look_at
 
     def look(self) -> None:
-        """Find what is wrong, and begin to tell what no watch has told."""
+        """Find what is wrong, and begin to tell what no watch has told, as much as may be told at once."""
         found = {one.key: (one.text, int(one.patience_s * 1000)) for one in alerts(self.app)}
+        quiet_s = QUIET * self.app.conf.alert_every
         for target in self.targets:
-            quiet_s = QUIET * self.app.conf.alert_every
-            for one in self._storage.alerts.look(target.digest, found, quiet_s=quiet_s, hold_s=HOLD_S):
+            free = max(0, AT_ONCE - len(self._tellings))
+            for one in self._storage.alerts.look(target.digest, found, quiet_s=quiet_s, hold_s=HOLD_S, limit=free):
                 self._tell(target, one)
+        self._is_full = len(self._tellings) >= AT_ONCE
 
     def finish(self, within_s: float = TIMEOUT_S) -> None:
         """Wait until what is being told has been told, or `within_s` seconds; then let go of it."""
@@ -111,11 +116,13 @@ class Watch:
         self._tellings = []
 
     def once(self) -> bool:
-        """Look once, and tell; whether all targets that were to be told took it."""
+        """Look, and tell all of it; whether all targets that were to be told took it."""
         before = self._in_vain
-        self.look()
-        self.finish()
-        return self._in_vain == before
+        while True:
+            self.look()
+            self.finish()
+            if not self._is_full or self._in_vain > before:
+                return self._in_vain == before
 
     def test(self) -> bool:
         """Tell each target of a test, now; whether all of them took it."""

@@ -323,6 +323,32 @@ def test_one_look_tells_whether_the_targets_took_it(app, clock):
     assert Watch(app, [Target.of("exit 3")]).once(), "it is not told again so soon"
 
 
+@pytest.mark.parametrize("by_turns", [False, True])
+def test_of_many_some_are_told_at_once_and_all_in_the_end(app, clock, monkeypatch, eventually, by_turns):
+    monkeypatch.setattr("liteq.alerts.watch.AT_ONCE", 2)
+    said, at_once, tell = [], [], Watch._tell
+
+    def counted(self, target, one):
+        tell(self, target, one)
+        at_once.append(len(self._tellings))
+        said.append((target.address, one.key))
+
+    monkeypatch.setattr(Watch, "_tell", counted)
+    for n in range(5):
+        app.tasks["shop.mail"].apply_async((1,), queue=f"mail{n}")
+    clock.advance(400)
+    targets = ("cat", "cat >&2")
+    watch = Watch(app, [Target.of(one) for one in targets])
+    wanted = {(target, f"head_wait mail{n}") for target in targets for n in range(5)}
+    if by_turns:
+        eventually(lambda: watch.turn() or (wanted <= {*said} and not watch.tells))
+    else:
+        assert watch.once()
+    assert wanted <= {*said}
+    assert len({*said}) == len(said)
+    assert max(at_once) == 2
+
+
 @pytest.mark.parametrize("address", ["", "mailto:nobody", "ftp://there/is", "htps://there.example"])
 def test_a_target_that_is_none_is_refused(address):
     with pytest.raises(ImproperlyConfigured):

@@ -6,6 +6,7 @@ Any number of watchers may look after one file and one target: a row is taken fo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 
 from liteq.storage.driver import Transaction
 from liteq.utils.records import NamedTuple
@@ -90,11 +91,13 @@ def standing(tx: Transaction, target: str) -> list[Tell]:
 
 
 def look(
-    tx: Transaction, target: str, found: Mapping[str, tuple[str, int]], *, quiet_ms: int, hold_ms: int, now_ms: int
-) -> list[Tell]:
+    tx: Transaction, target: str, found: Mapping[str, tuple[str, int]], *, quiet_ms: int, hold_ms: int, now_ms: int,
+    limit: int | None = None,
+) -> list[Tell]:  # fmt: skip
     """Enter what a look has `found`, as key: (text, ms for which it is to stand before it is told); what to tell now.
 
-    An alert that no look has found for `quiet_ms` is over. What is returned is the caller's to tell for `hold_ms`.
+    An alert that no look has found for `quiet_ms` is over. What is returned is the caller's to tell for `hold_ms`:
+    `limit` of these at most.
     """
     known = {one.key: one for one in standing(tx, target)}
     for key, (text, patience_ms) in found.items():
@@ -112,11 +115,12 @@ def look(
     due = [one for one in standing(tx, target) if one.next_ms <= now_ms]
     wanted = [one for one in due if one.told == OVER or (one.told == BEGAN and one.key in found)]
     place = {"target": target, "until_ms": now_ms + hold_ms}
-    return [  # but for those that another watcher has taken meanwhile
+    taken = (  # but for those that another watcher has taken meanwhile
         one
         for one in wanted
         if tx.executemany(TAKE, [{**place, "key": one.key, "told": one.told, "next_ms": one.next_ms}])
-    ]
+    )
+    return list(islice(taken, limit))
 
 
 def told(tx: Transaction, target: str, one: Tell) -> None:

@@ -20,18 +20,22 @@ class Alerts(Facade):
         with self._driver.read() as tx:
             return _alerts.standing(tx, target)
 
-    def look(self, target: str, found: Mapping[str, tuple[str, int]], *, quiet_s: float, hold_s: float) -> list[Tell]:
+    def look(
+        self, target: str, found: Mapping[str, tuple[str, int]], *, quiet_s: float, hold_s: float,
+        limit: int | None = None,
+    ) -> list[Tell]:  # fmt: skip
         """Enter what a look has `found`, as key: (text, ms to stand before it is told); what this caller is to tell.
 
-        An alert that no look has found for `quiet_s` seconds is over. What is returned is held for `hold_s`: no other
-        watcher tells it meanwhile. Only a read where nothing is wrong, and nothing was.
+        An alert that no look has found for `quiet_s` seconds is over. What is returned, `limit` of it at most, is held
+        for `hold_s`: no other watcher tells it meanwhile. Only a read where nothing is wrong, and nothing was.
         """
         if not found and not self.standing(target):
             return []
         with self._driver.write(Promise.PROGRESS) as tx:
             return _alerts.look(
-                tx, target, found, quiet_ms=int(quiet_s * 1000), hold_ms=int(hold_s * 1000), now_ms=self._clock.now_ms()
-            )
+                tx, target, found, quiet_ms=int(quiet_s * 1000), hold_ms=int(hold_s * 1000),
+                now_ms=self._clock.now_ms(), limit=limit,
+            )  # fmt: skip
 
     def told(self, target: str, one: Tell) -> None:
         """Note that `one` was told."""
