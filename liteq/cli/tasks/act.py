@@ -14,7 +14,7 @@ from liteq.cli.parts.names import one_of
 from liteq.cli.parts.output import emit, say, without_none
 from liteq.cli.parts.session import Session, pass_session
 from liteq.cli.workflow.acting import from_json
-from liteq.exceptions import MessageNotFound, NotEligible
+from liteq.exceptions import MessageNotFound, NotEligible, WorkflowError
 from liteq.operating.acts import ACTIONS, TAKES
 from liteq.operating.acts import act as do
 
@@ -77,14 +77,20 @@ def act(session: Session, /, action: str, ids: tuple[str, ...], sure: bool, **op
         session.import_commands()
     _ = session.storage  # refuses a file that is not there
     told: list[dict[str, Any]] = []
-    for id_ in dict.fromkeys(ids):
-        try:
-            done = do(session.app, action, id_, by=session.actor(), **arguments)
-        except (MessageNotFound, NotEligible) as error:
-            told.append({"id": id_, "done": False, "message": str(error)})
-        except ValueError as error:
-            raise click.UsageError(str(error)) from None
-        else:
-            told.append({"id": done.id, "done": True, "message": done.message})
-    emit(session, told, lambda: say("\n".join(one["message"] for one in told)))
+    try:
+        for id_ in dict.fromkeys(ids):
+            told.append(_done(session, action, id_, arguments))
+    finally:
+        if told:  # also where the next one was an error: these were done
+            emit(session, told, lambda: say("\n".join(one["message"] for one in told)))
     return Exit.OK if all(one["done"] for one in told) else Exit.FAILED
+
+
+def _done(session: Session, action: str, id_: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    try:
+        done = do(session.app, action, id_, by=session.actor(), **arguments)
+    except (MessageNotFound, NotEligible, WorkflowError) as error:
+        return {"id": id_, "done": False, "message": str(error)}
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    return {"id": done.id, "done": True, "message": done.message}

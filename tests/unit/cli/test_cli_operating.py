@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from liteq.exceptions import StorageBusy
 from liteq.message import DeadLetter, WorkerIdentity, new_id
 from liteq.serialization import encode_error
 from liteq.states import State
@@ -95,6 +96,25 @@ def test_a_wrong_act_says_what_is_right(
     refused = shop("act", *args)
     assert refused.code == 2
     assert says in refused.err
+
+
+def test_the_acts_before_an_error_are_told(
+    shop: Callable[..., Any], dead: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from liteq.cli.tasks import act
+
+    first, second = dead(2)
+
+    def do(app: Any, action: str, id_: str, **more: Any) -> Any:
+        if id_ == second:
+            raise StorageBusy(5.0)
+        return act_of(app, action, id_, **more)
+
+    act_of = act.do
+    monkeypatch.setattr(act, "do", do)
+    done = shop("act", "requeue", first, second)
+    assert (done.code, done.out.count("was put back in its queue")) == (75, 1)
+    assert "Traceback" not in done.err
 
 
 def test_a_message_is_edited_and_sent(
