@@ -26,6 +26,7 @@ from liteq.utils.text import printable
 __all__ = ["TIMEOUT_S", "Target", "Teller", "deliver", "send_message"]
 
 TIMEOUT_S = 30.0  # of one attempt
+MAIL = "mailto:"
 SECURE = 465
 LONGEST_WORDS = 4_096  # of what a command says to stderr
 
@@ -41,7 +42,7 @@ class Target(NamedTuple):
         kind, is_url, _ = address.partition("://")
         if is_url and kind.isalnum() and kind.lower() not in {"http", "https"}:
             raise ImproperlyConfigured(f"an alert goes to http:// or https://, not to {kind}://: a command can do that")
-        kind = address.partition(":")[0]
+        kind = address.partition(":")[0].lower()
         if not address.strip():
             raise ImproperlyConfigured("an alert goes to a URL, to mailto:ADDRESS, or to a command, not to ''")
         if kind == "mailto" and "@" not in address:
@@ -53,7 +54,7 @@ class Target(NamedTuple):
         """The way in which it is told: "url", "mail" or "command"."""
         if self.address.lower().startswith(("http://", "https://")):
             return "url"
-        return "mail" if self.address.startswith("mailto:") else "command"
+        return "mail" if self.address.lower().startswith(MAIL) else "command"
 
     @property
     def digest(self) -> str:
@@ -120,7 +121,7 @@ def deliver(address: str, document: dict[str, Any], mail: dict[str, Any]) -> Non
     """Tell a URL or a mail address, here. Raises OSError where it does not answer, or refuses."""
     target = Target.of(address)
     if target.kind == "mail":
-        _send_mail(target.address.removeprefix("mailto:"), document, mail)
+        _send_mail(target.address[len(MAIL) :], document, mail)
     else:
         post(address, document, key=str(document["id"]))
 

@@ -268,7 +268,8 @@ def test_the_pauses_double_up_to_ten_minutes(app, clock, caplog):
     assert pauses == [5, 10, 20, 40, 80, 160, 320, 600, 600]
 
 
-def test_a_mail_is_sent(app, clock):
+@pytest.mark.parametrize("scheme", ["mailto", "MAILTO"])
+def test_a_mail_is_sent(app, clock, scheme):
     lines: list[str] = []
     server = socket.create_server(("127.0.0.1", 0))
 
@@ -296,7 +297,7 @@ def test_a_mail_is_sent(app, clock):
     app.tasks["shop.mail"].apply_async((1,), queue="mail")
     clock.advance(301)
     app.conf.alert_from = "queue@example.com"
-    look(app, "mailto:ops@example.com")
+    look(app, f"{scheme}:ops@example.com")
     thread.join(60)
     server.close()
     assert "To: ops@example.com" in lines
@@ -349,7 +350,7 @@ def test_of_many_some_are_told_at_once_and_all_in_the_end(app, clock, monkeypatc
     assert max(at_once) == 2
 
 
-@pytest.mark.parametrize("address", ["", "mailto:nobody", "ftp://there/is", "htps://there.example"])
+@pytest.mark.parametrize("address", ["", "mailto:nobody", "MAILTO:nobody", "ftp://there/is", "htps://there.example"])
 def test_a_target_that_is_none_is_refused(address):
     with pytest.raises(ImproperlyConfigured):
         Target.of(address)
