@@ -133,7 +133,7 @@ def _resend(
     record = app.storage.reader.find(id_)
     if record is None or not see.sees(record.queue):
         raise MessageNotFound(id_)
-    new = str(arguments.get("new_id") or new_id())
+    new = checked_name(str(arguments.get("new_id") or new_id()), "new_id")
     message = again(app, record, new, by, args=arguments.get("args"), kwargs=arguments.get("kwargs"))
     sent = app.storage.operations.send_again(id_, message, by=by, queues=see.queues, version=version)
     command = command_of("resend", id_, {"task": record.task, "queue": record.queue})

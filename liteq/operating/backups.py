@@ -69,7 +69,9 @@ class Backups:
                 note.write(f"{self._source}\n")
         except FileExistsError:
             owner = self._note.read_text(encoding="utf-8").strip()
-            if owner not in {"", str(self._source)}:
+            if not owner:  # of a process that was killed before it wrote: nobody's yet
+                self._note.write_text(f"{self._source}\n", encoding="utf-8")
+            elif owner != str(self._source):
                 raise BackupRefused(
                     f"{self.folder} has the backups of {owner}, under the same names: name another folder; if that "
                     f"queue is now {self._source}, delete {self._note} first"

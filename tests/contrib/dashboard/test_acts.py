@@ -355,6 +355,7 @@ def paused(app: LiteQ) -> list[Any]:
 
 def test_a_program_acts_with_json(app: LiteQ, client: Callable[..., Any]) -> None:
     id_, api = dead(app), client(app)
+    assert api.post(f"api/v1/tasks/{id_}/resend", json={"new_id": "x" * 256}).status == 400
     done = api.post(f"api/v1/tasks/{id_}/resend", json={"args": [2], "reason": "fixed"})
     assert done.status == 200
     assert decode(app.storage.reader.find(done.json["id"]).payload) == [[2], {}]

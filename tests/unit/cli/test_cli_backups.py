@@ -95,9 +95,12 @@ def test_what_a_killed_one_left_behind_goes(shop, folder):
     assert sorted(path.name for path in folder.glob("*.part*")) == ["shop.db.part77"]
 
 
-def test_a_folder_with_another_queues_backups_is_refused(shop, liteq, folder, project):
+@pytest.mark.parametrize("was_killed", [False, True], ids=["", "a process was killed before it wrote whose they are"])
+def test_a_folder_with_another_queues_backups_is_refused(shop, liteq, folder, project, was_killed):
     (project / "other").mkdir()
     assert liteq("-b", f"sqlite:///{project}/other/shop.db", "migrate").code == 0
+    if was_killed:
+        (folder / ".shop.db.backups").touch()
     shop("backup", "--to", "backups")
     done = liteq("-b", f"sqlite:///{project}/other/shop.db", "backup", "--to", "backups", "--keep", "1")
     assert done.code == 73
