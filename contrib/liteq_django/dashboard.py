@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import functools
 from typing import Any
-from urllib.parse import unquote
 
 from django.apps import apps
 from django.conf import settings
@@ -30,6 +29,7 @@ from django.urls import NoReverseMatch, path, re_path, reverse
 from django.utils.html import format_html
 
 from liteq.monitor.documents import Ends
+from liteq.utils.names import unescaped
 from liteq_dashboard import Viewer
 from liteq_dashboard.dispatch import FORMS, Asked, Dashboard, has_body, with_body
 from liteq_dashboard.hosts import path_below
@@ -136,11 +136,11 @@ def _log(request: HttpRequest, asked: Asked, answer: Response) -> None:
 
     from liteq_django.models import TaskMessage
 
-    where = unquote(asked.path)
+    where = asked.path  # as Django has decoded it
     LogEntry.objects.create(
         user_id=request.user.pk,
         content_type_id=ContentType.objects.get_for_model(TaskMessage, for_concrete_model=False).pk,
-        object_id=where.split("/")[-2] if where.count("/") else where,
+        object_id=unescaped(where.split("/")[-2] if where.count("/") else where),
         object_repr=where[:200],
         action_flag=CHANGE,
         change_message=f"dashboard: {where}: {answer.status}",

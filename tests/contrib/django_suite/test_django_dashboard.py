@@ -13,6 +13,7 @@ from shop.orders.tasks import charge, pay
 
 from liteq.states import State
 from liteq_dashboard import RIGHTS
+from liteq_dashboard.links import link
 from liteq_dashboard.routes import routes
 from liteq_django import drain
 from liteq_django.dashboard import CODENAMES, SUPERUSERS, viewer_of
@@ -23,8 +24,8 @@ BASE = "/in/liteq/"
 SAME = {"HTTP_SEC_FETCH_SITE": "same-origin"}
 
 
-def dead() -> str:
-    sent = charge.delay(1, "4111 1111")
+def dead(id_: str | None = None) -> str:
+    sent = charge.apply_async((1, "4111 1111"), task_id=id_)
     assert drain() == 1
     return sent.id
 
@@ -91,9 +92,10 @@ def test_an_act_needs_djangos_token_and_a_page_gives_it(shop):
     assert shop.storage.reader.find(sent).state is State.PENDING
 
 
-def test_an_act_stands_in_the_audit_and_in_the_admins_log(shop, admin):
-    sent = dead()
-    path = f"{BASE}tasks/{sent}/requeue"
+@pytest.mark.parametrize("id_", [None, "a/b", "%41"])
+def test_an_act_stands_in_the_audit_and_in_the_admins_log(shop, admin, id_):
+    sent = dead(id_)
+    path = link(BASE.rstrip("/"), "tasks", sent, "requeue")
     given = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', admin.get(path).content.decode()))
     assert admin.post(path, given, **SAME).status_code == 303
     (entry,) = LogEntry.objects.all()

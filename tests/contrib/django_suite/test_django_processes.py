@@ -138,12 +138,13 @@ def test_a_limit_that_ends_the_wait_for_the_orm_s_thread_leaves_no_coroutine_cou
     assert connections._coroutines == 0
 
 
-def test_what_is_wrong_with_the_settings_keeps_a_worker_from_starting(shop, new_site, tmp_path):
+@pytest.mark.parametrize("options", [[], ["-b", "sqlite:///elsewhere.db"]])
+def test_what_is_wrong_with_the_settings_keeps_a_worker_from_starting(shop, new_site, tmp_path, options):
     settings = tmp_path / "wrong.py"
     settings.write_text("from shop.settings import *\nLITEQ = {'DATABASE': 'nowhere'}\n")
     site = new_site(DJANGO_SETTINGS_MODULE="wrong")
     site.env["PYTHONPATH"] += f"{os.pathsep}{tmp_path}"
-    done = site.manage("liteq", "worker")
+    done = site.manage("liteq", *options, "worker")
     assert done.returncode == 1
     assert "liteq.E001" in done.stderr
     assert "DATABASES does not have" in done.stderr

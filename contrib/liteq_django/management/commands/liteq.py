@@ -9,6 +9,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from liteq.cli.group import COMMANDS
 from liteq_django.project import default_app
 
 CHECKED = frozenset({"worker", "beat"})  # commands that run for long: better not started than wrongly
@@ -34,7 +35,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: str, **_options: Any) -> None:
         """From `call_command("liteq", "status")` too. Ends by SystemExit with liteq's exit code, unless that is 0."""
-        command = next((arg for arg in args if not arg.startswith("-")), None)
+        # By its name: what stands first may be the value of an option.
+        command = next((arg for arg in args if arg in COMMANDS or arg in OWN), None)
         if command in CHECKED and "--skip-checks" not in args:
             self.check()
         if command in OWN:
