@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from liteq import LiteQ, chain
 from liteq.edge.relaying import Relay
 from liteq.edge.relaying.client import Client
+from liteq.edge.relaying.pool import PostPool
 from liteq.exceptions import ImproperlyConfigured, RemoteError
 from liteq.monitor.overview import overview
 from liteq.states import State
@@ -299,6 +301,30 @@ def test_what_could_not_be_sent_goes_before_what_waits(
         with running(there, port=port):
             wait_for(lambda: len(arrived(there)) == 500, within_s=60, what="all have arrived")
     assert arrived(there) == sent
+
+
+def test_a_pool_ends_though_a_thread_still_connects(here: LiteQ, monkeypatch: pytest.MonkeyPatch) -> None:
+    connects, let_go = threading.Event(), threading.Event()
+
+    def connect(_client: Client) -> Any:
+        connects.set()
+        let_go.wait(120)
+        raise OSError("nobody is there")
+
+    monkeypatch.setattr(Client, "_connect", connect)
+    monkeypatch.setattr("liteq.edge.relaying.pool.ENDS_S", 0.05)
+    here.tasks["shop.add"].delay(1, 1)
+    pool = PostPool(here, Client("http://127.0.0.1:1"))
+    pool.start(cast(Any, SimpleNamespace(watch=lambda *_: None, look=lambda: None)))
+    try:
+        pool.submit(here.storage.claim(["celery"], worker=0, limit=1, visibility_s=60))
+        assert connects.wait(60)
+        ending = threading.Thread(target=pool.stop)
+        ending.start()
+        ending.join(20)
+        assert not ending.is_alive()
+    finally:
+        let_go.set()
 
 
 @pytest.mark.parametrize("url", ["", "queue.example.org", "ftp://queue", "http://", "http://queue?x=1"])

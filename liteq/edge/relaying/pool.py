@@ -39,6 +39,7 @@ BATCH: Final = 200  # calls of one request
 BATCH_BYTES: Final = 512 * 1024  # ... and their size, unless one alone is larger: half of what a gateway takes
 FIRST_S, LONGEST_S = 0.2, 30.0  # between two attempts while the gateway is away
 ASK_S: Final = 1.0  # between two looks for results
+ENDS_S: Final = 5.0  # that a thread has to end
 
 
 class Taken(NamedTuple):
@@ -167,8 +168,9 @@ class PostPool:
         self._end()
         for thread in self._threads:
             if thread.is_alive():
-                thread.join(5.0)
-        self._client.close()
+                thread.join(ENDS_S)
+        if not any(thread.is_alive() for thread in self._threads):  # else one is connecting, and ends with the process
+            self._client.close()
         self._ours.close()
         self._theirs.close()
 
