@@ -83,11 +83,16 @@ def _of_files(session: Session, db: tuple[str, ...], names: tuple[str, ...], *, 
     from liteq.metrics import make_collector
     from liteq.metrics.collector import FilesCollector
 
+    limits: dict[str, int] = {}  # of the collectors, which are made anew at each scrape
+
     def files() -> Iterator[tuple[str, QueueCollector]]:
         for one in sessions(session, db):
+            made = make_collector(one.app, names, per_worker=per_worker)
+            made.limit = limits.get(one.path, made.limit)
             try:
-                yield one.path, make_collector(one.app, names, per_worker=per_worker)
+                yield one.path, made
             finally:
+                limits[one.path] = made.limit
                 one.app.close()
 
     sessions(session, db)  # refuses what names no file

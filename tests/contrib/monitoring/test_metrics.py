@@ -9,6 +9,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
@@ -16,9 +18,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from liteq import LiteQ
+from liteq.cli.parts.session import Session
 from liteq.exceptions import ImproperlyConfigured, ReadTimeout
 from liteq.metrics import exposition, make_collector
+from liteq.metrics.facts import Facts
 from liteq.metrics.names import LITEQ, series
+from liteq.metrics.reading import EXACT, read
 from liteq.testing import FakeClock, start_worker
 
 
@@ -131,6 +136,26 @@ def test_what_cannot_be_counted_in_time_is_counted_less_far_and_says_so(app, mon
     }  # fmt: skip
     list(made.collect())
     assert limits == [1_000_000, 10_000, 10_000]
+
+
+def test_of_many_files_each_is_counted_no_further_than_it_could_be(app, monkeypatch):
+    from liteq.cli.serving import metrics
+
+    counted: list[int] = []
+
+    def reads(app: LiteQ, *, per_worker: bool, limit: int) -> Facts:
+        counted.append(limit)
+        return read(app, per_worker=per_worker)._replace(capped=["liteq_messages"], counted_to=7)
+
+    monkeypatch.setattr("liteq.metrics.collector.read", reads)
+    def sessions(*_: object) -> list[SimpleNamespace]:
+        return [SimpleNamespace(path="a.db", app=LiteQ("shop", broker=app.broker_url, set_as_current=False))]
+
+    monkeypatch.setattr(metrics, "sessions", sessions)
+    made = metrics._of_files(cast(Session, None), ("a.db",), (), per_worker=False)
+    for _ in range(2):
+        assert list(made.collect())
+    assert counted == [EXACT, 7]
 
 
 def test_a_misspelt_vocabulary_is_refused_with_the_nearest(app):
