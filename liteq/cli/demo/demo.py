@@ -87,7 +87,7 @@ def demo(session: Session, /, folder: Path, concurrency: int, durability: str, k
 
 @contextlib.contextmanager
 def _term_as_ctrl_c() -> Iterator[None]:
-    """Have TERM end the block as Ctrl-C does. Otherwise the worker, and the dashboard, would live on without the demo."""
+    """Have TERM end the block as Ctrl-C does. Otherwise the worker and the dashboard would live on without the demo."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
