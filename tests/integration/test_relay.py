@@ -235,10 +235,10 @@ def test_a_connection_that_the_gateway_closed_meanwhile_is_opened_anew(
     monkeypatch.setattr("liteq.edge.server.IDLE_S", 0.5)
     with running(there) as served:
         client = Client(f"http://127.0.0.1:{served.port}")
-        assert client.send([{"task": "shop.add", "id": "a"}]).detail == ""
+        assert client.send([{"task": "shop.echo", "id": "a", "args": [1]}]).detail == ""
         assert client._connection is not None
         assert client._connection.sock.recv(1, socket.MSG_PEEK) == b"", "it is closed there"
-        assert client.send([{"task": "shop.add", "id": "b"}]).detail == ""
+        assert client.send([{"task": "shop.echo", "id": "b", "args": [1]}]).detail == ""
         client.close()
     assert arrived(there) == ["a", "b"]
 

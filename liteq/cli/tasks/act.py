@@ -78,8 +78,7 @@ def act(session: Session, /, action: str, ids: tuple[str, ...], sure: bool, **op
     _ = session.storage  # refuses a file that is not there
     told: list[dict[str, Any]] = []
     try:
-        for id_ in dict.fromkeys(ids):
-            told.append(_done(session, action, id_, arguments))
+        told.extend(_done(session, action, id_, arguments) for id_ in dict.fromkeys(ids))
     finally:
         if told:  # also where the next one was an error: these were done
             emit(session, told, lambda: say("\n".join(one["message"] for one in told)))

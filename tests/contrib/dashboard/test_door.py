@@ -70,7 +70,7 @@ def test_the_link_is_good_for_a_minute(app):
     assert house.ask("GET", path).status == 403
 
 
-@pytest.mark.parametrize("foreign", ["a b=c", '{"k": 1}', "one", "a[0]=\"x", "", "=x", "k=é"])
+@pytest.mark.parametrize("foreign", ["a b=c", '{"k": 1}', "one", 'a[0]="x', "", "=x", "k=é"])
 def test_a_cookie_of_another_program_signs_nobody_out(app, foreign):
     house = House(app, tokens=Tokens())
     own = cookie_of(house.ask("GET", f"enter/{house.door.key(ANN)}"))

@@ -148,6 +148,7 @@ def test_of_many_files_each_is_counted_no_further_than_it_could_be(app, monkeypa
         return read(app, per_worker=per_worker)._replace(capped=["liteq_messages"], counted_to=7)
 
     monkeypatch.setattr("liteq.metrics.collector.read", reads)
+
     def sessions(*_: object) -> list[SimpleNamespace]:
         return [SimpleNamespace(path="a.db", app=LiteQ("shop", broker=app.broker_url, set_as_current=False))]
 
