@@ -123,7 +123,7 @@ class SharedServer(PostgresDriver):
 
     def _has_written(self) -> bool:
         """Whether this thread's transaction may have changed rows of the queue; it always may in a `TestCase`."""
-        ours = (self._noted, *self._rings.values())
+        ours: list[Callable[[], None]] = [self._noted, *self._rings.values()]
         return _is_a_tests(connections[self.using]) or awaits_commit(self.using, ours)
 
     def _at_commit(self, callback: Callable[[], None]) -> None:

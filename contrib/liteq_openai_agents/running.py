@@ -175,7 +175,8 @@ class _Inside:
         timeout_s = agent.model_settings.resolve(self.config.model_settings).timeout
         again = isinstance(asked, ModelInRun)
         if isinstance(asked, ModelInRun):
-            asked, timeout_s = asked.inner, asked.timeout_s if timeout_s is None else timeout_s
+            timeout_s = asked.timeout_s if timeout_s is None else timeout_s
+            asked = asked.inner
         if not isinstance(asked, Model):
             asked = self.config.model_provider.get_model(asked)
         named = self.config.model_provider.get_model

@@ -89,7 +89,7 @@ def _named_by(machine: Machine) -> str:
     names.update(row.scope for row in (recorded.rows if recorded else ()))
     for id_ in (machine.run_id, *machine.kin, *(recorded.others if recorded else ())):
         if any(f"{kind}|{id_}{end}" in name for name in names for kind in ("scope", "said") for end in ":."):
-            return id_
+            return str(id_)
     return ""
 
 

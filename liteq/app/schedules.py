@@ -134,8 +134,7 @@ class Periodic:
 
     def all(self) -> list[ScheduleRecord]:
         """Every entry in the file, by name, with when it ran last and is due next."""
-        found: list[ScheduleRecord] = self.app.storage.schedules.all()
-        return found
+        return list(self.app.storage.schedules.all())
 
     def add(
         self,
@@ -160,9 +159,8 @@ class Periodic:
         over, "queue" starts it once the last one has ended, "latest" one for all that have waited so, "cancel" cancels
         the last one. `catch_up`: of the times that it missed while no beat ran, "one" makes up one, "skip" none, "all"
         each; None: the setting `beat_catch_up` says. `catch_up_within`: of a crontab, times that are older than so many
-        seconds are not made up; None: `beat_cron_starting_deadline` says.
-
-        `enabled`: False has it paused from the first, and pauses one that is there; True lets a pause stand.
+        seconds are not made up; None: `beat_cron_starting_deadline` says. `enabled`: False has it paused from the
+        first, and pauses one that is there; True lets a pause stand.
 
         Raises ImproperlyConfigured for a schedule of a class of one's own, which other programs could not compute, and
         for an id; TypeError for arguments that a workflow does not take; WorkflowError for an option of start() alone.

@@ -114,7 +114,7 @@ def _started(session: Session, file: Path, given: dict[str, Any], id_: str | Non
     except RunConflict:
         raise Refused(
             f"the run {id_} is there already, of another file or with other params: it goes on with those; "
-            f"{as_command('flow wait', id_)} waits for it, another --id starts a new one",
+            f"{as_command('flow wait', str(id_))} waits for it, another --id starts a new one",
             Exit.USAGE,
         ) from None
 
