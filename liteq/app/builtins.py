@@ -55,6 +55,6 @@ def add_builtins(app: App) -> None:
 
 
 def _called(call: Any, args: Iterable[Any]) -> Any:
-    """What the task of `call` returns for these further arguments; that of an `async def` is awaited."""
+    """The return value of the task of `call` for these further arguments; that of an `async def` is awaited."""
     value = call.type(*call.args, *args, **call.kwargs)
     return call.type.plan.run_coroutine(value) if is_awaited(value) else value

@@ -73,7 +73,7 @@ LINES = TaskLines()
 
 def name_of(lease: Lease) -> str:
     """The name of a message in the log: the `shadow` of its call, else its task's."""
-    shadow = options_of(lease.options).get("shadow") if lease.options else None
+    shadow: str | None = options_of(lease.options).get("shadow") if lease.options else None
     return shadow or lease.task
 
 
