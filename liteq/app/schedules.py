@@ -168,10 +168,8 @@ class Periodic:
         config = {"schedule": schedule, "args": args, "kwargs": dict(kwargs or {}), "options": options}
         config |= {"overlap": overlap, "catch_up": catch_up, "catch_up_within": catch_up_within}
         if (asked := getattr(task, "asked", None)) is not None:  # of a workflow: what its `options()` say
-            if asked.id is not None:
-                raise ImproperlyConfigured(
-                    f"the entry {name!r}: the ids of its runs come from their times; leave id={asked.id!r} out"
-                )
+            if (own := asked.id) is not None:
+                raise ImproperlyConfigured(f"the entry {name!r}: its runs' ids come from times; leave id={own!r} out")
             task = task.signature()
         if isinstance(task, Signature):
             config |= {**task, "args": (*task.args, *args), "kwargs": {**task.kwargs, **(kwargs or {})}}

@@ -1161,6 +1161,12 @@ MUTANTS = [
         "test_guilty.py::test_a_message_written_by_hand_is_a_dead_letter_and_the_next_one_runs",
     ),
     without(
+        "a text that is none is found behind any number of rows", "liteq/storage/sqlite/doctor/misfits.py",
+        "    while not found and (rows := tx.execute(NEXT, (after,))):\n",
+        "    for rows in [tx.execute(NEXT, (after,))]:\n",
+        "test_guilty.py::test_text_that_is_none_stops_no_queue_behind_any_number_of_rows",
+    ),
+    without(
         "the loop goes on after an error that no storage raises", "liteq/worker/loop.py",
         "            self._pass_over(exc)", "            raise",
         "test_guilty.py::test_any_values_in_any_columns",
@@ -2810,7 +2816,8 @@ MUTANTS = [
     ),
     without(
         "a connection to a standby is not used again", "contrib/liteq_postgres/session.py",
-        "self.unfit = self.unfit or error.sqlstate == NOT_FOR_WRITES", "self.unfit = False",
+        "self.unfit = self.unfit or (error.sqlstate == NOT_FOR_WRITES and not self._location.read_only)",
+        "self.unfit = False",
         SERVER + "test_a_connection_to_a_server_that_has_become_a_standby_is_not_used_again",
     ),
     without(

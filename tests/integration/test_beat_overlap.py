@@ -350,7 +350,7 @@ def test_an_entry_of_a_workflow_keeps_the_options_of_its_starts(app):
     record = app.storage.runs.find(run.id)
     assert (record.queue, record.priority, record.tags) == ("slow", 3, ("tenant:a",))
     assert [one.id for one in app.runs(tags=["tenant:a"])] == [run.id]
-    with pytest.raises(ImproperlyConfigured, match="ids of its runs come from their times; leave id='one' out"):
+    with pytest.raises(ImproperlyConfigured, match="its runs' ids come from times; leave id='one' out"):
         app.schedules.add("hourly", crontab(minute=0), flow.options(id="one"), (1,))
     with pytest.raises(WorkflowError, match="an entry of a schedule, has none"):
         app.schedules.add("hourly", crontab(minute=0), flow.options(on_conflict="replace"), (1,))
