@@ -295,7 +295,7 @@ def test_a_worker_made_by_the_app_works_until_it_is_stopped(app):
         ({"pool_cls": object}, ("prefork", (None, None), None)),
         ({"task_time_limit": 9, "task_soft_time_limit": 5}, ("prefork", (9, 5), None)),
         ({"autoscale": "3,1"}, ("prefork", (None, None), (3, 1))),
-        ({"autoscale": "3"}, ("prefork", (None, None), (3, 0))),
+        ({"autoscale": "3"}, ("prefork", (None, None), (3, 1))),
     ],
 )
 def test_a_worker_takes_celery_s_second_names_of_options(app, options, made):
