@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from time import monotonic
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -53,6 +54,10 @@ FACTS = "SELECT pg_backend_pid(), current_setting('search_path'), current_settin
 TIME = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS double precision)"
 COMMIT: Final[Command] = (b"COMMIT", ())
 ROLLBACK: Final[Command] = (b"ROLLBACK", ())
+# The server keeps a plan until it looks over the table, once a minute at most. One that was made for a few rows reads
+# all that there are for a batch, and a queue may have a million of them by then.
+PLAN_ANEW: Final[Command] = (b"DISCARD PLANS", ())
+PLANS_LAST_S: Final = 1.0
 # A machine that is cut off inside a transaction keeps its locks until the server ends it. A verb's statement finds its
 # rows by an index: to plan it for its values, or to compile it, takes longer than to run it.
 SETTINGS: Final = {
@@ -76,9 +81,9 @@ class Session:
     """
 
     __slots__ = (
-        "__weakref__", "_alone", "_control", "_later", "_location", "_opening", "_other", "_safe", "_token", "_unsafe",
-        "_waited_s", "_where", "_wire", "connection", "looks", "own_settings", "pid", "pooled", "schema", "syncs",
-        "unfit",
+        "__weakref__", "_alone", "_control", "_later", "_location", "_opening", "_other", "_plans_until", "_safe",
+        "_token", "_unsafe", "_waited_s", "_where", "_wire", "connection", "looks", "own_settings", "pid", "pooled",
+        "schema", "syncs", "unfit",
     )  # fmt: skip
 
     def __init__(self, location: Location, waited_s: float, **other: Any) -> None:
@@ -98,6 +103,7 @@ class Session:
         self._connect()
 
     def _connect(self) -> None:
+        self._plans_until = monotonic() + PLANS_LAST_S
         self._safe: set[int] = set()  # processes of the server, one without a pooler: their tokens were never given out
         self._unsafe: set[int] = set()  # the same as soon as this transaction is on the disk
         self.unfit = False  # whether it leads to a server that cannot be written: another may be there by now
@@ -174,6 +180,9 @@ class Session:
 
     def _at_once(self, sql: bytes, rows: list[list[object]]) -> list[Command] | None:
         """One statement for all `rows`; None where it takes one for each."""
+        if self._wire.prepares and monotonic() >= self._plans_until:
+            self._plans_until = monotonic() + PLANS_LAST_S
+            self._later.append(PLAN_ANEW)
         types = TYPES.get(sql)
         if types is None:
             self._say([])

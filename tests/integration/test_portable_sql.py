@@ -17,8 +17,9 @@ import pytest
 
 from liteq.storage.driver import LOCK, SKIP_LOCKED
 from liteq.storage.sending import enqueue
+from liteq_postgres.batch import at_once
 from liteq_postgres.migrate import migrations
-from liteq_postgres.translate import statement
+from liteq_postgres.translate import NAMED, statement
 
 ROOM = Path(__file__).resolve().parents[2] / "liteq" / "storage"
 NO_VERBS = {"facades", "sqlite"}  # the parts of `Storage`, and an engine
@@ -99,6 +100,38 @@ def test_a_statement_takes_the_rows_that_it_changes_once(postgresql: Any, name: 
         ((plan,),) = postgresql.execute(f"EXPLAIN (FORMAT JSON) EXECUTE s {given}")
     postgresql.execute("DEALLOCATE s")
     assert set(locks(plan[0]["Plan"])) == {True}
+
+
+def indexes(plan: dict[str, Any]) -> Iterator[str]:
+    """The indexes that a plan reads."""
+    if "Index Name" in plan:
+        yield plan["Index Name"]
+    for part in plan.get("Plans", []):
+        yield from indexes(part)
+
+
+BY_STATE = {"liteq_messages_leased", "liteq_messages_blocked", "liteq_messages_dead", "liteq_messages_finished"}
+OF_A_ROW = [name for name, sql in STATEMENTS.items() if NAMED.search(sql) and "group_id" not in sql]
+
+
+@pytest.mark.parametrize("name", OF_A_ROW)
+def test_a_row_that_is_named_is_found_by_its_key(postgresql: Any, name: str) -> None:
+    """By statistics that are old no row is leased: all that were since the last VACUUM would be read for each."""
+    found = statement(STATEMENTS[name])
+    postgresql.execute(b"PREPARE s AS " + found.sql)
+    ((types,),) = postgresql.execute(
+        "SELECT parameter_types::oid[]::bigint[] FROM pg_prepared_statements WHERE name = 's'"
+    )
+    postgresql.execute("DEALLOCATE s")
+    texts = [found.sql, *([text] if found.at_once and (text := at_once(found.sql, tuple(types))) else [])]
+    for text in texts:
+        postgresql.execute(b"PREPARE s AS " + text)
+        with postgresql.transaction():
+            postgresql.execute("SET LOCAL plan_cache_mode TO force_generic_plan")
+            given = f"({', '.join(['NULL'] * len(types))})" if types else ""
+            ((plan,),) = postgresql.execute(f"EXPLAIN (FORMAT JSON) EXECUTE s {given}")
+        postgresql.execute("DEALLOCATE s")
+        assert not BY_STATE.intersection(indexes(plan[0]["Plan"]))
 
 
 def test_a_server_takes_the_savepoints_of_a_canvas(postgresql: Any) -> None:
