@@ -238,6 +238,28 @@ def test_a_line_waits_for_what_its_next_message_lacks_and_not_for_what_the_last_
     assert ids(worker.claim()) == [last], "the line waits for a"
 
 
+def test_a_line_that_was_emptied_for_another_key_waits_for_that_key_no_more(
+    storage: Storage, send: Send, worker: FakeWorker
+) -> None:
+    for key in "abc":
+        storage.limits.set(key, concurrent=1)
+        send(keys=keys(key))
+    a, b, c = worker.claim()
+    both, other = send(keys=keys("a", "b")), send(keys=keys("c", "b"))
+    assert worker.claim() == []
+    for lease in (a, c):
+        done(storage, lease)
+    assert worker.claim() == [], "the lines of a and c wait for b"
+    done(storage, b)
+    (lease,) = worker.claim(1)
+    assert lease.id == both
+    only_a = send(keys=keys("a"))
+    assert worker.claim() == []
+    done(storage, lease)
+    assert ids(worker.claim(1)) == [other]
+    assert ids(worker.claim(1)) == [only_a], "b is taken, and it needs none"
+
+
 def test_the_highest_priority_goes_first_then_the_oldest(
     storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock
 ) -> None:

@@ -131,8 +131,16 @@ class Source:
         heappush(self._lines, (-line.priority, line.turn, line.key, line))
 
     def strays(self) -> Iterator[Line]:
-        """The lines that were served, and whose new heads may not need the key, which is not their own."""
-        return (line for line in self._strays.values() if line.heads or self._fill(line))
+        """The lines that were served, and whose new heads may not need the key, which is not their own.
+
+        Those that are empty leave: what came into such a line later would wait for that key, and not for what it lacks.
+        """
+        for line in self._strays.values():
+            line.more = True  # this claim may have held more in it
+            if line.heads or self._fill(line):
+                yield line
+            else:
+                lines.leave(self._tx, line.key, self._queue, line.priority)
 
     def skip(self) -> None:
         """Note that the head has left its line."""
