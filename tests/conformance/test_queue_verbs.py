@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise
 
 import pytest
 
-from liteq.exceptions import StorageBusy, WorkerLostError
+from liteq.exceptions import StorageBusy, StorageConflict, WorkerLostError
 from liteq.message import Ack, Batch, Cancel, DeadLetter, Flag, Message, Release, RetryAt, new_id
 from liteq.serialization import decode_error
 from liteq.states import State
+from liteq.storage import interrupts
 from liteq.storage.claiming import claim
 from liteq.storage.driver import Bell, Promise, Transaction
 from liteq.storage.facades.operators import commands
+from liteq.storage.operating.audit import Actor
 from liteq.storage.storage import Storage
 from liteq.testing import FakeClock
 
@@ -458,6 +461,29 @@ def test_a_revoke_of_many_goes_in_chunks(
     assert (sorted(found.running), found.unknown, found.cancelled) == (sorted(running), ["unknown"], waiting)
     assert len(began) == 3
     assert sorted(storage.commands.revoked_ids()) == sorted([*running, "unknown"])
+
+
+def test_a_revoke_of_many_that_meets_a_conflict_names_all_that_it_has_cancelled(
+    storage: Storage, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine with several writers ends one of two that wait for each other; what was committed before stays."""
+    monkeypatch.setattr(commands, "CHUNK", 2)
+    monkeypatch.setattr(interrupts, "sleep", lambda _: None)
+    write, conflicts = storage.driver.write, [None, StorageConflict("a deadlock")]
+
+    @contextmanager
+    def meeting(promise: Promise) -> Iterator[Transaction]:
+        with write(promise) as tx:
+            yield tx
+            if conflicts and (conflict := conflicts.pop(0)) is not None:
+                raise conflict
+
+    ids = [send() for _ in range(3)]
+    monkeypatch.setattr(storage.driver, "write", meeting)
+    found = storage.commands.revoke(ids, keep_s=60, by=Actor("ann", "page"))
+    assert conflicts == []
+    assert (found.cancelled, found.unknown) == (ids, [])
+    assert sorted(one.target for one in storage.audit.page()) == ids
 
 
 def test_purge_deletes_what_waits(storage: Storage, send: Send, worker: FakeWorker, clock: FakeClock) -> None:

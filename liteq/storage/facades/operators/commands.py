@@ -62,18 +62,20 @@ class Commands(Facade):
         """
         revoked = Revoked([], [], [])
         for at in range(0, len(ids), CHUNK):
-            self._revoke(ids[at : at + CHUNK], revoked, keep_s, by)
+            found = self.revoke_some(ids[at : at + CHUNK], keep_s=keep_s, by=by)
+            for known, new in zip(revoked, found, strict=True):
+                known.extend(new)
         return revoked
 
-    def _revoke(self, ids: Sequence[str], revoked: Revoked, keep_s: float, by: Actor | None) -> None:
+    def revoke_some(self, ids: Sequence[str], *, keep_s: float, by: Actor | None = None) -> Revoked:
+        """As `revoke`, in one transaction: the verb that is run again after a conflict, without the chunks before."""
         with self._driver.write(Promise.ACCEPTED) as tx:
             now_ms = self._clock.now_ms()
             found = _cancel.revoke(tx, ids, now_ms=now_ms, keep_ms=int(keep_s * 1000))
             if by is not None:
                 _audit.write_of(tx, by, "revoke", ids, now_ms=now_ms)
         self._ring(done=True, work=True)
-        for known, new in zip(revoked, found, strict=True):
-            known.extend(new)
+        return found
 
     def revoked_ids(self) -> list[str]:
         """The ids that are kept as revoked."""
