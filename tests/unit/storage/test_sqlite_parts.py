@@ -278,6 +278,24 @@ def test_what_a_killed_process_left_of_a_ballast_goes_with_the_next_one(
     assert {one.name: one.stat().st_size for one in tmp_path.iterdir()} == {"q.db": 0, "q.db-ballast": BALLAST}
 
 
+def test_of_two_processes_that_make_a_ballast_at_once_both_have_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who found none would refuse what is sent."""
+    path = tmp_path / "q.db"
+    path.touch()
+    ballast = Ballast(f"{path}-ballast")
+    replace = os.replace
+
+    def late(source: str, target: str) -> None:
+        replace(source, target)  # by the other process
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", late)
+    assert ballast.make()
+    assert {one.name: one.stat().st_size for one in tmp_path.iterdir()} == {"q.db": 0, "q.db-ballast": BALLAST}
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="inotify")
 def test_a_folder_that_gets_the_name_of_another_is_heard(tmp_path: Path) -> None:
     folder = tmp_path / "tenants"

@@ -52,15 +52,12 @@ class Ballast:
 
     def make(self) -> bool:
         """Have the space in reserve (again); False while the disk has less than twice as much to spare."""
-        try:
-            if os.lstat(self.path).st_size >= BALLAST:
-                return True
-        except OSError:
-            pass
+        if self._is_full():
+            return True
         if _free(os.path.dirname(self.path)) < 2 * BALLAST:
             return False
         # Filled under another name: an empty file at `path` would tell everybody that the disk is full. It is the same
-        # for all: what a killed process has left goes with the next one.
+        # for all: what a killed process has left goes with the next one. Of two at once, one finds it renamed already.
         new = f"{self.path}.new"
         try:
             _fill(new)
@@ -68,8 +65,14 @@ class Ballast:
         except (OSError, StorageUnavailable):
             with suppress(OSError):
                 os.unlink(new)
-            return False
+            return self._is_full()
         return True
+
+    def _is_full(self) -> bool:
+        try:
+            return os.lstat(self.path).st_size >= BALLAST
+        except OSError:
+            return False
 
 
 def _free(folder: str) -> int:
