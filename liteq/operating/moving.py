@@ -206,8 +206,10 @@ def _shut_target(source: Storage, target: Storage, ours: Note) -> Note:
         return theirs
     written = False
     try:
+        with source.driver.read() as tx:
+            below = min(0, rows.lowest(tx, INBOX) - 1)
         with target.driver.write(Promise.ACCEPTED) as tx:
-            shift, inbox = rows.highest(tx, MESSAGES), rows.highest(tx, INBOX)
+            shift, inbox = rows.highest(tx, MESSAGES), rows.highest(tx, INBOX) - below
             note = ours._replace(role=Role.TARGET, other=place_number(source), shift=shift, inbox=inbox)
             gate.shut(target.driver, tx, note)
             _nobody_at_work(target, tx, leases=True)

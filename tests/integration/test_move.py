@@ -32,6 +32,7 @@ from liteq.storage.graphs.records import HASH, LIST, Blob, Checkpoint, Value
 from liteq.storage.kept.conversations import Entry, Record
 from liteq.storage.moving import rows
 from liteq.storage.moving.tables import MESSAGES, MOVED
+from liteq.storage.runs import executing
 from liteq.storage.sealed import seal, vault_of
 from liteq.storage.storage import Storage, open_storage
 from liteq.workflow import ctx
@@ -383,6 +384,25 @@ def test_what_clients_keep_beside_messages_is_refused_meanwhile_and_not_lost(sto
     with target.driver.read() as tx:
         found = tx.execute("SELECT hash, refs FROM liteq_graph_blobs ORDER BY hash")
     assert [(hash_.rstrip("_"), refs) for hash_, refs in found] == [("a", 2), ("b", 1)]
+
+
+def test_an_event_that_was_put_back_is_not_lost_where_the_target_has_events(stores: Stores) -> None:
+    source, target = stores
+    fill(source)
+    source.runs.send("run", "go", b'"second"')
+    for first in (b'"first"', b'"before it"'):
+        with source.driver.write() as tx:
+            tx.executemany(executing.IN_FRONT, [("run", "go", first, 1)])
+    target.runs.send("other", "go", b'"theirs"')
+    move(stores)
+    with target.driver.read() as tx:
+        found = tx.execute("SELECT run_id, payload FROM liteq_inbox ORDER BY id")
+    assert found == [
+        ("other", b'"theirs"'), ("run", b'"before it"'), ("run", b'"first"'), ("run", b'"second"'),
+    ]  # fmt: skip
+    target.runs.send("run", "go", b'"third"')
+    with source.driver.read() as tx:
+        assert tx.execute("SELECT 1 FROM liteq_inbox") == []
 
 
 def test_graphs_are_not_put_over_those_of_the_target(files: Stores) -> None:

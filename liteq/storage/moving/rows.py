@@ -9,7 +9,7 @@ from liteq.storage.driver import Driver, Row, Transaction
 from liteq.storage.housekeeping.reseal import VALUES
 from liteq.storage.moving.tables import ALL, MESSAGES, MOVED, Moved
 
-__all__ = ["PAGE_BYTES", "PAGE_ROWS", "arrived", "count", "delete", "highest", "insert", "pages", "to_delete"]
+__all__ = ["PAGE_BYTES", "PAGE_ROWS", "arrived", "count", "delete", "highest", "insert", "lowest", "pages", "to_delete"]
 
 PAGE_ROWS: Final = 1_000  # of one transaction
 PAGE_BYTES: Final = 8 * 1024 * 1024  # ... and of what is in memory, but for a row that is larger by itself
@@ -60,6 +60,7 @@ READ = {
 COUNT = {table: f"SELECT count(*) FROM {table} AS t WHERE {one.which}" for table, one in MOVED.items()}
 CAME = {table: f"SELECT count(*) FROM {table} AS t WHERE {_above(one)}" for table, one in MOVED.items()}
 HIGHEST = {table: f"SELECT coalesce(max({one.number}), 0) FROM {table}" for table, one in MOVED.items() if one.number}
+LOWEST = {table: f"SELECT coalesce(min({one.number}), 1) FROM {table}" for table, one in MOVED.items() if one.number}
 INSERT = {table: _insert(table, one) for table, one in MOVED.items()}
 DELETE = {
     table: f"DELETE FROM {table} WHERE {' AND '.join(f'{name} = ?' for name in one.key)}"
@@ -83,6 +84,11 @@ def arrived(tx: Transaction, table: str, shift: int) -> int:
 def highest(tx: Transaction, table: str) -> int:
     """The highest number in a table that has one; 0 where it is empty."""
     return int(tx.execute(HIGHEST[table])[0][0])
+
+
+def lowest(tx: Transaction, table: str) -> int:
+    """The lowest number in a table that has one; 1 where it is empty. An event that was put back has one below 1."""
+    return int(tx.execute(LOWEST[table])[0][0])
 
 
 def pages(driver: Driver, table: str, after: Row | None = None) -> Iterator[list[Row]]:
