@@ -883,6 +883,23 @@ def failed(flow: Flow) -> None:
     flow.settle(DeadLetter(ERROR))
 
 
+def test_the_events_of_a_failed_run_are_kept_as_long_as_it_is(flow: Flow) -> None:
+    flow.start()
+    flow.storage.runs.send("r", "go", b"1")
+    flow.clock.advance(seconds=100)
+    flow.claim()
+    flow.settle(DeadLetter(ERROR))
+    assert flow.storage.runs.expire(50) == 0, "it came long ago, and the run has only failed now"
+    assert flow.storage.runs.retry("r")
+    assert [name for name, _ in flow.storage.runs.inbox("r")] == ["go"]
+    flow.claim()
+    flow.settle(DeadLetter(ERROR))
+    flow.clock.advance(seconds=50)
+    assert flow.storage.runs.expire(50) > 0
+    with flow.storage.driver.read() as tx:
+        assert tx.execute("SELECT 1 FROM liteq_inbox") == []
+
+
 def test_a_failed_run_goes_on_at_the_step_that_failed(flow: Flow) -> None:
     failed(flow)
     assert flow.status() == "failed"

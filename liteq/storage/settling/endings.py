@@ -41,7 +41,7 @@ def end_run(tx: Transaction, run: int, id_: str, *, now_ms: int) -> bool:
         lock_memo(tx, key)
         tx.executemany(DROP_CLAIM, [(key,)])
         woke |= free_memo(tx, key, first=True, now_ms=now_ms)
-    close(tx, run, id_, failed=failed)
+    close(tx, run, id_, failed_ms=now_ms if failed else None)
     return woke
 
 

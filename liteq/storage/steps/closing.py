@@ -8,16 +8,18 @@ __all__ = ["close", "reopen"]
 
 CLOSE = "UPDATE liteq_runs SET asked = NULL, parked = NULL, now = NULL, need = NULL WHERE run = ?"
 DROP_EVENTS = "DELETE FROM liteq_inbox WHERE run_id = ?"
-MOVE_EVENTS = "UPDATE liteq_inbox SET run_id = :to WHERE run_id = :id"
+KEEP_EVENTS = "UPDATE liteq_inbox SET run_id = :to, created_ms = :now_ms WHERE run_id = :id"
+GIVE_EVENTS = "UPDATE liteq_inbox SET run_id = :to WHERE run_id = :id"
 
 
-def close(tx: Transaction, run: int, id_: str, *, failed: bool = False) -> None:
+def close(tx: Transaction, run: int, id_: str, *, failed_ms: int | None = None) -> None:
     """Close the run of this number and id. Events that nobody has taken are gone: a later run of the id gets none.
 
-    Those of one that has `failed` are kept apart from its id: it may be retried.
+    Those of one that has failed, at `failed_ms`, are kept apart from its id: it may be retried. They are as old as its
+    end is from then on, and leave with it, not before (runs/retention.py).
     """
-    if failed:
-        tx.executemany(MOVE_EVENTS, [{"id": id_, "to": _apart(run, id_)}])
+    if failed_ms is not None:
+        tx.executemany(KEEP_EVENTS, [{"id": id_, "to": _apart(run, id_), "now_ms": failed_ms}])
     else:
         tx.executemany(DROP_EVENTS, [(id_,)])
     tx.executemany(CLOSE, [(run,)])
@@ -25,7 +27,7 @@ def close(tx: Transaction, run: int, id_: str, *, failed: bool = False) -> None:
 
 def reopen(tx: Transaction, run: int, id_: str) -> None:
     """Give a run that goes on after a failure its events back."""
-    tx.executemany(MOVE_EVENTS, [{"id": _apart(run, id_), "to": id_}])
+    tx.executemany(GIVE_EVENTS, [{"id": _apart(run, id_), "to": id_}])
 
 
 def _apart(run: int, id_: str) -> str:
