@@ -900,6 +900,21 @@ def test_the_events_of_a_failed_run_are_kept_as_long_as_it_is(flow: Flow) -> Non
         assert tx.execute("SELECT 1 FROM liteq_inbox") == []
 
 
+def test_the_events_of_a_failed_run_are_exported_with_it(flow: Flow) -> None:
+    runs = flow.storage.runs
+    flow.start()
+    runs.send("r", "go", b"1")
+    flow.claim()
+    flow.settle(DeadLetter(ERROR))
+    document = runs.export("r")
+    flow.start("later")  # so that the imported one has another number
+    assert runs.delete(["r"]) == 1
+    assert runs.bring(document) == "r"
+    assert runs.inbox("r") == []
+    assert runs.retry("r")
+    assert [name for name, _ in runs.inbox("r")] == ["go"]
+
+
 def test_a_failed_run_goes_on_at_the_step_that_failed(flow: Flow) -> None:
     failed(flow)
     assert flow.status() == "failed"

@@ -21,6 +21,7 @@ from liteq.storage.rows.payloads import (
 from liteq.storage.runs.again import IN_USE
 from liteq.storage.runs.listing import NUMBER, TAGS
 from liteq.storage.steps import rows
+from liteq.storage.steps.closing import apart
 from liteq.storage.steps.wake import child_ended
 
 __all__ = ["bring", "export"]
@@ -91,7 +92,7 @@ def export(tx: Transaction, run_id: str) -> dict[str, Any]:
             "stream": [list(row) for row in tx.execute(READ_STREAM, (seq,))],
             "intents": [list(row) for row in tx.execute(READ_INTENTS, (seq, run["gen"]))],
             "budget": [list(row) for row in tx.execute(READ_BUDGET, (seq,))],
-            "inbox": [list(row) for row in tx.execute(READ_INBOX, (run_id,))],
+            "inbox": [list(row) for place in (apart(seq, run_id), run_id) for row in tx.execute(READ_INBOX, (place,))],
         }
     raise RunNotFound(f"no run {run_id!r} is known here: there is nothing to export")
 
@@ -122,7 +123,8 @@ def bring(tx: Transaction, document: Mapping[str, Any], *, now_ms: int) -> str:
         tx.executemany(WRITE_STREAM, [(seq, *row) for row in document["stream"]])
         tx.executemany(WRITE_BUDGET, [(seq, *row) for row in document.get("budget", ())])
         tx.executemany(WRITE_INTENT, [(seq, *row) for row in document.get("intents", ())])
-    tx.executemany(WRITE_INBOX, [(id_, *row) for row in document["inbox"]])
+        place = apart(seq, id_) if message["state"] == State.DEAD else id_
+        tx.executemany(WRITE_INBOX, [(place, *row) for row in document["inbox"]])
     _join(tx, [id_, *(step["child"] for step in document["steps"] if step["child"] is not None)], now_ms=now_ms)
     return id_
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from liteq.storage.driver import Transaction
 
-__all__ = ["close", "reopen"]
+__all__ = ["apart", "close", "reopen"]
 
 CLOSE = "UPDATE liteq_runs SET asked = NULL, parked = NULL, now = NULL, need = NULL WHERE run = ?"
 DROP_EVENTS = "DELETE FROM liteq_inbox WHERE run_id = ?"
@@ -19,7 +19,7 @@ def close(tx: Transaction, run: int, id_: str, *, failed_ms: int | None = None) 
     end is from then on, and leave with it, not before (runs/retention.py).
     """
     if failed_ms is not None:
-        tx.executemany(KEEP_EVENTS, [{"id": id_, "to": _apart(run, id_), "now_ms": failed_ms}])
+        tx.executemany(KEEP_EVENTS, [{"id": id_, "to": apart(run, id_), "now_ms": failed_ms}])
     else:
         tx.executemany(DROP_EVENTS, [(id_,)])
     tx.executemany(CLOSE, [(run,)])
@@ -27,9 +27,9 @@ def close(tx: Transaction, run: int, id_: str, *, failed_ms: int | None = None) 
 
 def reopen(tx: Transaction, run: int, id_: str) -> None:
     """Give a run that goes on after a failure its events back."""
-    tx.executemany(GIVE_EVENTS, [{"id": _apart(run, id_), "to": id_}])
+    tx.executemany(GIVE_EVENTS, [{"id": apart(run, id_), "to": id_}])
 
 
-def _apart(run: int, id_: str) -> str:
+def apart(run: int, id_: str) -> str:
     """The place in the inbox of a failed run's events; no run has it for its id."""
     return f"{id_}\x1f{run}"
