@@ -900,6 +900,22 @@ def test_the_events_of_a_failed_run_are_kept_as_long_as_it_is(flow: Flow) -> Non
         assert tx.execute("SELECT 1 FROM liteq_inbox") == []
 
 
+@pytest.mark.parametrize("how", ["retried", "rewound"])
+def test_a_later_run_of_the_id_gets_no_event_of_one_that_failed_and_was_deleted(flow: Flow, how: str) -> None:
+    """The number of the last row that was deleted may come again."""
+    runs = flow.storage.runs
+    flow.start()
+    runs.send("r", "go", b"1")
+    flow.claim()
+    flow.settle(DeadLetter(ERROR))
+    assert runs.delete(["r"]) == 1
+    flow.start()
+    flow.claim()
+    flow.settle(DeadLetter(ERROR) if how == "retried" else Park("paused"))
+    _ = runs.retry("r") if how == "retried" else runs.rewind("r", 1)
+    assert runs.inbox("r") == []
+
+
 def test_the_events_of_a_failed_run_are_exported_with_it(flow: Flow) -> None:
     runs = flow.storage.runs
     flow.start()

@@ -224,7 +224,8 @@ def rewind(tx: Transaction, run_id: str, before: int, *, now_ms: int) -> None:
     if not run.begun and (run.flags & Flag.TAKES_INPUT or run.state == State.BLOCKED):
         raise WorkflowError(f"run {run_id!r} has not begun: there is nothing to rewind")
     kept, gone = _behind(tx, run, before)
-    reopen(tx, run.seq, run.id)
+    if run.state == State.DEAD:
+        reopen(tx, run.seq, run.id)
     _forget(tx, run, gone, now_ms=now_ms)
     _keep_marks(tx, run, kept, gone, gone=gone)
     tx.executemany(CLEAR_BODY, [(2 * run.seq + 1,)])

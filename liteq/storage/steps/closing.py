@@ -19,7 +19,9 @@ def close(tx: Transaction, run: int, id_: str, *, failed_ms: int | None = None) 
     end is from then on, and leave with it, not before (runs/retention.py).
     """
     if failed_ms is not None:
-        tx.executemany(KEEP_EVENTS, [{"id": id_, "to": apart(run, id_), "now_ms": failed_ms}])
+        place = apart(run, id_)
+        tx.executemany(DROP_EVENTS, [(place,)])  # of a deleted run of this id, whose number came again
+        tx.executemany(KEEP_EVENTS, [{"id": id_, "to": place, "now_ms": failed_ms}])
     else:
         tx.executemany(DROP_EVENTS, [(id_,)])
     tx.executemany(CLOSE, [(run,)])
