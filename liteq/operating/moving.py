@@ -18,6 +18,7 @@ from liteq.storage.driver import Bell, Promise, Transaction
 from liteq.storage.moving import gate, rows
 from liteq.storage.moving.gate import Note, Role
 from liteq.storage.moving.tables import INBOX, MESSAGES, MOVED
+from liteq.storage.steps.closing import shifted
 from liteq.storage.storage import Storage
 from liteq.utils.records import NamedTuple
 from liteq.utils.text import iso_time
@@ -235,8 +236,11 @@ def _fill(source: Storage, target: Storage, ours: Note) -> Iterator[Progress]:
     for table in MOVED:
         by = theirs.inbox if table == INBOX else theirs.shift
         for page in rows.pages(source.driver, table, _where_it_was(target, table, by)):
+            new = page
+            if table == INBOX:  # events of failed runs stand under the number of their run
+                new = [(row[0], shifted(row[1], theirs.shift), *row[2:]) for row in page]
             with gate.sole(target.driver) as tx:
-                rows.insert(tx, table, page, by)
+                rows.insert(tx, table, new, by)
             n += len(page)
             yield Progress(COPYING, n, total)
     _compare(target, counts, theirs)

@@ -405,6 +405,20 @@ def test_an_event_that_was_put_back_is_not_lost_where_the_target_has_events(stor
         assert tx.execute("SELECT 1 FROM liteq_inbox") == []
 
 
+def test_the_events_of_a_failed_run_go_with_it(stores: Stores) -> None:
+    source, target = stores
+    target.enqueue(Batch([row("theirs")]))
+    with Hands(target) as hands:
+        hands.run(most=1)  # numbers go on above it
+    source.enqueue(Batch([row("r", Flag.RUN)]))
+    source.runs.send("r", "go", b"1")
+    with Hands(source) as hands:
+        hands.run(most=1, r=DEAD)
+    move(stores)
+    assert target.runs.retry("r")
+    assert [name for name, _ in target.runs.inbox("r")] == ["go"]
+
+
 def test_graphs_are_not_put_over_those_of_the_target(files: Stores) -> None:
     source, target = files
     fill(source)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from liteq.storage.driver import Transaction
 
-__all__ = ["apart", "close", "reopen"]
+__all__ = ["apart", "close", "reopen", "shifted"]
 
 CLOSE = "UPDATE liteq_runs SET asked = NULL, parked = NULL, now = NULL, need = NULL WHERE run = ?"
 DROP_EVENTS = "DELETE FROM liteq_inbox WHERE run_id = ?"
 KEEP_EVENTS = "UPDATE liteq_inbox SET run_id = :to, created_ms = :now_ms WHERE run_id = :id"
 GIVE_EVENTS = "UPDATE liteq_inbox SET run_id = :to WHERE run_id = :id"
+MARK = "\x1f"
 
 
 def close(tx: Transaction, run: int, id_: str, *, failed_ms: int | None = None) -> None:
@@ -34,4 +35,10 @@ def reopen(tx: Transaction, run: int, id_: str) -> None:
 
 def apart(run: int, id_: str) -> str:
     """The place in the inbox of a failed run's events; no run has it for its id."""
-    return f"{id_}\x1f{run}"
+    return f"{id_}{MARK}{run}"
+
+
+def shifted(place: str, by: int) -> str:
+    """A place in the inbox, as it is where the numbers of runs are higher by `by`."""
+    id_, mark, run = place.rpartition(MARK)
+    return apart(int(run) + by, id_) if mark and run.isdecimal() else place
