@@ -73,7 +73,10 @@ LINES = TaskLines()
 
 def name_of(lease: Lease) -> str:
     """The name of a message in the log: the `shadow` of its call, else its task's."""
-    shadow: str | None = options_of(lease.options).get("shadow") if lease.options else None
+    try:
+        shadow: str | None = options_of(lease.options).get("shadow") if lease.options else None
+    except (AttributeError, TypeError, ValueError):  # what others wrote is refused where it is executed
+        shadow = None
     return shadow or lease.task
 
 

@@ -7,7 +7,8 @@ import logging
 import pytest
 
 from liteq.execution import lines
-from liteq.execution.lines import TaskLines
+from liteq.execution.lines import TaskLines, name_of
+from liteq.message import Lease
 
 
 @pytest.fixture
@@ -45,3 +46,16 @@ def test_the_rest_is_told_when_its_second_is_over(clock, caplog):
     assert told.idle() is None
     assert len(caplog.messages) == 1
     assert told.idle() is None
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [(None, "t"), (b'{"shadow":"of the day"}', "of the day"), (b'{"shadow":null}', "t"), (b"[1]", "t"), (b"none", "t")],
+)
+def test_a_line_about_a_message_stops_no_worker_whatever_others_wrote(options, name):
+    """What is no document of options is refused where the message is executed."""
+    lease = Lease(
+        seq=1, token=1, id="id", task="t", payload=b"[[],{}]", options=options, queue="celery", priority=0, due_ms=0,
+        expires_ms=None, retries=0, crashes=0, flags=0, root_id=None, parent_id=None, group_id=None, awaits=None,
+    )  # fmt: skip
+    assert name_of(lease) == name
