@@ -127,6 +127,15 @@ def test_a_revoke_takes_any_iterable_of_ids_and_results(app, several):
     assert [one.state for one in results] == ["REVOKED"] * 3
 
 
+def test_a_signature_stands_for_one_id_in_a_revoke(app):
+    """It is a dict, whose keys are no ids."""
+    sig = app.signature("add", (1, 2))
+    result = sig.freeze()
+    sig.apply_async()
+    app.control.revoke(sig)
+    assert result.state == "REVOKED"
+
+
 def test_connection_or_acquire_closes_what_it_made_and_nothing_else(app):
     with app.connection() as mine:
         mine.connect()

@@ -41,7 +41,7 @@ def stamps_of(value: Any) -> set[str]:
 
 def ids_of(value: Any) -> list[str]:
     """One id, or those of any iterable; results count as their ids, and groups of them as those of their members."""
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
         return [str(getattr(value, "id", value))]
     return [id_ for one in value for id_ in ids_of(one)]
 
