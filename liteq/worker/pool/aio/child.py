@@ -51,6 +51,26 @@ NO_THREAD = (
 )
 
 
+class _Threads(ThreadPoolExecutor):
+    """Threads of which one that cannot be started is told of, and what it was to run can be cancelled.
+
+    Otherwise `submit` raises, and keeps what it was given, but nobody has its future.
+    """
+
+    _refusal: RuntimeError | None = None
+
+    def _adjust_thread_count(self) -> None:
+        try:
+            super()._adjust_thread_count()
+        except RuntimeError as exc:
+            self._refusal = exc
+
+    def take_refusal(self) -> RuntimeError | None:
+        """The error of the thread that was to be started for the last `submit`; None where all is well."""
+        refusal, self._refusal = self._refusal, None
+        return refusal
+
+
 class AsyncChild:
     """Runs in the forked process until its parent goes away, or one of its own limits is reached."""
 
@@ -93,9 +113,9 @@ class AsyncChild:
             make_page=self._make_page,
         )
         self._executor.runs.ask(page.leaving)
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="liteq", initializer=self._enter_thread)
+        self._threads = _Threads(THREADS, thread_name_prefix="liteq", initializer=self._enter_thread)
         # For `async def` tasks with something around them that cannot await: a thread holds that, the loop the rest.
-        self._around = ThreadPoolExecutor(self._places, "liteq-around", initializer=self._enter_around)
+        self._around = _Threads(self._places, "liteq-around", initializer=self._enter_around)
         self._thread = threading.local()
         self._report = Repeated(logger).report
 
@@ -236,44 +256,29 @@ class AsyncChild:
             self._retire()
 
     def _begin_in_thread(self, running: Running) -> None:
-        lease = running.lease
-        threads = self._around if self._executor.is_async(lease) else self._threads
+        threads = self._around if self._executor.is_async(running.lease) else self._threads
         context = self._base.copy()
         context.run(current.set, (running, self._cells))
-        # Not the one that `submit` returns: where it can start no thread it raises, and keeps what it was given.
-        future: Future[tuple[Outcome, float]] = Future()
+        future = threads.submit(context.run, self._run_in_thread, running)
         running.in_thread = future
         future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._thread_done, running, done))
-        try:
-            threads.submit(context.run, self._run_in_thread, lease, future)
-        except RuntimeError as exc:
-            if future.cancel():  # else a thread that was there has begun it
-                self._report(logging.ERROR, NO_THREAD.format(exc))
-                self._begun -= 1
-                self._done(running, Release(pause_ms=FIRST_PAUSE_MS, options=lease.options), 0.0)
+        if (refused := threads.take_refusal()) and future.cancel():  # else a thread that was there has begun it
+            self._report(logging.ERROR, NO_THREAD.format(refused))
+            self._begun -= 1
+            self._done(running, Release(pause_ms=FIRST_PAUSE_MS, options=running.lease.options), 0.0)
 
     # -- on the loop, and in threads ---------------------------------------------------------------------------------
 
     async def _await(self, running: Running) -> None:
         self._done(running, *await self._executor.arun(running))
 
-    def _run_in_thread(self, lease: Lease, future: Future[tuple[Outcome, float]]) -> None:
-        if not future.set_running_or_notify_cancel():
-            return
-        try:
-            ended = self._execute(lease)
-        except BaseException as exc:  # its lease ends with it, and not the thread
-            future.set_exception(exc)
-        else:
-            future.set_result(ended)
-
-    def _execute(self, lease: Lease) -> tuple[Outcome, float]:
+    def _run_in_thread(self, running: Running) -> tuple[Outcome, float]:
         cell = getattr(self._thread, "cell", None)
         if cell is None:
-            return self._executor.run(lease)
-        self._cells[cell] = lease.token
+            return self._executor.run(running.lease)
+        self._cells[cell] = running.lease.token
         try:
-            return self._executor.run(lease)
+            return self._executor.run(running.lease)
         finally:
             self._cells[cell] = 0
 
