@@ -53,7 +53,7 @@ def test_the_rest_is_told_when_its_second_is_over(clock, caplog):
     [(None, "t"), (b'{"shadow":"of the day"}', "of the day"), (b'{"shadow":null}', "t"), (b"[1]", "t"), (b"none", "t")],
 )
 def test_a_line_about_a_message_stops_no_worker_whatever_others_wrote(options, name):
-    """What is no document of options is refused where the message is executed."""
+    """Options that are no document are refused where the message is executed."""
     lease = Lease(
         seq=1, token=1, id="id", task="t", payload=b"[[],{}]", options=options, queue="celery", priority=0, due_ms=0,
         expires_ms=None, retries=0, crashes=0, flags=0, root_id=None, parent_id=None, group_id=None, awaits=None,
