@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from liteq.workflow import actx
+from liteq.workflow import actx, ctx
 
 
 @pytest.fixture
@@ -85,3 +85,66 @@ def test_what_comes_for_a_branch_that_was_cancelled_is_the_next_ones(app, worker
     worker.run()
     assert run.result(0) == [1, True, 2]
     assert went_on == []
+
+
+@pytest.mark.parametrize("how", ["retry", "rewind", "fork"])
+def test_a_wait_that_was_given_up_begins_anew_where_its_cause_is_forgotten(app, worker, how):
+    """Its branch is not cancelled any more, and would have waited for ever."""
+    fails = [True]
+
+    @app.step(name="work")
+    def work() -> None:
+        if fails.pop() if fails else False:
+            raise ValueError("not yet")
+
+    async def waiting() -> object:
+        return await actx.wait_event("go")
+
+    async def working() -> None:
+        await actx.sleep(1)
+        work()
+
+    @app.workflow(name="flow")
+    async def flow() -> object:
+        async with asyncio.TaskGroup() as group:
+            found = group.create_task(waiting())
+            group.create_task(working())
+        return found.result()
+
+    run = flow.start()
+    worker.run()
+    app.clock.advance(1)
+    worker.run()
+    assert [step.status for step in run.steps()] == ["cancelled", "done", "failed"]
+    if how == "retry":
+        assert run.retry()
+    elif how == "rewind":
+        run.rewind(3)
+    else:
+        run = run.fork(3)
+    worker.run()
+    run.send("go", 5)
+    worker.run()
+    assert run.result(0) == 5
+
+
+def test_a_wait_of_a_plain_body_where_a_race_was_lost_is_over(app, worker):
+    """New code may have it there. A plain body has no branch that waits on."""
+    changed = []
+
+    @app.workflow(name="flow")
+    def flow() -> None:
+        if changed:
+            ctx.wait_event("go", default=None)
+            ctx.timer(1)
+        ctx.race([ctx.event("go"), ctx.timer(1)])
+        ctx.wait_event("then")
+
+    run = flow.start()
+    worker.run()
+    app.clock.advance(1)
+    worker.run()
+    changed.append(True)
+    run.send("then")
+    worker.run()
+    assert (run.status, "event 'then'" in run.info().error) == ("stuck", True)

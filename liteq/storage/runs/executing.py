@@ -75,7 +75,9 @@ UPDATE liteq_runs SET compensated = 1
 """
 
 
-LOST_INTEREST = "the race was decided, or its branch was cancelled"
+# Why a wait was given up.
+LOST_RACE = "the race was decided"
+NO_BRANCH = "its branch was cancelled"
 
 
 class _Held(NamedTuple):
@@ -260,7 +262,9 @@ def rows_at(tx: Transaction, hold: Hold, places: Iterable[tuple[str, int]]) -> l
     return [row for row in found if row is not None]
 
 
-def cancel_places(tx: Transaction, hold: Hold, places: Iterable[tuple[str, int]], *, now_ms: int) -> None:
+def cancel_places(
+    tx: Transaction, hold: Hold, places: Iterable[tuple[str, int]], *, why: str, now_ms: int
+) -> None:  # fmt: skip
     """Cancel the children of these calls, as far as they have not ended; end their waits. Raises LeaseLost."""
     held = hold_on(tx, hold)
     places = list(places)
@@ -269,19 +273,18 @@ def cancel_places(tx: Transaction, hold: Hold, places: Iterable[tuple[str, int]]
     for place_ in places:
         step = rows.read_one(tx, hold.run, hold.gen, *place_)
         if step is not None and step.child is None and step.kind in ("event", "timer", "sleep", "approval"):
-            _give_up_wait(tx, hold, held.id, step, now_ms=now_ms)
+            _give_up_wait(tx, hold, held.id, step, why=why, now_ms=now_ms)
 
 
-def _give_up_wait(tx: Transaction, hold: Hold, run_id: str, step: StepRow, *, now_ms: int) -> None:
+def _give_up_wait(tx: Transaction, hold: Hold, run_id: str, step: StepRow, *, why: str, now_ms: int) -> None:
     """End a wait that a race, or a branch, has lost interest in; the event that it has got is the next one's."""
+    error = encode_error(RunCancelled(why))
     if step.ended_ms is None:
-        error = encode_error(RunCancelled(LOST_INTEREST))
         waiting = Waiting(hold.run, hold.gen, step.scope, step.pos, None, 0)
         end_step(tx, waiting, output=None, error=error, now_ms=now_ms)
     elif step.output is not None and step.error is None:
         if step.kind == "event" and not deliver(tx, hold.run, f"event {step.name}", step.output, now_ms=now_ms)[0]:
             tx.executemany(IN_FRONT, [(run_id, step.name, step.output, now_ms)])
-        error = encode_error(RunCancelled(LOST_INTEREST))
         tx.executemany(UNTAKE, [(error, hold.run, hold.gen, step.scope, step.pos)])
 
 

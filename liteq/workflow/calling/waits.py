@@ -79,7 +79,7 @@ def together(scope: Scope, asks: Sequence[Callable[[], R]]) -> list[R]:
 
 def _reach(scope: Scope, row: StepRow) -> None:
     """Note that a wait is over. One that has an error was given up: its branch waits, and is cancelled there again."""
-    if row.error is not None:
+    if row.error is not None and scope.machine.is_async:  # a plain body has no branches
         raise Pend(Wait((row.scope, row.pos)))
     scope.reach(row)
 
@@ -93,7 +93,7 @@ def give_up(machine: Machine, wait: Wait) -> None:
     if wait.place not in machine.rows:
         machine.checkpoint(row)
     marks = machine.take_marks()
-    for found in machine.reading(lambda: machine.runs.cancel_children(machine.hold, [wait.place], marks)):
+    for found in machine.reading(lambda: machine.runs.cancel_children(machine.hold, [wait.place], marks, branch=True)):
         machine.rows[wait.place] = found
 
 

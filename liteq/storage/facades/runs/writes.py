@@ -197,14 +197,16 @@ class RunWrites(RunSpending):
             return _rows.read_ended(tx, hold.run, hold.gen, ends)
 
     def cancel_children(
-        self, hold: Hold, places: Sequence[tuple[str, int]], marks: bytes | None = None
+        self, hold: Hold, places: Sequence[tuple[str, int]], marks: bytes | None = None, *, branch: bool = False
     ) -> list[StepRow]:
         """Cancel the children of these calls, (scope, pos), as far as they have not ended; their rows end as theirs do.
 
-        Returns the rows as they are then. `marks`: added to those of the run. Raises LeaseLost.
+        Returns the rows as they are then. `marks`: added to those of the run. `branch`: by the cancel of a branch, and
+        not by a race. Raises LeaseLost.
         """
+        why = _executing.NO_BRANCH if branch else _executing.LOST_RACE
         with self._driver.write(Promise.ACCEPTED) as tx:
-            _executing.cancel_places(tx, hold, places, now_ms=self._clock.now_ms())
+            _executing.cancel_places(tx, hold, places, why=why, now_ms=self._clock.now_ms())
             if marks is not None:
                 _executing.add_marks(tx, hold, marks)
             found = _executing.rows_at(tx, hold, places)
