@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from liteq.exceptions import LeaseLost, RunConflict, RunEnded, WorkflowError
+from liteq.exceptions import LeaseLost, RunConflict, RunEnded, StorageUnavailable, WorkflowError
 from liteq.message import (
     Ack,
     Batch,
@@ -1156,6 +1156,22 @@ def test_a_step_whose_transaction_was_rolled_back_is_not_recorded(flow: Flow, st
         step.checkpoint(flow.step(1))
     with storage.driver.read() as tx:
         assert tx.execute("SELECT n FROM stock") == [(1,)]
+
+
+def test_a_step_whose_connection_is_lost_before_its_checkpoint_has_not_failed(
+    flow: Flow, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_lost(*_: object) -> None:
+        raise StorageUnavailable("the server closed the connection")
+
+    flow.start()
+    hold = flow.claim()
+    with pytest.raises(StorageUnavailable), storage.runs.transaction(hold) as step:
+        step.execute("SELECT 1")
+        with monkeypatch.context() as patch:
+            patch.setattr(type(step._tx), "execute", is_lost)
+            step.checkpoint(flow.step(1))
+    assert flow.rows() == []
 
 
 def test_chunks_of_a_repeated_step_bear_a_higher_attempt(flow: Flow) -> None:
