@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from liteq.monitor.runs.run_replay import compared
+from liteq.storage.runs import records
 from liteq.workflow import ctx
 
 from .runs import Killed
@@ -163,3 +165,26 @@ def test_equal_calls_of_which_one_was_forgotten_are_made_again(app, worker, done
         run = run.fork(3)
     worker.run()
     assert (run.result(0), done) == ([1, 1], [1, 1, 1])
+
+
+def test_a_history_that_older_code_has_cut_may_have_holes_anywhere(app, worker, done):
+    """A fork of it had no mark of the calls that it had left out, as they had not ended."""
+
+    @app.task(name="work")
+    def work() -> None:
+        done.append(1)
+
+    @app.workflow(name="both")
+    def both() -> None:
+        ctx.gather([ctx.spawn(work), ctx.spawn(work)])
+
+    run = both.start()
+    worker.run()
+    with app.storage.driver.write() as tx:
+        tx.execute("UPDATE liteq_steps SET ended_ms = NULL WHERE pos = 1")
+    fork = run.fork(3)
+    with app.storage.driver.write() as tx:
+        marks = orjson.dumps([records.FORK + run.id])
+        tx.execute("UPDATE liteq_runs SET marks = ? WHERE forked_from IS NOT NULL", (marks,))
+    worker.run()
+    assert (fork.status, done) == ("succeeded", [1, 1, 1])

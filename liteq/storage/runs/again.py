@@ -258,16 +258,15 @@ def _keep_marks(
 
 
 def _marks_of(tx: Transaction, run: Found, kept: Iterable[StepRow], gone: Iterable[StepRow]) -> set[str]:
-    """The marks of a run when the steps `kept` alone are left: those that still hold, and one of holes before them."""
+    """The marks of a run when the steps `kept` alone are left: those that still hold, and that of holes before them."""
     last = dict[str, int]()
     behind = 0  # the last call of the body itself that is kept
     for step in kept:
         last[step.scope] = max(step.pos, last.get(step.scope, -1))
         behind = max(behind, position(step, "") or 0)
     marks = {mark for mark in rows.marks_of([tx.execute(MARKS, (run.seq,))[0][0]]) if _is_before(mark, last)}
-    if any((at := position(step, "")) is not None and at < behind for step in gone):
-        marks.add(f"{HOLES}{behind}")
-    return marks
+    has_holes = any((at := position(step, "")) is not None and at < behind for step in gone)
+    return {*marks, f"{HOLES}{behind if has_holes else 0}"}
 
 
 def _is_before(mark: str, last: dict[str, int]) -> bool:

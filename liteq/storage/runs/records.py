@@ -43,7 +43,8 @@ UNDONE = "\0undone "
 # one. A call that is made again takes its row back.
 ASIDE = "\0aside "
 # A mark of a run that was retried, rewound or forked, with a position: of the calls of its body before that some were
-# forgotten, and are made again. No other history has such a hole.
+# forgotten, and are made again; 0: none. No other history has such a hole, but for one that older code has cut: of that
+# it is not known.
 HOLES = "\0holes "
 
 

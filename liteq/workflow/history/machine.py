@@ -33,6 +33,8 @@ __all__ = ["Machine", "cancelled", "key_of"]
 
 logger = logging.getLogger("liteq.workflow")
 
+UNKNOWN = 1 << 62  # of holes in a history that older code has cut: it left no mark of them
+
 
 class Machine:
     """One activation of one run. `facts`: its state at the claim, or with its history."""
@@ -116,6 +118,8 @@ class Machine:
             self._note(mark)
         if any(mark.startswith(ASIDE) for mark in history.marks):
             self.aside = Aside(rows.pop(place) for place in [*rows] if in_place(place[0]) is not None)
+        if (self.kin or self.rewound or self.aside is not None) and not any(m.startswith(HOLES) for m in self.marks):
+            self.holes = UNKNOWN
         self.ahead.note(rows)
         if len(rows) >= self.app.conf.workflow_history_warning:
             logger.warning(
