@@ -8,6 +8,8 @@ import pytest
 
 from liteq.workflow import actx, ctx
 
+from .engines import on_both_engines
+
 
 @pytest.fixture
 def went_on(app):
@@ -87,6 +89,7 @@ def test_what_comes_for_a_branch_that_was_cancelled_is_the_next_ones(app, worker
     assert went_on == []
 
 
+@on_both_engines
 @pytest.mark.parametrize("how", ["retry", "rewind", "fork"])
 def test_a_wait_that_was_given_up_begins_anew_where_its_cause_is_forgotten(app, worker, how):
     """Its branch is not cancelled any more, and would have waited for ever."""
