@@ -72,3 +72,17 @@ def test_a_call_of_an_imported_run_whose_child_is_not_there_fails(documents, the
     Worker(there).run()
     with pytest.raises(WorkflowError, match="import a run with its children"):
         run.result(0)
+
+
+def test_no_worker_tries_an_imported_run_before_it_is_resumed(documents, there):
+    """It may run still where it comes from."""
+    run = there.Run(there.storage.runs.bring(documents[1]))
+    worker = Worker(there)
+    there.Run(run.id).send("go", 1)
+    claim = {"worker": worker.number, "limit": 10, "visibility_s": 60}
+    assert there.storage.runs.claim_stuck(["celery"], fingerprint="ours", **claim) == []
+    worker.run()
+    assert run.status == "stuck"
+    assert run.resume()
+    worker.run()
+    assert run.result(0) == 1

@@ -9,9 +9,9 @@ from liteq.message import RunFacts, StepRow, new_id
 from liteq.utils.records import NamedTuple
 
 __all__ = [
-    "ASIDE", "CANCEL", "DONE", "END", "ENDED", "FORK", "HOLES", "REWOUND", "STATUSES", "UNDONE", "Approval", "Asked",
-    "Event", "History", "Intent", "Memo", "MemoEntry", "MemoStats", "MemoTaken", "RunRecord", "RunStep", "RunsWaiting",
-    "Started", "aside", "doubt_scope", "id_aside", "in_place", "own_id",
+    "ASIDE", "CANCEL", "DONE", "END", "ENDED", "FORK", "HOLES", "NO_CODE", "REWOUND", "STATUSES", "UNDONE", "Approval",
+    "Asked", "Event", "History", "Intent", "Memo", "MemoEntry", "MemoStats", "MemoTaken", "RunRecord", "RunStep",
+    "RunsWaiting", "Started", "aside", "doubt_scope", "id_aside", "in_place", "own_id",
 ]  # fmt: skip
 
 
@@ -46,6 +46,8 @@ ASIDE = "\0aside "
 # forgotten, and are made again; 0: none. No other history has such a hole, but for one that older code has cut: of that
 # it is not known.
 HOLES = "\0holes "
+# Stands among the fingerprints of the code that a run got stuck with: none tries it. It was imported, and is resumed.
+NO_CODE = "*"
 
 
 def doubt_scope(place: tuple[str, int]) -> str:

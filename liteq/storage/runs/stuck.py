@@ -13,6 +13,7 @@ from liteq.storage.limits import places
 from liteq.storage.limits.keys import lock
 from liteq.storage.limits.ledger import Ledger, parsed
 from liteq.storage.limits.rules import Rules
+from liteq.storage.runs.records import NO_CODE
 from liteq.storage.steps.rows import marks_of
 
 __all__ = ["claim", "untried"]
@@ -39,7 +40,7 @@ def untried(
     ends: list[int] = []
     for queue in open_queues(tx, queues, now_ms=now_ms):
         rows = tx.execute(STUCK, (queue, after, LOOKED_AT))
-        found += [run for run, tried in rows if fingerprint not in marks_of([tried])]
+        found += [run for run, tried in rows if not marks_of([tried]) & {fingerprint, NO_CODE}]
         ends += [rows[-1][0]] if len(rows) >= LOOKED_AT else []
     return found[:limit], min(ends, default=0)
 

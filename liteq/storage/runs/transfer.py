@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+import orjson
+
 from liteq.exceptions import RunConflict, RunNotFound
 from liteq.message import Flag, StepRow
 from liteq.states import FINISHED, UNFINISHED, State, sql_list
@@ -20,6 +22,7 @@ from liteq.storage.rows.payloads import (
 )
 from liteq.storage.runs.again import IN_USE
 from liteq.storage.runs.listing import NUMBER, TAGS
+from liteq.storage.runs.records import NO_CODE
 from liteq.storage.steps import rows
 from liteq.storage.steps.closing import apart
 from liteq.storage.steps.wake import child_ended
@@ -57,6 +60,7 @@ VALUES ({", ".join(f":{name}" for name in MESSAGE)}, :payload, :result, 0)
 RETURNING seq
 """
 WRITE_RUN = f"INSERT INTO liteq_runs (run, {', '.join(RUN)}) VALUES (:run, {', '.join(f':{name}' for name in RUN)})"
+TRIED = "UPDATE liteq_runs SET tried = ? WHERE run = ?"
 WRITE_TAG = "INSERT INTO liteq_run_tags (run, tag) VALUES (?, ?)"
 WRITE_STATE = "INSERT INTO liteq_run_state (run, key, value) VALUES (?, ?, ?)"
 WRITE_STREAM = """
@@ -117,6 +121,7 @@ def bring(tx: Transaction, document: Mapping[str, Any], *, now_ms: int) -> str:
         large = [(payload_ref(seq), payload), (result_ref(seq), result)]
         store(tx, [(ref, body) for ref, body in large if body is not None and len(body) > INLINE_BYTES])
         tx.executemany(WRITE_RUN, [{**run, "run": seq}])
+        tx.executemany(TRIED, [(orjson.dumps([NO_CODE]), seq)])  # by no worker before it is resumed
         rows.write_new(tx, seq, run["gen"], [StepRow(**step) for step in document["steps"]])
         tx.executemany(WRITE_TAG, [(seq, tag) for tag in document["tags"]])
         tx.executemany(WRITE_STATE, [(seq, key, value) for key, value in document["state"].items()])
