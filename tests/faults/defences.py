@@ -1897,7 +1897,7 @@ MUTANTS = [
     ),
     without(
         'code that got stuck with a run does not try it again', "liteq/storage/runs/stuck.py",
-        'if fingerprint not in marks_of([tried])]',
+        'if not marks_of([tried]) & {fingerprint, NO_CODE}]',
         'if True]',
         "test_workflow_kills.py::test_a_run_that_new_code_cannot_go_on_with_is_stuck_until_the_right_code_comes",
         "../conformance/test_runs.py::test_a_stuck_run_is_tried_once_by_each_code",
