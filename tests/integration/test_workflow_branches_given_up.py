@@ -151,3 +151,43 @@ def test_a_wait_of_a_plain_body_where_a_race_was_lost_is_over(app, worker):
     run.send("then")
     worker.run()
     assert (run.status, "event 'then'" in run.info().error) == ("stuck", True)
+
+
+def test_a_retry_begins_a_wait_anew_that_was_given_up_for_an_error_of_the_body(app, worker):
+    """History has no failed step for it, but one that the body had dealt with long before."""
+    broken = [True]
+
+    @app.step(name="odd")
+    def odd() -> None:
+        raise ValueError("no")
+
+    async def waiting() -> object:
+        return await actx.wait_event("go")
+
+    async def working() -> None:
+        await actx.sleep(1)
+        if broken:
+            raise KeyError("of the body")
+
+    @app.workflow(name="flow")
+    async def flow() -> object:
+        try:
+            odd()
+        except ValueError:
+            await actx.sleep(1)
+        async with asyncio.TaskGroup() as group:
+            found = group.create_task(waiting())
+            group.create_task(working())
+        return found.result()
+
+    run = flow.start()
+    for _ in range(3):
+        worker.run()
+        app.clock.advance(1)
+    assert run.status == "failed"
+    broken.clear()
+    assert run.retry()
+    worker.run()
+    run.send("go", 5)
+    worker.run()
+    assert run.result(0) == 5

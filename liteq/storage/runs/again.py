@@ -13,7 +13,7 @@ from liteq.states import FINISHED, State, sql_list
 from liteq.storage.driver import Transaction
 from liteq.storage.rows.aside import rename
 from liteq.storage.runs.asks import Found, find_run
-from liteq.storage.runs.executing import IN_FRONT, NO_BRANCH
+from liteq.storage.runs.executing import IN_FRONT
 from liteq.storage.runs.records import ASIDE, CANCEL, DONE, END, HOLES, UNDONE, aside, doubt_scope, id_aside, in_place
 from liteq.storage.runs.records import FORK as FORK_OF
 from liteq.storage.runs.records import REWOUND as REWOUND_OF
@@ -108,14 +108,8 @@ def _behind(tx: Transaction, run: Found, before: int) -> tuple[list[StepRow], li
         last = number - before + len(steps)
         raise ValueError(f"there is no step {number} of {run.id!r}: it has {last}; to keep them all, name {last + 1}")
     gone = steps[before - 1 :]
-    anew = [step for step in steps[: before - 1] if gone and _given_up_ms(step) >= gone[0].started_ms]
+    anew = [step for step in steps[: before - 1] if gone and rows.given_up_ms(step) >= gone[0].started_ms]
     return [step for step in steps[: before - 1] if step not in anew], [*gone, *anew]
-
-
-def _given_up_ms(step: StepRow) -> int:
-    """When a wait was given up with its branch; -1 for another step."""
-    is_given_up = step.error is not None and decode_error(step.error).message == NO_BRANCH
-    return (step.ended_ms or 0) if is_given_up else -1
 
 
 def retry(tx: Transaction, run_id: str, *, now_ms: int) -> bool:

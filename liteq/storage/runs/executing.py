@@ -75,9 +75,7 @@ UPDATE liteq_runs SET compensated = 1
 """
 
 
-# Why a wait was given up.
 LOST_RACE = "the race was decided"
-NO_BRANCH = "its branch was cancelled"
 
 
 class _Held(NamedTuple):

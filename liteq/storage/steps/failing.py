@@ -7,7 +7,7 @@ from itertools import count
 
 from liteq.message import StepRow
 from liteq.serialization import ErrorDoc, decode_error
-from liteq.storage.steps.rows import was_cut_off
+from liteq.storage.steps.rows import given_up_ms, was_cut_off
 from liteq.utils.records import NamedTuple
 
 __all__ = ["Failed", "failed", "position"]
@@ -27,7 +27,8 @@ class Failed(NamedTuple):
 def failed(steps: Sequence[StepRow], error: ErrorDoc | None, ended_ms: int | None) -> Failed:
     """The step of which a run has failed by `error`, those that were cut off because of it, and those behind it.
 
-    `ended_ms`: when the run ended. Children that this has cut off are gone in any case: the body saw no end of them.
+    `ended_ms`: when the run ended. Children that this has cut off are gone in any case: the body saw no end of them. So
+    are waits that were given up with their branches behind all else.
 
     A wait that has timed out counts as a failed step. Of the steps behind the failed one, those that have done
     something are set aside: the body may take the same way now, or another one. A wait begins anew. The failed step
@@ -45,6 +46,8 @@ def failed(steps: Sequence[StepRow], error: ErrorDoc | None, ended_ms: int | Non
     behind = _behind(last, steps)
     beside = [*_since(last, steps)]
     unseen = [step for step in cut_off if step.child is not None and (step.ended_ms or 0) >= (ended_ms or 0)]
+    begun_ms = max(step.started_ms for step in steps)
+    unseen += [step for step in cut_off if given_up_ms(step) >= begun_ms]  # it may be for the error of the run
     if not told and (behind or any(step.started_ms > (last.ended_ms or 0) for step in beside)):
         return Failed(unseen, [])
     because = [step for step in cut_off if (step.ended_ms or 0) >= (last.ended_ms or 0)]

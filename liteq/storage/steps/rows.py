@@ -13,9 +13,9 @@ from liteq.storage.driver import LOCK, Params, Row, Transaction
 from liteq.storage.rows.payloads import BESIDE, INLINE_BYTES
 
 __all__ = [
-    "CHECKPOINT", "CHECKPOINT_FIRST", "UNDER_HOLD", "checkpoint_params", "delete", "first_params", "has_event",
-    "in_order", "joined", "marks_of", "open_children", "read", "read_ended", "read_one", "step_params", "was_cut_off",
-    "write", "write_new",
+    "CHECKPOINT", "CHECKPOINT_FIRST", "NO_BRANCH", "UNDER_HOLD", "checkpoint_params", "delete", "first_params",
+    "given_up_ms", "has_event", "in_order", "joined", "marks_of", "open_children", "read", "read_ended", "read_one",
+    "step_params", "was_cut_off", "write", "write_new",
 ]  # fmt: skip
 
 COLUMNS = ", ".join(StepRow._fields)
@@ -41,6 +41,7 @@ CHECKPOINT_FIRST = (
 )
 as_row: Callable[[Row], StepRow] = partial(tuple.__new__, StepRow)  # a long history has many
 CUT_OFF = frozenset({"RunCancelled", "TaskRevokedError"})
+NO_BRANCH = "its branch was cancelled"  # why a wait was given up
 NOTHING_ELSE = (None, None, None, None, None, 0, None, None)  # from `error` to `details`
 WRITE = f"INSERT INTO liteq_steps (run, gen, {COLUMNS}) VALUES ({VALUES}) {OVERWRITE}"
 WRITE_NEW = f"INSERT INTO liteq_steps (run, gen, {COLUMNS}) VALUES ({VALUES}) ON CONFLICT DO NOTHING"
@@ -140,6 +141,12 @@ def in_order(steps: Iterable[StepRow]) -> list[StepRow]:
 def was_cut_off(step: StepRow) -> bool:
     """Whether a step, or its child, has ended because it was cancelled."""
     return step.error is not None and decode_error(step.error).type in CUT_OFF
+
+
+def given_up_ms(step: StepRow) -> int:
+    """When a wait was given up with its branch; -1 for another step."""
+    is_given_up = step.error is not None and decode_error(step.error).message == NO_BRANCH
+    return (step.ended_ms or 0) if is_given_up else -1
 
 
 def has_event(tx: Transaction, run_id: str, name: str) -> bool:

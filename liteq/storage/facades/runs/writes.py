@@ -204,7 +204,7 @@ class RunWrites(RunSpending):
         Returns the rows as they are then. `marks`: added to those of the run. `branch`: by the cancel of a branch, and
         not by a race. Raises LeaseLost.
         """
-        why = _executing.NO_BRANCH if branch else _executing.LOST_RACE
+        why = _rows.NO_BRANCH if branch else _executing.LOST_RACE
         with self._driver.write(Promise.ACCEPTED) as tx:
             _executing.cancel_places(tx, hold, places, why=why, now_ms=self._clock.now_ms())
             if marks is not None:
