@@ -191,3 +191,40 @@ def test_a_retry_begins_a_wait_anew_that_was_given_up_for_an_error_of_the_body(a
     run.send("go", 5)
     worker.run()
     assert run.result(0) == 5
+
+
+def test_a_retry_keeps_a_wait_given_up_that_the_body_went_on_behind(app, worker, after, went_on):
+    broken = [True]
+
+    async def waiting() -> None:
+        await actx.wait_event("go")
+        await actx.run(after)
+
+    async def failing() -> None:
+        await actx.sleep(1)
+        raise KeyError("dealt with")
+
+    @app.workflow(name="flow")
+    async def flow() -> object:
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(waiting())
+                group.create_task(failing())
+        except ExceptionGroup:
+            await actx.sleep(1)
+            await actx.sleep(1)
+        if broken:
+            raise KeyError("of the body")
+        return await actx.wait_event("go")
+
+    run = flow.start()
+    for second in range(4):
+        worker.run()
+        app.clock.advance(1)
+        if second == 1:
+            run.send("go", 5)
+    assert run.status == "failed"
+    broken.clear()
+    assert run.retry()
+    worker.run()
+    assert (run.result(0), went_on) == (5, [])

@@ -38,15 +38,15 @@ def failed(steps: Sequence[StepRow], error: ErrorDoc | None, ended_ms: int | Non
     ended = [step for step in steps if step.error is not None and step.ended_ms is not None] + over
     cut_off = dict.fromkeys(step for step in ended if was_cut_off(step))
     own = [step for step in ended if step not in cut_off]
+    begun_ms = max((step.started_ms for step in steps), default=0)
     if not own:
-        return Failed(ended, [])
+        return Failed([step for step in ended if not 0 <= given_up_ms(step) < begun_ms], [])
     waited = {*over}
     told = [step for step in own if step in waited or _is_told(step, error)]
     last = max(told or own, key=lambda step: (step.ended_ms or 0, step.ended or 0, step.started_ms, step.pos))
     behind = _behind(last, steps)
     beside = [*_since(last, steps)]
     unseen = [step for step in cut_off if step.child is not None and (step.ended_ms or 0) >= (ended_ms or 0)]
-    begun_ms = max(step.started_ms for step in steps)
     unseen += [step for step in cut_off if given_up_ms(step) >= begun_ms]  # it may be for the error of the run
     if not told and (behind or any(step.started_ms > (last.ended_ms or 0) for step in beside)):
         return Failed(unseen, [])
