@@ -153,7 +153,8 @@ def test_a_wait_of_a_plain_body_where_a_race_was_lost_is_over(app, worker):
     assert (run.status, "event 'then'" in run.info().error) == ("stuck", True)
 
 
-def test_a_retry_begins_a_wait_anew_that_was_given_up_for_an_error_of_the_body(app, worker):
+@pytest.mark.parametrize("how", ["retry", "rewind", "fork"])
+def test_a_wait_begins_anew_that_was_given_up_for_an_error_of_the_body(app, worker, how):
     """History has no failed step for it, but one that the body had dealt with long before."""
     broken = [True]
 
@@ -186,7 +187,13 @@ def test_a_retry_begins_a_wait_anew_that_was_given_up_for_an_error_of_the_body(a
         app.clock.advance(1)
     assert run.status == "failed"
     broken.clear()
-    assert run.retry()
+    steps = len(run.steps())
+    if how == "retry":
+        assert run.retry()
+    elif how == "rewind":
+        run.rewind(steps + 1)
+    else:
+        run = run.fork(steps + 1)
     worker.run()
     run.send("go", 5)
     worker.run()

@@ -91,7 +91,8 @@ class Undone(WorkflowError):
 def _behind(tx: Transaction, run: Found, before: int) -> tuple[list[StepRow], list[StepRow]]:
     """The steps of the present generation before number `before`, and the others.
 
-    Among the others is a wait before it that was given up with its branch because of them: it begins anew.
+    Among the others is a wait before it that was given up with its branch because of them, or at the run's end: it
+    begins anew.
     """
     steps, number = rows.in_order(rows.read(tx, run.seq, run.gen)), before
     if run.gen:
@@ -107,9 +108,10 @@ def _behind(tx: Transaction, run: Found, before: int) -> tuple[list[StepRow], li
     if before > len(steps) + 1:
         last = number - before + len(steps)
         raise ValueError(f"there is no step {number} of {run.id!r}: it has {last}; to keep them all, name {last + 1}")
-    gone = steps[before - 1 :]
-    anew = [step for step in steps[: before - 1] if gone and rows.given_up_ms(step) >= gone[0].started_ms]
-    return [step for step in steps[: before - 1] if step not in anew], [*gone, *anew]
+    kept, gone = steps[: before - 1], steps[before - 1 :]
+    since = gone[:1] or (kept[-1:] if run.ended else [])
+    anew = [step for step in kept if since and rows.given_up_ms(step) >= since[0].started_ms]
+    return [step for step in kept if step not in anew], [*gone, *anew]
 
 
 def retry(tx: Transaction, run_id: str, *, now_ms: int) -> bool:
