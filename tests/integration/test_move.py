@@ -303,6 +303,31 @@ def test_a_run_goes_on_at_the_target_where_it_waited(stores: Stores) -> None:
         assert after.Run(run.id).result(0) == ["noted Ada", "now"]
 
 
+def test_a_failed_run_has_its_events_at_the_target_under_another_number_too(stores: Stores) -> None:
+    _, target = stores
+    with Hands(target) as hands:
+        target.enqueue(Batch([row("ended")]))  # its number is taken
+        hands.run()
+    fails = [True]
+    before, after = map(app_of, stores)
+    with before, after:
+        for app in (before, after):
+
+            @app.workflow(name="fails")
+            def body() -> str:
+                if fails.pop() if fails else False:
+                    raise ValueError("not yet")
+                return str(ctx.wait_event("go"))
+
+        run = before.tasks["fails"].start()
+        before.Run(run.id).send("go", "now")
+        Worker(before).run()
+        move(stores)
+        assert after.Run(run.id).retry()
+        Worker(after).run()
+        assert after.Run(run.id).result(0) == "now"
+
+
 def test_sealed_values_go_as_they_stand(files: Stores, tmp_path: Path) -> None:
     """Nobody needs the key to move them; who has it reads them at the target."""
     source, target = files

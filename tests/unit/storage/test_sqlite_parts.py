@@ -281,7 +281,7 @@ def test_what_a_killed_process_left_of_a_ballast_goes_with_the_next_one(
 def test_of_two_processes_that_make_a_ballast_at_once_both_have_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who found none would refuse what is sent."""
+    """The one that found none would refuse what is sent."""
     path = tmp_path / "q.db"
     path.touch()
     ballast = Ballast(f"{path}-ballast")
