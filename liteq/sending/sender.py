@@ -224,7 +224,8 @@ class Sender:
     ) -> Any:  # fmt: skip
         """Send a task by its name, whether or not this process knows it. Options as `Task.apply_async`."""
         options = {key: value for key, value in options.items() if value is not None or key == "expires"}
-        given, sent = positional_of(args, kwargs), options.pop("task_type", None)
+        given = positional_of(args or None, kwargs or None)  # what is empty is none, whatever its type, as in Celery
+        sent = options.pop("task_type", None)
         if sent is not None and sent.name == name:  # by `Task.apply_async`, through a `send_task` of the app's class
             options.pop("result_cls", None)
             return pass_on(sent, given, kwargs or {}, task_id, options)

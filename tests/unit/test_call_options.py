@@ -14,6 +14,7 @@ from liteq.execution.execute import retry_due_ms
 from liteq.policy.retry import RetryPolicy
 from liteq.schedules import maybe_schedule
 from liteq.serialization import decode
+from liteq.testing import drain
 from liteq.worker.pool.limits import SoftLimit, limits_of
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -129,6 +130,15 @@ def test_arguments_that_are_none(app, arguments):
 def test_a_name_with_arguments_that_are_none(app, arguments):
     with pytest.raises(TypeError, match="args are a list or a tuple, and kwargs a dict"):
         app.send_task("add", *arguments)
+
+
+@pytest.mark.parametrize("arguments", [("",), ({},), (set(),), (False,), ([], []), ((), ()), (None, "")])
+def test_a_name_with_empty_arguments_of_any_type(app, arguments):
+    """As in Celery, where `args or ()` comes before the check."""
+    app.task(name="n")(lambda *args, **kwargs: [args, kwargs])
+    sent = app.send_task("n", *arguments)
+    drain(app)
+    assert sent.get() == [[], {}]
 
 
 def test_what_is_sent_in_spite_of_task_always_eager_is_told(app):
