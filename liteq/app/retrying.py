@@ -55,7 +55,8 @@ def retry_of(
         args, kwargs = task.parameters.changed(request.args, request.kwargs, args, kwargs)
     if options.get("replicated"):
         raise TypeError("a retry cannot be `replicated`: the worker that writes it waits for no copy")
-    if kept := [f"{name}=" for name in sorted(OF_THE_MESSAGE) if options.get(name) is not None]:
+    given = sorted(OF_THE_MESSAGE.intersection(options))
+    if kept := [f"{name}=" for name in given if _differs(request, name, options[name])]:
         raise TypeError(
             f"a retry runs the same message again, as it was sent otherwise: give {', '.join(kept)} to the call "
             "that sends it, or send another one"
@@ -80,6 +81,13 @@ def retry_of(
     )
     retry.changes = changes
     return retry
+
+
+def _differs(request: Request, name: str, value: Any) -> bool:
+    """Whether `value` asks for another `name`, of OF_THE_MESSAGE, than the message has. What is empty asks for none."""
+    if name == "ignore_result":
+        return value is not None and bool(value) != bool(request.ignore_result)
+    return bool(value)
 
 
 def _when(text: str) -> datetime | float:

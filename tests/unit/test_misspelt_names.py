@@ -16,6 +16,7 @@ from liteq.app.schedules import OF_AN_ENTRY
 from liteq.context import Request
 from liteq.exceptions import ImproperlyConfigured
 from liteq.sending.options import OF_A_CALL
+from liteq.testing import drain
 from liteq.utils.misspelt import Asked, nearest
 
 
@@ -140,6 +141,36 @@ def test_a_retry_refuses_what_a_message_keeps(app, name):
         again.apply().get()
     value = None
     assert again.apply().state == "SUCCESS"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"link": []}, {"link_error": ()}, {"tags": []}, {"idempotent": False}, {"ignore_result": False}],
+)
+def test_a_retry_takes_what_changes_nothing(app, options):
+    @app.task(bind=True)
+    def again(self):
+        if not self.request.retries:
+            raise self.retry(countdown=0, **options)
+
+    assert again.apply(throw=True).state == "SUCCESS"
+
+
+def test_a_retry_may_say_what_its_message_says(app):
+    seen = []
+
+    @app.task(bind=True, ignore_result=True)
+    def again(self, ignore_result):
+        seen.append(self.request.retries)
+        if not self.request.retries:
+            raise self.retry(countdown=0, ignore_result=ignore_result)
+
+    again.delay(True)
+    drain(app)
+    assert seen == [0, 1]
+    again.delay(False)
+    drain(app)
+    assert seen == [0, 1, 0]
 
 
 @pytest.mark.parametrize("name", ["retry", "connection", "exchange_type", "MessageGroupId", "add_to_parent"])
