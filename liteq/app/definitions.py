@@ -21,6 +21,7 @@ __all__ = ["annotate", "check_attributes", "check_class", "generate_name", "is_s
 OF_THE_DECORATOR = frozenset(
     {"base", "bind", "lazy", "pydantic_context", "pydantic_dump_kwargs", "pydantic_strict", "shared"}
 )
+CALL = "__call__"
 WITHOUT_EFFECT = frozenset({"accept_magic_kwargs", "backend", "filter", "from_config", "request_stack", "Strategy"})
 OF_THE_CLASS = frozenset(
     name for name, kind in TaskOptions.__annotations__.items() if not name.startswith("_") and "Callable" not in kind
@@ -148,7 +149,19 @@ def annotate(task: Any, annotations: Any) -> None:
             task.app, f"task_annotations for {task.name!r}", type(task), (n.removeprefix("@") for n in found)
         )
         for name, value in found.items():
-            setattr(task, name.removeprefix("@"), _annotation(task, name, value))
+            if name.removeprefix("@") == CALL:
+                _annotate_call(type(task), value, wraps=name != CALL)
+            else:
+                setattr(task, name.removeprefix("@"), _annotation(task, name, value))
+
+
+def _annotate_call(cls: type[Any], value: Any, *, wraps: bool) -> None:
+    """Set `__call__` of a task's class, where Python looks for it; `wraps`: around the one that is there, once."""
+    if wraps:
+        inner = getattr(cls.__call__, "__wrapped__", cls.__call__)
+        value = value(inner)
+        value.__wrapped__ = inner
+    cls.__call__ = value
 
 
 def _annotation(task: Any, name: str, value: Any) -> Any:
@@ -159,8 +172,8 @@ def _annotation(task: Any, name: str, value: Any) -> Any:
     wraps, name = name.startswith("@"), name.removeprefix("@")
     if name.startswith("__") and callable(value):
         raise ImproperlyConfigured(
-            f"task_annotations for {task.name!r}: {name}() is a method of its class alone: annotate `run`, `@run` to "
-            "wrap it, or give it a `base=` that has one"
+            f"task_annotations for {task.name!r}: {name}() is a method of its class alone: annotate `run` or "
+            "`__call__`, or give it a `base=` that has one"
         )
     if wraps:
         value = value(getattr(type(task), name))

@@ -484,10 +484,32 @@ def test_an_annotation_with_an_at_sign_wraps_the_method(app):
 
 
 def test_an_annotation_that_python_would_not_look_for_is_refused(app):
-    app.conf.task_annotations = {"t": {"@__call__": lambda function: function}}
+    app.conf.task_annotations = {"t": {"__hash__": lambda self: 1}}
     app.task(name="t")(lambda: None)
-    with pytest.raises(ImproperlyConfigured, match="@run"):
+    with pytest.raises(ImproperlyConfigured, match="`__call__`"):
         app.finalize()
+
+
+@pytest.mark.parametrize("name", ["@__call__", "__call__"])
+def test_the_call_of_a_task_is_annotated_at_its_class(app, name):
+    """As in Celery, whose workers call the task where it has a `__call__` of its own."""
+    calls = []
+
+    def noted(inner):
+        def call(self, *args):
+            calls.append((self.name, args))
+            return inner(self, *args)
+
+        return call
+
+    app.conf.task_annotations = {"t": {name: noted if name[0] == "@" else noted(lambda self, n: self.run(n))}}
+    t = app.task(name="t")(lambda n: n + 1)
+    other = app.task(name="other")(lambda n: n)
+    app.finalize()
+    assert (t.apply((1,)).get(), t(2), other.apply((3,)).get()) == (2, 3, 3)
+    t.annotate()
+    assert t.apply((4,)).get() == 5
+    assert calls == [("t", (1,)), ("t", (2,)), ("t", (4,))]
 
 
 def test_at_most_once_is_what_acks_late_false_means(app):
