@@ -46,7 +46,8 @@ class Row:
     def seen(self) -> tuple[object, ...]:
         """The part that is compared with the file."""
         deadline_ms = self.deadline_ms if self.state is LEASED else None
-        return (self.state.value, self.retries, self.crashes, self.reaps, self.due_ms, deadline_ms)
+        begun = self.state is LEASED and self.begun and bool(self.flags & Flag.EARLY_ACK)
+        return (self.state.value, self.retries, self.crashes, self.reaps, self.due_ms, deadline_ms, begun)
 
 
 @dataclass
@@ -170,6 +171,7 @@ class Model:
                     row, id=names[row.id], seq=self.seq, state=BLOCKED, awaits=names.get(row.awaits or "", row.awaits),
                     unique_key=None, token=0, worker=0, retries=0, crashes=0, reaps=0, begun=False, finished_ms=None,
                     due_ms=row.due_ms if named else self.now_ms, created_ms=self.now_ms,
+                    delay_ms=None if row.retries else row.delay_ms,
                 )  # fmt: skip
             first.awaits = None
 

@@ -47,8 +47,10 @@ __all__ = ["Diverged", "Simulation"]
 VISIBILITY_S = 60
 LOOK_EVERY = 50  # steps between two comparisons of the whole file
 KEPT_S = 120  # finished messages stay for so long
-SEEN = """
-SELECT id, state, retries, crashes, reaps, due_ms, CASE WHEN state = 'leased' THEN deadline_ms END FROM liteq_messages
+SEEN = f"""
+SELECT id, state, retries, crashes, reaps, due_ms, CASE WHEN state = 'leased' THEN deadline_ms END,
+       state = 'leased' AND flags & {Flag.EARLY_ACK} <> 0 AND flags & {Flag.BEGUN} <> 0
+  FROM liteq_messages
 """
 GROUPS = "SELECT id, remaining, failed FROM liteq_groups"
 
@@ -227,7 +229,7 @@ class Simulation:
             self._apply(lambda: (self.storage.dead.requeue([id_]), None)[1], lambda model: self._replayed(model, id_))
 
     def _replayed(self, model: Model, id_: str) -> None:
-        """Errbacks that are to be called again are copies; their ids are told by the file."""
+        """Errbacks that are to be called again are copies; their ids, and their order, are told by the file."""
         known = set(model.rows)
         model.replay([id_])
         with self.storage.driver.read() as tx:
@@ -239,6 +241,9 @@ class Simulation:
             names[row.id] = next(id_ for id_, awaited in found.items() if awaited == awaits)
             del found[names[row.id]]
         model.rename(names)
+        copies = [id_ for id_, _ in rows if id_ not in known]
+        for copy_id, seq in zip(copies, sorted(model.rows[id_].seq for id_ in copies), strict=True):
+            model.rows[copy_id].seq = seq
 
     def expire(self) -> None:
         """Old results leave: of the file, and then of the model, where nobody can miss them."""

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from .simulate import Simulation
 from .sizes import size
 
-STEPS = size("SIMULATED_STEPS", 4_000, 1_000_000)
+STEPS = size("SIMULATED_STEPS", 12_000, 1_000_000)
 EXAMPLES = size("MODEL_EXAMPLES", 10, 400)
 RUN = 25_000  # steps of one file at most
 

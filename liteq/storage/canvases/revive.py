@@ -51,13 +51,14 @@ SELECT seq, id, awaits, group_id, state FROM liteq_messages
 ERRBACKS: Final = f"{BEHIND} AND flags & {Flag.ON_FAILURE} <> 0 AND state <> 'upstream_failed' ORDER BY seq"
 AROUND: Final = "SELECT group_id FROM liteq_groups WHERE id = ? AND group_id IS NOT NULL"
 # An errback that has run stays as it ended; a copy of it waits. When the original was due is over: only the time (eta)
-# of one that never came to run still counts.
+# of one that never came to run still counts. The delay of one that was retried is that of its last retry.
 OF_THE_FIRST: Final = Flag.HISTORY | Flag.ASKED | Flag.BEGUN | Flag.PLACED | Flag.EMITS | Flag.ASIDE
 COPY: Final = f"""
 INSERT INTO liteq_messages (id, task, queue, priority, state, payload, options, due_ms, delay_ms, created_ms, flags,
                             root_id, parent_id, awaits, group_id, position, keys)
 SELECT :id, task, queue, priority, 'blocked', payload, options,
-       CASE WHEN state = 'upstream_failed' AND due_ms > created_ms THEN due_ms ELSE :now_ms END, delay_ms, :now_ms,
+       CASE WHEN state = 'upstream_failed' AND due_ms > created_ms THEN due_ms ELSE :now_ms END,
+       CASE WHEN retries = 0 THEN delay_ms END, :now_ms,
        flags & {~OF_THE_FIRST}, root_id, parent_id, :awaits, :group_id,
        position, keys
   FROM liteq_messages WHERE seq = :seq
