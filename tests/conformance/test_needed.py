@@ -193,6 +193,17 @@ def test_an_errback_that_keeps_no_result_is_called_again_too(storage: Storage, r
     assert run.order == ["a", "err", "a", "err"]
 
 
+def test_a_canvas_whose_errback_is_called_again_is_the_one_that_was_sent(storage: Storage, run: Run) -> None:
+    """Its sender, whose call has raised, say, sends it once more after the requeue."""
+    canvas = Batch([row("a", LINKED), row("b", INPUT, awaits="a"), row("err", ERRBACK | INPUT, awaits="a")])
+    storage.enqueue(canvas)
+    run(a=DeadLetter(ERROR))
+    storage.dead.requeue(["a"])
+    assert [str(id_) for id_ in storage.enqueue(canvas)] == ["a", "b", "err"]
+    run()
+    assert run.order == ["a", "err", "a", "b"]
+
+
 def test_an_errback_that_was_retried_is_called_again_at_once(
     storage: Storage, run: Run, worker: FakeWorker, clock: FakeClock
 ) -> None:

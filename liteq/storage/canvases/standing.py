@@ -272,12 +272,16 @@ class _Match:
         return [] if new == old else None  # a group of the file that this part is added to
 
     def _pairs_behind(self, new: str, old: str) -> list[tuple[str, str]]:
-        """Those that await the one and the other, kind by kind in their order; [] for a kind of which some are gone."""
+        """Those that await the one and the other, kind by kind in their order; [] for a kind of which some are gone.
+
+        Those that are there under their own ids are looked at anyway. An errback that was called is behind nothing by
+        now, where a copy of it waits to be called again.
+        """
         pairs: list[tuple[str, str]] = []
         mine, theirs = self._behind.get(new, []), self._tx.execute(BEHIND, (old,))
         for kind in {m.flags & KINDS for m in mine}:
-            own = [m.id for m in mine if m.flags & KINDS == kind]
-            other = [id_ for id_, flags in theirs if flags & KINDS == kind]
+            own = [m.id for m in mine if m.flags & KINDS == kind and m.id not in self._own]
+            other = [id_ for id_, flags in theirs if flags & KINDS == kind and id_ not in self._own]
             if len(own) == len(other):
                 pairs += zip(own, other, strict=True)
         return pairs
