@@ -27,7 +27,7 @@ __all__ = ["Watch"]
 logger = logging.getLogger("liteq.alerts")
 
 HOLD_S = 2 * TIMEOUT_S  # an alert is told by its taker within this time, or by another
-AT_ONCE = 16  # processes: a cause may have hundreds of alerts
+AT_ONCE = 16  # processes, of all targets in equal parts: a cause may have hundreds of alerts
 QUIET = 1.5  # looks: an alert that one look has missed may be found by another watch's
 PAUSE_S = 0.1  # between two looks whether a target has answered
 SHORT_PAUSE_S = 0.02  # where nothing else is to be done
@@ -68,7 +68,7 @@ class Watch:
         self._monotonic = monotonic
         self._look_at = 0.0
         self._tellings: list[Telling] = []
-        self._is_full = False  # there may be more to tell than the last look took
+        self._full: list[Target] = []  # that may have more to be told of than the last look took
         self._in_vain = 0
 
     @property
@@ -86,22 +86,23 @@ class Watch:
         try:
             self._see_ends(now)
             is_time = now >= self._look_at
-            if is_time or (self._is_full and not self._tellings):
+            if is_time or not all(map(self._n_told, self._full)):
                 self._look_at = now + self.app.conf.alert_every if is_time else self._look_at
                 self.look()
         except StorageError as exc:
             logger.error("alerts: the queue cannot be used at the moment, trying again: %s", exc)  # noqa: TRY400
-        self.due_at = min(self._look_at, now + PAUSE_S) if self._tellings or self._is_full else self._look_at
+        self.due_at = min(self._look_at, now + PAUSE_S) if self._tellings or self._full else self._look_at
 
     def look(self) -> None:
         """Find what is wrong, and begin to tell what no watch has told, as much as may be told at once."""
         found = {one.key: (one.text, int(one.patience_s * 1000)) for one in alerts(self.app)}
         quiet_s = QUIET * self.app.conf.alert_every
+        share = max(1, AT_ONCE // max(1, len(self.targets)))  # one that does not answer keeps no other waiting
         for target in self.targets:
-            free = max(0, AT_ONCE - len(self._tellings))
+            free = max(0, share - self._n_told(target))
             for one in self._storage.alerts.look(target.digest, found, quiet_s=quiet_s, hold_s=HOLD_S, limit=free):
                 self._tell(target, one)
-        self._is_full = len(self._tellings) >= AT_ONCE
+        self._full = [target for target in self.targets if self._n_told(target) >= share]
 
     def finish(self, within_s: float = TIMEOUT_S) -> None:
         """Wait until what is being told has been told, or `within_s` seconds; then let go of it."""
@@ -119,9 +120,11 @@ class Watch:
         """Look, and tell all of it; whether all targets that were to be told took it."""
         before = self._in_vain
         while True:
+            vain = self._in_vain
             self.look()
+            n = len(self._tellings)
             self.finish()
-            if not self._is_full or self._in_vain > before:
+            if not self._full or self._in_vain - vain >= n:
                 return self._in_vain == before
 
     def test(self) -> bool:
@@ -135,6 +138,10 @@ class Watch:
         return self._in_vain == before
 
     # -- telling -----------------------------------------------------------------------------------------------------
+
+    def _n_told(self, target: Target) -> int:
+        """How many alerts `target` is being told of."""
+        return sum(one.target == target for one in self._tellings)
 
     def _tell(self, target: Target, one: Tell) -> None:
         conf = self.app.conf

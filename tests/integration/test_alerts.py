@@ -350,6 +350,35 @@ def test_of_many_some_are_told_at_once_and_all_in_the_end(app, clock, monkeypatc
     assert max(at_once) == 2
 
 
+def test_a_target_that_does_not_answer_keeps_no_other_waiting(app, clock, monkeypatch, eventually):
+    monkeypatch.setattr("liteq.alerts.watch.AT_ONCE", 2)
+    said, tell = [], Watch._tell
+
+    def counted(self, target, one):
+        tell(self, target, one)
+        said.append(target.address)
+
+    monkeypatch.setattr(Watch, "_tell", counted)
+    for n in range(3):
+        app.tasks["shop.mail"].apply_async((1,), queue=f"mail{n}")
+    clock.advance(400)
+    watch = Watch(app, [Target.of("exec sleep 60"), Target.of("cat")])
+    eventually(lambda: watch.turn() or said.count("cat") == 3)
+    assert said.count("exec sleep 60") == 1
+    watch.finish(within_s=0)
+
+
+def test_one_look_tells_all_though_another_target_refuses(app, clock, monkeypatch):
+    monkeypatch.setattr("liteq.alerts.watch.AT_ONCE", 2)
+    for n in range(3):
+        app.tasks["shop.mail"].apply_async((1,), queue=f"mail{n}")
+    clock.advance(400)
+    fine = Target.of("cat")
+    assert not Watch(app, [Target.of("exit 3"), fine]).once()
+    heads = [one for one in app.storage.alerts.standing(fine.digest) if one.key.startswith("head_wait")]
+    assert [one.told for one in heads] == [1] * 3
+
+
 @pytest.mark.parametrize("address", ["", "mailto:nobody", "MAILTO:nobody", "ftp://there/is", "htps://there.example"])
 def test_a_target_that_is_none_is_refused(address):
     with pytest.raises(ImproperlyConfigured):
