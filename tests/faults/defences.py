@@ -1522,7 +1522,7 @@ MUTANTS = [
     ),
     without(
         "a canvas is itself though its errback is called again", "liteq/storage/canvases/standing.py",
-        " and id_ not in self._own]", "]",
+        " and m.id not in self._own]", "]",
         "../conformance/test_needed.py::test_a_canvas_whose_errback_is_called_again_is_the_one_that_was_sent",
     ),
     without(
