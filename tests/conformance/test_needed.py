@@ -216,6 +216,21 @@ def test_an_errback_that_was_retried_is_called_again_at_once(
     assert run.order == ["a", "err", "err", "a", "err"]
 
 
+def test_a_requeued_errback_is_called_again_at_once(
+    storage: Storage, run: Run, worker: FakeWorker, clock: FakeClock
+) -> None:
+    """The delay of a retry before its death is over."""
+    storage.enqueue(Batch([row("a", LINKED), row("err", ERRBACK | INPUT, awaits="a")]))
+    run(a=DeadLetter(ERROR), err=RetryAt(clock.now_ms() + 60_000, delay_ms=60_000))
+    clock.advance(seconds=60)
+    run(err=DeadLetter(ERROR))
+    storage.dead.requeue(["err"])
+    run()
+    storage.dead.requeue(["a"])
+    run(a=DeadLetter(ERROR))
+    assert run.order == ["a", "err", "err", "err", "a", "err"]
+
+
 def test_a_group_as_an_errback_is_called_again_whole(storage: Storage, run: Run) -> None:
     members = [row(f"e{i}", LINKED | ERRBACK | INPUT, awaits="a", group_id="g", position=i) for i in range(2)]
     storage.enqueue(Batch([row("a", LINKED), *members, row("body", INPUT, awaits="g")], [Group("g", 2)]))

@@ -136,7 +136,7 @@ class Model:
             if row is None or row.state is not DEAD or self._holder(row.unique_key) is not None:
                 continue
             row.state, row.due_ms, row.finished_ms = PENDING, self.now_ms, None
-            row.retries, row.crashes, row.reaps, row.begun = 0, 0, 0, False
+            row.retries, row.crashes, row.reaps, row.begun, row.delay_ms = 0, 0, 0, False, None
             self._revive(row.id, row.group)
 
     def _revive(self, id_: str, group: str | None) -> None:

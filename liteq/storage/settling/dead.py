@@ -15,9 +15,9 @@ __all__ = ["drop", "queue_of", "requeue"]
 
 # Not an end that was stored for an id (rows/results.py): there is no message that could run.
 REQUEUE = f"""
-UPDATE liteq_messages SET state = 'pending', retries = 0, crashes = 0, reaps = 0, due_ms = :now_ms, expires_ms = NULL,
-       started_ms = NULL, finished_ms = NULL, progress = NULL, flags = flags & {~(Flag.ASKED | Flag.BEGUN)},
-       error = {ERROR_STILL_TAKEN}
+UPDATE liteq_messages SET state = 'pending', retries = 0, crashes = 0, reaps = 0, due_ms = :now_ms, delay_ms = NULL,
+       expires_ms = NULL, started_ms = NULL, finished_ms = NULL, progress = NULL,
+       flags = flags & {~(Flag.ASKED | Flag.BEGUN)}, error = {ERROR_STILL_TAKEN}
  WHERE id = :id AND state = 'dead' AND queue <> ''
    AND (unique_key IS NULL OR NOT EXISTS (
         SELECT 1 FROM liteq_messages AS other
