@@ -30,15 +30,18 @@ KEPT = frozenset({307, 308})  # redirects of the same request; others are of a G
 
 
 class Answer:
-    """An answer: `status`, `body` and `headers`, whatever the status is. over: nobody waits for it any more."""
+    """An answer: `status`, `headers` and `body`, whatever the status is.
 
-    def __init__(self, found: Any, over: threading.Event) -> None:
+    most: bytes of the body that are read; over: nobody waits for it any more.
+    """
+
+    def __init__(self, found: Any, most: int, over: threading.Event) -> None:
         self.status = int(found.status)
         self.headers = {name.lower(): value for name, value in found.headers.items()}
         body = bytearray()
-        while len(body) <= LARGEST and not over.is_set() and (piece := found.read1(PIECE)):
+        while len(body) < most and not over.is_set() and (piece := found.read1(PIECE)):
             body += piece
-        self.body = bytes(body[: LARGEST + 1])
+        self.body = bytes(body[:most])
 
 
 class GivenUp(Exception):
@@ -99,8 +102,10 @@ def _request_of(job: Job) -> urllib.request.Request:
     return urllib.request.Request(url, data, headers, method=method)  # noqa: S310 - checked
 
 
-def _ask(job: Job, patience_s: float) -> Answer:
+def _ask(job: Job, patience_s: float, most: int = LARGEST + 1) -> Answer:
     """Send the job's request, and wait for its answer: so long, and not longer than the step may take.
+
+    most: bytes of its body that are waited for.
 
     In a thread of its own: a server that says nothing, or a little now and then, cannot keep the job. Raises GivenUp,
     ValueError for what is no http, OSError, HTTPException.
@@ -112,7 +117,7 @@ def _ask(job: Job, patience_s: float) -> Answer:
 
     def send() -> None:
         try:
-            found.set_result(_answer(opener, asked, timeout_s, over))
+            found.set_result(_answer(opener, asked, timeout_s, most, over))
         except Exception as exc:  # noqa: BLE001 - raised where it is waited for
             found.set_exception(exc)
 
@@ -132,14 +137,15 @@ def _ask(job: Job, patience_s: float) -> Answer:
 
 
 def _answer(
-    opener: urllib.request.OpenerDirector, asked: urllib.request.Request, timeout_s: float, over: threading.Event
-) -> Answer:
+    opener: urllib.request.OpenerDirector, asked: urllib.request.Request, timeout_s: float, most: int,
+    over: threading.Event,
+) -> Answer:  # fmt: skip
     try:
         with opener.open(asked, timeout=timeout_s + SPARE_S) as found:
-            return Answer(found, over)
+            return Answer(found, most, over)
     except urllib.error.HTTPError as exc:
         with exc:
-            return Answer(exc, over)
+            return Answer(exc, most, over)
 
 
 def request(job: Job) -> dict[str, Any]:
@@ -165,7 +171,8 @@ def look_at_url(job: Job) -> dict[str, Any]:
     """One look of `wait.http`: whether the answer has the status that is waited for."""
     given = job.document["with"]
     try:
-        status = _ask(job, float(job.document.get("request_timeout_s") or LOOK_S)).status
+        # Its body may be large, or have no end.
+        status = _ask(job, float(job.document.get("request_timeout_s") or LOOK_S), most=0).status
     except InvalidURL:
         raise
     except (GivenUp, OSError, HTTPException) as exc:

@@ -193,6 +193,19 @@ def test_what_is_no_http_is_no_answer_yet(asking: Flows, serving: Callable[..., 
     assert len(here.heard) == 2
 
 
+def test_a_wait_for_a_status_does_not_wait_for_the_body(asking: Flows, serving: Callable[..., Server]) -> None:
+    """A body that took longer than a look may was no answer, and the wait had no end."""
+    here = serving(dribble)
+    document = asking.run(
+        f"""
+        steps:
+          - {{id: come, action: wait.http, with: {{url: "{here.url}", request_timeout: 2s}}, timeout: 60s}}
+        """,
+        "endless",
+    )
+    assert statuses(document) == {"come": "succeeded"}
+
+
 def looks_in(span_s: float, timeout_s: float | None = None) -> list[float]:
     """The pauses of a wait without a poll_interval, over a span."""
     pauses: list[float] = []
