@@ -39,7 +39,7 @@ from liteq.workflow import Approval, StepOptions, actx
 from liteq_openai_agents.model import Emit, ModelInRun
 from liteq_openai_agents.session import in_run
 from liteq_openai_agents.steps import Steps
-from liteq_openai_agents.tools import answer_of, called, standing_in
+from liteq_openai_agents.tools import answer_of, called, invoked, standing_in
 
 __all__ = ["run"]
 
@@ -125,7 +125,7 @@ class _Inside:
     """Agents and what belongs to them, as they are in a run: copies, one of each.
 
     An agent that an earlier run has handed out, as its `last_agent`, is such a copy: what that run has put around its
-    parts (INSIDE) is left off.
+    parts (INSIDE) is left off. In a step, as the agent inside a tool, it is as its author has made it.
     """
 
     def __init__(self, steps: Steps, config: RunConfig, emit: Emit) -> None:
@@ -197,6 +197,9 @@ class _Inside:
         own.timeout_seconds = None  # the step has it: in the body the call would go on, and a replay would wait for it
 
         async def invoke(context: Any, arguments: str) -> Any:
+            if actx.place != "body":  # of an agent that an earlier run has handed out
+                return await invoked(inner, context, arguments)
+
             async def call(name: str, arguments: str) -> Any:  # noqa: ARG001 - limits are named by it
                 return await called(inner, context, arguments, self.config, self.inner(inner))
 
@@ -235,11 +238,16 @@ class _Inside:
         inner = _inside(guardrail.guardrail_function) or guardrail.guardrail_function
         name = own.name = guardrail.get_name()
 
+        async def checked(*given: Any) -> Any:
+            found = inner(*given)
+            return await found if inspect.isawaitable(found) else found
+
         async def check(*given: Any) -> Any:
+            if actx.place != "body":
+                return await checked(*given)
+
             async def call(_: Any) -> Any:
-                found = inner(*given)
-                found = await found if inspect.isawaitable(found) else found
-                return to_jsonable_python(vars(found), fallback=str)
+                return to_jsonable_python(vars(await checked(*given)), fallback=str)
 
             value, of = about(*given)
             hashed = (to_jsonable_python(value, fallback=str),)

@@ -26,7 +26,7 @@ from agents.usage import deserialize_usage, serialize_usage
 from liteq.exceptions import WorkflowError
 from liteq_openai_agents.model import spend
 
-__all__ = ["answer_of", "apart", "called", "standing_in"]
+__all__ = ["answer_of", "apart", "called", "invoked", "standing_in"]
 
 INSIDE = "liteq_agents_inside"  # the key of a record that holds more than the tool's result
 COUNTS = ("requests", "input_tokens", "output_tokens", "total_tokens")
@@ -45,7 +45,7 @@ async def called(
     """
     context.run_config = config
     with apart(context, model) as used:
-        result = plain(await _invoked(tool, context, arguments))
+        result = plain(await invoked(tool, context, arguments))
     asks = _questions(context)
     return {INSIDE: {"usage": used, "asks": asks}, "result": result} if used["requests"] > 0 or asks else result
 
@@ -112,7 +112,7 @@ def _questions(context: ToolContext[Any]) -> list[str]:
     return [str(one.name) for one in getattr(inner, "interruptions", None) or ()]
 
 
-async def _invoked(tool: FunctionTool, context: ToolContext[Any], arguments: str) -> Any:
+async def invoked(tool: FunctionTool, context: ToolContext[Any], arguments: str) -> Any:
     """The result of a tool, or what the SDK makes of its timeout. Raises ToolTimeoutError where the tool says so."""
     timeout_s = tool.timeout_seconds
     patience = asyncio.timeout(timeout_s)

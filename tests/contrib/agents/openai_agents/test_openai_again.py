@@ -69,6 +69,37 @@ def test_the_last_agent_of_a_run_goes_on_with_its_tools_and_guardrails(app, work
     assert list(run_.usage().models) == ["small"]
 
 
+def test_the_last_agent_of_a_run_may_be_a_tool_of_another(app, worker):
+    """Its tool asked for a step in the step, and the model was told of an error."""
+    done = []
+
+    @input_guardrail
+    async def polite(context, agent, value):
+        done.append("check")
+        return GuardrailFunctionOutput(output_info=None, tripwire_triggered=False)
+
+    @function_tool
+    async def look(place: str) -> str:
+        done.append(f"look {place}")
+        return "sunny"
+
+    expert = Agent(name="expert", tools=[look], input_guardrails=[polite])
+    expert.model = Named([says("hello"), calls("look", "c1", place="here"), says("it is sunny")])
+    front = Named([calls("ask", "d1", input="well?"), says("done")])
+
+    @app.workflow(name="flow")
+    async def flow() -> str:
+        result = await run(expert, "hi")
+        tool = result.last_agent.as_tool("ask", "asks")
+        return str((await run(Agent(name="front", model=front, tools=[tool]), "go")).final_output)
+
+    run_ = flow.start()
+    worker.run()
+    assert run_.result(0) == "done"
+    assert done == ["check", "check", "look here"]
+    assert front.last_call.input[-1]["output"] == "it is sunny"
+
+
 def test_the_last_agent_of_a_run_keeps_the_timeouts_of_its_model_and_tools(app, worker):
     asked = []
 
