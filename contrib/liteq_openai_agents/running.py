@@ -8,6 +8,7 @@ import inspect
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from agents import (
@@ -39,7 +40,7 @@ from liteq.workflow import Approval, StepOptions, actx
 from liteq_openai_agents.model import Emit, ModelInRun
 from liteq_openai_agents.session import in_run
 from liteq_openai_agents.steps import Steps
-from liteq_openai_agents.tools import answer_of, called, invoked, standing_in
+from liteq_openai_agents.tools import answer_of, called, invoked, kinds_of, standing_in
 
 __all__ = ["run"]
 
@@ -191,7 +192,7 @@ class _Inside:
                 f"the agent {agent.name!r} has a {type(tool).__name__}, which would be executed in the workflow's "
                 "body: make it a function tool"
             )
-        own, inner = copy.copy(tool), _inside(tool.on_invoke_tool) or tool
+        own, inner, kinds = copy.copy(tool), _inside(tool.on_invoke_tool) or tool, kinds_of(agent)
         own.tool_input_guardrails = self.of_tool(tool.tool_input_guardrails, agent.name)
         own.tool_output_guardrails = self.of_tool(tool.tool_output_guardrails, agent.name)
         own.timeout_seconds = None  # the step has it: in the body the call would go on, and a replay would wait for it
@@ -201,9 +202,9 @@ class _Inside:
                 return await invoked(inner, context, arguments)
 
             async def call(name: str, arguments: str) -> Any:  # noqa: ARG001 - limits are named by it
-                return await called(inner, context, arguments, self.config, self.inner(inner))
+                return await called(inner, context, arguments, self.config, self.inner(inner), kinds)
 
-            call.__mocked__ = standing_in  # type: ignore[attr-defined]
+            call.__mocked__ = partial(standing_in, kinds=kinds)  # type: ignore[attr-defined]
             key = f"tool.{context.tool_call_id}"
             found = await self.steps.keyed("tool", tool.name, key, call, (tool.name, arguments), agent.name)
             return answer_of(found, tool, context)

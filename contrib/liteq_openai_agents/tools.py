@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from agents import (
+    Agent,
     FunctionTool,
     RunConfig,
     RunContextWrapper,
@@ -22,30 +23,33 @@ from agents.agent_tool_state import get_agent_tool_state_scope, peek_agent_tool_
 from agents.tool import default_tool_timeout_error_message
 from agents.tool_context import ToolContext
 from agents.usage import deserialize_usage, serialize_usage
+from pydantic import BaseModel
 
 from liteq.exceptions import WorkflowError
 from liteq_openai_agents.model import spend
 
-__all__ = ["answer_of", "apart", "called", "invoked", "standing_in"]
+__all__ = ["answer_of", "apart", "called", "invoked", "kinds_of", "standing_in"]
 
 INSIDE = "liteq_agents_inside"  # the key of a record that holds more than the tool's result
 COUNTS = ("requests", "input_tokens", "output_tokens", "total_tokens")
 DETAILS = ("input_tokens_details", "output_tokens_details")
 ENTRIES = "request_usage_entries"
-OUTPUTS = (ToolOutputText, ToolOutputImage, ToolOutputFileContent)
+Kinds = tuple[type[BaseModel], ...]
+OUTPUTS: Kinds = (ToolOutputText, ToolOutputImage, ToolOutputFileContent)
 
 
 async def called(
-    tool: FunctionTool, context: ToolContext[Any], arguments: str, config: RunConfig, model: str | None
-) -> Any:
+    tool: FunctionTool, context: ToolContext[Any], arguments: str, config: RunConfig, model: str | None,
+    kinds: Kinds = OUTPUTS,
+) -> Any:  # fmt: skip
     """The record of a call: the result, and what agents inside the tool have used, which is spent here.
 
     config: of the run, which agents inside take over; model: the name of the one that they ask; None where it is
-    not known, or there are several.
+    not known, or there are several; kinds: as of `kinds_of`.
     """
     context.run_config = config
     with apart(context, model) as used:
-        result = plain(await invoked(tool, context, arguments))
+        result = plain(await invoked(tool, context, arguments), kinds)
     asks = _questions(context)
     return {INSIDE: {"usage": used, "asks": asks}, "result": result} if used["requests"] > 0 or asks else result
 
@@ -68,12 +72,12 @@ def apart(context: RunContextWrapper[Any], model: str | None) -> Iterator[dict[s
             spend(model, deserialize_usage(used))
 
 
-def standing_in(mock: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+def standing_in(mock: Callable[..., Any], kinds: Kinds = OUTPUTS) -> Callable[..., Awaitable[Any]]:
     """A test's mock in the place of a call: it is called with the tool's arguments, by name."""
 
     async def call(_name: str, arguments: str) -> Any:
         found = mock(**json.loads(arguments or "{}"))
-        return plain(await found if inspect.isawaitable(found) else found)
+        return plain(await found if inspect.isawaitable(found) else found, kinds)
 
     return call
 
@@ -131,12 +135,21 @@ async def invoked(tool: FunctionTool, context: ToolContext[Any], arguments: str)
         return await told if inspect.isawaitable(told) else told
 
 
-def plain(value: Any) -> Any:
-    """A tool's result as the SDK takes it and history can hold it: the SDK's own outputs as dicts, others as text."""
-    if isinstance(value, OUTPUTS):
+def kinds_of(agent: Agent[Any]) -> Kinds:
+    """The classes of results that are kept as dicts: the SDK's own outputs, for the model.
+
+    Where a tool's result may be the final output, and that is no text, those of all models.
+    """
+    is_final = agent.tool_use_behavior != "run_llm_again" and agent.output_type not in (None, str)
+    return (BaseModel,) if is_final else OUTPUTS
+
+
+def plain(value: Any, kinds: Kinds = OUTPUTS) -> Any:
+    """A tool's result as the SDK takes it and history can hold it: objects of `kinds` as dicts, others as text."""
+    if isinstance(value, kinds):
         return value.model_dump(mode="json", exclude_none=True)
     if isinstance(value, (list, tuple)):
-        return [plain(one) for one in value]
+        return [plain(one, kinds) for one in value]
     if isinstance(value, dict):
-        return {str(key): plain(one) for key, one in value.items()}
+        return {str(key): plain(one, kinds) for key, one in value.items()}
     return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)

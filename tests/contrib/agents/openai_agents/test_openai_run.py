@@ -349,6 +349,28 @@ def test_the_model_is_told_a_tools_result_as_the_sdk_alone_tells_it(app, worker)
     assert told(here)[0] == "number=7 paid=None"
 
 
+@pytest.mark.parametrize("typed", [True, False])
+def test_a_tools_result_that_is_the_final_output_keeps_its_fields(app, worker, typed):
+    class Order(BaseModel):
+        number: int
+
+    @function_tool
+    async def order() -> object:
+        return Order(number=7)
+
+    model = ScriptedModel([calls(("order", {}))])
+    options = {"tool_use_behavior": "stop_on_first_tool", "output_type": Order if typed else None}
+    agent, found = Agent(name="a", model=model, tools=[order], **options), []
+
+    @app.workflow(name="orders")
+    async def orders() -> None:
+        found.append((await run(agent, "go")).final_output)
+
+    orders.start()
+    worker.run()
+    assert found == [{"number": 7} if typed else "number=7"]
+
+
 def test_models_by_name_come_from_the_provider(app, worker):
     model = ScriptedModel([says("by name")])
 
