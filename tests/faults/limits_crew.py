@@ -139,9 +139,9 @@ class Crew:
         enough = self.ledger.count() + lines
         wait_for(lambda: (n := self.ledger.count()) >= enough or (n and not self.unfinished()), within_s=60)
 
-    def unfinished(self) -> bool:
-        """Whether a message waits or runs."""
-        return any(count.state in UNFINISHED for count in self.storage.reader.counts())
+    def unfinished(self) -> int:
+        """How many messages wait or run."""
+        return sum(count.n for count in self.storage.reader.counts() if count.state in UNFINISHED)
 
     def wait_for_lines(self, event: str, n: int, key: str = "", within_s: float = 60.0) -> None:
         end = time.monotonic() + within_s

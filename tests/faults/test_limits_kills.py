@@ -20,6 +20,7 @@ from .sizes import NIGHTLY, size
 
 SECONDS = size("LIMITS_SECONDS", 3, 300)
 FAULTS = 8  # at least
+AT_MOST = 500  # messages that wait or run, before more are sent
 HOLDERS = size("LIMITS_HOLDERS", 5, 100)
 AHEAD = size("LIMITS_AHEAD", 2_000, 100_000)
 RUNS = size("LIMITS_RUNS", 16, 400)
@@ -51,7 +52,8 @@ def test_a_limit_is_never_exceeded_whatever_is_killed(crew_of: NewCrew) -> None:
     crew, sent = crew_of(4, 2), []
     end = time.monotonic() + SECONDS
     while time.monotonic() < end or len(crew.done) < FAULTS:
-        sent += send_served(crew, 6)
+        if crew.unfinished() < AT_MOST:  # else what waits for its turn at the end takes longer than all before
+            sent += send_served(crew, 6)
         crew.let_pass(crew.rng.randrange(30))
         crew.befall()
     crew.settle()
