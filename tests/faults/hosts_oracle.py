@@ -146,13 +146,13 @@ def _was_killed(lease: Lease, at_s: float, befallen: Sequence[Befallen]) -> bool
 
 
 def _was_away(lease: Lease, befallen: Sequence[Befallen]) -> bool:
-    """Whether its worker may have begun to claim it before it stood still, or was cut off: the lease counts from then.
+    """Whether its worker may have begun to claim or to keep it before it stood still, or was cut off.
 
-    What was sent into a cable that was pulled comes through after as long again at most.
+    The lease counts from then: a worker names its end in what it sends. What was sent into a cable that was pulled
+    comes through after as long again at most.
     """
-    (claimed_s,) = lease.when("claimed")
     return any(
         one.host == lease.host and one.what in {"frozen", "cut"}
-        and one.began_s <= claimed_s <= 2 * one.ended_s - one.began_s
-        for one in befallen
+        and one.began_s <= at_s <= 2 * one.ended_s - one.began_s
+        for one in befallen for at_s in (*lease.when("claimed"), lease.kept_s)
     )  # fmt: skip
