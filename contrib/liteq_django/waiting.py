@@ -108,7 +108,7 @@ def thread_inside_atomic(alias: str) -> str | None:
 
 
 def refuse_deadlock(alias: str) -> None:
-    """Asked by who waits for the write lock of the database `alias`: StorageError when that would last for ever."""
+    """Raise StorageError where a wait for the write lock of the database `alias` would last for ever."""
     for ident in _inside_atomic(alias, immediate=True):
         if ident == threading.get_ident():  # for a coroutine Django has other connections than for its thread
             raise StorageError(ITS_LOOP_S_TRANSACTION)

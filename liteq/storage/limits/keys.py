@@ -68,7 +68,8 @@ def lock(tx: Transaction) -> None:
     """Have no other transaction look at limits until this one has ended, on an engine with several writers.
 
     A key that is not in use has no row to lock; a line that gets a message must not be forgotten as empty meanwhile;
-    and who holds a message back, as a place is missing, must see that one is freed, or be seen by who frees it.
+    and a claim that holds a message back, as a place is missing, must see that one is freed, or be seen by the
+    transaction that frees it.
     """
     tx.in_turn("liteq_limits")
 

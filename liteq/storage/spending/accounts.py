@@ -39,8 +39,8 @@ class Kin(NamedTuple):
 def lock(tx: Transaction) -> None:
     """Have no other transaction look at budgets or limits until this one has ended, where there are several writers.
 
-    A budget is compared with what is spent and what is held before it is written, and who waits for it must see that
-    something is given back, or be seen by who gives it.
+    A budget is compared with what is spent and what is held before it is written, and a step that waits for it must see
+    that something is given back, or be seen by the step that gives it.
     """
     tx.in_turn("liteq_limits")
 

@@ -155,7 +155,7 @@ class Limits(Facade):
             return bool(_rates.held_pairs(tx))
 
     def unlimited(self) -> Budget | None:
-        """The budget of a claim by who has no rates; None while no worker's own rate holds a message back.
+        """The budget of a claim by a worker without rates; None while no worker's own rate holds a message back.
 
         Without one such messages are not looked at. It may be asked at each claim: it looks once in LOOK_S.
         """
